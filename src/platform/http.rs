@@ -1,0 +1,363 @@
+//! HTTP as the publishers speak it: no redirects, bounded answers, nothing secret in an error, and for every failed
+//! request the one thing that matters: whether it can have been received.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::{StreamExt, TryStreamExt};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, RETRY_AFTER};
+use reqwest::{Client, RequestBuilder};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
+use url::Url;
+
+use super::media::MediaFile;
+use super::{Attempt, Halt, PublishError};
+use crate::post::{Category, Failure, Platform};
+
+/// Longer answers are not read.
+const MAX_ANSWER: usize = 1024 * 1024;
+
+/// How much of a file is in memory at a time.
+const PIECE: usize = 256 * 1024;
+
+/// How platforms are spoken to.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpSettings {
+    /// Per request; for an upload, without progress rather than in total.
+    pub timeout: Duration,
+}
+
+/// A platform's address, and whether a setting has put another one in the place of its own.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    url: Url,
+    is_set: bool,
+}
+
+impl Origin {
+    /// An address, and whether it is a setting's.
+    pub fn new(url: Url, is_set: bool) -> Self {
+        Self { url, is_set }
+    }
+
+    /// A path at this origin.
+    pub(super) fn at(&self, path: &str) -> Url {
+        let mut url = self.url.clone();
+        url.set_path(path);
+        url
+    }
+
+    /// The upload address that a platform has handed out, if it may be trusted: at the very origin where a setting
+    /// gives one, else https on the default port of the platform's own domain.
+    ///
+    /// # Errors
+    /// A failure of category `unknown`; nothing must be sent there.
+    pub(super) fn trusted(&self, address: &str, domain: &str, platform: Platform) -> Result<Url, Failure> {
+        let distrusted = || {
+            Failure::new(
+                Category::Unknown,
+                format!("{} gave an upload address that is not its own; nothing was sent there", platform.title()),
+            )
+        };
+        let url = Url::parse(address).map_err(|_| distrusted())?;
+        let is_own = if self.is_set {
+            url.origin() == self.url.origin()
+        } else {
+            let host = url.host_str().unwrap_or_default();
+            let is_in_domain = host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
+            url.scheme() == "https" && url.port().is_none() && is_in_domain
+        };
+        if is_own && url.username().is_empty() && url.password().is_none() { Ok(url) } else { Err(distrusted()) }
+    }
+}
+
+/// Speaks HTTP.
+#[derive(Debug, Clone)]
+pub struct Http {
+    client: Client,
+    timeout: Duration,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(super) enum SendError {
+    /// It never reached the platform.
+    NotSent(String),
+    /// It may have: the connection was lost, or no answer came in time.
+    Lost(String),
+    /// The platform answered with more than can be an answer.
+    TooLong {
+        /// The status of the answer.
+        status: u16,
+    },
+    /// The file could not be read to its end.
+    File(String),
+    /// The attempt may not go on.
+    Halted(Halt),
+}
+
+impl SendError {
+    /// As the failure of a step that can be taken again without harm.
+    pub(super) fn into_harmless(self, platform: Platform, step: &str) -> PublishError {
+        let name = platform.title();
+        let failure = match self {
+            Self::NotSent(why) => Failure::new(Category::Network, format!("cannot reach {name} to {step}: {why}")),
+            Self::Lost(why) => Failure::new(Category::Network, format!("{name} did not answer to {step}: {why}")),
+            Self::TooLong { status } => {
+                Failure::new(Category::Unknown, format!("{name} answered HTTP {status} with more than 1 MiB to {step}"))
+            }
+            Self::File(why) => Failure::new(Category::MissingAsset, format!("cannot read the file for {name}: {why}")),
+            Self::Halted(halt) => return PublishError::Halted(halt),
+        };
+        PublishError::Failed(failure)
+    }
+}
+
+impl Answer {
+    /// The body as JSON; null where it is none.
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    /// Whether the status is 2xx.
+    pub(super) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// A header as text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// When `Retry-After` says to come back: after so many seconds, or at a date.
+    pub(super) fn retry_after(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        parse_retry_after(self.headers.get(RETRY_AFTER)?.to_str().ok()?, now)
+    }
+}
+
+/// The time that a `Retry-After` header names.
+fn parse_retry_after(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let text = text.trim();
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let seconds = text.parse::<i64>().ok().and_then(TimeDelta::try_seconds)?;
+        return now.checked_add_signed(seconds);
+    }
+    httpdate::parse_http_date(text).ok().map(DateTime::<Utc>::from)
+}
+
+impl Http {
+    /// # Errors
+    /// Where the machine has no usable certificates.
+    pub fn new(settings: HttpSettings) -> Result<Self, reqwest::Error> {
+        let client = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(settings.timeout)
+            .user_agent(concat!("postretry/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { client, timeout: settings.timeout })
+    }
+
+    pub(super) fn get(&self, url: Url) -> RequestBuilder {
+        self.client.get(url)
+    }
+
+    pub(super) fn post(&self, url: Url) -> RequestBuilder {
+        self.client.post(url)
+    }
+
+    pub(super) fn put(&self, url: Url) -> RequestBuilder {
+        self.client.put(url)
+    }
+
+    /// Sends a request, if the claim still stands, and reads the answer.
+    pub(super) async fn send(&self, request: RequestBuilder, attempt: &dyn Attempt) -> Result<Answer, SendError> {
+        attempt.hold().await.map_err(SendError::Halted)?;
+        let response = request.timeout(self.timeout).send().await.map_err(|error| self.explain(error))?;
+        self.read(response).await
+    }
+
+    /// Sends part of a file. It fails where for the time-out nothing has moved; and at once where the claim is lost,
+    /// with the rest of the bytes unsent.
+    pub(super) async fn upload(
+        &self,
+        request: RequestBuilder,
+        file: &MediaFile,
+        range: std::ops::Range<u64>,
+        attempt: &dyn Attempt,
+    ) -> Result<Answer, SendError> {
+        attempt.hold().await.map_err(SendError::Halted)?;
+        let length = range.end - range.start;
+        let total = file.size;
+        let mut handle = tokio::fs::File::open(&file.path).await.map_err(|error| SendError::File(error.to_string()))?;
+        handle.seek(std::io::SeekFrom::Start(range.start)).await.map_err(|error| SendError::File(error.to_string()))?;
+
+        // The body is polled by the connection's own task, so what it shares with us goes through the monitor.
+        let monitor = Arc::new(Monitor::default());
+        let feed = Arc::clone(&monitor);
+        let is_held = attempt.held_check();
+        let may_send = Arc::clone(&is_held);
+        let pieces = ReaderStream::with_capacity(handle.take(length), PIECE).map(move |piece| match piece {
+            Ok(_) if !may_send() => Err(std::io::Error::other("the claim was lost")),
+            Ok(piece) => {
+                feed.moved(piece.len() as u64);
+                Ok(piece)
+            }
+            Err(error) => {
+                feed.file_failed(&error);
+                Err(error)
+            }
+        });
+        let request = request.header(CONTENT_LENGTH, length).body(reqwest::Body::wrap_stream(pieces.into_stream()));
+        let sending = async {
+            let response = request.send().await.map_err(|error| self.explain(error))?;
+            self.read(response).await
+        };
+        tokio::pin!(sending);
+        let mut seen = 0;
+        let mut still_since = tokio::time::Instant::now();
+        loop {
+            let tick = Duration::from_millis(200).min(self.timeout);
+            if let Ok(answer) = tokio::time::timeout(tick, &mut sending).await {
+                if answer.is_err() && !is_held() {
+                    return Err(SendError::Halted(Halt::ClaimLost));
+                }
+                if let Some(problem) = monitor.file_problem() {
+                    return Err(SendError::File(problem));
+                }
+                return answer;
+            }
+            let moved = monitor.bytes();
+            if moved != seen {
+                seen = moved;
+                still_since = tokio::time::Instant::now();
+                attempt.sent(range.start + moved, total);
+            }
+            if !is_held() {
+                return Err(SendError::Halted(Halt::ClaimLost));
+            }
+            if still_since.elapsed() >= self.timeout {
+                return Err(SendError::Lost(self.no_answer()));
+            }
+        }
+    }
+
+    async fn read(&self, response: reqwest::Response) -> Result<Answer, SendError> {
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        let mut body = Vec::new();
+        let mut pieces = response.bytes_stream();
+        loop {
+            match tokio::time::timeout(self.timeout, pieces.try_next()).await {
+                Ok(Ok(Some(piece))) if body.len() + piece.len() > MAX_ANSWER => {
+                    return Err(SendError::TooLong { status });
+                }
+                Ok(Ok(Some(piece))) => body.extend_from_slice(&piece),
+                Ok(Ok(None)) => return Ok(Answer { status, headers, body }),
+                Ok(Err(error)) => return Err(SendError::Lost(root_cause(&error.without_url()))),
+                Err(_) => return Err(SendError::Lost(self.no_answer())),
+            }
+        }
+    }
+
+    /// Tells a request that was never sent from one that may have been received.
+    fn explain(&self, error: reqwest::Error) -> SendError {
+        let host = error.url().and_then(Url::host_str).map(str::to_owned).unwrap_or_default();
+        let error = error.without_url();
+        if error.is_connect() {
+            let why = if error.is_timeout() { "no connection in time".to_owned() } else { root_cause(&error) };
+            SendError::NotSent(format!("{host}: {why}"))
+        } else if error.is_builder() {
+            SendError::NotSent("the request cannot be written".to_owned())
+        } else if error.is_timeout() {
+            SendError::Lost(self.no_answer())
+        } else {
+            SendError::Lost(root_cause(&error))
+        }
+    }
+
+    fn no_answer(&self) -> String {
+        format!("nothing came within {}", humantime::format_duration(self.timeout))
+    }
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+/// What the body of an upload and the one who waits for its answer tell each other.
+#[derive(Debug, Default)]
+struct Monitor {
+    bytes: AtomicU64,
+    file_problem: Mutex<Option<String>>,
+}
+
+impl Monitor {
+    fn moved(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn file_failed(&self, error: &std::io::Error) {
+        *self.file_problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+    }
+
+    fn file_problem(&self) -> Option<String> {
+        self.file_problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_nonsense_is_nothing() {
+        let now = at("2026-11-23T10:00:00Z");
+        assert_eq!(parse_retry_after("120", now), Some(at("2026-11-23T10:02:00Z")));
+        assert_eq!(parse_retry_after("Mon, 23 Nov 2026 12:00:00 GMT", now), Some(at("2026-11-23T12:00:00Z")));
+        for nonsense in ["", "soon", "-5", "99999999999999999999", "9223372036854775807"] {
+            assert_eq!(parse_retry_after(nonsense, now), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn an_upload_address_must_be_the_platforms_own() {
+        let own = Origin::new(Url::parse("https://open.tiktokapis.com").unwrap(), false);
+        let trusted = |address| own.trusted(address, "tiktokapis.com", Platform::TikTok).is_ok();
+        assert!(trusted("https://open-upload-i18n.tiktokapis.com/video/?id=1"));
+        assert!(!trusted("http://open-upload.tiktokapis.com/"));
+        assert!(!trusted("https://open-upload.tiktokapis.com:8443/"));
+        assert!(!trusted("https://tiktokapis.com.evil.example/"));
+        assert!(!trusted("https://eviltiktokapis.com/"));
+        assert!(!trusted("https://user@open-upload.tiktokapis.com/"));
+        let sandbox = Origin::new(Url::parse("http://127.0.0.1:4000").unwrap(), true);
+        let trusted = |address| sandbox.trusted(address, "tiktokapis.com", Platform::TikTok).is_ok();
+        assert!(trusted("http://127.0.0.1:4000/upload?x=1"));
+        assert!(!trusted("http://127.0.0.1:4001/upload"));
+        assert!(!trusted("https://open-upload.tiktokapis.com/"));
+    }
+}

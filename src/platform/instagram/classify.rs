@@ -1,0 +1,288 @@
+//! The Graph API's codes as failures: the tables of the platform sheet, sections 7 and 10. The texts are localised, so
+//! only the numbers decide.
+
+use serde_json::Value;
+
+use crate::post::{Category, Failure, Retryable};
+
+use Category::{
+    AccountRestricted, Auth, MediaProcessing, MissingAsset, Network, PlatformOutage, QuotaExhausted, RateLimited,
+    RejectedContent, Unknown,
+};
+use Retryable::{No, Yes};
+
+/// The error of an answer, by its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct GraphCode {
+    /// `code`.
+    pub(super) code: Option<i64>,
+    /// `error_subcode`.
+    pub(super) subcode: Option<i64>,
+    /// `is_transient`.
+    pub(super) is_transient: bool,
+}
+
+/// What a number means for the post, and what a person can do about it.
+type Rule = (i64, Category, Retryable, &'static str);
+
+/// Instagram's own subcodes. They tell more than the code beside them.
+const SUBCODES: &[Rule] = &[
+    (2_207_001, PlatformOutage, Yes, "Instagram is in trouble; it goes on by itself"),
+    (2_207_003, MissingAsset, Yes, "fetching the media took too long; check that its public address answers fast"),
+    (2_207_004, MediaProcessing, No, "the image is larger than 8 MiB; make it smaller"),
+    (2_207_005, MediaProcessing, No, "the image must be a JPEG"),
+    (2_207_006, Network, Yes, "the upload is gone; a new one is made"),
+    (2_207_008, PlatformOutage, Yes, "the upload cannot be found for the moment"),
+    (2_207_009, MediaProcessing, No, "crop the image to between 4:5 and 1.91:1"),
+    (2_207_010, RejectedContent, No, "shorten the caption"),
+    (2_207_020, Network, Yes, "the upload has expired; a new one is made"),
+    (2_207_023, RejectedContent, No, "Instagram does not know the media type"),
+    (2_207_026, MediaProcessing, No, "encode the video again as H.264 in MP4"),
+    (2_207_027, MediaProcessing, Yes, "the upload is not ready yet"),
+    (2_207_028, RejectedContent, No, "the number of carousel items is not allowed"),
+    (2_207_032, PlatformOutage, Yes, "Instagram failed to make the upload; it goes on by itself"),
+    (2_207_035, RejectedContent, No, "a product tag is not allowed"),
+    (2_207_036, RejectedContent, No, "a product tag is not allowed"),
+    (2_207_037, RejectedContent, No, "a product tag is not allowed"),
+    (2_207_040, RejectedContent, No, "a user tag is not allowed"),
+    (2_207_042, QuotaExhausted, Yes, "the account's posts of 24 h are used up"),
+    (2_207_050, AccountRestricted, No, "the account is restricted; open the Instagram app and follow what it asks"),
+    (
+        2_207_051,
+        AccountRestricted,
+        No,
+        "Instagram suspects spam and blocks the action; leave the account alone for a day",
+    ),
+    (2_207_052, MissingAsset, Yes, "Instagram could not fetch the media; check that its public address answers"),
+    (2_207_053, MediaProcessing, Yes, "the upload failed at Instagram; it is sent again"),
+    (2_207_057, RejectedContent, No, "the cover's time lies outside the video"),
+    (2_207_077, MissingAsset, Yes, "Instagram could not fetch the video; check that its public address answers"),
+    (2_207_081, RejectedContent, No, "the account cannot publish trial reels"),
+    (2_207_082, MediaProcessing, Yes, "Instagram failed to process the media; it is sent again"),
+    (2_207_085, MediaProcessing, No, "Instagram cannot process the video; encode it again as H.264 with AAC sound"),
+];
+
+/// The platform's codes.
+const CODES: &[Rule] = &[
+    (1, PlatformOutage, Yes, "Instagram is in trouble; it goes on by itself"),
+    (2, PlatformOutage, Yes, "Instagram is in trouble; it goes on by itself"),
+    (3, Auth, No, "the app lacks the capability; check its permissions"),
+    (4, RateLimited, Yes, "the app makes too many calls"),
+    (9, QuotaExhausted, Yes, "the account's posts of 24 h are used up"),
+    (10, Auth, No, "a permission is missing; connect the account again"),
+    (17, RateLimited, Yes, "the account makes too many calls"),
+    (25, AccountRestricted, No, "the account is restricted; open the Instagram app and follow what it asks"),
+    (32, RateLimited, Yes, "the page makes too many calls"),
+    (100, RejectedContent, No, "Instagram does not take the post as it is"),
+    (102, Auth, No, "renew INSTAGRAM_ACCESS_TOKEN"),
+    (190, Auth, No, "renew INSTAGRAM_ACCESS_TOKEN"),
+    (341, RateLimited, Yes, "the app has reached a temporary limit"),
+    (352, MediaProcessing, No, "encode the video again as H.264 in MP4"),
+    (368, AccountRestricted, No, "the account is blocked for a while; leave it alone for a day"),
+    (492, Auth, No, "the user lacks the role on the page"),
+    (613, RateLimited, Yes, "too many calls"),
+    (9004, MissingAsset, Yes, "Instagram could not fetch the media; check that its public address answers"),
+    (9007, MediaProcessing, Yes, "the upload is not ready yet"),
+    (36000, MediaProcessing, No, "the image is larger than 8 MiB; make it smaller"),
+    (36001, MediaProcessing, No, "the image must be a JPEG"),
+    (36003, MediaProcessing, No, "crop the image to between 4:5 and 1.91:1"),
+    (36004, RejectedContent, No, "shorten the caption"),
+    (80002, RateLimited, Yes, "the account makes too many calls"),
+];
+
+/// The subcode of a read of something that is missing or not permitted.
+pub(super) const MISSING: i64 = 33;
+
+impl GraphCode {
+    /// The numbers of an answer's error.
+    pub(super) fn of(json: &Value) -> Self {
+        let error = &json["error"];
+        Self {
+            code: error["code"].as_i64(),
+            subcode: error["error_subcode"].as_i64(),
+            is_transient: error["is_transient"].as_bool().unwrap_or(false),
+        }
+    }
+
+    /// The numbers in the `status` text of a container: a sentence or `9/2207042`.
+    pub(super) fn in_status(text: &str) -> Self {
+        let subcode = text
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|digits| digits.parse::<i64>().ok())
+            .find(|number| (2_207_000..2_207_200).contains(number));
+        Self { code: None, subcode, is_transient: false }
+    }
+
+    /// Whether the token is what was refused.
+    pub(super) fn is_token_refused(self, status: u16) -> bool {
+        let is_checkpoint = matches!(self.subcode, Some(459 | 464));
+        (matches!(self.code, Some(190 | 102)) && !is_checkpoint && self.subcode != Some(492))
+            || (status == 401 && self.code.is_none())
+    }
+
+    /// Whether it is a read of something missing, or something that this token may not see.
+    pub(super) fn is_missing(self) -> bool {
+        self.code == Some(100) && self.subcode == Some(MISSING)
+    }
+
+    fn shown(self, status: u16) -> String {
+        match (self.code, self.subcode) {
+            (Some(code), Some(subcode)) => format!("code {code}/{subcode}"),
+            (Some(code), None) => format!("code {code}"),
+            (None, Some(subcode)) => format!("code {subcode}"),
+            (None, None) => format!("HTTP {status}"),
+        }
+    }
+}
+
+/// The failure that an error stands for.
+pub(super) fn classify(step: &str, status: u16, graph: GraphCode, message: &str) -> Failure {
+    let (category, retryable, advice) = rule(status, graph);
+    let detail = if message.is_empty() { String::new() } else { format!(" ({message})") };
+    let text = format!("Instagram failed to {step}: {}{detail}; {advice}", graph.shown(status));
+    let failure = Failure::new(category, text);
+    if retryable == No { failure.not_retryable() } else { failure }
+}
+
+fn rule(status: u16, graph: GraphCode) -> (Category, Retryable, &'static str) {
+    let checkpoint = (AccountRestricted, No, "log in to the account at Facebook and pass its check");
+    if graph.code == Some(190) && matches!(graph.subcode, Some(459 | 464)) {
+        return checkpoint;
+    }
+    if graph.code == Some(190) && graph.subcode == Some(492) {
+        return (Auth, No, "the user lacks the role on the page");
+    }
+    if graph.is_missing() {
+        return (Unknown, Yes, "Instagram does not find it, or the token may not see it");
+    }
+    let found = |rules: &'static [Rule], number: Option<i64>| {
+        rules.iter().find(|rule| Some(rule.0) == number).map(|rule| (rule.1, rule.2, rule.3))
+    };
+    if let Some(rule) = found(SUBCODES, graph.subcode) {
+        return rule;
+    }
+    if graph.is_transient {
+        return (PlatformOutage, Yes, "Instagram calls it passing; it goes on by itself");
+    }
+    if let Some(rule) = found(CODES, graph.code) {
+        return rule;
+    }
+    match (graph.code, status) {
+        (Some(200..=299), _) => (Auth, No, "a permission is missing; connect the account again"),
+        (None, 401) => (Auth, No, "renew INSTAGRAM_ACCESS_TOKEN"),
+        (_, 429) => (RateLimited, Yes, "Instagram asks for a pause"),
+        (_, 500..=599) => (PlatformOutage, Yes, "Instagram is in trouble; it goes on by itself"),
+        _ => (Unknown, Yes, "the code is not known to postretry"),
+    }
+}
+
+/// The failure of the upload host, which answers in a shape of its own.
+pub(super) fn classify_upload(status: u16, json: &Value) -> Failure {
+    let debug = &json["debug_info"];
+    if json["error"].is_object() {
+        return classify("take the video's bytes", status, GraphCode::of(json), "");
+    }
+    let kind = debug["type"].as_str().unwrap_or_default();
+    let text = |advice: &str| {
+        let shown = if kind.is_empty() { format!("HTTP {status}") } else { format!("`{kind}`, HTTP {status}") };
+        format!("Instagram failed to take the video's bytes: {shown}; {advice}")
+    };
+    match (kind, debug["retriable"].as_bool(), status) {
+        ("NotAuthorizedError", _, _) | (_, None, 401) => {
+            Failure::new(Auth, text("renew INSTAGRAM_ACCESS_TOKEN")).not_retryable()
+        }
+        (_, Some(true), _) => Failure::new(PlatformOutage, text("Instagram is in trouble; it goes on by itself")),
+        ("ProcessingFailedError", Some(false), _) => {
+            Failure::new(MediaProcessing, text("encode the video again")).not_retryable()
+        }
+        (_, _, 429) => Failure::new(RateLimited, text("Instagram asks for a pause")),
+        (_, _, 500..=599) => Failure::new(PlatformOutage, text("Instagram is in trouble; it goes on by itself")),
+        _ => Failure::new(Unknown, text("the answer is not known to postretry")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_row_of_the_sheet_has_its_category() {
+        for (status, code, subcode, category, retryable) in [
+            (500, None, None, PlatformOutage, Yes),
+            (400, Some(1), None, PlatformOutage, Yes),
+            (400, Some(2), None, PlatformOutage, Yes),
+            (400, Some(-1), Some(2_207_001), PlatformOutage, Yes),
+            (400, Some(-1), Some(2_207_032), PlatformOutage, Yes),
+            (400, Some(-1), Some(2_207_053), MediaProcessing, Yes),
+            (400, None, Some(2_207_082), MediaProcessing, Yes),
+            (400, Some(4), None, RateLimited, Yes),
+            (400, Some(17), None, RateLimited, Yes),
+            (400, Some(32), None, RateLimited, Yes),
+            (400, Some(613), None, RateLimited, Yes),
+            (400, Some(80002), None, RateLimited, Yes),
+            (400, Some(341), None, RateLimited, Yes),
+            (429, None, None, RateLimited, Yes),
+            (400, Some(4), Some(2_207_051), AccountRestricted, No),
+            (400, Some(368), None, AccountRestricted, No),
+            (400, Some(368), Some(1_390_008), AccountRestricted, No),
+            (400, Some(9), Some(2_207_042), QuotaExhausted, Yes),
+            (400, Some(190), Some(463), Auth, No),
+            (400, Some(102), None, Auth, No),
+            (401, None, None, Auth, No),
+            (400, Some(190), Some(459), AccountRestricted, No),
+            (400, Some(190), Some(464), AccountRestricted, No),
+            (400, Some(3), None, Auth, No),
+            (400, Some(10), None, Auth, No),
+            (403, Some(200), None, Auth, No),
+            (403, Some(299), None, Auth, No),
+            (400, Some(190), Some(492), Auth, No),
+            (400, Some(25), Some(2_207_050), AccountRestricted, No),
+            (400, Some(100), Some(33), Unknown, Yes),
+            (400, Some(100), None, RejectedContent, No),
+            (400, Some(100), Some(2_207_023), RejectedContent, No),
+            (400, Some(100), Some(2_207_028), RejectedContent, No),
+            (400, Some(100), Some(2_207_035), RejectedContent, No),
+            (400, Some(1), Some(2_207_057), RejectedContent, No),
+            (400, Some(36004), Some(2_207_010), RejectedContent, No),
+            (400, None, Some(2_207_081), RejectedContent, No),
+            (400, Some(36000), Some(2_207_004), MediaProcessing, No),
+            (400, Some(36001), Some(2_207_005), MediaProcessing, No),
+            (400, Some(36003), Some(2_207_009), MediaProcessing, No),
+            (400, Some(352), Some(2_207_026), MediaProcessing, No),
+            (400, None, Some(2_207_085), MediaProcessing, No),
+            (400, Some(-2), Some(2_207_003), MissingAsset, Yes),
+            (400, Some(9004), Some(2_207_052), MissingAsset, Yes),
+            (400, None, Some(2_207_077), MissingAsset, Yes),
+            (400, Some(-2), Some(2_207_020), Network, Yes),
+            (400, Some(24), Some(2_207_006), Network, Yes),
+            (400, Some(24), Some(2_207_008), PlatformOutage, Yes),
+            (400, Some(9007), Some(2_207_027), MediaProcessing, Yes),
+            (400, Some(424_242), None, Unknown, Yes),
+        ] {
+            let graph = GraphCode { code, subcode, is_transient: false };
+            let failure = classify("test", status, graph, "");
+            assert_eq!((failure.category, failure.retryable), (category, retryable), "{status} {graph:?}");
+        }
+        let passing = GraphCode { code: Some(100), subcode: None, is_transient: true };
+        assert_eq!(classify("test", 400, passing, "").category, PlatformOutage);
+    }
+
+    #[test]
+    fn the_upload_host_is_understood() {
+        let answer = |kind: &str, retriable: bool| json!({ "debug_info": { "type": kind, "retriable": retriable } });
+        let category = |status, json: &Value| classify_upload(status, json).category;
+        assert_eq!(category(400, &answer("ProcessingFailedError", true)), PlatformOutage);
+        assert_eq!(category(500, &Value::Null), PlatformOutage);
+        assert_eq!(category(401, &answer("NotAuthorizedError", false)), Auth);
+        let hopeless = classify_upload(400, &answer("ProcessingFailedError", false));
+        assert_eq!((hopeless.category, hopeless.retryable), (MediaProcessing, No));
+    }
+
+    #[test]
+    fn the_subcode_is_found_in_a_sentence_and_in_a_pair() {
+        assert_eq!(GraphCode::in_status("Error: failed with error code 2207082").subcode, Some(2_207_082));
+        assert_eq!(GraphCode::in_status("9/2207042").subcode, Some(2_207_042));
+        assert_eq!(GraphCode::in_status("Error: 12").subcode, None);
+    }
+}

@@ -1,0 +1,82 @@
+//! Finding a post again that was published without our having its id.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+use super::account::fitted_caption;
+use super::{CallError, InstagramPublisher, text_or_number};
+use crate::platform::{Attempt, PublishError, Pursued};
+use crate::post::{Post, Publication, Ticket};
+
+/// How far the clocks of the store and of Instagram may be apart.
+const CLOCK_SLACK: TimeDelta = TimeDelta::minutes(5);
+
+impl InstagramPublisher {
+    /// The link of a post, if Instagram tells; a post without it is published all the same.
+    pub(super) async fn permalink(&self, id: &str, attempt: &dyn Attempt) -> Option<String> {
+        let url = self.url(id);
+        let request = || self.http.get(url.clone()).query(&[("fields", "id,permalink")]);
+        match self.call("tell the post's link", request, attempt).await {
+            Ok(json) => json["permalink"].as_str().map(str::to_owned),
+            Err(_) => None,
+        }
+    }
+
+    /// The container says that it is published; which post it became, only the account's list can tell.
+    pub(super) async fn recovered(
+        &self,
+        post: &Post,
+        ticket: &Ticket,
+        attempt: &dyn Attempt,
+    ) -> Result<Pursued, PublishError> {
+        let found = match self.search(post, ticket, attempt).await {
+            Ok(found) => found,
+            Err(PublishError::Failed(_)) => None,
+            Err(halted) => return Err(halted),
+        };
+        Ok(Pursued::Published(found.unwrap_or_default()))
+    }
+
+    /// The one post of the account with this caption since the ticket was made; none where there is none or several.
+    pub(super) async fn search(
+        &self,
+        post: &Post,
+        ticket: &Ticket,
+        attempt: &dyn Attempt,
+    ) -> Result<Option<Publication>, PublishError> {
+        let Ok(caption) = fitted_caption(post) else { return Ok(None) };
+        let since = ticket.made_at - CLOCK_SLACK;
+        let fields = "id,caption,timestamp,permalink,media_product_type";
+        let query = [
+            ("fields", fields.to_owned()),
+            ("since", since.timestamp().to_string()),
+            ("until", (attempt.now() + CLOCK_SLACK).timestamp().to_string()),
+        ];
+        let url = self.of_account("media");
+        let step = "list the account's posts";
+        let json = match self.call(step, || self.http.get(url.clone()).query(&query), attempt).await {
+            Ok(json) => json,
+            Err(CallError::Refused { failure, .. }) => return Err(failure.into()),
+            Err(error) => return Err(error.into_harmless(step)),
+        };
+        let is_match = |media: &&Value| {
+            media["caption"].as_str().unwrap_or_default().trim() == caption.trim()
+                && media["timestamp"].as_str().and_then(parse_timestamp).is_some_and(|at| at >= since)
+        };
+        let mut matches = json["data"].as_array().into_iter().flatten().filter(is_match);
+        Ok(match (matches.next(), matches.next()) {
+            (Some(media), None) => Some(Publication {
+                id: text_or_number(&media["id"]),
+                url: media["permalink"].as_str().map(str::to_owned),
+                warning: None,
+            }),
+            _ => None,
+        })
+    }
+}
+
+/// The Graph API writes `2026-11-23T10:00:00+0000`.
+fn parse_timestamp(text: &str) -> Option<DateTime<Utc>> {
+    let parsed = DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%z").or_else(|_| DateTime::parse_from_rfc3339(text));
+    parsed.ok().map(|at| at.with_timezone(&Utc))
+}

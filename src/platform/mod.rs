@@ -1,0 +1,148 @@
+//! How a post gets published.
+//!
+//! A [`Publisher`] speaks one platform's protocol and knows nothing of stores, retries or other platforms. What it
+//! needs of the attempt that it works for, it asks through [`Attempt`]: that a ticket be stored, that the claim still
+//! stands, that time pass. The rules that it follows are those of the platform sheets; every failure leaves it with a
+//! category.
+
+mod http;
+mod instagram;
+mod media;
+mod patience;
+mod tiktok;
+mod tokens;
+mod youtube;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use crate::post::{Failure, Platform, Post, Publication, Ticket};
+
+pub use http::{Http, HttpSettings, Origin};
+pub use instagram::{InstagramCredentials, InstagramPublisher, InstagramSettings};
+pub use media::AssetStore;
+pub use patience::PollSettings;
+pub use tiktok::{TikTokCredentials, TikTokPublisher, TikTokSettings};
+pub use tokens::TokenVault;
+pub use youtube::{YouTubePublisher, YouTubeSettings};
+
+/// What every publisher works with.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    /// Speaks HTTP.
+    pub http: Http,
+    /// Finds the files.
+    pub assets: Arc<AssetStore>,
+    /// How long to look at a platform that is processing.
+    pub poll: PollSettings,
+    /// Where refreshed tokens are kept.
+    pub vault: Arc<dyn TokenVault>,
+}
+
+/// Publishes posts on one platform.
+#[async_trait]
+pub trait Publisher: Send + Sync + std::fmt::Debug {
+    /// The platform.
+    fn platform(&self) -> Platform;
+
+    /// Asks the platform for a new ticket. Nothing is public yet when it returns, unless the platform gives tickets
+    /// only for publishes that have started; then the intent was stored first.
+    async fn open(&self, post: &Post, attempt: &dyn Attempt) -> Result<Ticket, PublishError>;
+
+    /// Carries a ticket to its end, from wherever it stands: looks it up unless it is fresh, sends what is missing,
+    /// waits, publishes.
+    async fn pursue(
+        &self,
+        post: &Post,
+        ticket: Ticket,
+        age: TicketAge,
+        attempt: &dyn Attempt,
+    ) -> Result<Pursued, PublishError>;
+}
+
+/// Where a ticket comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TicketAge {
+    /// This attempt has just asked for it; nothing has been done with it.
+    Fresh,
+    /// It was stored before; how far it came must be looked up.
+    Stored,
+}
+
+/// Where a ticket led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pursued {
+    /// The post is on its platform.
+    Published(Publication),
+    /// The platform says that nothing can come of the ticket any more, and nothing has: a new one may be asked for.
+    Dead,
+}
+
+/// Why a publish did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// It failed.
+    #[error("{}", .0.message)]
+    Failed(Failure),
+    /// The attempt may not go on.
+    #[error(transparent)]
+    Halted(#[from] Halt),
+}
+
+impl From<Failure> for PublishError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Why an attempt may not go on. Nothing more is sent and nothing more is written.
+#[derive(Debug, thiserror::Error)]
+pub enum Halt {
+    /// The claim ran out or is another's.
+    #[error("the claim on the post was lost")]
+    ClaimLost,
+    /// The process was told to stop.
+    #[error("the process was told to stop")]
+    Stopping,
+    /// The store is away.
+    #[error("the post store is away")]
+    Store(#[source] Arc<dyn std::error::Error + Send + Sync>),
+}
+
+/// What a publisher may ask of the attempt that it works for.
+#[async_trait]
+pub trait Attempt: Send + Sync {
+    /// The time, by the store's clock.
+    fn now(&self) -> DateTime<Utc>;
+
+    /// Tells at any time, without asking the store, whether the claim stands as far as is known.
+    fn held_check(&self) -> HeldCheck;
+
+    /// Makes sure that the claim stands; to be asked before every request.
+    async fn hold(&self) -> Result<(), Halt>;
+
+    /// Stores the ticket. It is durable when this returns.
+    async fn keep(&self, ticket: &Ticket) -> Result<(), Halt>;
+
+    /// Lets time pass, less where the process is told to stop.
+    async fn pause(&self, duration: Duration) -> Result<Pause, Halt>;
+
+    /// Tells whoever watches that so many bytes of so many have been sent.
+    fn sent(&self, bytes: u64, of: u64);
+}
+
+/// Whether a claim still stands. The body of an upload asks it before every piece, so that a process that was stopped
+/// in the middle sends nothing more when it comes back too late.
+pub type HeldCheck = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// How a pause ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pause {
+    /// The time is over.
+    Over,
+    /// The process was told to stop.
+    CutShort,
+}

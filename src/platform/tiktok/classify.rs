@@ -1,0 +1,141 @@
+//! TikTok's codes as failures: the table of the platform sheet, section 11.
+
+use crate::post::{Category, Failure, Retryable};
+
+use Category::{
+    AccountRestricted, Auth, MediaProcessing, MissingAsset, PlatformOutage, QuotaExhausted, RateLimited,
+    RejectedContent, Unknown,
+};
+use Retryable::{No, Yes};
+
+/// A code, what it means for the post, and what a person can do about it.
+type Rule = (&'static str, Category, Retryable, &'static str);
+
+/// Codes of answers (`error.code`), of finished posts (`fail_reason`) and of the token endpoint (`error`). The three
+/// do not collide, and where one code appears in two places it means the same.
+const RULES: &[Rule] = &[
+    ("access_token_invalid", Auth, No, "renew the TikTok token"),
+    ("invalid_grant", Auth, No, "connect the account again and renew TIKTOK_REFRESH_TOKEN"),
+    ("auth_removed", Auth, No, "the creator has revoked access; connect the account again"),
+    ("access_denied", Auth, No, "connect the account again"),
+    ("scope_not_authorized", Auth, No, "connect the account again with the scope video.publish"),
+    ("scope_permission_missed", Auth, No, "connect the account again with the scopes that are asked for"),
+    ("invalid_scope", Auth, No, "connect the account again with the scope video.publish"),
+    ("invalid_client", Auth, No, "check TIKTOK_CLIENT_KEY and TIKTOK_CLIENT_SECRET"),
+    ("unauthorized_client", Auth, No, "check the app's settings at TikTok"),
+    ("invalid_request", Auth, No, "check TIKTOK_CLIENT_KEY, TIKTOK_CLIENT_SECRET and TIKTOK_REFRESH_TOKEN"),
+    ("unsupported_grant_type", Auth, No, "check the app's settings at TikTok"),
+    ("token_not_authorized_for_specified_publish_id", Auth, No, "the token is of another account than the upload's"),
+    ("server_error", PlatformOutage, Yes, "TikTok is in trouble; it goes on by itself"),
+    ("temporarily_unavailable", PlatformOutage, Yes, "TikTok is in trouble; it goes on by itself"),
+    ("internal_error", PlatformOutage, Yes, "TikTok is in trouble; it goes on by itself"),
+    ("internal", PlatformOutage, Yes, "TikTok failed to process the post; it is sent again"),
+    ("rate_limit_exceeded", RateLimited, Yes, "TikTok asks for a pause"),
+    ("spam_risk_too_many_posts", QuotaExhausted, Yes, "the account's posts of 24 h are used up, over all tools"),
+    ("reached_active_user_cap", QuotaExhausted, Yes, "the app's creators of today are used up"),
+    ("spam_risk_too_many_pending_share", QuotaExhausted, Yes, "clear the drafts in the account's TikTok inbox"),
+    ("spam_risk_user_banned_from_posting", AccountRestricted, No, "the account is banned from posting; ask TikTok"),
+    (
+        "unaudited_client_can_only_post_to_private_accounts",
+        AccountRestricted,
+        No,
+        "have the app audited by TikTok, or make the account private and set TIKTOK_PRIVACY_LEVEL=SELF_ONLY",
+    ),
+    ("app_version_check_failed", AccountRestricted, No, "the account's TikTok app must be updated"),
+    (
+        "privacy_level_option_mismatch",
+        RejectedContent,
+        No,
+        "set TIKTOK_PRIVACY_LEVEL to a level that the account offers",
+    ),
+    ("spam_risk_text", RejectedContent, No, "TikTok judges the caption risky; change it"),
+    ("spam_risk", RejectedContent, No, "TikTok judges the post risky; do not send it again as it is"),
+    ("invalid_param", RejectedContent, No, "TikTok does not take the post as it is"),
+    ("invalid_params", RejectedContent, No, "TikTok does not take the post as it is"),
+    ("file_format_check_failed", MediaProcessing, No, "encode the file again as H.264 in MP4"),
+    ("duration_check_failed", MediaProcessing, No, "the video is too short or too long for the account"),
+    ("frame_rate_check_failed", MediaProcessing, No, "encode the video again with 23 to 60 frames a second"),
+    ("picture_size_check_failed", MediaProcessing, No, "encode the media again with 360 to 4096 pixels a side"),
+    ("invalid_file_upload", MediaProcessing, No, "encode the file again to TikTok's specification"),
+    ("video_pull_failed", MissingAsset, Yes, "check that the media's public address answers"),
+    ("photo_pull_failed", MissingAsset, Yes, "check that ASSET_PUBLIC_URL serves the image"),
+    (
+        "url_ownership_unverified",
+        MissingAsset,
+        Yes,
+        "verify the domain of ASSET_PUBLIC_URL at TikTok's developer portal",
+    ),
+    ("publish_cancelled", Unknown, No, "the publish was cancelled at TikTok"),
+    ("invalid_publish_id", Unknown, No, "TikTok does not know the upload any more"),
+];
+
+/// The code of an id that TikTok does not know.
+pub(super) const UNKNOWN_ID: &str = "invalid_publish_id";
+
+/// The failure that a code stands for; where the code says nothing, the HTTP status decides.
+pub(super) fn classify(step: &str, status: u16, code: &str, message: &str) -> Failure {
+    let detail = if message.is_empty() || message == code { String::new() } else { format!(" ({message})") };
+    let rule = RULES.iter().find(|rule| rule.0 == code);
+    if let Some((_, category, retryable, advice)) = rule {
+        let failure = Failure::new(*category, format!("TikTok failed to {step}: `{code}`{detail}; {advice}"));
+        return if *retryable == No { failure.not_retryable() } else { failure };
+    }
+    let shown = if code.is_empty() { format!("HTTP {status}") } else { format!("`{code}`, HTTP {status}") };
+    let text = |advice: &str| format!("TikTok failed to {step}: {shown}{detail}; {advice}");
+    match status {
+        401 => Failure::new(Auth, text("renew the TikTok token")).not_retryable(),
+        429 => Failure::new(RateLimited, text("TikTok asks for a pause")),
+        500..=599 => Failure::new(PlatformOutage, text("TikTok is in trouble; it goes on by itself")),
+        _ => Failure::new(Unknown, text("the code is not known to postretry")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_of_the_sheet_has_its_category() {
+        for (status, code, category, retryable) in [
+            (500, "", PlatformOutage, Yes),
+            (503, "internal_error", PlatformOutage, Yes),
+            (200, "internal", PlatformOutage, Yes),
+            (429, "rate_limit_exceeded", RateLimited, Yes),
+            (429, "", RateLimited, Yes),
+            (200, "spam_risk_too_many_posts", QuotaExhausted, Yes),
+            (403, "reached_active_user_cap", QuotaExhausted, Yes),
+            (403, "spam_risk_too_many_pending_share", QuotaExhausted, Yes),
+            (401, "access_token_invalid", Auth, No),
+            (200, "invalid_grant", Auth, No),
+            (200, "auth_removed", Auth, No),
+            (401, "scope_not_authorized", Auth, No),
+            (400, "scope_permission_missed", Auth, No),
+            (400, "invalid_client", Auth, No),
+            (400, "unauthorized_client", Auth, No),
+            (400, "token_not_authorized_for_specified_publish_id", Auth, No),
+            (403, "spam_risk_user_banned_from_posting", AccountRestricted, No),
+            (403, "unaudited_client_can_only_post_to_private_accounts", AccountRestricted, No),
+            (400, "app_version_check_failed", AccountRestricted, No),
+            (403, "privacy_level_option_mismatch", RejectedContent, No),
+            (200, "spam_risk_text", RejectedContent, No),
+            (200, "spam_risk", RejectedContent, No),
+            (400, "invalid_param", RejectedContent, No),
+            (400, "invalid_params", RejectedContent, No),
+            (200, "file_format_check_failed", MediaProcessing, No),
+            (200, "duration_check_failed", MediaProcessing, No),
+            (200, "frame_rate_check_failed", MediaProcessing, No),
+            (200, "picture_size_check_failed", MediaProcessing, No),
+            (400, "invalid_file_upload", MediaProcessing, No),
+            (200, "video_pull_failed", MissingAsset, Yes),
+            (200, "photo_pull_failed", MissingAsset, Yes),
+            (403, "url_ownership_unverified", MissingAsset, Yes),
+            (200, "publish_cancelled", Unknown, No),
+            (400, "invalid_publish_id", Unknown, No),
+            (400, "a_code_of_tomorrow", Unknown, Yes),
+        ] {
+            let failure = classify("test", status, code, "");
+            assert_eq!((failure.category, failure.retryable), (category, retryable), "{status} {code}");
+            assert!(failure.message.contains(code), "{}", failure.message);
+        }
+    }
+}

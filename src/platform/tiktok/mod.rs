@@ -1,0 +1,603 @@
+//! TikTok, by the Content Posting API: facts of the vendor pages as of November 2026.
+//!
+//! A video is announced (`init`), uploaded in chunks, and posted by TikTok once its last chunk is in. So the ticket is
+//! the `publish_id`, and the step that cannot be taken back is the last chunk. A photo has no upload: TikTok fetches
+//! it, and `init` itself starts the publish; the intent is stored before it.
+
+mod account;
+mod chunks;
+mod classify;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::TimeDelta;
+use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+use self::account::{TikTokRefresher, fitted_title};
+use self::chunks::ChunkPlan;
+use self::classify::{UNKNOWN_ID, classify};
+use super::http::{Answer, Http, Origin, SendError};
+use super::media::{AssetStore, MediaFile};
+use super::patience::{Look, Patience, PollSettings, Troubles};
+use super::tokens::{TokenKeeper, TokenSource};
+use super::{Attempt, PublishError, Publisher, Pursued, TicketAge, Tools};
+use crate::post::{Category, Failure, MediaKind, Platform, Post, Publication, Retryable, Ticket, TicketHandle};
+
+/// The domain of TikTok's upload hosts.
+const DOMAIN: &str = "tiktokapis.com";
+
+/// How long an upload address takes bytes.
+const UPLOAD_WINDOW: TimeDelta = TimeDelta::hours(1);
+
+/// A token is refreshed this long before its end.
+const TOKEN_MARGIN: TimeDelta = TimeDelta::minutes(5);
+
+/// How TikTok is spoken to.
+#[derive(Debug, Clone)]
+pub struct TikTokSettings {
+    /// Where the API is.
+    pub api: Origin,
+    /// The account.
+    pub credentials: TikTokCredentials,
+    /// Who sees the posts.
+    pub privacy_level: String,
+}
+
+/// How the account is signed in to.
+#[derive(Debug, Clone)]
+pub enum TikTokCredentials {
+    /// With a refresh token, which is worth something only to the app.
+    Refreshed {
+        /// The app's key.
+        client_key: String,
+        /// The app's secret.
+        client_secret: SecretString,
+        /// The account's refresh token.
+        refresh_token: SecretString,
+        /// A token to start with.
+        access_token: Option<SecretString>,
+    },
+    /// With a token that nobody renews.
+    Bare {
+        /// The token.
+        access_token: SecretString,
+    },
+}
+
+/// Publishes on TikTok.
+#[derive(Debug)]
+pub struct TikTokPublisher {
+    api: Origin,
+    privacy_level: String,
+    http: Http,
+    assets: Arc<AssetStore>,
+    poll: PollSettings,
+    tokens: TokenKeeper,
+}
+
+/// What `status/fetch` says of an upload.
+enum State {
+    Published(Publication),
+    Failed(Failure),
+    /// Bytes are missing; how many TikTok has, if it tells.
+    Uploading(Option<u64>),
+    Processing,
+    /// TikTok does not know the id.
+    Unknown(Failure),
+}
+
+/// How sending the bytes ended.
+enum Upload {
+    Complete,
+    /// The upload address takes no more bytes.
+    Closed,
+}
+
+/// Why a call of the API has no result.
+enum CallError {
+    Send(SendError),
+    Refused { failure: Failure, status: u16, code: String },
+    Stopped(PublishError),
+}
+
+impl CallError {
+    /// As the failure of a step that can be taken again without harm.
+    fn into_harmless(self, step: &str) -> PublishError {
+        match self {
+            Self::Send(error) => error.into_harmless(Platform::TikTok, step),
+            Self::Refused { failure, .. } => failure.into(),
+            Self::Stopped(error) => error,
+        }
+    }
+}
+
+impl TikTokPublisher {
+    /// A publisher for one account.
+    pub fn new(settings: &TikTokSettings, tools: &Tools) -> Self {
+        let Tools { http, assets, poll, vault } = tools.clone();
+        let api = settings.api.clone();
+        let (source, refresher) = account::token_source(settings, &http, TOKEN_MARGIN);
+        let refresher = refresher.map(|refresher: TikTokRefresher| Box::new(refresher) as _);
+        let source: TokenSource = source;
+        let tokens = TokenKeeper::new(source, refresher, vault);
+        Self { api, privacy_level: settings.privacy_level.clone(), http, assets, poll, tokens }
+    }
+
+    /// Calls the API; a token that is refused is renewed once.
+    async fn call(&self, step: &str, path: &str, body: &Value, attempt: &dyn Attempt) -> Result<Value, CallError> {
+        let mut token = self.tokens.access(attempt).await.map_err(CallError::Stopped)?;
+        let mut is_renewed = false;
+        loop {
+            let request = self.http.post(self.api.at(path)).bearer_auth(token.expose_secret()).json(body);
+            let answer = self.http.send(request, attempt).await.map_err(CallError::Send)?;
+            let mut json = answer.json();
+            let error = &json["error"];
+            let code = error["code"].as_str().unwrap_or_default().to_owned();
+            if code == "ok" && answer.is_success() {
+                return Ok(json["data"].take());
+            }
+            if (code == "access_token_invalid" || (answer.status == 401 && code.is_empty())) && !is_renewed {
+                token = self.tokens.replace(&token, attempt).await.map_err(CallError::Stopped)?;
+                is_renewed = true;
+                continue;
+            }
+            let message = error["message"].as_str().unwrap_or_default();
+            let failure = if code == "ok" || (code.is_empty() && answer.is_success()) {
+                misunderstood(step, answer.status)
+            } else {
+                classify(step, answer.status, &code, message).retry_at(answer.retry_after(attempt.now()))
+            };
+            return Err(CallError::Refused { failure, status: answer.status, code });
+        }
+    }
+
+    /// Asks whether and how the account may post now. TikTok wants that asked before every post.
+    async fn creator(&self, attempt: &dyn Attempt) -> Result<Creator, PublishError> {
+        let step = "say whether the account may post";
+        let path = "/v2/post/publish/creator_info/query/";
+        let data = self.call(step, path, &json!({}), attempt).await.map_err(|error| error.into_harmless(step))?;
+        let levels: Vec<&str> =
+            data["privacy_level_options"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        if !levels.is_empty() && !levels.contains(&self.privacy_level.as_str()) {
+            let message = format!(
+                "TikTok does not offer the account the privacy level `{}`; set TIKTOK_PRIVACY_LEVEL to one of {}",
+                self.privacy_level,
+                levels.join(", ")
+            );
+            return Err(Failure::new(Category::RejectedContent, message).not_retryable().into());
+        }
+        let flag = |name: &str| data[name].as_bool().unwrap_or(false);
+        Ok(Creator {
+            username: data["creator_username"].as_str().map(str::to_owned),
+            comment_disabled: flag("comment_disabled"),
+            duet_disabled: flag("duet_disabled"),
+            stitch_disabled: flag("stitch_disabled"),
+        })
+    }
+
+    async fn open_video(&self, post: &Post, attempt: &dyn Attempt) -> Result<Ticket, PublishError> {
+        let file = self.assets.file_of(post, MediaKind::Video).await?;
+        let title = fitted_title(post)?;
+        let creator = self.creator(attempt).await?;
+        let plan = ChunkPlan::for_size(file.size);
+        let body = json!({
+            "post_info": {
+                "title": title,
+                "privacy_level": self.privacy_level,
+                "disable_comment": creator.comment_disabled,
+                "disable_duet": creator.duet_disabled,
+                "disable_stitch": creator.stitch_disabled,
+                "brand_content_toggle": false,
+                "brand_organic_toggle": false,
+            },
+            "source_info": {
+                "source": "FILE_UPLOAD",
+                "video_size": plan.size,
+                "chunk_size": plan.chunk_size,
+                "total_chunk_count": plan.count,
+            },
+        });
+        let step = "take the announcement of the video";
+        // An announcement whose answer is lost leads nowhere: nobody has its upload address.
+        let data = self
+            .call(step, "/v2/post/publish/video/init/", &body, attempt)
+            .await
+            .map_err(|error| error.into_harmless(step))?;
+        let (Some(publish_id), Some(address)) = (data["publish_id"].as_str(), data["upload_url"].as_str()) else {
+            return Err(misunderstood(step, 200).into());
+        };
+        self.api.trusted(address, DOMAIN, Platform::TikTok)?;
+        let handle = TicketHandle::TiktokVideo {
+            publish_id: publish_id.to_owned(),
+            upload_url: Some(address.to_owned()),
+            size: Some(file.size),
+            username: creator.username,
+        };
+        Ok(Ticket::new(attempt.now(), handle))
+    }
+
+    /// A photo is fetched by TikTok as soon as it is announced, so the intent is stored first, and an answer that was
+    /// lost cannot be made up for.
+    async fn open_photo(&self, post: &Post, attempt: &dyn Attempt) -> Result<Ticket, PublishError> {
+        let file = self.assets.file_of(post, MediaKind::Image).await?;
+        let url = self.assets.public_url(&file)?;
+        let text = account::fitted_photo_text(post)?;
+        let creator = self.creator(attempt).await?;
+        let body = json!({
+            "media_type": "PHOTO",
+            "post_mode": "DIRECT_POST",
+            "post_info": {
+                "title": text.title,
+                "description": text.description,
+                "privacy_level": self.privacy_level,
+                "disable_comment": creator.comment_disabled,
+                "auto_add_music": false,
+                "brand_content_toggle": false,
+                "brand_organic_toggle": false,
+            },
+            "source_info": { "source": "PULL_FROM_URL", "photo_images": [url.as_str()], "photo_cover_index": 0 },
+        });
+        let photo =
+            |publish_id: Option<String>| TicketHandle::TiktokPhoto { publish_id, username: creator.username.clone() };
+        let intent = Ticket::new(attempt.now(), photo(None)).committed(attempt.now());
+        attempt.keep(&intent).await?;
+        let step = "take the photo";
+        let data = match self.call(step, "/v2/post/publish/content/init/", &body, attempt).await {
+            Ok(data) => data,
+            Err(CallError::Send(error @ SendError::NotSent(_))) => {
+                return Err(match error.into_harmless(Platform::TikTok, step) {
+                    PublishError::Failed(failure) => failure.with_dead_ticket().into(),
+                    halted @ PublishError::Halted(_) => halted,
+                });
+            }
+            Err(CallError::Send(SendError::Lost(why))) => return Err(lost_photo(&why).into()),
+            Err(CallError::Send(error)) => {
+                return Err(match error.into_harmless(Platform::TikTok, step) {
+                    PublishError::Failed(failure) => lost_photo(&failure.message).into(),
+                    halted @ PublishError::Halted(_) => halted,
+                });
+            }
+            Err(CallError::Refused { failure, status, code }) => {
+                // Without a code of TikTok's own, whoever answered may not be the one who took the photo.
+                let is_refusal = status < 500 && !code.is_empty() && code != "ok";
+                let failure = if is_refusal { failure.with_dead_ticket() } else { lost_photo(&failure.message) };
+                return Err(failure.into());
+            }
+            // Whether to renew a token is asked only after the refusal of the one before, so nothing was taken.
+            Err(CallError::Stopped(PublishError::Failed(failure))) => return Err(failure.with_dead_ticket().into()),
+            Err(CallError::Stopped(halted)) => return Err(halted),
+        };
+        let Some(publish_id) = data["publish_id"].as_str() else {
+            return Err(lost_photo("the answer names no publish_id").into());
+        };
+        Ok(Ticket { handle: photo(Some(publish_id.to_owned())), ..intent })
+    }
+
+    async fn state(&self, ticket: &Ticket, publish_id: &str, attempt: &dyn Attempt) -> Result<State, PublishError> {
+        let step = "say what became of the post";
+        let body = json!({ "publish_id": publish_id });
+        let data = match self.call(step, "/v2/post/publish/status/fetch/", &body, attempt).await {
+            Ok(data) => data,
+            Err(CallError::Refused { failure, code, .. }) if code == UNKNOWN_ID => return Ok(State::Unknown(failure)),
+            Err(error) => return Err(error.into_harmless(step)),
+        };
+        Ok(match data["status"].as_str().unwrap_or_default() {
+            "PUBLISH_COMPLETE" => State::Published(publication(ticket, &data)),
+            "FAILED" => {
+                let reason = data["fail_reason"].as_str().unwrap_or_default();
+                State::Failed(classify("publish the post", 200, reason, "").with_dead_ticket())
+            }
+            "PROCESSING_UPLOAD" => State::Uploading(data["uploaded_bytes"].as_u64()),
+            _ => State::Processing,
+        })
+    }
+
+    /// Sends the bytes from `offset` on.
+    async fn upload(
+        &self,
+        ticket: &mut Ticket,
+        file: &MediaFile,
+        mut offset: u64,
+        attempt: &dyn Attempt,
+    ) -> Result<Upload, PublishError> {
+        let (publish_id, address) = match &ticket.handle {
+            TicketHandle::TiktokVideo { publish_id, upload_url: Some(address), .. } => {
+                (publish_id.clone(), self.api.trusted(address, DOMAIN, Platform::TikTok)?)
+            }
+            _ => return Ok(Upload::Closed),
+        };
+        let plan = ChunkPlan::for_size(file.size);
+        let mut troubles = Troubles::default();
+        let mut patience = Patience::new(self.poll);
+        while offset < plan.size {
+            let range = plan.rest_of_chunk_at(offset);
+            let is_last = range.end == plan.size;
+            if is_last && !ticket.is_committed() {
+                *ticket = ticket.clone().committed(attempt.now());
+                attempt.keep(ticket).await?;
+            }
+            let step = "take the video's bytes";
+            let trouble = match self.send_chunk(&address, file, range.clone(), attempt).await {
+                Ok(answer) => match answer.status {
+                    200 | 201 | 206 if is_last => return Ok(Upload::Complete),
+                    201 => return Ok(Upload::Complete),
+                    200 | 206 => {
+                        troubles.forget();
+                        offset = range.end;
+                        continue;
+                    }
+                    403 | 404 | 405 => return Ok(Upload::Closed),
+                    416 => {
+                        Failure::new(Category::Network, "TikTok has other bytes of the video than were sent (HTTP 416)")
+                    }
+                    400 => {
+                        let text = "TikTok refused the video's bytes (HTTP 400); encode the file again";
+                        return Err(Failure::new(Category::MediaProcessing, text).not_retryable().into());
+                    }
+                    status => classify(step, status, "", "").retry_at(answer.retry_after(attempt.now())),
+                },
+                Err(SendError::Halted(halt)) => return Err(halt.into()),
+                Err(error @ (SendError::File(_) | SendError::TooLong { .. })) => {
+                    return Err(error.into_harmless(Platform::TikTok, step));
+                }
+                Err(error) => match error.into_harmless(Platform::TikTok, step) {
+                    PublishError::Failed(failure) => failure,
+                    halted @ PublishError::Halted(_) => return Err(halted),
+                },
+            };
+            let is_passing = matches!(trouble.category, Category::Network | Category::PlatformOutage);
+            if !is_passing || !troubles.bear() || patience.wait(attempt).await? == Look::Enough {
+                return Err(trouble.into());
+            }
+            log::debug!("TikTok upload interrupted, asking how far it came: {}", trouble.message);
+            match self.state(ticket, &publish_id, attempt).await? {
+                State::Uploading(Some(bytes)) if bytes < plan.size => offset = bytes,
+                State::Uploading(None) => return Err(trouble.into()),
+                State::Uploading(Some(_)) | State::Processing | State::Published(_) | State::Failed(_) => {
+                    return Ok(Upload::Complete);
+                }
+                State::Unknown(_) if !ticket.is_committed() => return Ok(Upload::Closed),
+                State::Unknown(failure) => return Err(untellable(&failure).into()),
+            }
+        }
+        Ok(Upload::Complete)
+    }
+
+    async fn send_chunk(
+        &self,
+        address: &url::Url,
+        file: &MediaFile,
+        range: Range<u64>,
+        attempt: &dyn Attempt,
+    ) -> Result<Answer, SendError> {
+        let content_range = format!("bytes {}-{}/{}", range.start, range.end - 1, file.size);
+        // The address carries its own token; the account's is not sent there.
+        let request =
+            self.http.put(address.clone()).header(CONTENT_TYPE, file.mime).header(CONTENT_RANGE, content_range);
+        self.http.upload(request, file, range, attempt).await
+    }
+
+    async fn pursue_video(
+        &self,
+        post: &Post,
+        mut ticket: Ticket,
+        age: TicketAge,
+        attempt: &dyn Attempt,
+    ) -> Result<Pursued, PublishError> {
+        let TicketHandle::TiktokVideo { publish_id, upload_url, size, .. } = ticket.handle.clone() else {
+            return Ok(Pursued::Dead);
+        };
+        let mut patience = Patience::new(self.poll);
+        let mut troubles = Troubles::default();
+        let mut resume_at = (age == TicketAge::Fresh).then_some(0);
+        let mut is_first_look = age == TicketAge::Stored;
+        loop {
+            if let Some(offset) = resume_at.take() {
+                let file = self.assets.file_of(post, MediaKind::Video).await?;
+                if size.is_some_and(|size| size != file.size) {
+                    return self.replaced_file(&ticket);
+                }
+                if matches!(self.upload(&mut ticket, &file, offset, attempt).await?, Upload::Closed) {
+                    return self.closed_upload(&ticket, &publish_id, file.size, attempt).await;
+                }
+            }
+            let state = match self.state(&ticket, &publish_id, attempt).await {
+                Ok(state) => {
+                    troubles.forget();
+                    state
+                }
+                Err(PublishError::Failed(failure)) if is_passing(&failure) && troubles.bear() => {
+                    if patience.wait(attempt).await? == Look::Enough {
+                        return Err(failure.into());
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            match state {
+                State::Published(publication) => return Ok(Pursued::Published(publication)),
+                State::Failed(failure) => return failed_before_or_now(failure, is_first_look, post),
+                State::Unknown(_) if !ticket.is_committed() => return Ok(Pursued::Dead),
+                State::Unknown(failure) => return Err(untellable(&failure).into()),
+                State::Uploading(bytes) if is_first_look || !ticket.is_committed() => {
+                    let total = match size {
+                        Some(size) => Some(size),
+                        None => self.assets.file_of(post, MediaKind::Video).await.ok().map(|file| file.size),
+                    };
+                    let is_short = bytes.zip(total).is_some_and(|(bytes, total)| bytes < total);
+                    let is_open = upload_url.is_some() && ticket.age(attempt.now()) < UPLOAD_WINDOW;
+                    if is_short && is_open {
+                        is_first_look = false;
+                        resume_at = bytes;
+                        continue;
+                    }
+                    // TikTok posts only when all bytes are in, and no more are taken.
+                    if is_short || (!ticket.is_committed() && !is_open) {
+                        return Ok(Pursued::Dead);
+                    }
+                }
+                State::Uploading(_) | State::Processing => {}
+            }
+            is_first_look = false;
+            if patience.wait(attempt).await? == Look::Enough {
+                return Err(still_processing().into());
+            }
+        }
+    }
+
+    /// The upload address takes no more bytes. Whether that matters, only the state of the upload tells.
+    async fn closed_upload(
+        &self,
+        ticket: &Ticket,
+        publish_id: &str,
+        size: u64,
+        attempt: &dyn Attempt,
+    ) -> Result<Pursued, PublishError> {
+        match self.state(ticket, publish_id, attempt).await? {
+            State::Published(publication) => Ok(Pursued::Published(publication)),
+            State::Failed(_) => Ok(Pursued::Dead),
+            State::Uploading(Some(bytes)) if bytes < size => Ok(Pursued::Dead),
+            State::Uploading(_) | State::Unknown(_) if !ticket.is_committed() => Ok(Pursued::Dead),
+            State::Unknown(failure) => Err(untellable(&failure).into()),
+            State::Uploading(_) | State::Processing => Err(still_processing().into()),
+        }
+    }
+
+    /// The file is not the one that was announced. What was sent of it cannot be completed.
+    fn replaced_file(&self, ticket: &Ticket) -> Result<Pursued, PublishError> {
+        if ticket.is_committed() {
+            let text = "the video file has changed since its upload to TikTok was nearly complete";
+            return Err(Failure::new(Category::MissingAsset, format!("{text}; restore the file")).into());
+        }
+        Ok(Pursued::Dead)
+    }
+
+    async fn pursue_photo(
+        &self,
+        post: &Post,
+        ticket: Ticket,
+        age: TicketAge,
+        attempt: &dyn Attempt,
+    ) -> Result<Pursued, PublishError> {
+        let TicketHandle::TiktokPhoto { publish_id: Some(publish_id), .. } = ticket.handle.clone() else {
+            return Err(lost_photo("an earlier attempt was broken off before the answer was stored").into());
+        };
+        let mut patience = Patience::new(self.poll);
+        let mut troubles = Troubles::default();
+        let mut is_first_look = age == TicketAge::Stored;
+        loop {
+            match self.state(&ticket, &publish_id, attempt).await {
+                Ok(State::Published(publication)) => return Ok(Pursued::Published(publication)),
+                Ok(State::Failed(failure)) => return failed_before_or_now(failure, is_first_look, post),
+                Ok(State::Unknown(failure)) => return Err(untellable(&failure).into()),
+                Ok(State::Uploading(_) | State::Processing) => troubles.forget(),
+                Err(PublishError::Failed(failure)) if is_passing(&failure) && troubles.bear() => {
+                    if patience.wait(attempt).await? == Look::Enough {
+                        return Err(failure.into());
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            is_first_look = false;
+            if patience.wait(attempt).await? == Look::Enough {
+                return Err(still_processing().into());
+            }
+        }
+    }
+}
+
+/// What the account may do.
+struct Creator {
+    username: Option<String>,
+    comment_disabled: bool,
+    duet_disabled: bool,
+    stitch_disabled: bool,
+}
+
+/// A failure that TikTok reports of an upload. Where it is an earlier attempt's, that attempt has been counted, and a
+/// new upload may follow at once; unless the same post can only fail again.
+fn failed_before_or_now(failure: Failure, is_first_look: bool, post: &Post) -> Result<Pursued, PublishError> {
+    let was_under_way = post.retry.category == Some(Category::Processing);
+    let is_hopeless = failure.retryable == Retryable::No
+        && matches!(failure.category, Category::RejectedContent | Category::MediaProcessing);
+    if is_first_look && !was_under_way && !is_hopeless { Ok(Pursued::Dead) } else { Err(failure.into()) }
+}
+
+fn is_passing(failure: &Failure) -> bool {
+    matches!(failure.category, Category::Network | Category::PlatformOutage)
+}
+
+fn still_processing() -> Failure {
+    Failure::new(Category::Processing, "TikTok has the post and is still processing it; the next pass looks again")
+}
+
+fn misunderstood(step: &str, status: u16) -> Failure {
+    let text = format!("TikTok answered HTTP {status} to {step} with something that is not understood");
+    Failure::new(Category::Unknown, text)
+}
+
+fn untellable(failure: &Failure) -> Failure {
+    let text = format!("{}; it may be published: look at the account before it is sent again", failure.message);
+    Failure::new(Category::Ambiguous, text)
+}
+
+fn lost_photo(why: &str) -> Failure {
+    let text = format!(
+        "TikTok may have taken the photo, but its answer was lost ({why}); look at the account before it is sent again"
+    );
+    Failure::new(Category::Ambiguous, text)
+}
+
+/// What TikTok gave. The id is empty until moderation is over, and always for posts that are not public.
+fn publication(ticket: &Ticket, data: &Value) -> Publication {
+    let ids = [&data["publicaly_available_post_id"], &data["publicly_available_post_id"]];
+    let id = ids.into_iter().find_map(|list| match list.get(0)? {
+        Value::String(id) => Some(id.clone()),
+        Value::Number(id) => id.as_u64().map(|id| id.to_string()),
+        _ => None,
+    });
+    let (username, kind) = match &ticket.handle {
+        TicketHandle::TiktokVideo { username, .. } => (username.as_deref(), "video"),
+        TicketHandle::TiktokPhoto { username, .. } => (username.as_deref(), "photo"),
+        TicketHandle::InstagramContainer { .. } | TicketHandle::YoutubeSession { .. } => (None, ""),
+    };
+    let url = username.map(|name| match &id {
+        Some(id) => format!("https://www.tiktok.com/@{name}/{kind}/{id}"),
+        None => format!("https://www.tiktok.com/@{name}"),
+    });
+    Publication { id, url, warning: None }
+}
+
+#[async_trait]
+impl Publisher for TikTokPublisher {
+    fn platform(&self) -> Platform {
+        Platform::TikTok
+    }
+
+    async fn open(&self, post: &Post, attempt: &dyn Attempt) -> Result<Ticket, PublishError> {
+        match post.content.media_kind()? {
+            MediaKind::Video => self.open_video(post, attempt).await,
+            MediaKind::Image => self.open_photo(post, attempt).await,
+        }
+    }
+
+    async fn pursue(
+        &self,
+        post: &Post,
+        ticket: Ticket,
+        age: TicketAge,
+        attempt: &dyn Attempt,
+    ) -> Result<Pursued, PublishError> {
+        match ticket.handle {
+            TicketHandle::TiktokPhoto { .. } => self.pursue_photo(post, ticket, age, attempt).await,
+            TicketHandle::TiktokVideo { .. }
+            | TicketHandle::InstagramContainer { .. }
+            | TicketHandle::YoutubeSession { .. } => self.pursue_video(post, ticket, age, attempt).await,
+        }
+    }
+}

@@ -1,0 +1,489 @@
+//! `YouTube` Shorts, by `videos.insert` of the Data API v3: facts of the vendor pages as of November 2026.
+//!
+//! A video is announced, which gives an upload session, and exists once the last byte is in. So the ticket is the
+//! session, which answers at any time how far it has come and repeats its result when it is complete; the step that
+//! cannot be taken back is the last chunk.
+
+mod classify;
+mod metadata;
+mod recovery;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::TimeDelta;
+use reqwest::RequestBuilder;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use url::Url;
+
+use self::classify::{Processed, classify, read_processing};
+use super::http::{Answer, Http, Origin, SendError};
+use super::media::{AssetStore, MediaFile};
+use super::patience::{Look, Patience, PollSettings, Troubles};
+use super::tokens::{Refreshed, Refresher, TokenKeeper, TokenSource};
+use super::{Attempt, PublishError, Publisher, Pursued, TicketAge, Tools};
+use crate::post::{Category, Failure, MediaKind, Platform, Post, Publication, Ticket, TicketHandle};
+
+/// The domain of Google's upload hosts.
+const DOMAIN: &str = "googleapis.com";
+
+/// How much is sent at a time: a multiple of 256 KiB, as the protocol wants. The last piece is announced to the store
+/// before it is sent, so a file must not go in one piece if a session that dies early is to be told from one that may
+/// have made a video.
+const CHUNK: u64 = 32 * 1024 * 1024;
+
+/// A token is refreshed this long before its end.
+const TOKEN_MARGIN: TimeDelta = TimeDelta::minutes(5);
+
+/// How `YouTube` is spoken to.
+#[derive(Debug, Clone)]
+pub struct YouTubeSettings {
+    /// Where the API is.
+    pub api: Origin,
+    /// Google's token endpoint.
+    pub token_url: Url,
+    /// The OAuth client.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: SecretString,
+    /// The channel's refresh token.
+    pub refresh_token: SecretString,
+    /// `public`, `unlisted` or `private`.
+    pub privacy_status: String,
+    /// The video category.
+    pub category_id: String,
+    /// Whether the videos are made for children.
+    pub made_for_kids: bool,
+}
+
+/// Publishes on `YouTube`.
+#[derive(Debug)]
+pub struct YouTubePublisher {
+    settings: YouTubeSettings,
+    http: Http,
+    assets: Arc<AssetStore>,
+    poll: PollSettings,
+    tokens: TokenKeeper,
+}
+
+/// What a session says of itself.
+enum Session {
+    /// It wants the bytes from here on.
+    WantsFrom(u64),
+    /// The video exists.
+    Complete(Value),
+    /// It is gone.
+    Gone,
+    /// The upload has failed for good.
+    Failed(Failure),
+}
+
+impl YouTubePublisher {
+    /// A publisher for one channel.
+    pub fn new(settings: &YouTubeSettings, tools: &Tools) -> Self {
+        let Tools { http, assets, poll, vault } = tools.clone();
+        let source = TokenSource {
+            platform: Platform::YouTubeShorts,
+            account: settings.client_id.clone(),
+            access_token: None,
+            refresh_token: Some(settings.refresh_token.clone()),
+            margin: TOKEN_MARGIN,
+            advice: "renew YOUTUBE_REFRESH_TOKEN",
+        };
+        let refresher = GoogleRefresher {
+            http: http.clone(),
+            url: settings.token_url.clone(),
+            client_id: settings.client_id.clone(),
+            client_secret: settings.client_secret.clone(),
+        };
+        let tokens = TokenKeeper::new(source, Some(Box::new(refresher)), vault);
+        Self { settings: settings.clone(), http, assets, poll, tokens }
+    }
+
+    /// Sends a request with the account's token; one that is refused is renewed once.
+    async fn send(
+        &self,
+        request: impl Fn() -> RequestBuilder + Send,
+        attempt: &dyn Attempt,
+    ) -> Result<Answer, CallError> {
+        let mut token = self.tokens.access(attempt).await.map_err(CallError::Stopped)?;
+        let mut is_renewed = false;
+        loop {
+            let request = request().bearer_auth(token.expose_secret());
+            let answer = self.http.send(request, attempt).await.map_err(CallError::Send)?;
+            if !is_token_refused(&answer) || is_renewed {
+                return Ok(answer);
+            }
+            token = self.tokens.replace(&token, attempt).await.map_err(CallError::Stopped)?;
+            is_renewed = true;
+        }
+    }
+
+    /// Calls an endpoint that answers with JSON.
+    async fn call(
+        &self,
+        step: &str,
+        request: impl Fn() -> RequestBuilder + Send,
+        attempt: &dyn Attempt,
+    ) -> Result<Value, PublishError> {
+        let answer = self.send(request, attempt).await.map_err(|error| error.into_harmless(step))?;
+        let json = answer.json();
+        if answer.is_success() && json.is_object() {
+            return Ok(json);
+        }
+        Err(self.refusal(step, &answer, &json, attempt).into())
+    }
+
+    fn refusal(&self, step: &str, answer: &Answer, json: &Value, attempt: &dyn Attempt) -> Failure {
+        if answer.is_success() {
+            return misunderstood(step, answer.status);
+        }
+        let failure = classify(step, answer.status, json, attempt.now());
+        let said = answer.retry_after(attempt.now());
+        if failure.retry_at.is_none() { failure.retry_at(said) } else { failure }
+    }
+
+    async fn open_session(&self, post: &Post, attempt: &dyn Attempt) -> Result<Ticket, PublishError> {
+        if post.content.media_kind()? == MediaKind::Image {
+            let text = "YouTube takes no images; publish a video";
+            return Err(Failure::new(Category::RejectedContent, text).not_retryable().into());
+        }
+        let file = self.assets.file_of(post, MediaKind::Video).await?;
+        let resource = metadata::video_resource(post, &self.settings)?;
+        let step = "open an upload session";
+        let url = self.settings.api.at("/upload/youtube/v3/videos");
+        let name = file.name();
+        let request = || {
+            self.http
+                .post(url.clone())
+                .query(&[("uploadType", "resumable"), ("part", "snippet,status")])
+                .header("X-Upload-Content-Length", file.size)
+                .header("X-Upload-Content-Type", file.mime)
+                .header("Slug", name.escape_default().to_string())
+                .json(&resource)
+        };
+        // A session whose address is lost gets no bytes, and without bytes there is no video.
+        let answer = self.send(request, attempt).await.map_err(|error| error.into_harmless(step))?;
+        if !answer.is_success() {
+            return Err(self.refusal(step, &answer, &answer.json(), attempt).into());
+        }
+        let Some(session_uri) = answer.header(LOCATION.as_str()).map(str::to_owned) else {
+            return Err(misunderstood(step, answer.status).into());
+        };
+        self.settings.api.trusted(&session_uri, DOMAIN, Platform::YouTubeShorts)?;
+        let handle = TicketHandle::YoutubeSession { session_uri, size: file.size, video_id: None };
+        Ok(Ticket::new(attempt.now(), handle))
+    }
+
+    /// Asks a session how far it has come.
+    async fn session(&self, url: &Url, size: u64, attempt: &dyn Attempt) -> Result<Session, PublishError> {
+        let step = "say how far the upload has come";
+        let request = || {
+            let range = format!("bytes */{size}");
+            self.http.put(url.clone()).header(CONTENT_LENGTH, 0).header(CONTENT_RANGE, range)
+        };
+        let answer = self.send(request, attempt).await.map_err(|error| error.into_harmless(step))?;
+        self.read_session(step, answer, attempt)
+    }
+
+    /// What an answer of a session says.
+    fn read_session(&self, step: &str, answer: Answer, attempt: &dyn Attempt) -> Result<Session, PublishError> {
+        let json = answer.json();
+        match answer.status {
+            200 | 201 if json["id"].is_string() => Ok(Session::Complete(json)),
+            200 | 201 => Err(misunderstood(step, answer.status).into()),
+            308 => Ok(Session::WantsFrom(answer.header(RANGE.as_str()).map_or(0, bytes_stored))),
+            404 | 410 => Ok(Session::Gone),
+            status => {
+                let failure = self.refusal(step, &answer, &json, attempt);
+                // A refusal repeats itself for as long as the session lives, unless it is about the account or time.
+                let is_final = (400..500).contains(&status)
+                    && matches!(
+                        failure.category,
+                        Category::RejectedContent | Category::MediaProcessing | Category::Unknown
+                    );
+                if is_final { Ok(Session::Failed(failure.with_dead_ticket())) } else { Err(failure.into()) }
+            }
+        }
+    }
+
+    /// Sends the bytes from `offset` on until the session is complete or gone.
+    async fn upload(
+        &self,
+        ticket: &mut Ticket,
+        url: &Url,
+        file: &MediaFile,
+        mut offset: u64,
+        attempt: &dyn Attempt,
+    ) -> Result<Session, PublishError> {
+        let step = "take the video's bytes";
+        let mut troubles = Troubles::default();
+        let mut patience = Patience::new(self.poll);
+        loop {
+            let end = file.size.min(offset.saturating_add(CHUNK));
+            if end == file.size && !ticket.is_committed() {
+                *ticket = ticket.clone().committed(attempt.now());
+                attempt.keep(ticket).await?;
+            }
+            let trouble = match self.send_chunk(url, file, offset..end, attempt).await {
+                Ok(answer) => match self.read_session(step, answer, attempt) {
+                    Ok(Session::WantsFrom(next)) => {
+                        if next > offset {
+                            troubles.forget();
+                            offset = next;
+                            continue;
+                        }
+                        Failure::new(Category::Network, "YouTube took none of the bytes that were sent")
+                    }
+                    Ok(end) => return Ok(end),
+                    Err(PublishError::Failed(failure)) => failure,
+                    Err(halted) => return Err(halted),
+                },
+                Err(CallError::Send(error @ (SendError::File(_) | SendError::TooLong { .. }))) => {
+                    return Err(error.into_harmless(Platform::YouTubeShorts, step));
+                }
+                Err(error) => match error.into_harmless(step) {
+                    PublishError::Failed(failure) => failure,
+                    halted @ PublishError::Halted(_) => return Err(halted),
+                },
+            };
+            let is_passing = matches!(trouble.category, Category::Network | Category::PlatformOutage);
+            if !is_passing || !troubles.bear() || patience.wait(attempt).await? == Look::Enough {
+                return Err(trouble.into());
+            }
+            match self.session(url, file.size, attempt).await {
+                Ok(Session::WantsFrom(next)) => offset = next,
+                Ok(end) => return Ok(end),
+                Err(PublishError::Failed(_)) => return Err(trouble.into()),
+                Err(halted) => return Err(halted),
+            }
+        }
+    }
+
+    /// Sends one piece; a token that is refused is renewed once, the session stays.
+    async fn send_chunk(
+        &self,
+        url: &Url,
+        file: &MediaFile,
+        range: std::ops::Range<u64>,
+        attempt: &dyn Attempt,
+    ) -> Result<Answer, CallError> {
+        let content_range = format!("bytes {}-{}/{}", range.start, range.end - 1, file.size);
+        let mut token = self.tokens.access(attempt).await.map_err(CallError::Stopped)?;
+        let mut is_renewed = false;
+        loop {
+            let request = self
+                .http
+                .put(url.clone())
+                .bearer_auth(token.expose_secret())
+                .header(CONTENT_TYPE, file.mime)
+                .header(CONTENT_RANGE, &content_range);
+            let answer = self.http.upload(request, file, range.clone(), attempt).await.map_err(CallError::Send)?;
+            if !is_token_refused(&answer) || is_renewed {
+                return Ok(answer);
+            }
+            token = self.tokens.replace(&token, attempt).await.map_err(CallError::Stopped)?;
+            is_renewed = true;
+        }
+    }
+
+    /// Waits until the uploaded video is processed. The video exists, so nothing is ever sent again for it unless
+    /// `YouTube` says that it failed.
+    async fn processed(
+        &self,
+        ticket: &mut Ticket,
+        video: &Value,
+        age: TicketAge,
+        attempt: &dyn Attempt,
+    ) -> Result<Pursued, PublishError> {
+        let id = video["id"].as_str().unwrap_or_default().to_owned();
+        if let TicketHandle::YoutubeSession { video_id, .. } = &mut ticket.handle
+            && video_id.is_none()
+        {
+            *video_id = Some(id.clone());
+            attempt.keep(ticket).await?;
+        }
+        let mut video = video.clone();
+        let mut patience = Patience::new(self.poll);
+        let mut troubles = Troubles::default();
+        let mut was_seen = false;
+        loop {
+            match read_processing(&video) {
+                Processed::Done => return Ok(Pursued::Published(self.publication(&id, &video))),
+                Processed::Failed(failure) => return Err(failure.into()),
+                Processed::NotYet => {}
+            }
+            let url = self.settings.api.at("/youtube/v3/videos");
+            let query = [("part", "status,processingDetails"), ("id", id.as_str())];
+            let step = "say whether the video is processed";
+            match self.call(step, || self.http.get(url.clone()).query(&query), attempt).await {
+                Ok(json) => {
+                    troubles.forget();
+                    if json["items"][0].is_object() {
+                        was_seen = true;
+                        video = json["items"][0].clone();
+                        if read_processing(&video) != Processed::NotYet {
+                            continue;
+                        }
+                    }
+                }
+                // Without the scope to read, there is no more to learn; the video is on the channel.
+                Err(PublishError::Failed(failure))
+                    if matches!(failure.category, Category::Auth | Category::AccountRestricted) =>
+                {
+                    log::debug!("taking the video as published: {}", failure.message);
+                    return Ok(Pursued::Published(self.publication(&id, &video)));
+                }
+                Err(PublishError::Failed(_)) if troubles.bear() => {}
+                Err(error) => return Err(error),
+            }
+            if patience.wait(attempt).await? == Look::Enough {
+                let is_missing = !was_seen && age == TicketAge::Stored;
+                return Err(if is_missing { vanished(&id) } else { still_processing() }.into());
+            }
+        }
+    }
+
+    fn publication(&self, id: &str, video: &Value) -> Publication {
+        let wanted = self.settings.privacy_status.as_str();
+        let warning = video["status"]["privacyStatus"].as_str().filter(|got| *got != wanted).map(|got| {
+            format!("YouTube made video {id} `{got}` though `{wanted}` was asked for; look at the channel's settings")
+        });
+        Publication { id: Some(id.to_owned()), url: Some(format!("https://www.youtube.com/shorts/{id}")), warning }
+    }
+}
+
+/// Why a request has no answer.
+enum CallError {
+    Send(SendError),
+    Stopped(PublishError),
+}
+
+impl CallError {
+    fn into_harmless(self, step: &str) -> PublishError {
+        match self {
+            Self::Send(error) => error.into_harmless(Platform::YouTubeShorts, step),
+            Self::Stopped(error) => error,
+        }
+    }
+}
+
+/// A refused token, told from an account without a channel, which is a 401 too.
+fn is_token_refused(answer: &Answer) -> bool {
+    answer.status == 401 && answer.json()["error"]["errors"][0]["reason"] != "youtubeSignupRequired"
+}
+
+/// How many bytes a `Range` header says are stored: `bytes=0-N` or `0-N`, N included.
+fn bytes_stored(range: &str) -> u64 {
+    let last = range.trim().trim_start_matches("bytes=").rsplit_once('-').and_then(|(_, last)| last.parse().ok());
+    last.map_or(0, |last: u64| last.saturating_add(1))
+}
+
+fn still_processing() -> Failure {
+    let text = "YouTube has the video and is still processing it; the next pass looks again";
+    Failure::new(Category::Processing, text)
+}
+
+fn vanished(id: &str) -> Failure {
+    let text = format!("video {id} was uploaded to YouTube and is not there any more; look at the channel");
+    Failure::new(Category::Ambiguous, text)
+}
+
+fn misunderstood(step: &str, status: u16) -> Failure {
+    let text = format!("YouTube answered HTTP {status} to {step} with something that is not understood");
+    Failure::new(Category::Unknown, text)
+}
+
+#[async_trait]
+impl Publisher for YouTubePublisher {
+    fn platform(&self) -> Platform {
+        Platform::YouTubeShorts
+    }
+
+    async fn open(&self, post: &Post, attempt: &dyn Attempt) -> Result<Ticket, PublishError> {
+        self.open_session(post, attempt).await
+    }
+
+    async fn pursue(
+        &self,
+        post: &Post,
+        mut ticket: Ticket,
+        age: TicketAge,
+        attempt: &dyn Attempt,
+    ) -> Result<Pursued, PublishError> {
+        let TicketHandle::YoutubeSession { session_uri, size, video_id } = ticket.handle.clone() else {
+            return Ok(Pursued::Dead);
+        };
+        if let Some(id) = video_id {
+            return self.processed(&mut ticket, &serde_json::json!({ "id": id }), age, attempt).await;
+        }
+        let url = self.settings.api.trusted(&session_uri, DOMAIN, Platform::YouTubeShorts)?;
+        let mut session = match age {
+            TicketAge::Fresh => Session::WantsFrom(0),
+            TicketAge::Stored => self.session(&url, size, attempt).await?,
+        };
+        if let Session::WantsFrom(offset) = session {
+            let file = self.assets.file_of(post, MediaKind::Video).await?;
+            if file.size != size {
+                // The session says that bytes are missing, so there is no video of the old file.
+                return Ok(Pursued::Dead);
+            }
+            session = self.upload(&mut ticket, &url, &file, offset, attempt).await?;
+        }
+        match session {
+            Session::Complete(video) => self.processed(&mut ticket, &video, age, attempt).await,
+            Session::Failed(failure) => Err(failure.into()),
+            Session::Gone | Session::WantsFrom(_) if !ticket.is_committed() => Ok(Pursued::Dead),
+            Session::Gone | Session::WantsFrom(_) => self.find_uploaded(post, &mut ticket, size, attempt).await,
+        }
+    }
+}
+
+/// Gets new access tokens; the refresh token stays the same.
+#[derive(Debug)]
+struct GoogleRefresher {
+    http: Http,
+    url: Url,
+    client_id: String,
+    client_secret: SecretString,
+}
+
+#[async_trait]
+impl Refresher for GoogleRefresher {
+    async fn refresh(&self, with: &SecretString, attempt: &dyn Attempt) -> Result<Refreshed, PublishError> {
+        let step = "renew the token";
+        let form = [
+            ("client_id", self.client_id.as_str()),
+            ("client_secret", self.client_secret.expose_secret()),
+            ("grant_type", "refresh_token"),
+            ("refresh_token", with.expose_secret()),
+        ];
+        let request = self.http.post(self.url.clone()).form(&form);
+        let sent = self.http.send(request, attempt).await;
+        let answer = sent.map_err(|error| error.into_harmless(Platform::YouTubeShorts, step))?;
+        let json = answer.json();
+        match json["access_token"].as_str() {
+            Some(token) if answer.is_success() => Ok(Refreshed {
+                access_token: SecretString::from(token),
+                expires_in: json["expires_in"].as_i64(),
+                refresh_token: json["refresh_token"].as_str().map(SecretString::from),
+                refresh_expires_in: json["refresh_token_expires_in"].as_i64(),
+            }),
+            _ => Err(classify(step, answer.status, &json, attempt.now()).into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_spellings_of_the_range_are_read() {
+        assert_eq!(bytes_stored("bytes=0-99"), 100);
+        assert_eq!(bytes_stored("0-99"), 100);
+        assert_eq!(bytes_stored("nonsense"), 0);
+    }
+}

@@ -1,0 +1,137 @@
+//! From loosely typed documents to a [`Post`]: the rules that every store shares.
+
+use super::{Category, Claim, Content, HistoryEntry, Platform, Post, PostId, RetryState, Story, Ticket};
+use chrono::{DateTime, Utc};
+
+/// A post that cannot be worked on because a field has the wrong type or value. It is reported and left unchanged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Malformed {
+    /// The field, as its store names it.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What could be read, for a list of posts.
+    pub draft: Box<PostDraft>,
+}
+
+impl Malformed {
+    /// The post.
+    pub fn id(&self) -> &PostId {
+        &self.draft.id
+    }
+}
+
+/// What a store has read of a post: every field of the right type or not there.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the fields are those of `Post`")]
+pub struct PostDraft {
+    pub id: PostId,
+    pub platform: Option<String>,
+    pub content: Content,
+    pub story: Story,
+    pub failed_at: Option<DateTime<Utc>>,
+    pub updated_at: Option<DateTime<Utc>>,
+    pub scheduled_at: Option<DateTime<Utc>>,
+    pub retry_count: f64,
+    pub last_retried_at: Option<DateTime<Utc>>,
+    pub permanently_failed: bool,
+    pub permanently_failed_at: Option<DateTime<Utc>>,
+    pub category: Option<String>,
+    pub error: Option<String>,
+    pub not_before: Option<DateTime<Utc>>,
+    pub history: Vec<HistoryEntry>,
+    pub claim: Option<Claim>,
+    pub ticket: Option<Ticket>,
+    /// What the application's own attempt left behind, unless a person or an attempt has dealt with it.
+    pub tiktok_publish_id: Option<String>,
+    /// Likewise.
+    pub instagram_container_id: Option<String>,
+}
+
+impl PostDraft {
+    /// A draft of which nothing but the id is known.
+    pub fn new(id: PostId) -> Self {
+        Self {
+            id,
+            platform: None,
+            content: Content::default(),
+            story: Story::default(),
+            failed_at: None,
+            updated_at: None,
+            scheduled_at: None,
+            retry_count: 0.0,
+            last_retried_at: None,
+            permanently_failed: false,
+            permanently_failed_at: None,
+            category: None,
+            error: None,
+            not_before: None,
+            history: Vec::new(),
+            claim: None,
+            ticket: None,
+            tiktok_publish_id: None,
+            instagram_container_id: None,
+        }
+    }
+
+    /// Says what is wrong with one field.
+    pub fn malformed(self, field: &'static str, problem: impl Into<String>) -> Malformed {
+        Malformed { field, problem: problem.into(), draft: Box::new(self) }
+    }
+
+    /// The retries made: fractions rounded down, negative ones none, absurd ones as many as can be counted.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates, which is wanted")]
+    pub fn count(&self) -> u32 {
+        self.retry_count.floor() as u32
+    }
+
+    /// The post.
+    ///
+    /// # Errors
+    /// [`Malformed`] for an unknown platform, a counter that is no number and a ticket of another platform.
+    pub fn check(self) -> Result<Post, Malformed> {
+        let platform = match self.platform.as_deref().map(str::parse::<Platform>) {
+            Some(Ok(platform)) => platform,
+            Some(Err(error)) => return Err(self.malformed("platform", error.to_string())),
+            None => return Err(self.malformed("platform", "it is missing")),
+        };
+        if self.retry_count.is_nan() {
+            return Err(self.malformed("retryCount", "it is not a number"));
+        }
+        if let Some(other) = self.ticket.as_ref().map(Ticket::platform).filter(|other| *other != platform) {
+            return Err(
+                self.malformed("publishTicket", format!("it is a ticket of {other}, the post is for {platform}"))
+            );
+        }
+        let count = self.count();
+        let failed_at = self.failed_at.or(self.updated_at).unwrap_or(DateTime::UNIX_EPOCH);
+        let ticket = self.ticket.or_else(|| match platform {
+            Platform::TikTok => self.tiktok_publish_id.map(|id| Ticket::left_behind_on_tiktok(id, failed_at)),
+            Platform::Instagram => {
+                self.instagram_container_id.map(|id| Ticket::left_behind_on_instagram(id, failed_at))
+            }
+            Platform::YouTubeShorts => None,
+        });
+        Ok(Post {
+            id: self.id,
+            platform,
+            content: self.content,
+            story: self.story,
+            failed_at: self.failed_at,
+            updated_at: self.updated_at,
+            scheduled_at: self.scheduled_at,
+            retry: RetryState {
+                count,
+                last_retried_at: self.last_retried_at,
+                permanently_failed: self.permanently_failed,
+                permanently_failed_at: self.permanently_failed_at,
+                category: self.category.map(|name| name.parse().unwrap_or(Category::Unknown)),
+                error: self.error,
+                not_before: self.not_before,
+                history: self.history,
+                claim: self.claim,
+                ticket,
+            },
+        })
+    }
+}

@@ -1,0 +1,187 @@
+//! The rules of retrying, as plain data and pure functions.
+//!
+//! Whoever reads only this room knows when a post is due, what a failure leads to, and what an attempt
+//! does to a post. Nothing here reads a clock, does I/O, waits or logs: `now` is an argument, always UTC.
+#![warn(clippy::wildcard_enum_match_arm, clippy::arithmetic_side_effects)]
+
+mod draft;
+mod failure;
+mod history;
+mod id;
+mod outcome;
+mod pace;
+mod platform;
+mod schedule;
+mod text;
+mod ticket;
+mod token;
+mod totals;
+
+pub use draft::{Malformed, PostDraft};
+pub use failure::{Category, Consequence, Failure, ParseCategoryError, Retryable, TicketFate};
+pub use history::{EntryOutcome, HISTORY_LIMIT, HistoryEntry};
+pub use id::PostId;
+pub use outcome::{
+    AttemptEnd, AttemptStart, ClaimedPost, LastRetried, MAX_DEFERRAL, MAX_ERROR_CHARS, MAX_INTERRUPTIONS, Outcome,
+    PROCESSING_LIMIT, Publication, Settlement, one_line, settle,
+};
+pub use pace::Pace;
+pub use platform::{ParsePlatformError, Platform};
+pub use schedule::{BackoffFrom, DueReason, RetryPolicy, Standing, WaitReason};
+pub use text::{Fitted, hashtags_in, with_hashtags};
+pub use ticket::{Ticket, TicketHandle};
+pub use token::TokenRecord;
+pub use totals::{AttemptCounts, Totals};
+
+use chrono::{DateTime, Utc};
+
+/// A failed post whose every field could be read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Post {
+    /// Its identity in the store.
+    pub id: PostId,
+    /// Where it is to be published.
+    pub platform: Platform,
+    /// What is to be published.
+    pub content: Content,
+    /// The story that it belongs to, as far as the post itself tells.
+    pub story: Story,
+    /// When the first failure was recorded; never changed by postretry.
+    pub failed_at: Option<DateTime<Utc>>,
+    /// When anyone last wrote the post.
+    pub updated_at: Option<DateTime<Utc>>,
+    /// When the application had meant to publish it.
+    pub scheduled_at: Option<DateTime<Utc>>,
+    /// Where it stands between its retries.
+    pub retry: RetryState,
+}
+
+/// The words and files of a post.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Content {
+    /// The post's title.
+    pub title: Option<String>,
+    /// The longer text.
+    pub description: Option<String>,
+    /// The text meant for the platform.
+    pub caption: Option<String>,
+    /// The hashtags for this post's platform, with or without their `#`.
+    pub hashtags: Vec<String>,
+    /// `video` or `image` as the application wrote it, or whatever else it wrote.
+    pub content_type: Option<String>,
+    /// The video file, relative to the asset root.
+    pub video_path: Option<String>,
+    /// The image file, relative to the asset root.
+    pub image_path: Option<String>,
+}
+
+/// What kind of media a post carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaKind {
+    /// A video file.
+    Video,
+    /// A single image.
+    Image,
+}
+
+impl MediaKind {
+    /// The word for it in a sentence.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Video => "video",
+            Self::Image => "image",
+        }
+    }
+
+    /// The same, with its article.
+    pub fn with_article(self) -> &'static str {
+        match self {
+            Self::Video => "a video",
+            Self::Image => "an image",
+        }
+    }
+}
+
+impl Content {
+    /// The kind of the post: `contentType` in any case, else what its paths say.
+    ///
+    /// # Errors
+    /// A failure of category `rejected_content` for a type that is neither video nor image, and of
+    /// `missing_asset` where there is neither a type nor a path.
+    pub fn media_kind(&self) -> Result<MediaKind, Failure> {
+        match self.content_type.as_deref().map(str::to_ascii_lowercase).as_deref() {
+            Some("video") => Ok(MediaKind::Video),
+            Some("image") => Ok(MediaKind::Image),
+            Some(other) => Err(Failure::new(
+                Category::RejectedContent,
+                format!("content type `{other}` cannot be published; it must be `video` or `image`"),
+            )),
+            None if self.video_path.is_some() => Ok(MediaKind::Video),
+            None if self.image_path.is_some() => Ok(MediaKind::Image),
+            None => Err(Failure::new(Category::MissingAsset, "the post has neither `videoPath` nor `imagePath`")),
+        }
+    }
+
+    /// The path of the file that a post of this kind publishes.
+    pub fn media_path(&self, kind: MediaKind) -> Option<&str> {
+        match kind {
+            MediaKind::Video => self.video_path.as_deref(),
+            MediaKind::Image => self.image_path.as_deref(),
+        }
+    }
+
+    /// The caption, else the description, else the title.
+    pub fn caption_text(&self) -> &str {
+        [&self.caption, &self.description, &self.title].into_iter().find_map(Option::as_deref).unwrap_or_default()
+    }
+}
+
+/// The story of a post: its name, or the key under which the stories have it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Story {
+    /// The store's own key of the story, in the form of [`PostId::key`].
+    pub key: Option<String>,
+    /// Its name, where the post carries it or it has been looked up.
+    pub name: Option<String>,
+}
+
+/// Where a post stands between its retries.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RetryState {
+    /// Retries made so far, the one under way included.
+    pub count: u32,
+    /// When the last attempt started.
+    pub last_retried_at: Option<DateTime<Utc>>,
+    /// Whether it has been given up.
+    pub permanently_failed: bool,
+    /// When it was given up.
+    pub permanently_failed_at: Option<DateTime<Utc>>,
+    /// The category of the last failure.
+    pub category: Option<Category>,
+    /// The last failure in one line.
+    pub error: Option<String>,
+    /// The platform said not to come back before this.
+    pub not_before: Option<DateTime<Utc>>,
+    /// Earlier attempts, oldest first.
+    pub history: Vec<HistoryEntry>,
+    /// The process that works on it, or worked on it when it died.
+    pub claim: Option<Claim>,
+    /// What makes a repeated publish impossible.
+    pub ticket: Option<Ticket>,
+}
+
+/// A process's temporary right to work on a post.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Who holds it; unique to one attempt.
+    pub by: String,
+    /// When it dies by itself unless renewed.
+    pub until: DateTime<Utc>,
+}
+
+impl Claim {
+    /// Whether the claim still keeps others away.
+    pub fn is_live(&self, now: DateTime<Utc>) -> bool {
+        now < self.until
+    }
+}

@@ -1,0 +1,370 @@
+//! What the start and the end of an attempt do to a post.
+
+use std::fmt;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Category, Consequence, EntryOutcome, Failure, HistoryEntry, Post, RetryPolicy, TicketFate};
+
+/// The longest that a platform can put a post off.
+pub const MAX_DEFERRAL: TimeDelta = TimeDelta::days(7);
+
+/// A platform that processes a ticket for longer than this is not believed any more.
+pub const PROCESSING_LIMIT: TimeDelta = TimeDelta::hours(24);
+
+/// How often a broken-off attempt is taken up again before it counts as failed.
+pub const MAX_INTERRUPTIONS: u32 = 3;
+
+/// The longest `error`, in characters.
+pub const MAX_ERROR_CHARS: usize = 1000;
+
+/// How long a used-up quota is waited for where the platform does not say.
+const QUOTA_WAIT: TimeDelta = TimeDelta::hours(24);
+
+/// What the start of an attempt writes, decided from the post as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttemptStart {
+    /// The attempt's number, from 1.
+    pub attempt: u32,
+    /// Whether a broken-off attempt is taken up again: it costs no further retry.
+    pub is_resumption: bool,
+    /// When the attempt was first started.
+    pub started_at: DateTime<Utc>,
+    /// How often it has been broken off by now.
+    pub interruptions: u32,
+    /// The entry that tells of the interruption, to be in the history while the attempt goes on.
+    pub entry: Option<HistoryEntry>,
+    /// Whether that entry takes the place of the history's last.
+    pub replaces_last: bool,
+}
+
+impl AttemptStart {
+    /// The start of an attempt at `now` on `host`, at a post that has no live claim on it.
+    pub fn decide(post: &Post, now: DateTime<Utc>, host: &str) -> Self {
+        let is_resumption = post.retry.claim.is_some();
+        let attempt = if is_resumption { post.retry.count.max(1) } else { post.retry.count.saturating_add(1) };
+        let open = open_entry(post, attempt);
+        let started_at = if is_resumption {
+            open.and_then(|entry| entry.started_at).or(post.retry.last_retried_at).unwrap_or(now)
+        } else {
+            open.and_then(|entry| entry.started_at).unwrap_or(now)
+        };
+        let before = open.map_or(0, |entry| entry.interruptions);
+        let interruptions = if is_resumption { before.saturating_add(1) } else { before };
+        let entry = is_resumption.then(|| HistoryEntry {
+            attempt,
+            started_at: Some(started_at),
+            finished_at: Some(now),
+            outcome: EntryOutcome::Interrupted,
+            category: Some(Category::Interrupted),
+            error: None,
+            host: host.to_owned(),
+            interruptions,
+        });
+        Self { attempt, is_resumption, started_at, interruptions, entry, replaces_last: open.is_some() }
+    }
+
+    /// Whether the attempt has been broken off too often to be taken up once more.
+    pub fn is_worn_out(&self) -> bool {
+        self.interruptions > MAX_INTERRUPTIONS
+    }
+}
+
+/// The entry of this very attempt, where it was broken off before.
+fn open_entry(post: &Post, attempt: u32) -> Option<&HistoryEntry> {
+    post.retry.history.last().filter(|entry| entry.attempt == attempt && entry.outcome == EntryOutcome::Interrupted)
+}
+
+/// A post that this process works on, as it stands after the claim.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClaimedPost {
+    /// The post, its counter already raised.
+    pub post: Post,
+    /// The claim's holder.
+    pub claim_by: String,
+    /// What the start of the attempt decided.
+    pub start: AttemptStart,
+    /// The host that works on it.
+    pub host: String,
+    /// `lastRetriedAt` before the attempt.
+    pub last_retried_before: Option<DateTime<Utc>>,
+}
+
+/// What the platform gave for a published post.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Publication {
+    /// The platform's id of the post, where it tells one.
+    pub id: Option<String>,
+    /// Where it can be seen.
+    pub url: Option<String>,
+    /// Something about it that a person should know.
+    pub warning: Option<String>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttemptEnd {
+    /// The post is on its platform.
+    Posted(Publication),
+    /// It is not, as far as can be told.
+    Failed(Failure),
+    /// The process was told to stop; the attempt is undone, and the history tells of it.
+    Released,
+    /// It turned out that nothing was to be sent now; the attempt is undone as if it had not been started.
+    Withdrawn,
+}
+
+/// What became of a post.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is on its platform.
+    Posted,
+    /// It failed and has retries left.
+    Failed,
+    /// It failed for good.
+    PermanentlyFailed,
+    /// It was put off at no cost.
+    Deferred,
+    /// It was released unsettled.
+    Interrupted,
+    /// Its attempt was undone before anything was sent.
+    Withdrawn,
+}
+
+impl Outcome {
+    /// The name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Posted => "posted",
+            Self::Failed => "failed",
+            Self::PermanentlyFailed => "permanentlyFailed",
+            Self::Deferred => "deferred",
+            Self::Interrupted => "interrupted",
+            Self::Withdrawn => "skipped",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What becomes of `lastRetriedAt`, which the start of the attempt has set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastRetried {
+    /// It stays.
+    Kept,
+    /// The attempt is undone, so it is what it was before.
+    Restored(Option<DateTime<Utc>>),
+}
+
+/// What the end of an attempt writes: the new values of the retry fields.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settlement {
+    /// What became of the post.
+    pub outcome: Outcome,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The new `retryCount`.
+    pub retry_count: u32,
+    /// The new `failureCategory`.
+    pub category: Option<Category>,
+    /// The new `error`.
+    pub error: Option<String>,
+    /// The new `retryNotBefore`.
+    pub not_before: Option<DateTime<Utc>>,
+    /// What becomes of `publishTicket`.
+    pub ticket: TicketFate,
+    /// `lastRetriedAt` as it was before an attempt that is undone.
+    pub last_retried_at: LastRetried,
+    /// The attempt's entry in the history; none where the attempt leaves no trace.
+    pub entry: Option<HistoryEntry>,
+    /// Whether that entry takes the place of the history's last.
+    pub replaces_last: bool,
+    /// What the platform gave.
+    pub publication: Option<Publication>,
+}
+
+/// Decides what the end of an attempt at `now` does to the post.
+pub fn settle(work: &ClaimedPost, policy: &RetryPolicy, end: AttemptEnd, now: DateTime<Utc>) -> Settlement {
+    let attempt = work.start.attempt;
+    let given_back = attempt.saturating_sub(1);
+    let mut entry = HistoryEntry {
+        attempt,
+        started_at: Some(work.start.started_at),
+        finished_at: Some(now),
+        outcome: EntryOutcome::Posted,
+        category: None,
+        error: None,
+        host: work.host.clone(),
+        interruptions: work.start.interruptions,
+    };
+    let replaces_last = work.start.entry.is_some() || work.start.replaces_last;
+    let failure = match end.clone() {
+        AttemptEnd::Posted(publication) => {
+            return Settlement {
+                outcome: Outcome::Posted,
+                at: now,
+                retry_count: 0,
+                category: None,
+                error: None,
+                not_before: None,
+                ticket: TicketFate::Dead,
+                last_retried_at: LastRetried::Kept,
+                entry: Some(entry),
+                replaces_last,
+                publication: Some(publication),
+            };
+        }
+        AttemptEnd::Released | AttemptEnd::Withdrawn => {
+            let outcome = if end == AttemptEnd::Released { Outcome::Interrupted } else { Outcome::Withdrawn };
+            entry.outcome = EntryOutcome::Interrupted;
+            entry.category = Some(Category::Interrupted);
+            entry.interruptions = entry.interruptions.saturating_add(1);
+            return Settlement {
+                outcome,
+                at: now,
+                retry_count: given_back,
+                category: work.post.retry.category,
+                error: work.post.retry.error.clone(),
+                not_before: work.post.retry.not_before,
+                ticket: TicketFate::Kept,
+                last_retried_at: LastRetried::Restored(work.last_retried_before),
+                entry: (outcome == Outcome::Interrupted).then_some(entry),
+                replaces_last,
+                publication: None,
+            };
+        }
+        AttemptEnd::Failed(failure) => with_processing_bounded(failure, work, now),
+    };
+
+    let (outcome, retry_count, not_before) = match failure.consequence() {
+        Consequence::GiveUp => (Outcome::PermanentlyFailed, attempt, None),
+        Consequence::Retry if policy.is_spent(attempt) => (Outcome::PermanentlyFailed, attempt, None),
+        Consequence::Retry => (Outcome::Failed, attempt, bounded(failure.retry_at, now)),
+        Consequence::Defer => (Outcome::Deferred, given_back, deferred_until(&failure, policy, now)),
+    };
+    entry.outcome = match outcome {
+        Outcome::Deferred => EntryOutcome::Deferred,
+        Outcome::Posted | Outcome::Failed | Outcome::PermanentlyFailed | Outcome::Interrupted | Outcome::Withdrawn => {
+            EntryOutcome::Failed
+        }
+    };
+    let error = one_line(&failure.message, MAX_ERROR_CHARS);
+    entry.category = Some(failure.category);
+    entry.error = Some(error.clone());
+    Settlement {
+        outcome,
+        at: now,
+        retry_count,
+        category: Some(failure.category),
+        error: Some(error),
+        not_before,
+        ticket: failure.ticket,
+        last_retried_at: LastRetried::Kept,
+        entry: Some(entry),
+        replaces_last,
+        publication: None,
+    }
+}
+
+/// A ticket that has been processing for a day is not believed any more.
+fn with_processing_bounded(failure: Failure, work: &ClaimedPost, now: DateTime<Utc>) -> Failure {
+    let too_long = failure.category == Category::Processing
+        && work.post.retry.ticket.as_ref().is_some_and(|ticket| ticket.age(now) >= PROCESSING_LIMIT);
+    if !too_long {
+        return failure;
+    }
+    Failure {
+        category: Category::Ambiguous,
+        message: format!(
+            "{}; that has been so for more than 24 h: look on {} whether the post is there before it is sent again",
+            failure.message,
+            work.post.platform.title()
+        ),
+        ..failure
+    }
+}
+
+/// When a deferred post may come back.
+fn deferred_until(failure: &Failure, policy: &RetryPolicy, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let otherwise = match failure.category {
+        Category::RateLimited => now.checked_add_signed(policy.base_interval),
+        Category::QuotaExhausted => now.checked_add_signed(QUOTA_WAIT),
+        Category::Network
+        | Category::PlatformOutage
+        | Category::Auth
+        | Category::MissingAsset
+        | Category::MediaProcessing
+        | Category::Processing
+        | Category::RejectedContent
+        | Category::Ambiguous
+        | Category::AccountRestricted
+        | Category::Expired
+        | Category::Interrupted
+        | Category::Unknown => None,
+    };
+    bounded(failure.retry_at.or(otherwise), now)
+}
+
+fn bounded(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let latest = now.checked_add_signed(MAX_DEFERRAL)?;
+    at.filter(|at| *at > now).map(|at| at.min(latest))
+}
+
+/// A text in one line: every run of white space and control characters becomes one space, at most `limit`
+/// characters, the last of them … where something was cut.
+pub fn one_line(text: &str, limit: usize) -> String {
+    let mut line = String::new();
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    if line.chars().count() <= limit {
+        return line;
+    }
+    let mut cut: String = line.chars().take(limit.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+impl Settlement {
+    /// Whether the post is permanently failed by it.
+    pub fn is_permanent(&self) -> bool {
+        self.outcome == Outcome::PermanentlyFailed
+    }
+
+    /// The post as it is after the settlement. One that was posted is no failed post any more; it is returned
+    /// as it would read.
+    #[must_use]
+    pub fn applied_to(&self, mut post: Post) -> Post {
+        let retry = &mut post.retry;
+        retry.count = self.retry_count;
+        retry.category = self.category;
+        retry.error.clone_from(&self.error);
+        retry.not_before = self.not_before;
+        retry.permanently_failed = self.is_permanent();
+        retry.permanently_failed_at = self.is_permanent().then_some(self.at);
+        retry.claim = None;
+        if self.ticket == TicketFate::Dead {
+            retry.ticket = None;
+        }
+        if let LastRetried::Restored(before) = self.last_retried_at {
+            retry.last_retried_at = before;
+        }
+        if let Some(entry) = &self.entry {
+            if self.replaces_last {
+                retry.history.pop();
+            }
+            retry.history.push(entry.clone());
+        }
+        let surplus = retry.history.len().saturating_sub(super::HISTORY_LIMIT);
+        retry.history.drain(..surplus);
+        post.updated_at = Some(self.at);
+        post
+    }
+}

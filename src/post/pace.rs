@@ -1,0 +1,20 @@
+//! How fast and how patiently posts are worked on.
+
+use std::time::Duration;
+
+/// How fast and how patiently posts are worked on.
+#[derive(Debug, Clone)]
+pub struct Pace {
+    /// Posts in flight per platform.
+    pub concurrency: usize,
+    /// Least time between the starts of two publishes on one platform.
+    pub gap: Duration,
+    /// A post that failed longer ago than this is not published any more.
+    pub expire: Option<Duration>,
+    /// How long a claim lasts without renewal.
+    pub claim: Duration,
+    /// First wait between looks at a platform that is still processing.
+    pub poll: Duration,
+    /// How long one attempt waits for a platform's processing.
+    pub wait: Duration,
+}

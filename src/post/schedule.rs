@@ -1,0 +1,176 @@
+//! When a post is due, and why it is or is not.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Category, Post};
+
+/// What the backoff counts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackoffFrom {
+    /// `failedAt`.
+    FirstFailure,
+    /// `lastRetriedAt` where there is one.
+    LastAttempt,
+}
+
+/// How often and when a failed post is retried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Retries before a post is permanently failed, 0 to 20.
+    pub max_retries: u32,
+    /// The wait before the first retry; it doubles with each one.
+    pub base_interval: TimeDelta,
+    /// What the waits count from.
+    pub backoff_from: BackoffFrom,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { max_retries: 5, base_interval: TimeDelta::hours(1), backoff_from: BackoffFrom::FirstFailure }
+    }
+}
+
+/// Where a failed post stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is to be published now.
+    Due(DueReason),
+    /// It waits.
+    Waiting {
+        /// Until then; none where that lies beyond the calendar.
+        until: Option<DateTime<Utc>>,
+        /// For this.
+        reason: WaitReason,
+    },
+    /// Another process works on it.
+    Claimed {
+        /// When its claim dies unless renewed.
+        until: DateTime<Utc>,
+    },
+    /// It was given up, and is marked so.
+    PermanentlyFailed,
+    /// Its retries are spent, and it has yet to be marked.
+    Spent,
+}
+
+/// Why a post is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DueReason {
+    /// Its backoff is over since then.
+    BackoffOver {
+        /// When it became due.
+        since: DateTime<Utc>,
+    },
+    /// It carries no date to count from.
+    NoDate,
+    /// The platform was still processing it; the ticket is to be looked up.
+    Processing,
+    /// The process that worked on it died; the same attempt is taken up again.
+    Interrupted,
+}
+
+/// Why a post waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitReason {
+    /// Its backoff.
+    Backoff,
+    /// The platform said not to come back before.
+    PlatformSaid,
+}
+
+impl RetryPolicy {
+    /// The wait after `retry_count` retries: base × 2^`retry_count`; none where that is beyond all time.
+    pub fn delay(&self, retry_count: u32) -> Option<TimeDelta> {
+        let factor = 1i32.checked_shl(retry_count).filter(|factor| *factor > 0)?;
+        self.base_interval.checked_mul(factor)
+    }
+
+    /// The latest anchor with which a post of that many retries is due at `now`.
+    pub fn latest_due_anchor(&self, retry_count: u32, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        now.checked_sub_signed(self.delay(retry_count)?)
+    }
+
+    /// The date that a post's backoff counts from.
+    pub fn anchor(&self, post: &Post) -> Option<DateTime<Utc>> {
+        let last_attempt = match self.backoff_from {
+            BackoffFrom::FirstFailure => None,
+            BackoffFrom::LastAttempt => post.retry.last_retried_at,
+        };
+        last_attempt.or(post.failed_at).or(post.updated_at)
+    }
+
+    /// Whether its retries are used up, as far as its counter tells.
+    pub fn is_spent(&self, retry_count: u32) -> bool {
+        retry_count >= self.max_retries
+    }
+
+    /// Where a failed post stands at `now`.
+    pub fn standing(&self, post: &Post, now: DateTime<Utc>) -> Standing {
+        let retry = &post.retry;
+        if let Some(claim) = retry.claim.as_ref().filter(|claim| claim.is_live(now)) {
+            return Standing::Claimed { until: claim.until };
+        }
+        if retry.permanently_failed {
+            return Standing::PermanentlyFailed;
+        }
+        if retry.claim.is_some() {
+            return Standing::Due(DueReason::Interrupted);
+        }
+        let unfinished = retry.category == Some(Category::Processing) && retry.ticket.is_some();
+        if !unfinished && self.is_spent(retry.count) {
+            return Standing::Spent;
+        }
+        if let Some(until) = retry.not_before.filter(|until| now < *until) {
+            return match self.backoff_end(post) {
+                BackoffEnd::Never if !unfinished => Standing::Waiting { until: None, reason: WaitReason::Backoff },
+                BackoffEnd::At(end) if !unfinished && end > until => {
+                    Standing::Waiting { until: Some(end), reason: WaitReason::Backoff }
+                }
+                BackoffEnd::NoDate | BackoffEnd::At(_) | BackoffEnd::Never => {
+                    Standing::Waiting { until: Some(until), reason: WaitReason::PlatformSaid }
+                }
+            };
+        }
+        if unfinished {
+            return Standing::Due(DueReason::Processing);
+        }
+        match self.backoff_end(post) {
+            BackoffEnd::NoDate => Standing::Due(DueReason::NoDate),
+            BackoffEnd::At(end) if end <= now => Standing::Due(DueReason::BackoffOver { since: end }),
+            BackoffEnd::At(end) => Standing::Waiting { until: Some(end), reason: WaitReason::Backoff },
+            BackoffEnd::Never => Standing::Waiting { until: None, reason: WaitReason::Backoff },
+        }
+    }
+
+    /// When the post's next retry is or was due; none for one that gets no more and for one without a date.
+    pub fn next_retry_at(&self, post: &Post, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self.standing(post, now) {
+            Standing::PermanentlyFailed | Standing::Spent => None,
+            Standing::Waiting { until, .. } => until,
+            Standing::Due(DueReason::BackoffOver { since }) => Some(since),
+            Standing::Due(DueReason::NoDate | DueReason::Processing) => Some(now),
+            Standing::Due(DueReason::Interrupted) => post.retry.claim.as_ref().map(|claim| claim.until),
+            Standing::Claimed { .. } => match self.backoff_end(post) {
+                BackoffEnd::At(end) if !self.is_spent(post.retry.count) => Some(end),
+                BackoffEnd::At(_) | BackoffEnd::NoDate | BackoffEnd::Never => None,
+            },
+        }
+    }
+
+    fn backoff_end(&self, post: &Post) -> BackoffEnd {
+        let Some(anchor) = self.anchor(post) else { return BackoffEnd::NoDate };
+        self.delay(post.retry.count)
+            .and_then(|delay| anchor.checked_add_signed(delay))
+            .map_or(BackoffEnd::Never, BackoffEnd::At)
+    }
+}
+
+/// When a post's backoff is over.
+enum BackoffEnd {
+    /// Then.
+    At(DateTime<Utc>),
+    /// Beyond the calendar.
+    Never,
+    /// The post carries no date to count from.
+    NoDate,
+}

@@ -1,0 +1,40 @@
+//! The record of an account's tokens, and which token is to be used.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::SecretString;
+
+use super::Platform;
+
+/// What is stored of the tokens of one account.
+#[derive(Debug, Clone)]
+pub struct TokenRecord {
+    /// Platform and account, for example `tiktok:awx12`.
+    pub key: String,
+    /// The platform.
+    pub platform: Platform,
+    /// A fingerprint of the settings that the tokens came from. Where the settings have changed since, they win.
+    pub source: String,
+    /// The token that requests carry.
+    pub access_token: SecretString,
+    /// When it lapses; none where the platform did not say.
+    pub access_expires_at: Option<DateTime<Utc>>,
+    /// The token that gets new ones, where the platform hands it out anew.
+    pub refresh_token: Option<SecretString>,
+    /// When that one lapses.
+    pub refresh_expires_at: Option<DateTime<Utc>>,
+}
+
+impl TokenRecord {
+    /// Whether the access token is good for at least `margin` from `now`.
+    pub fn is_fresh(&self, now: DateTime<Utc>, margin: TimeDelta) -> bool {
+        match (self.access_expires_at, now.checked_add_signed(margin)) {
+            (Some(expires_at), Some(needed_until)) => expires_at > needed_until,
+            (None, _) | (_, None) => true,
+        }
+    }
+
+    /// When the account has to be signed in to again: the end of what a person has to renew.
+    pub fn lapses_at(&self) -> Option<DateTime<Utc>> {
+        if self.refresh_token.is_some() { self.refresh_expires_at } else { self.access_expires_at }
+    }
+}

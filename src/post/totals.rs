@@ -1,0 +1,88 @@
+//! What a pass counts.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Outcome, Platform};
+
+/// Posts counted by what became of them. `due` is the sum of the five that follow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "the names are those of the JSON output")]
+pub struct Totals {
+    pub due: u64,
+    pub posted: u64,
+    pub failed: u64,
+    pub permanently_failed: u64,
+    pub deferred: u64,
+    pub skipped: u64,
+    pub flagged: u64,
+}
+
+impl Totals {
+    /// Counts a post that was started. One that was released unsettled keeps its place, like a deferred one.
+    pub fn count(&mut self, outcome: Outcome) {
+        self.due = self.due.saturating_add(1);
+        let counter = match outcome {
+            Outcome::Posted => &mut self.posted,
+            Outcome::Failed => &mut self.failed,
+            Outcome::PermanentlyFailed => &mut self.permanently_failed,
+            Outcome::Deferred | Outcome::Interrupted => &mut self.deferred,
+            Outcome::Withdrawn => &mut self.skipped,
+        };
+        *counter = counter.saturating_add(1);
+    }
+
+    /// Counts due posts that were not started.
+    pub fn skip(&mut self, posts: u64) {
+        self.due = self.due.saturating_add(posts);
+        self.skipped = self.skipped.saturating_add(posts);
+    }
+
+    /// Whether anything was found at all.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl std::ops::AddAssign for Totals {
+    fn add_assign(&mut self, other: Self) {
+        self.due = self.due.saturating_add(other.due);
+        self.posted = self.posted.saturating_add(other.posted);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.permanently_failed = self.permanently_failed.saturating_add(other.permanently_failed);
+        self.deferred = self.deferred.saturating_add(other.deferred);
+        self.skipped = self.skipped.saturating_add(other.skipped);
+        self.flagged = self.flagged.saturating_add(other.flagged);
+    }
+}
+
+/// The attempts of a run, by platform and attempt number: what the statistics are made of. A deferral is no attempt,
+/// nor is a post that expired: nothing was sent for it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AttemptCounts(BTreeMap<(Platform, u32), (u64, u64)>);
+
+impl AttemptCounts {
+    /// Counts an attempt.
+    pub fn count(&mut self, platform: Platform, attempt: u32, outcome: Outcome) {
+        let is_posted = match outcome {
+            Outcome::Posted => 1,
+            Outcome::Failed | Outcome::PermanentlyFailed => 0,
+            Outcome::Deferred | Outcome::Interrupted | Outcome::Withdrawn => return,
+        };
+        let (attempts, posted) = self.0.entry((platform, attempt)).or_default();
+        *attempts = attempts.saturating_add(1);
+        *posted = posted.saturating_add(is_posted);
+    }
+
+    /// Platform, attempt number, attempts made, and how many of them were posted.
+    pub fn iter(&self) -> impl Iterator<Item = (Platform, u32, u64, u64)> {
+        self.0.iter().map(|((platform, attempt), (attempts, posted))| (*platform, *attempt, *attempts, *posted))
+    }
+
+    /// Whether no attempt was made.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

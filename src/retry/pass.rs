@@ -1,0 +1,487 @@
+//! One pass: every post that is due, oldest first, platforms beside each other.
+//!
+//! The backlog is read in pages and never held. A post that fails or cannot be read never stops the others; a store
+//! that fails stops them all.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::Workshop;
+use super::attempt::{Expiry, Worked};
+use super::gate::{Closed, Gate};
+use super::report::{
+    AttemptReport, DryRunReport, GivenUp, MalformedPost, PassReport, PlannedPost, PlatformReport, SkipReason,
+};
+use crate::platform::Publisher;
+use crate::post::{AttemptCounts, Category, DueReason, Outcome, Platform, Post, Standing, Totals};
+use crate::store::{DueCursor, DueQuery, Hold, Scope, StoreError};
+
+/// How many posts are read at a time.
+const PAGE: u32 = 64;
+
+/// What is asked of a pass.
+#[derive(Debug, Clone, Default)]
+pub struct PassOptions {
+    /// Only these platforms; all where there are none.
+    pub platforms: Vec<Platform>,
+    /// Start at most this many posts.
+    pub limit: Option<u64>,
+    /// Start no new post after this long.
+    pub max_duration: Option<Duration>,
+}
+
+impl PassOptions {
+    fn platforms(&self) -> Vec<Platform> {
+        Platform::ALL.into_iter().filter(|known| self.platforms.is_empty() || self.platforms.contains(known)).collect()
+    }
+
+    /// Posts whose platform is unknown belong to a pass over everything only.
+    fn covers_unknown_platforms(&self) -> bool {
+        self.platforms.is_empty()
+    }
+}
+
+/// Publishes every post that is due.
+///
+/// # Errors
+/// Where the store fails. What was in flight has been settled as far as the store let it.
+pub async fn run_pass(workshop: &Arc<Workshop>, options: &PassOptions) -> Result<PassReport, StoreError> {
+    let started_at = workshop.clock.now();
+    let shared = Arc::new(Shared {
+        started: AtomicU64::new(0),
+        limit: options.limit,
+        ends_at: options.max_duration.and_then(|duration| Instant::now().checked_add(duration)),
+        has_store_failed: AtomicBool::new(false),
+    });
+    let mut lanes = JoinSet::new();
+    for platform in options.platforms() {
+        let lane = Lane::new(Arc::clone(workshop), platform, Arc::clone(&shared));
+        lanes.spawn(lane.run());
+    }
+    let mut results: Vec<LaneReport> = Vec::new();
+    let mut failed = None;
+    while let Some(joined) = lanes.join_next().await {
+        match joined {
+            Ok(Ok(result)) => results.push(result),
+            Ok(Err(error)) => {
+                shared.has_store_failed.store(true, Ordering::Relaxed);
+                failed.get_or_insert(error);
+            }
+            Err(panic) => log::error!("a platform's pass broke off: {panic}"),
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    results.sort_by_key(|result| result.platform.platform);
+    let mut report = PassReport {
+        run_id: uuid::Uuid::new_v4().to_string(),
+        started_at,
+        finished_at: started_at,
+        platforms: Vec::new(),
+        posts: Vec::new(),
+        malformed: Vec::new(),
+        attempts: AttemptCounts::default(),
+    };
+    for result in results {
+        report.platforms.push(result.platform);
+        report.malformed.extend(result.malformed);
+        for post in result.posts {
+            if post.category != Some(Category::Expired) {
+                report.attempts.count(post.platform, post.attempt, post.outcome);
+            }
+            report.posts.push(post);
+        }
+    }
+    if options.covers_unknown_platforms() && !workshop.shutdown.is_stopping() {
+        report.malformed.extend(read_unknown_platforms(workshop).await?);
+    }
+    report.finished_at = workshop.clock.now();
+    Ok(report)
+}
+
+/// What all platforms' lanes share.
+#[derive(Debug)]
+struct Shared {
+    started: AtomicU64,
+    limit: Option<u64>,
+    ends_at: Option<Instant>,
+    has_store_failed: AtomicBool,
+}
+
+impl Shared {
+    /// Takes one of the posts that may be started; false if there is none left.
+    fn take(&self) -> bool {
+        let Some(limit) = self.limit else { return true };
+        let more = |started| (started < limit).then_some(started + 1);
+        self.started.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Gives one back that was not started after all.
+    fn give_back(&self) {
+        if self.limit.is_some() {
+            self.started.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.has_store_failed.load(Ordering::Relaxed) || self.ends_at.is_some_and(|end| Instant::now() >= end)
+    }
+}
+
+/// What one lane has done.
+#[derive(Debug)]
+struct LaneReport {
+    platform: PlatformReport,
+    posts: Vec<AttemptReport>,
+    malformed: Vec<MalformedPost>,
+}
+
+/// The posts of one platform within a pass.
+struct Lane {
+    workshop: Arc<Workshop>,
+    platform: Platform,
+    gate: Arc<Gate>,
+    shared: Arc<Shared>,
+    in_flight: JoinSet<Result<Worked, StoreError>>,
+    totals: Totals,
+    posts: Vec<AttemptReport>,
+    malformed: Vec<MalformedPost>,
+}
+
+/// Whether a lane goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Start,
+    Skip,
+}
+
+impl Lane {
+    fn new(workshop: Arc<Workshop>, platform: Platform, shared: Arc<Shared>) -> Self {
+        let gate = Arc::new(Gate::new(workshop.pace.gap));
+        Self {
+            workshop,
+            platform,
+            gate,
+            shared,
+            in_flight: JoinSet::new(),
+            totals: Totals::default(),
+            posts: Vec::new(),
+            malformed: Vec::new(),
+        }
+    }
+
+    fn query(&self) -> DueQuery {
+        DueQuery { policy: self.workshop.policy, now: self.workshop.clock.now(), scope: Scope::Platform(self.platform) }
+    }
+
+    async fn run(mut self) -> Result<LaneReport, StoreError> {
+        self.mark_spent().await?;
+        let publisher = self.workshop.publishers.get(&self.platform).cloned();
+        let started = match &publisher {
+            Some(publisher) => self.work_through(publisher).await,
+            None => self.count_unconfigured().await,
+        };
+        // Whatever stopped the lane, what is in flight is settled first.
+        let settled = self.finish().await;
+        started.and(settled)?;
+        let given_up = self.gate.closed().map(|closed| {
+            let (failure, is_circuit) = match closed {
+                Closed::GivenUp(failure) => (failure, false),
+                Closed::Circuit(failure) => (failure, true),
+            };
+            let deferred = self.posts.iter().filter(|post| post.outcome == Outcome::Deferred).count() as u64;
+            let waiting = self.totals.skipped + if is_circuit { 0 } else { deferred };
+            GivenUp { category: failure.category, reason: failure.message, waiting, is_circuit }
+        });
+        Ok(LaneReport {
+            platform: PlatformReport {
+                platform: self.platform,
+                totals: self.totals,
+                is_configured: publisher.is_some(),
+                given_up,
+            },
+            posts: self.posts,
+            malformed: self.malformed,
+        })
+    }
+
+    /// Marks the posts whose retries were spent already.
+    async fn mark_spent(&mut self) -> Result<(), StoreError> {
+        let mut after: Option<DueCursor> = None;
+        loop {
+            let page = self.workshop.store.spent_posts(&self.query(), after.as_ref(), PAGE).await?;
+            for stored in page.posts {
+                match stored {
+                    Ok(post) if self.workshop.policy.standing(&post, self.workshop.clock.now()) == Standing::Spent => {
+                        if self.workshop.store.mark_spent(&post).await? == Hold::Held {
+                            self.totals.flagged += 1;
+                            log::info!("post {}: its retries were spent, marked as permanently failed", post.id);
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(malformed) => self.malformed.push(MalformedPost::from(&malformed)),
+                }
+            }
+            after = page.next;
+            if after.is_none() || self.workshop.shutdown.is_stopping() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn count_unconfigured(&mut self) -> Result<(), StoreError> {
+        let waiting = self.workshop.store.count_due(&self.query(), None).await?;
+        self.totals.skip(waiting);
+        Ok(())
+    }
+
+    async fn work_through(&mut self, publisher: &Arc<dyn Publisher>) -> Result<(), StoreError> {
+        let mut after: Option<DueCursor> = None;
+        loop {
+            let page = self.workshop.store.due_posts(&self.query(), after.as_ref(), PAGE).await?;
+            let mut is_skipping = false;
+            for stored in page.posts {
+                let post = match stored {
+                    Ok(post) => post,
+                    Err(malformed) => {
+                        self.malformed.push(MalformedPost::from(&malformed));
+                        continue;
+                    }
+                };
+                // What the store found is decided once more by the rules themselves, on the post as it was read.
+                if !matches!(self.workshop.policy.standing(&post, self.workshop.clock.now()), Standing::Due(_)) {
+                    continue;
+                }
+                if !is_skipping {
+                    is_skipping = self.ready_for(&post).await? == Next::Skip;
+                }
+                if is_skipping {
+                    self.totals.skip(1);
+                } else {
+                    self.start(post, publisher);
+                }
+            }
+            after = page.next;
+            let Some(place) = &after else { return Ok(()) };
+            if is_skipping {
+                let rest = self.workshop.store.count_due(&self.query(), Some(place)).await?;
+                self.totals.skip(rest);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until the post may be started: for a free place, and for the gap where it needs a new ticket.
+    async fn ready_for(&mut self, post: &Post) -> Result<Next, StoreError> {
+        loop {
+            if self.gate.closed().is_some() || self.shared.is_over() || self.workshop.shutdown.is_stopping() {
+                return Ok(Next::Skip);
+            }
+            if self.in_flight.len() >= self.workshop.pace.concurrency {
+                self.settle_next().await?;
+                continue;
+            }
+            let wait = if post.retry.ticket.is_none() { self.gate.wait() } else { Duration::ZERO };
+            if wait.is_zero() {
+                return Ok(if self.shared.take() { Next::Start } else { Next::Skip });
+            }
+            let workshop = Arc::clone(&self.workshop);
+            let wait = match self.shared.ends_at {
+                Some(end) => wait.min(end.saturating_duration_since(Instant::now())),
+                None => wait,
+            };
+            tokio::select! {
+                () = workshop.shutdown.stopping() => {}
+                () = tokio::time::sleep(wait) => {}
+                Some(ended) = self.in_flight.join_next() => self.settle(ended)?,
+            }
+        }
+    }
+
+    fn start(&mut self, post: Post, publisher: &Arc<dyn Publisher>) {
+        let (workshop, publisher, gate) = (Arc::clone(&self.workshop), Arc::clone(publisher), Arc::clone(&self.gate));
+        self.in_flight.spawn(async move { workshop.work_on(&post, &publisher, &gate, Expiry::Observed).await });
+    }
+
+    async fn settle_next(&mut self) -> Result<(), StoreError> {
+        match self.in_flight.join_next().await {
+            Some(ended) => self.settle(ended),
+            None => Ok(()),
+        }
+    }
+
+    fn settle(&mut self, ended: Result<Result<Worked, StoreError>, tokio::task::JoinError>) -> Result<(), StoreError> {
+        match ended {
+            Ok(Ok(Worked::Done(report, failure))) => {
+                if !matches!(report.outcome, Outcome::Interrupted | Outcome::Withdrawn) {
+                    self.gate.note(failure.as_ref());
+                }
+                self.totals.count(report.outcome);
+                if report.outcome == Outcome::Withdrawn {
+                    self.shared.give_back();
+                } else {
+                    self.posts.push(*report);
+                }
+                Ok(())
+            }
+            Ok(Ok(Worked::Taken | Worked::Lost)) => {
+                self.shared.give_back();
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                self.shared.has_store_failed.store(true, Ordering::Relaxed);
+                Err(error)
+            }
+            // One post's attempt must not take the others with it; its claim dies by itself.
+            Err(panic) => {
+                log::error!("an attempt broke off: {panic}; its post is taken up again when its claim has run out");
+                Ok(())
+            }
+        }
+    }
+
+    async fn finish(&mut self) -> Result<(), StoreError> {
+        let mut failed = Ok(());
+        while let Some(ended) = self.in_flight.join_next().await {
+            failed = failed.and(self.settle(ended));
+        }
+        failed
+    }
+}
+
+/// The posts whose platform is none that is known: they can only be reported.
+async fn read_unknown_platforms(workshop: &Workshop) -> Result<Vec<MalformedPost>, StoreError> {
+    let query = DueQuery { policy: workshop.policy, now: workshop.clock.now(), scope: Scope::UnknownPlatform };
+    let mut malformed = Vec::new();
+    let mut after: Option<DueCursor> = None;
+    loop {
+        let page = workshop.store.due_posts(&query, after.as_ref(), PAGE).await?;
+        malformed.extend(page.posts.iter().filter_map(|stored| stored.as_ref().err()).map(MalformedPost::from));
+        after = page.next;
+        if after.is_none() {
+            return Ok(malformed);
+        }
+    }
+}
+
+/// What a pass would do, decided by the same rules; writes nothing and calls no platform.
+///
+/// # Errors
+/// Where the store fails.
+pub async fn dry_run(workshop: &Workshop, options: &PassOptions) -> Result<DryRunReport, StoreError> {
+    let started_at = workshop.clock.now();
+    let mut report = DryRunReport {
+        run_id: uuid::Uuid::new_v4().to_string(),
+        started_at,
+        finished_at: started_at,
+        platforms: Vec::new(),
+        posts: Vec::new(),
+        malformed: Vec::new(),
+    };
+    let mut left = options.limit;
+    for platform in options.platforms() {
+        let is_configured = workshop.publishers.contains_key(&platform);
+        let query = DueQuery { policy: workshop.policy, now: started_at, scope: Scope::Platform(platform) };
+        let mut totals = Totals::default();
+        let mut after: Option<DueCursor> = None;
+        loop {
+            let page = workshop.store.spent_posts(&query, after.as_ref(), PAGE).await?;
+            for stored in page.posts {
+                match stored {
+                    Ok(_) => totals.flagged += 1,
+                    Err(malformed) => report.malformed.push(MalformedPost::from(&malformed)),
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        loop {
+            let page = workshop.store.due_posts(&query, after.as_ref(), PAGE).await?;
+            for stored in page.posts {
+                let post = match stored {
+                    Ok(post) => post,
+                    Err(malformed) => {
+                        report.malformed.push(MalformedPost::from(&malformed));
+                        continue;
+                    }
+                };
+                let Standing::Due(reason) = workshop.policy.standing(&post, started_at) else { continue };
+                let skipped = match left {
+                    _ if !is_configured => Some(SkipReason::NotConfigured),
+                    Some(0) => Some(SkipReason::Limit),
+                    _ => None,
+                };
+                if skipped.is_none() {
+                    left = left.map(|left| left - 1);
+                }
+                totals.skip(1);
+                report.posts.push(plan(workshop, &post, reason, skipped, started_at));
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        report.platforms.push(PlatformReport { platform, totals, is_configured, given_up: None });
+    }
+    if options.covers_unknown_platforms() {
+        report.malformed.extend(read_unknown_platforms(workshop).await?);
+    }
+    report.finished_at = workshop.clock.now();
+    Ok(report)
+}
+
+fn plan(
+    workshop: &Workshop,
+    post: &Post,
+    due: DueReason,
+    skipped: Option<SkipReason>,
+    now: DateTime<Utc>,
+) -> PlannedPost {
+    let attempt = match due {
+        DueReason::Interrupted => post.retry.count.max(1),
+        DueReason::BackoffOver { .. } | DueReason::NoDate | DueReason::Processing => post.retry.count + 1,
+    };
+    let is_too_old = workshop
+        .pace
+        .expire
+        .zip(post.failed_at)
+        .is_some_and(|(limit, failed_at)| (now - failed_at).to_std().is_ok_and(|age| age > limit));
+    let why = match due {
+        DueReason::BackoffOver { since } => {
+            let since = since.format("%Y-%m-%dT%H:%M:%SZ");
+            format!("its backoff is over since {since}")
+        }
+        DueReason::NoDate => "it carries no date to wait from".to_owned(),
+        DueReason::Processing => "the platform was still processing it".to_owned(),
+        DueReason::Interrupted => "the process that worked on it died".to_owned(),
+    };
+    let action = match (skipped, &post.retry.ticket) {
+        (Some(SkipReason::NotConfigured), _) => {
+            format!("{} is not configured, so it would be left as it is", post.platform.title())
+        }
+        (Some(SkipReason::Limit), _) => "it would not be started, since the limit is reached before it".to_owned(),
+        (None, Some(_)) => format!("its earlier upload would be looked up before attempt {attempt} sends anything"),
+        (None, None) if is_too_old => "it failed too long ago and would be given up".to_owned(),
+        (None, None) => format!("attempt {attempt} would publish it"),
+    };
+    PlannedPost {
+        id: post.id.clone(),
+        platform: post.platform,
+        title: post.content.title.clone(),
+        attempt,
+        due_since: workshop.policy.next_retry_at(post, now),
+        category: post.retry.category,
+        error: post.retry.error.clone(),
+        reason: format!("{why}; {action}"),
+        skipped,
+    }
+}

@@ -1,0 +1,160 @@
+//! What a pass has done, as data.
+
+use chrono::{DateTime, Utc};
+
+use crate::post::{AttemptCounts, Category, Malformed, Outcome, Platform, PostId, Totals};
+
+/// One attempt and its outcome.
+#[derive(Debug, Clone)]
+pub struct AttemptReport {
+    /// The post.
+    pub id: PostId,
+    /// Its platform.
+    pub platform: Platform,
+    /// Its title, for people.
+    pub title: Option<String>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The attempt's number.
+    pub attempt: u32,
+    /// Why it failed.
+    pub category: Option<Category>,
+    /// In words.
+    pub error: Option<String>,
+    /// When the next retry is due.
+    pub next_retry_at: Option<DateTime<Utc>>,
+    /// Where the post can be seen.
+    pub url: Option<String>,
+    /// Something about a published post that a person should know.
+    pub warning: Option<String>,
+}
+
+/// A platform that got no further post.
+#[derive(Debug, Clone)]
+pub struct GivenUp {
+    /// The category of the failure that closed it.
+    pub category: Category,
+    /// The failure in words.
+    pub reason: String,
+    /// How many of its posts wait: those put off and those not started.
+    pub waiting: u64,
+    /// Whether it was three network failures or outages in a row.
+    pub is_circuit: bool,
+}
+
+/// What a pass did on one platform.
+#[derive(Debug, Clone)]
+pub struct PlatformReport {
+    /// The platform.
+    pub platform: Platform,
+    /// Its counts.
+    pub totals: Totals,
+    /// Whether it is configured.
+    pub is_configured: bool,
+    /// Why it got no further post.
+    pub given_up: Option<GivenUp>,
+}
+
+/// A post that cannot be worked on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MalformedPost {
+    /// The post.
+    pub id: PostId,
+    /// The field.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl From<&Malformed> for MalformedPost {
+    fn from(malformed: &Malformed) -> Self {
+        Self { id: malformed.id().clone(), field: malformed.field, problem: malformed.problem.clone() }
+    }
+}
+
+/// What a pass has done.
+#[derive(Debug, Clone)]
+pub struct PassReport {
+    /// The run's id.
+    pub run_id: String,
+    /// When it started.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub finished_at: DateTime<Utc>,
+    /// By platform.
+    pub platforms: Vec<PlatformReport>,
+    /// The posts that were started, in the order in which they ended.
+    pub posts: Vec<AttemptReport>,
+    /// The posts that cannot be worked on.
+    pub malformed: Vec<MalformedPost>,
+    /// The attempts, for the statistics.
+    pub attempts: AttemptCounts,
+}
+
+impl PassReport {
+    /// The counts of all platforms together.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for platform in &self.platforms {
+            totals += platform.totals;
+        }
+        totals
+    }
+
+    /// Whether a person has to look.
+    pub fn needs_person(&self) -> bool {
+        let is_given_up = |platform: &PlatformReport| {
+            platform.given_up.as_ref().is_some_and(|given_up| given_up.category.needs_person())
+        };
+        self.totals().permanently_failed > 0 || self.platforms.iter().any(is_given_up)
+    }
+}
+
+/// Why a due post would not be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SkipReason {
+    /// Its platform has no credentials.
+    NotConfigured,
+    /// `--limit` is reached before it.
+    Limit,
+}
+
+/// A post that a real pass would find due.
+#[derive(Debug, Clone)]
+pub struct PlannedPost {
+    /// The post.
+    pub id: PostId,
+    /// Its platform.
+    pub platform: Platform,
+    /// Its title, for people.
+    pub title: Option<String>,
+    /// The number that its attempt would have.
+    pub attempt: u32,
+    /// Since when it is due.
+    pub due_since: Option<DateTime<Utc>>,
+    /// The category of its last failure.
+    pub category: Option<Category>,
+    /// Its last failure.
+    pub error: Option<String>,
+    /// Why it is due, and what would be done with it.
+    pub reason: String,
+    /// Why it would not be started.
+    pub skipped: Option<SkipReason>,
+}
+
+/// What a pass would do.
+#[derive(Debug, Clone)]
+pub struct DryRunReport {
+    /// The run's id.
+    pub run_id: String,
+    /// When it was asked.
+    pub started_at: DateTime<Utc>,
+    /// When it was answered.
+    pub finished_at: DateTime<Utc>,
+    /// By platform: every due post counts as skipped, since none is started.
+    pub platforms: Vec<PlatformReport>,
+    /// Every due post.
+    pub posts: Vec<PlannedPost>,
+    /// The posts that cannot be worked on.
+    pub malformed: Vec<MalformedPost>,
+}

@@ -1,0 +1,121 @@
+//! Retrying one post on request, whatever its backoff.
+
+use super::Workshop;
+use super::attempt::{Expiry, Worked};
+use super::gate::Gate;
+use super::report::AttemptReport;
+use crate::post::{Outcome, Platform};
+use crate::store::{Found, Reset, StoreError};
+
+/// What became of a request to retry a post.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryOutcome {
+    /// An attempt was made.
+    Attempted(Outcome),
+    /// There is no such post.
+    NotFound,
+    /// It is not failed.
+    NotFailed,
+    /// Another process works on it.
+    Busy,
+    /// It is permanently failed, and that was not to be overruled.
+    Permanent,
+    /// It cannot be read.
+    Malformed,
+    /// Its platform has no credentials.
+    NotConfigured(Platform),
+}
+
+/// A request and what became of it.
+#[derive(Debug)]
+pub struct RetryReport {
+    /// The id as it was asked for.
+    pub id: String,
+    /// What became of it.
+    pub outcome: RetryOutcome,
+    /// Why it did not succeed.
+    pub error: Option<String>,
+    /// The attempt, where one was made.
+    pub attempt: Option<AttemptReport>,
+}
+
+/// Whether a permanently failed post is retried too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Force {
+    /// It first gets its retries back.
+    Yes,
+    /// It is left alone.
+    No,
+}
+
+/// The gates of a command that retries several posts, so that the gap holds among them.
+#[derive(Debug)]
+pub struct Gates(Vec<(Platform, Gate)>);
+
+impl Gates {
+    /// Gates for every platform.
+    pub fn new(workshop: &Workshop) -> Self {
+        Self(Platform::ALL.map(|platform| (platform, Gate::new(workshop.pace.gap))).into())
+    }
+
+    fn of(&self, platform: Platform) -> Option<&Gate> {
+        self.0.iter().find(|(known, _)| *known == platform).map(|(_, gate)| gate)
+    }
+}
+
+/// Retries the post that people write as `id`.
+///
+/// # Errors
+/// Where the store fails.
+pub async fn retry_post(workshop: &Workshop, id: &str, force: Force, gates: &Gates) -> Result<RetryReport, StoreError> {
+    let ended = |outcome, error: Option<&str>| {
+        Ok(RetryReport { id: id.to_owned(), outcome, error: error.map(str::to_owned), attempt: None })
+    };
+    let mut found = workshop.store.find(id).await?;
+    if let (Found::Failed(stored), Force::Yes) = (&found, force)
+        && let Ok(post) = stored.as_ref()
+        && (post.retry.permanently_failed || workshop.policy.is_spent(post.retry.count))
+        && post.retry.claim.is_none()
+        && workshop.publishers.contains_key(&post.platform)
+    {
+        match workshop.store.reset(&post.id).await? {
+            Reset::Done => found = workshop.store.find(id).await?,
+            Reset::Busy => return ended(RetryOutcome::Busy, Some(BUSY)),
+            Reset::NotFailed => return ended(RetryOutcome::NotFailed, Some("it is not failed any more")),
+        }
+    }
+    let post = match found {
+        Found::Nothing => return ended(RetryOutcome::NotFound, Some("there is no such post")),
+        Found::NotFailed(_) => return ended(RetryOutcome::NotFailed, Some("it is not failed")),
+        Found::Failed(stored) => match *stored {
+            Ok(post) => post,
+            Err(malformed) => {
+                let text = format!("its field `{}` cannot be used: {}", malformed.field, malformed.problem);
+                return ended(RetryOutcome::Malformed, Some(&text));
+            }
+        },
+    };
+    if post.retry.claim.as_ref().is_some_and(|claim| claim.is_live(workshop.clock.now())) {
+        return ended(RetryOutcome::Busy, Some(BUSY));
+    }
+    let is_spent = workshop.policy.is_spent(post.retry.count) && post.retry.claim.is_none() && force == Force::No;
+    if post.retry.permanently_failed || is_spent {
+        return ended(RetryOutcome::Permanent, Some("it is permanently failed"));
+    }
+    let (Some(publisher), Some(gate)) = (workshop.publishers.get(&post.platform), gates.of(post.platform)) else {
+        return ended(RetryOutcome::NotConfigured(post.platform), Some("its platform is not configured"));
+    };
+    let expiry = if force == Force::Yes { Expiry::Ignored } else { Expiry::Observed };
+    match workshop.work_on(&post, publisher, gate, expiry).await? {
+        Worked::Done(report, _) => Ok(RetryReport {
+            id: id.to_owned(),
+            outcome: RetryOutcome::Attempted(report.outcome),
+            error: report.error.clone(),
+            attempt: Some(*report),
+        }),
+        Worked::Taken => ended(RetryOutcome::Busy, Some(BUSY)),
+        Worked::Lost => ended(RetryOutcome::Busy, Some("its claim was lost on the way; the next pass settles it")),
+    }
+}
+
+const BUSY: &str = "it is being retried by another process right now";

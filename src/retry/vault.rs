@@ -1,0 +1,38 @@
+//! The store as the publishers' vault of tokens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::platform::{Halt, TokenVault};
+use crate::post::TokenRecord;
+use crate::store::{Hold, Lease, PostStore, StoreError};
+
+/// Keeps tokens in a post store.
+#[derive(Debug)]
+pub struct StoreVault(pub Arc<dyn PostStore>);
+
+pub(super) fn away(error: StoreError) -> Halt {
+    Halt::Store(Arc::new(error))
+}
+
+#[async_trait]
+impl TokenVault for StoreVault {
+    async fn load(&self, key: &str) -> Result<Option<TokenRecord>, Halt> {
+        self.0.load_token(key).await.map_err(away)
+    }
+
+    async fn lock(&self, key: &str, by: &str, lasts: Duration) -> Result<bool, Halt> {
+        let lease = Lease { by: by.to_owned(), lasts };
+        Ok(self.0.lock_token(key, &lease).await.map_err(away)? == Hold::Held)
+    }
+
+    async fn save(&self, record: &TokenRecord, by: &str) -> Result<bool, Halt> {
+        Ok(self.0.save_token(record, by).await.map_err(away)? == Hold::Held)
+    }
+
+    async fn unlock(&self, key: &str, by: &str) -> Result<(), Halt> {
+        self.0.unlock_token(key, by).await.map_err(away)
+    }
+}

@@ -1,0 +1,115 @@
+//! Settings from a map, and everything that can be wrong with them.
+
+use super::*;
+
+const STORE_URI: &str = "mongodb://user:hush@db1.internal/app";
+
+fn resolve(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    let mut all = vec![("MONGODB_URI".to_owned(), STORE_URI.to_owned())];
+    all.extend(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    Settings::resolve(&Environment::from_pairs(all), &Overrides::default())
+}
+
+fn problems(pairs: &[(&str, &str)]) -> String {
+    resolve(pairs).unwrap_err().to_string()
+}
+
+#[test]
+fn the_defaults_are_those_of_the_table() {
+    let settings = resolve(&[]).unwrap();
+    assert_eq!(settings.policy, RetryPolicy::default());
+    assert_eq!(settings.pace.concurrency, 4);
+    assert_eq!(settings.pace.gap, Duration::from_secs(10));
+    assert_eq!(settings.pace.claim, Duration::from_secs(120));
+    assert_eq!(settings.pace.wait, Duration::from_secs(300));
+    assert_eq!(settings.http.timeout, Duration::from_secs(60));
+    assert!(settings.tiktok.is_none() && settings.instagram.is_none() && settings.youtube.is_none());
+}
+
+#[test]
+fn every_value_out_of_range_is_refused_with_name_value_and_what_is_allowed() {
+    for (name, value, allowed) in [
+        ("MAX_POST_RETRIES", "five", "a whole number from 0 to 20"),
+        ("MAX_POST_RETRIES", "21", "a whole number from 0 to 20"),
+        ("MAX_POST_RETRIES", "-1", "a whole number from 0 to 20"),
+        ("POST_RETRY_INTERVAL_MINUTES", "0", "from 1 to 10080"),
+        ("POST_RETRY_BACKOFF_FROM", "now", "`first-failure`, `last-attempt`"),
+        ("POST_RETRY_CONCURRENCY", "257", "from 1 to 256"),
+        ("POST_RETRY_GAP", "2h", "from 0s to 1h"),
+        ("POST_RETRY_EXPIRE", "59s", "from 1m"),
+        ("POST_RETRY_CLAIM", "999ms", "from 1s to 1h"),
+        ("POST_RETRY_POLL", "9ms", "from 10ms to 1m"),
+        ("POST_RETRY_WAIT", "61m", "from 0s to 1h"),
+        ("HTTP_TIMEOUT", "11m", "from 1s to 10m"),
+        ("INSTAGRAM_SETTLE", "soon", "from 0s to 10m"),
+        ("ASSET_PUBLIC_URL", "http://example.com/a", "https"),
+        ("TIKTOK_API_URL", "http://example.com", "https"),
+        ("TIKTOK_API_URL", "https://example.com/v2", "without a path"),
+        ("TIKTOK_PRIVACY_LEVEL", "EVERYONE", "`SELF_ONLY`"),
+        ("YOUTUBE_PRIVACY_STATUS", "open", "`unlisted`"),
+        ("YOUTUBE_MADE_FOR_KIDS", "maybe", "`true`, `false`"),
+        ("YOUTUBE_CATEGORY_ID", "people", "number"),
+        ("INSTAGRAM_GRAPH_VERSION", "25", "`v25.0`"),
+    ] {
+        let text = problems(&[(name, value)]);
+        assert!(text.contains(name) && text.contains(allowed) && text.contains(&format!("`{value}`")), "{text}");
+    }
+}
+
+#[test]
+fn all_problems_are_reported_at_once() {
+    let text = problems(&[("MAX_POST_RETRIES", "x"), ("POST_RETRY_CLAIM", "x"), ("INSTAGRAM_USER_ID", "17")]);
+    assert_eq!(text.lines().count(), 3, "{text}");
+}
+
+#[test]
+fn half_a_platform_is_refused_and_says_what_is_missing() {
+    let text = problems(&[("INSTAGRAM_ACCESS_TOKEN", "hush")]);
+    assert!(text.contains("`INSTAGRAM_ACCESS_TOKEN` is set but `INSTAGRAM_USER_ID` is not"), "{text}");
+    let text = problems(&[("TIKTOK_REFRESH_TOKEN", "hush"), ("TIKTOK_CLIENT_KEY", "key")]);
+    assert!(text.contains("`TIKTOK_CLIENT_SECRET` is not") && !text.contains("hush"), "{text}");
+    let text = problems(&[("YOUTUBE_REFRESH_TOKEN", "hush"), ("GOOGLE_CLIENT_ID", "id")]);
+    assert!(text.contains("`YOUTUBE_CLIENT_SECRET` is not"), "{text}");
+}
+
+#[test]
+fn googles_client_serves_youtube_but_does_not_configure_it() {
+    let client = [("GOOGLE_CLIENT_ID", "id"), ("GOOGLE_CLIENT_SECRET", "hush")];
+    assert!(resolve(&client).unwrap().youtube.is_none());
+    let with_token = [client[0], client[1], ("YOUTUBE_REFRESH_TOKEN", "hush")];
+    assert_eq!(resolve(&with_token).unwrap().youtube.unwrap().client_id, "id");
+}
+
+#[test]
+fn no_secret_is_printed_by_settings_or_their_errors() {
+    let settings = resolve(&[
+        ("TIKTOK_ACCESS_TOKEN", "hush"),
+        ("INSTAGRAM_USER_ID", "1"),
+        ("INSTAGRAM_ACCESS_TOKEN", "hush"),
+        ("ALERT_WEBHOOK_URL", "https://hooks.example.com/hush"),
+    ])
+    .unwrap();
+    assert!(!format!("{settings:?}").contains("hush"));
+    let text = problems(&[("ALERT_WEBHOOK_URL", "http://example.com/hush")]);
+    assert!(text.contains("ALERT_WEBHOOK_URL") && !text.contains("hush"), "{text}");
+}
+
+#[test]
+fn the_store_must_be_named_and_have_a_database() {
+    let none = Settings::resolve(&Environment::default(), &Overrides::default()).unwrap_err().to_string();
+    assert!(none.contains("MONGODB_URI"), "{none}");
+    let text = problems(&[("MONGODB_URI", "mongodb://user:hush@db1.internal")]);
+    assert!(text.contains("database") && !text.contains("hush"), "{text}");
+    let text = problems(&[("POSTRETRY_STORE", "postgres://user:hush@db")]);
+    assert!(text.contains("sqlite:PATH") && !text.contains("hush"), "{text}");
+}
+
+#[test]
+fn the_example_file_is_current() {
+    let committed = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/.env.example")).unwrap_or_default();
+    if std::env::var_os("UPDATE_GENERATED").is_some() {
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/.env.example"), env_example()).unwrap();
+        return;
+    }
+    assert_eq!(committed, env_example(), "run the tests with UPDATE_GENERATED=1 and commit .env.example");
+}

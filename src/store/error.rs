@@ -1,0 +1,36 @@
+//! What can go wrong with a store, said for the person who has to mend it.
+
+/// The store cannot be reached, or refused us.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {action}: {problem}")]
+pub struct StoreError {
+    action: String,
+    problem: String,
+    hint: Option<String>,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl StoreError {
+    /// An error that says what was tried and why it failed. Neither may hold a secret.
+    pub fn new(action: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { action: action.into(), problem: problem.into(), hint: None, source: None }
+    }
+
+    /// The same, with what to do about it.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// The same, with what caused it.
+    #[must_use]
+    pub fn caused_by(self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self { source: Some(Box::new(source)), ..self }
+    }
+
+    /// What to do about it.
+    pub fn advice(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}

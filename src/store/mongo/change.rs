@@ -1,0 +1,140 @@
+//! The writes, as update pipelines: they read the server's clock and touch only the contract's fields.
+//!
+//! Values that come from outside are wrapped in `$literal`, since a string that begins with `$` would otherwise be
+//! read as the name of a field.
+
+use std::time::Duration;
+
+use mongodb::bson::{Bson, Document, doc};
+
+use super::document::{bson_date, entry_document, integer, ticket_document};
+use crate::post::{
+    AttemptStart, HISTORY_LIMIT, HistoryEntry, LastRetried, Platform, Publication, Settlement, Ticket, TicketFate,
+};
+use crate::store::Lease;
+
+const NOW: &str = "$$NOW";
+
+fn literal(value: impl Into<Bson>) -> Document {
+    doc! { "$literal": value.into() }
+}
+
+fn optional(value: Option<impl Into<Bson>>) -> Document {
+    literal(value.map_or(Bson::Null, Into::into))
+}
+
+fn claim(lease: &Lease) -> Document {
+    doc! { "by": literal(lease.by.as_str()), "until": { "$add": [NOW, millis(lease.lasts)] } }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Takes the post and starts the attempt.
+pub(super) fn start(start: &AttemptStart, lease: &Lease) -> Vec<Document> {
+    let mut set = doc! {
+        "retryCount": integer(start.attempt),
+        "retryClaim": claim(lease),
+        "updatedAt": NOW,
+    };
+    if !start.is_resumption {
+        set.insert("lastRetriedAt", NOW);
+    }
+    if let Some(entry) = &start.entry {
+        set.insert("retryHistory", history_with(entry, start.replaces_last));
+    }
+    vec![doc! { "$set": set }]
+}
+
+/// Makes the claim last as long again.
+pub(super) fn renewal(lease: &Lease) -> Vec<Document> {
+    vec![doc! { "$set": { "retryClaim": claim(lease), "updatedAt": NOW } }]
+}
+
+/// Replaces the ticket; a cleared one is null, which also says that what the application left behind was dealt with.
+pub(super) fn ticket(ticket: Option<&Ticket>) -> Vec<Document> {
+    vec![doc! { "$set": { "publishTicket": optional(ticket.map(ticket_document)), "updatedAt": NOW } }]
+}
+
+/// Ends the attempt.
+pub(super) fn settlement(platform: Platform, settlement: &Settlement) -> Vec<Document> {
+    let mut set = doc! {
+        "retryCount": integer(settlement.retry_count),
+        "error": optional(settlement.error.as_deref()),
+        "failureCategory": optional(settlement.category.map(crate::post::Category::as_str)),
+        "retryNotBefore": optional(settlement.not_before.map(bson_date)),
+        "updatedAt": NOW,
+    };
+    if let Some(entry) = &settlement.entry {
+        set.insert("retryHistory", history_with(entry, settlement.replaces_last));
+    }
+    if let LastRetried::Restored(before) = settlement.last_retried_at {
+        set.insert("lastRetriedAt", optional(before.map(bson_date)));
+    }
+    if settlement.ticket == TicketFate::Dead {
+        set.insert("publishTicket", literal(Bson::Null));
+    }
+    if settlement.is_permanent() {
+        set.insert("permanentlyFailed", true);
+        set.insert("permanentlyFailedAt", NOW);
+    }
+    if let Some(publication) = &settlement.publication {
+        set.insert("status", literal("posted"));
+        set.insert("postedAt", NOW);
+        set.extend(published_fields(platform, publication));
+    }
+    vec![doc! { "$set": set }, doc! { "$unset": ["retryClaim"] }]
+}
+
+/// What the platform gave; what it did not give is left as it is.
+fn published_fields(platform: Platform, publication: &Publication) -> Document {
+    let (id, url) = match platform {
+        Platform::TikTok => ("tiktokVideoId", "tiktokShareUrl"),
+        Platform::Instagram => ("instagramMediaId", "instagramPermalink"),
+        Platform::YouTubeShorts => ("youtubeVideoId", "youtubeUrl"),
+    };
+    let given = [(id, &publication.id), (url, &publication.url)];
+    given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), literal(value.as_deref()?).into()))).collect()
+}
+
+/// The stored history with one entry more, or with its last one replaced; the last 50 are kept. What is stored is
+/// changed in place, so entries that this version cannot read stay as they are.
+fn history_with(entry: &HistoryEntry, replaces_last: bool) -> Document {
+    let stored = doc! { "$cond": [{ "$isArray": "$retryHistory" }, "$retryHistory", []] };
+    let kept = if replaces_last {
+        doc! { "$let": {
+            "vars": { "all": stored },
+            "in": { "$cond": [
+                { "$gt": [{ "$size": "$$all" }, 1] },
+                { "$slice": ["$$all", 0, { "$subtract": [{ "$size": "$$all" }, 1] }] },
+                [],
+            ] },
+        } }
+    } else {
+        stored
+    };
+    let limit = i32::try_from(HISTORY_LIMIT).unwrap_or(i32::MAX);
+    doc! { "$slice": [{ "$concatArrays": [kept, [literal(entry_document(entry))]] }, -limit] }
+}
+
+/// Marks a post whose retries are spent.
+pub(super) fn spent() -> Vec<Document> {
+    vec![doc! { "$set": { "permanentlyFailed": true, "permanentlyFailedAt": NOW, "updatedAt": NOW } }]
+}
+
+/// Gives a post its retries back. An ambiguous one loses its ticket: a person has looked.
+pub(super) fn reset() -> Vec<Document> {
+    let was_ambiguous = doc! { "$eq": ["$failureCategory", "ambiguous"] };
+    let set = doc! {
+        "retryCount": 0,
+        "permanentlyFailed": false,
+        "permanentlyFailedAt": Bson::Null,
+        "lastRetriedAt": Bson::Null,
+        "retryNotBefore": Bson::Null,
+        "failureCategory": Bson::Null,
+        "publishTicket": { "$cond": [was_ambiguous, Bson::Null, "$publishTicket"] },
+        "updatedAt": NOW,
+    };
+    vec![doc! { "$set": set }, doc! { "$unset": ["retryClaim"] }]
+}

@@ -1,0 +1,371 @@
+//! From a document to a post. Documents are other people's data: every field may be missing, null or of a wrong type.
+
+use chrono::{DateTime, Utc};
+use mongodb::bson::{self, Bson, Document};
+
+use super::identity::{id_of, key_of};
+use crate::post::{Claim, EntryOutcome, HistoryEntry, Platform, PostDraft, Ticket};
+use crate::store::StoredPost;
+
+/// The fields that a post is read from; no others are fetched.
+pub(super) const FIELDS: &[&str] = &[
+    "_id",
+    "title",
+    "description",
+    "caption",
+    "hashtags",
+    "platform",
+    "status",
+    "contentType",
+    "videoPath",
+    "imagePath",
+    "storyId",
+    "storyName",
+    "scheduledAt",
+    "updatedAt",
+    "uploadProgress.publishId",
+    "instagramContainerId",
+    "error",
+    "failedAt",
+    "retryCount",
+    "lastRetriedAt",
+    "permanentlyFailed",
+    "permanentlyFailedAt",
+    "failureCategory",
+    "retryNotBefore",
+    "retryHistory",
+    "retryClaim",
+    "publishTicket",
+];
+
+/// Reads a post.
+pub(super) fn post_from(document: &Document) -> StoredPost {
+    let mut draft = PostDraft::new(id_of(document.get("_id").unwrap_or(&Bson::Null)));
+    let mut fields = Fields { document, problem: None };
+
+    draft.platform = fields.text("platform");
+    draft.content.title = fields.text("title");
+    draft.content.description = fields.text("description");
+    draft.content.caption = fields.text("caption");
+    draft.content.content_type = fields.text("contentType");
+    draft.content.video_path = fields.text("videoPath");
+    draft.content.image_path = fields.text("imagePath");
+    draft.content.hashtags = fields.hashtags(draft.platform.as_deref());
+    draft.story.key = fields.value("storyId").map(key_of);
+    draft.story.name = fields.text("storyName");
+    draft.failed_at = fields.date("failedAt");
+    draft.updated_at = fields.date("updatedAt");
+    draft.scheduled_at = fields.date("scheduledAt");
+    draft.retry_count = fields.number("retryCount").unwrap_or(0.0);
+    draft.last_retried_at = fields.date("lastRetriedAt");
+    draft.permanently_failed = fields.flag("permanentlyFailed");
+    draft.permanently_failed_at = fields.date("permanentlyFailedAt");
+    draft.category = fields.text("failureCategory");
+    draft.error = fields.text("error");
+    draft.not_before = fields.date("retryNotBefore");
+    draft.history = fields.history();
+    draft.claim = fields.claim();
+    draft.ticket = fields.ticket();
+    // A null ticket says that a person or an attempt has dealt with what the application left behind.
+    if !document.contains_key("publishTicket") {
+        draft.tiktok_publish_id = fields.inherited_publish_id();
+        draft.instagram_container_id = fields.text("instagramContainerId");
+    }
+
+    match fields.problem {
+        Some((field, problem)) => Err(draft.malformed(field, problem)),
+        None => draft.check(),
+    }
+}
+
+/// Reads fields and remembers the first one that is of a wrong type.
+struct Fields<'a> {
+    document: &'a Document,
+    problem: Option<(&'static str, String)>,
+}
+
+impl<'a> Fields<'a> {
+    fn value(&self, name: &str) -> Option<&'a Bson> {
+        self.document.get(name).filter(|value| !matches!(value, Bson::Null | Bson::Undefined))
+    }
+
+    fn wrong(&mut self, name: &'static str, expected: &str, found: &Bson) {
+        if self.problem.is_none() {
+            self.problem = Some((name, format!("it is {}, not {expected}", kind_of(found))));
+        }
+    }
+
+    /// The field as `read` takes it; a value that it does not take is a problem.
+    fn read<T>(&mut self, name: &'static str, expected: &str, read: impl Fn(&'a Bson) -> Option<T>) -> Option<T> {
+        let value = self.value(name)?;
+        let taken = read(value);
+        if taken.is_none() {
+            self.wrong(name, expected, value);
+        }
+        taken
+    }
+
+    fn text(&mut self, name: &'static str) -> Option<String> {
+        let text = self.read(name, "a string", |value| value.as_str().map(str::to_owned))?;
+        Some(text).filter(|text| !text.trim().is_empty())
+    }
+
+    fn date(&mut self, name: &'static str) -> Option<DateTime<Utc>> {
+        self.read(name, "a date", date_from)
+    }
+
+    fn flag(&mut self, name: &'static str) -> bool {
+        self.read(name, "a boolean", Bson::as_bool).unwrap_or(false)
+    }
+
+    fn number(&mut self, name: &'static str) -> Option<f64> {
+        self.read(name, "a number", number_from)
+    }
+
+    /// A list, or an object of lists by platform.
+    fn hashtags(&mut self, platform: Option<&str>) -> Vec<String> {
+        let Some(value) = self.value("hashtags") else { return Vec::new() };
+        let list = match value {
+            Bson::Document(by_platform) => {
+                let spellings = platform.and_then(|name| name.parse::<Platform>().ok()).map(Platform::spellings);
+                spellings.unwrap_or_default().iter().find_map(|name| by_platform.get(*name)).unwrap_or(&Bson::Null)
+            }
+            other => other,
+        };
+        match list {
+            Bson::Null | Bson::Undefined => Vec::new(),
+            Bson::Array(tags) => match tags.iter().map(|tag| tag.as_str().map(str::to_owned)).collect() {
+                Some(tags) => tags,
+                None => {
+                    self.wrong("hashtags", "a list of strings", value);
+                    Vec::new()
+                }
+            },
+            other => {
+                self.wrong("hashtags", "a list of strings or an object of lists", other);
+                Vec::new()
+            }
+        }
+    }
+
+    fn claim(&mut self) -> Option<Claim> {
+        self.read("retryClaim", "a claim with `by` and `until`", |value| {
+            let claim = value.as_document()?;
+            Some(Claim { by: claim.get_str("by").ok()?.to_owned(), until: date_from(claim.get("until")?)? })
+        })
+    }
+
+    fn ticket(&mut self) -> Option<Ticket> {
+        self.read("publishTicket", "a ticket that this version can read", |value| ticket_from(value.as_document()?))
+    }
+
+    fn inherited_publish_id(&mut self) -> Option<String> {
+        let id = self.read("uploadProgress", "an object with a string `publishId`", |value| {
+            match value.as_document()?.get("publishId") {
+                None | Some(Bson::Null | Bson::Undefined) => Some(None),
+                Some(id) => id.as_str().map(|id| Some(id.to_owned())),
+            }
+        });
+        id.flatten().filter(|id| !id.trim().is_empty())
+    }
+
+    /// The history; entries that cannot be read are left out of what is shown, never out of what is stored.
+    fn history(&mut self) -> Vec<HistoryEntry> {
+        let entries = self.read("retryHistory", "a list", Bson::as_array);
+        entries.into_iter().flatten().filter_map(entry_from).collect()
+    }
+}
+
+fn date_from(value: &Bson) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_millis(value.as_datetime()?.timestamp_millis())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a retry counter is far below the limit")]
+fn number_from(value: &Bson) -> Option<f64> {
+    match value {
+        Bson::Double(number) => Some(*number),
+        Bson::Int32(number) => Some(f64::from(*number)),
+        Bson::Int64(number) => Some(*number as f64),
+        Bson::Decimal128(number) => number.to_string().parse().ok(),
+        _ => None,
+    }
+}
+
+fn entry_from(value: &Bson) -> Option<HistoryEntry> {
+    let entry = value.as_document()?;
+    let text = |name: &str| entry.get_str(name).ok().map(str::to_owned);
+    let count = |name: &str| entry.get(name).and_then(number_from).and_then(whole);
+    Some(HistoryEntry {
+        attempt: count("attempt")?,
+        started_at: entry.get("startedAt").and_then(date_from),
+        finished_at: entry.get("finishedAt").and_then(date_from),
+        outcome: EntryOutcome::from_name(entry.get_str("outcome").ok()?)?,
+        category: text("category").and_then(|name| name.parse().ok()),
+        error: text("error"),
+        host: text("host").unwrap_or_default(),
+        interruptions: count("interruptions").unwrap_or(0),
+    })
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
+fn whole(number: f64) -> Option<u32> {
+    (number >= 0.0 && number <= f64::from(u32::MAX)).then_some(number as u32)
+}
+
+/// A ticket as [`ticket_document`] writes it: JSON's types, and BSON dates.
+fn ticket_from(document: &Document) -> Option<Ticket> {
+    let mut json = Bson::Document(document.clone()).into_relaxed_extjson();
+    for name in DATES_OF_TICKET {
+        if let Some(slot) = json.get_mut(name) {
+            *slot = document.get(name).and_then(date_from).map(|date| date.to_rfc3339()).into();
+        }
+    }
+    serde_json::from_value(json).ok()
+}
+
+const DATES_OF_TICKET: [&str; 2] = ["madeAt", "committedAt"];
+
+/// A ticket as a document, its dates as BSON dates.
+pub(super) fn ticket_document(ticket: &Ticket) -> Bson {
+    let Ok(json) = serde_json::to_value(ticket) else { return Bson::Null };
+    let Ok(Bson::Document(mut document)) = Bson::try_from(json) else { return Bson::Null };
+    document.insert(DATES_OF_TICKET[0], bson_date(ticket.made_at));
+    if let Some(committed_at) = ticket.committed_at {
+        document.insert(DATES_OF_TICKET[1], bson_date(committed_at));
+    }
+    Bson::Document(document)
+}
+
+/// An entry of the history as a document.
+pub(super) fn entry_document(entry: &HistoryEntry) -> Document {
+    let text = |text: Option<&str>| text.map_or(Bson::Null, |text| Bson::String(text.to_owned()));
+    let date = |date: Option<DateTime<Utc>>| date.map_or(Bson::Null, bson_date);
+    let mut document = Document::new();
+    document.insert("attempt", integer(entry.attempt));
+    document.insert("startedAt", date(entry.started_at));
+    document.insert("finishedAt", date(entry.finished_at));
+    document.insert("outcome", entry.outcome.as_str());
+    document.insert("category", text(entry.category.map(crate::post::Category::as_str)));
+    document.insert("error", text(entry.error.as_deref()));
+    document.insert("host", entry.host.as_str());
+    if entry.interruptions > 0 {
+        document.insert("interruptions", integer(entry.interruptions));
+    }
+    document
+}
+
+/// A date, to the millisecond as BSON has it.
+pub(super) fn bson_date(date: DateTime<Utc>) -> Bson {
+    Bson::DateTime(bson::DateTime::from_millis(date.timestamp_millis()))
+}
+
+/// A whole number in the smallest type that holds it, as Mongoose writes them.
+pub(super) fn integer(number: u32) -> Bson {
+    i32::try_from(number).map_or_else(|_| Bson::Int64(i64::from(number)), Bson::Int32)
+}
+
+/// What a value is, for people.
+fn kind_of(value: &Bson) -> &'static str {
+    match value {
+        Bson::Double(_) | Bson::Int32(_) | Bson::Int64(_) | Bson::Decimal128(_) => "a number",
+        Bson::String(_) => "a string",
+        Bson::Array(_) => "a list",
+        Bson::Document(_) => "an object",
+        Bson::Boolean(_) => "a boolean",
+        Bson::DateTime(_) => "a date",
+        Bson::ObjectId(_) => "an ObjectId",
+        _ => "of another type",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::post::{Category, TicketHandle};
+    use mongodb::bson::doc;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    #[test]
+    fn a_document_as_mongoose_writes_it_is_read() {
+        let document = doc! {
+            "_id": 7, "platform": "youtube", "status": "failed", "title": "T", "caption": Bson::Null,
+            "hashtags": { "youtube_shorts": ["a", "b"], "tiktok": 7 }, "videoPath": "a.mp4",
+            "failedAt": bson_date(at(1000)), "retryCount": 2.7, "__v": 3, "nested": { "unknown": true },
+        };
+        let post = post_from(&document).unwrap();
+        assert_eq!(post.platform, Platform::YouTubeShorts);
+        assert_eq!(post.content.hashtags, ["a", "b"]);
+        assert_eq!(post.retry.count, 2);
+        assert_eq!(post.failed_at, Some(at(1000)));
+    }
+
+    #[test]
+    fn each_field_of_a_wrong_type_is_named() {
+        let wrong = [
+            ("platform", Bson::Int32(1)),
+            ("platform", Bson::String("myspace".into())),
+            ("title", Bson::Int32(42)),
+            ("hashtags", Bson::Array(vec![Bson::Int32(1)])),
+            ("hashtags", Bson::String("#a".into())),
+            ("failedAt", Bson::String("yesterday".into())),
+            ("retryCount", Bson::String("three".into())),
+            ("retryCount", Bson::Double(f64::NAN)),
+            ("permanentlyFailed", Bson::String("no".into())),
+            ("retryClaim", Bson::Document(doc! { "by": 7 })),
+            ("publishTicket", Bson::Document(doc! { "kind": "carrierPigeon" })),
+            ("uploadProgress", Bson::String("50%".into())),
+            ("retryHistory", Bson::Document(doc! {})),
+        ];
+        for (field, value) in wrong {
+            let mut document = doc! { "_id": 1, "platform": "tiktok", "status": "failed" };
+            document.insert(field, value);
+            let malformed = post_from(&document).unwrap_err();
+            assert_eq!(malformed.field, field, "{}", malformed.problem);
+        }
+    }
+
+    #[test]
+    fn a_ticket_comes_back_as_it_was_stored_with_dates_as_dates() {
+        let handle = TicketHandle::TiktokVideo {
+            publish_id: "v_pub_file~1".into(),
+            upload_url: Some("https://upload.example/?token=x".into()),
+            size: Some(5_000_000_000),
+            username: None,
+        };
+        let ticket = Ticket::new(at(1000), handle).committed(at(2000));
+        let stored = ticket_document(&ticket);
+        assert!(matches!(stored.as_document().unwrap().get("madeAt"), Some(Bson::DateTime(_))));
+        assert_eq!(ticket_from(stored.as_document().unwrap()), Some(ticket));
+    }
+
+    #[test]
+    fn what_the_application_left_behind_is_a_ticket_until_it_was_dealt_with() {
+        let mut document = doc! {
+            "_id": 1, "platform": "tiktok", "failedAt": bson_date(at(1000)), "uploadProgress": { "publishId": "v1" },
+        };
+        let ticket = post_from(&document).unwrap().retry.ticket.unwrap();
+        assert!(ticket.is_committed());
+        document.insert("publishTicket", Bson::Null);
+        assert_eq!(post_from(&document).unwrap().retry.ticket, None);
+    }
+
+    #[test]
+    fn a_history_entry_comes_back_and_a_strange_one_is_passed_over() {
+        let entry = HistoryEntry {
+            attempt: 3,
+            started_at: Some(at(1)),
+            finished_at: Some(at(2)),
+            outcome: EntryOutcome::Failed,
+            category: Some(Category::Network),
+            error: Some("refused".into()),
+            host: "web1".into(),
+            interruptions: 1,
+        };
+        let history = vec![Bson::String("?".into()), Bson::Document(entry_document(&entry))];
+        let document = doc! { "_id": 1, "platform": "tiktok", "retryHistory": history };
+        assert_eq!(post_from(&document).unwrap().retry.history, [entry]);
+    }
+}

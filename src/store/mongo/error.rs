@@ -1,0 +1,68 @@
+//! The driver's errors, said for the person who has to mend them. The driver's own texts are written for programmers,
+//! and some repeat the connection string.
+
+use mongodb::error::{Error, ErrorKind, WriteFailure};
+
+use crate::store::StoreError;
+
+/// Codes of the server that a person can do something about.
+const UNAUTHORIZED: i32 = 13;
+const AUTHENTICATION_FAILED: i32 = 18;
+
+/// Says what failed on which address, and why.
+pub(super) fn translate(action: &str, address: &str, error: Error) -> StoreError {
+    let (problem, hint) = explain(&error);
+    let translated = StoreError::new(format!("{action} the post store at `{address}`"), problem);
+    match hint {
+        Some(hint) => translated.hint(hint),
+        None => translated,
+    }
+    .caused_by(error)
+}
+
+fn explain(error: &Error) -> (String, Option<&'static str>) {
+    const REACHABLE: &str = "check that MongoDB is reachable from this host; `MONGODB_URI` sets the address";
+    const CREDENTIALS: &str = "check the user name, the password and `authSource` in `MONGODB_URI`";
+    const PRIVILEGES: &str = "the user needs to find and update in the posts, and to write in `postretry_runs` and \
+                              `postretry_tokens`";
+    match error.kind.as_ref() {
+        ErrorKind::ServerSelection { message, .. } => match inner_of_selection(message) {
+            Some(text) if text.contains("certificate") || text.contains("tls") => {
+                ("the TLS connection was refused: its certificate is not trusted".to_owned(), Some(REACHABLE))
+            }
+            Some(text) if text.contains("failed to lookup address") || text.contains("resolve") => {
+                ("there is no host of that name".to_owned(), Some(REACHABLE))
+            }
+            Some(text) if text.contains("refused") => ("the connection was refused".to_owned(), Some(REACHABLE)),
+            _ => ("no server that takes writes answered in time".to_owned(), Some(REACHABLE)),
+        },
+        ErrorKind::DnsResolve { .. } => ("there is no host of that name".to_owned(), Some(REACHABLE)),
+        ErrorKind::Authentication { .. } => ("the user name or the password was refused".to_owned(), Some(CREDENTIALS)),
+        ErrorKind::Command(command) if command.code == AUTHENTICATION_FAILED => {
+            ("the user name or the password was refused".to_owned(), Some(CREDENTIALS))
+        }
+        ErrorKind::Command(command) if command.code == UNAUTHORIZED => {
+            (format!("it does not allow this: {}", command.message), Some(PRIVILEGES))
+        }
+        ErrorKind::Command(command) => (format!("{} (code {})", command.message, command.code), None),
+        ErrorKind::Write(WriteFailure::WriteError(write)) => (format!("{} (code {})", write.message, write.code), None),
+        ErrorKind::Write(WriteFailure::WriteConcernError(concern)) => {
+            (format!("the write was not confirmed by a majority: {}", concern.message), None)
+        }
+        ErrorKind::Io(io) => (io.to_string(), Some(REACHABLE)),
+        ErrorKind::ConnectionPoolCleared { .. } => ("the connection was lost".to_owned(), Some(REACHABLE)),
+        ErrorKind::InvalidTlsConfig { message, .. } => (message.clone(), None),
+        ErrorKind::InvalidArgument { .. } => ("the connection string cannot be used".to_owned(), None),
+        _ => ("it answered in a way that is not understood".to_owned(), None),
+    }
+}
+
+/// The lower-cased text of a selection error, where the cause is only told in words.
+fn inner_of_selection(message: &str) -> Option<String> {
+    message.contains("rror").then(|| message.to_lowercase())
+}
+
+/// Whether the user may not do this.
+pub(super) fn is_unauthorized(error: &Error) -> bool {
+    matches!(error.kind.as_ref(), ErrorKind::Command(command) if command.code == UNAUTHORIZED)
+}

@@ -1,0 +1,41 @@
+//! The indexes that the questions need: made once, named, and left alone.
+
+use mongodb::IndexModel;
+use mongodb::bson::{Document, doc};
+use mongodb::options::IndexOptions;
+
+use crate::post::BackoffFrom;
+
+/// Serves the ranges of the due question, and the posts that are spent.
+pub(super) const DUE: &str = "postretry_due";
+/// The same, where the backoff counts from the last attempt.
+pub(super) const DUE_LAST_ATTEMPT: &str = "postretry_due_last_attempt";
+/// Serves the posts whose claim ran out.
+pub(super) const CLAIMS: &str = "postretry_claims";
+/// Serves the posts that a platform is still processing, and counts by category.
+pub(super) const CATEGORY: &str = "postretry_category";
+
+/// The indexes of the posts for this way of counting the backoff.
+pub(super) fn of_posts(backoff_from: BackoffFrom) -> Vec<IndexModel> {
+    let mut indexes = vec![
+        index(
+            DUE,
+            doc! { "status": 1, "platform": 1, "permanentlyFailed": 1, "retryCount": 1, "failedAt": 1, "updatedAt": 1 },
+            None,
+        ),
+        index(CLAIMS, doc! { "retryClaim.until": 1 }, Some(doc! { "retryClaim.until": { "$exists": true } })),
+        index(CATEGORY, doc! { "status": 1, "failureCategory": 1, "platform": 1 }, None),
+    ];
+    if backoff_from == BackoffFrom::LastAttempt {
+        let keys = doc! {
+            "status": 1, "platform": 1, "permanentlyFailed": 1, "retryCount": 1, "lastRetriedAt": 1, "failedAt": 1,
+        };
+        indexes.push(index(DUE_LAST_ATTEMPT, keys, None));
+    }
+    indexes
+}
+
+fn index(name: &str, keys: Document, partial: Option<Document>) -> IndexModel {
+    let options = IndexOptions::builder().name(name.to_owned()).partial_filter_expression(partial).build();
+    IndexModel::builder().keys(keys).options(options).build()
+}

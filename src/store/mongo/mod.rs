@@ -1,0 +1,424 @@
+//! The posts in MongoDB, as a Mongoose application writes them.
+//!
+//! Every write is filtered on the condition under which it is right, and confirmed by a majority. Claims live by the
+//! server's clock. Only the contract's fields are touched.
+
+mod change;
+mod document;
+mod error;
+mod filter;
+mod identity;
+mod index;
+mod statistics;
+mod tokens;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt;
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::{
+    Acknowledgment, ClientOptions, ConnectionString, ReadConcern, ReadPreference, ReturnDocument, SelectionCriteria,
+    WriteConcern,
+};
+use mongodb::{Client, Collection, Database};
+use secrecy::{ExposeSecret, SecretString};
+
+use self::filter::Malformed;
+use super::{
+    DueCursor, DueQuery, Found, Hold, Lease, ListFilter, Page, PostPage, PostStore, Reset, RunRecord, Statistics,
+    StoreError, StoredPost,
+};
+use crate::post::{AttemptStart, BackoffFrom, Post, PostId, RetryPolicy, Settlement, Ticket, TokenRecord};
+
+/// How long a connection string without its own wish waits for a server.
+const SELECTION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a write may wait for its majority before it is an error.
+const MAJORITY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where the posts are in MongoDB.
+#[derive(Clone)]
+pub struct MongoSettings {
+    uri: SecretString,
+    database: String,
+    address: String,
+    posts: String,
+    stories: String,
+}
+
+/// The connection string may hold a password.
+impl fmt::Debug for MongoSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MongoSettings")
+            .field("address", &self.address)
+            .field("database", &self.database)
+            .field("posts", &self.posts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl MongoSettings {
+    /// Checks a connection string.
+    ///
+    /// # Errors
+    /// What is wrong with it, as the end of a sentence that begins with its name; never the string itself.
+    pub fn new(uri: &str, posts: String, stories: String) -> Result<Self, String> {
+        let parsed = ConnectionString::parse(uri)
+            .map_err(|_| "is not a MongoDB connection string (its value is not shown, it may hold a password)")?;
+        let database = parsed
+            .default_database
+            .filter(|name| !name.is_empty())
+            .ok_or("names no database: put it behind the host, as in `mongodb://host:27017/app`")?;
+        let address = format!("mongodb://{}", without_credentials(uri));
+        Ok(Self { uri: SecretString::from(uri), database, address, posts, stories })
+    }
+}
+
+/// The hosts of a connection string.
+fn without_credentials(uri: &str) -> &str {
+    let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts)
+}
+
+/// Posts in a MongoDB database.
+#[derive(Debug)]
+pub struct MongoPostStore {
+    address: String,
+    database: Database,
+    posts: Collection<Document>,
+    stories: Collection<Document>,
+    runs: Collection<Document>,
+    tokens: Collection<Document>,
+}
+
+impl MongoPostStore {
+    /// Connects; the first question finds out whether anyone is there.
+    ///
+    /// # Errors
+    /// Where the connection string cannot be used or its name cannot be resolved.
+    pub async fn connect(settings: &MongoSettings) -> Result<Self, StoreError> {
+        let uri = settings.uri.expose_secret();
+        let failed = |error| error::translate("connect to", &settings.address, error);
+        let mut options = ClientOptions::parse(uri).await.map_err(failed)?;
+        options.app_name.get_or_insert_with(|| "postretry".to_owned());
+        options.server_selection_timeout.get_or_insert(SELECTION_TIMEOUT);
+        options.connect_timeout.get_or_insert(SELECTION_TIMEOUT);
+        // Whatever the connection string says: an outcome that a fail-over can undo would be published twice, and a
+        // claim that is read from a secondary is an old one.
+        let concern =
+            WriteConcern::builder().w(Acknowledgment::Majority).w_timeout(MAJORITY_TIMEOUT).journal(true).build();
+        options.write_concern = Some(concern);
+        options.read_concern = Some(ReadConcern::majority());
+        options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+        options.retry_writes = Some(true);
+        let client = Client::with_options(options).map_err(failed)?;
+        let database = client.database(&settings.database);
+        Ok(Self {
+            address: settings.address.clone(),
+            posts: database.collection(&settings.posts),
+            stories: database.collection(&settings.stories),
+            runs: database.collection("postretry_runs"),
+            tokens: database.collection("postretry_tokens"),
+            database,
+        })
+    }
+
+    /// Says for people what was tried and why it failed.
+    fn failed(&self, action: &'static str) -> impl Fn(mongodb::error::Error) -> StoreError {
+        move |error| error::translate(action, &self.address, error)
+    }
+
+    /// One write to one post, only if the filter lets it pass.
+    async fn write(&self, action: &'static str, filter: Document, change: Vec<Document>) -> Result<Hold, StoreError> {
+        let result = self.posts.update_one(filter, change).await.map_err(self.failed(action))?;
+        Ok(if result.matched_count == 1 { Hold::Held } else { Hold::Lost })
+    }
+
+    /// Posts in the order of their first failure, behind `after`.
+    async fn page(&self, filter: Document, after: Option<&DueCursor>, limit: u32) -> Result<PostPage, StoreError> {
+        let mut pipeline = vec![doc! { "$match": filter }, doc! { "$project": projection_with_anchor() }];
+        pipeline.extend(after.map(behind));
+        pipeline.push(doc! { "$sort": { ANCHOR: 1, "_id": 1 } });
+        pipeline.push(doc! { "$limit": i64::from(limit) });
+        let documents = self.collect(pipeline).await?;
+        let is_full = documents.len() >= limit as usize;
+        let next = documents.last().filter(|_| is_full).map(cursor_behind);
+        Ok(PostPage { posts: documents.iter().map(document::post_from).collect(), next })
+    }
+
+    async fn collect(&self, pipeline: Vec<Document>) -> Result<Vec<Document>, StoreError> {
+        let failed = self.failed("read posts from");
+        self.posts.aggregate(pipeline).allow_disk_use(true).await.map_err(&failed)?.try_collect().await.map_err(&failed)
+    }
+
+    /// Puts the names of the stories to the posts that carry only their key: one query for all.
+    async fn name_stories(&self, posts: &mut [StoredPost]) -> Result<(), StoreError> {
+        let mut stories: Vec<_> = posts
+            .iter_mut()
+            .map(|post| match post {
+                Ok(post) => &mut post.story,
+                Err(malformed) => &mut malformed.draft.story,
+            })
+            .filter(|story| story.name.is_none())
+            .collect();
+        let keys: Vec<Bson> = stories.iter().filter_map(|story| story.key.as_deref()).map(identity::value_of).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let failed = self.failed("read stories from");
+        let found: Vec<Document> = self
+            .stories
+            .find(doc! { "_id": { "$in": keys } })
+            .projection(doc! { "name": 1, "title": 1 })
+            .await
+            .map_err(&failed)?
+            .try_collect()
+            .await
+            .map_err(&failed)?;
+        let names: HashMap<String, String> = found
+            .iter()
+            .filter_map(|story| {
+                let name = story.get_str("name").or_else(|_| story.get_str("title")).ok()?;
+                Some((identity::key_of(story.get("_id")?), name.to_owned()))
+            })
+            .collect();
+        for story in &mut stories {
+            story.name = story.key.as_ref().and_then(|key| names.get(key)).cloned();
+        }
+        Ok(())
+    }
+
+    /// A word on a database that has no posts collection, with those that may have been meant.
+    async fn missing_collection(&self) -> Result<Option<String>, StoreError> {
+        let names = self.database.list_collection_names().await.map_err(self.failed("look into"))?;
+        let wanted = self.posts.name();
+        if names.iter().any(|name| name == wanted) {
+            return Ok(None);
+        }
+        let plain = |name: &str| name.to_lowercase().replace(['_', '-'], "");
+        let mut alike: Vec<String> = names
+            .iter()
+            .filter(|name| plain(name) == plain(wanted) || plain(name).contains("post"))
+            .filter(|name| !name.starts_with("postretry_"))
+            .map(|name| format!("`{name}`"))
+            .collect();
+        alike.sort();
+        let advice = if alike.is_empty() {
+            "`POST_COLLECTION` and the database in `MONGODB_URI` say where the posts are".to_owned()
+        } else {
+            format!("was {} meant? `POST_COLLECTION` sets it", alike.join(" or "))
+        };
+        Ok(Some(format!("database `{}` has no collection `{wanted}`; {advice}", self.database.name())))
+    }
+}
+
+/// The name under which a page carries the date that it is ordered by.
+const ANCHOR: &str = "postretryAnchor";
+
+fn projection_with_anchor() -> Document {
+    let mut projection: Document = document::FIELDS.iter().map(|name| ((*name).to_owned(), Bson::Int32(1))).collect();
+    projection.insert(ANCHOR, doc! { "$ifNull": ["$failedAt", "$updatedAt"] });
+    projection
+}
+
+fn cursor_behind(last: &Document) -> DueCursor {
+    let part = |name: &str| last.get(name).cloned().unwrap_or(Bson::Null);
+    DueCursor(identity::key_of(&Bson::Document(doc! { "anchor": part(ANCHOR), "id": part("_id") })))
+}
+
+/// Everything behind a place. The comparison is an expression, since those of a filter are blind to other types.
+fn behind(cursor: &DueCursor) -> Document {
+    let place = identity::value_of(&cursor.0);
+    let part = |name: &str| {
+        let value = place.as_document().and_then(|place| place.get(name)).cloned().unwrap_or(Bson::Null);
+        doc! { "$literal": value }
+    };
+    let anchor = format!("${ANCHOR}");
+    doc! { "$match": { "$expr": { "$or": [
+        { "$gt": [anchor.as_str(), part("anchor")] },
+        { "$and": [{ "$eq": [anchor.as_str(), part("anchor")] }, { "$gt": ["$_id", part("id")] }] },
+    ] } } }
+}
+
+#[async_trait]
+impl PostStore for MongoPostStore {
+    async fn prepare(&self, backoff_from: BackoffFrom) -> Result<Vec<String>, StoreError> {
+        if let Some(warning) = self.missing_collection().await? {
+            return Ok(vec![warning]);
+        }
+        match self.posts.create_indexes(index::of_posts(backoff_from)).await {
+            Ok(_) => Ok(Vec::new()),
+            Err(refused) if error::is_unauthorized(&refused) => Ok(vec![format!(
+                "the user may not create the indexes of collection `{}`; passes go on without them and get slow",
+                self.posts.name()
+            )]),
+            Err(other) => Err(self.failed("create the indexes of")(other)),
+        }
+    }
+
+    async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        let failed = self.failed("connect to");
+        let answer = self.database.run_command(doc! { "hello": 1 }).await.map_err(failed)?;
+        answer
+            .get_datetime("localTime")
+            .ok()
+            .and_then(|time| DateTime::from_timestamp_millis(time.timestamp_millis()))
+            .ok_or_else(|| StoreError::new(format!("ask `{}` for the time", self.address), "it did not tell"))
+    }
+
+    async fn due_posts(&self, query: &DueQuery, after: Option<&DueCursor>, limit: u32) -> Result<PostPage, StoreError> {
+        self.page(filter::due(query, Malformed::Included), after, limit).await
+    }
+
+    async fn count_due(&self, query: &DueQuery, after: Option<&DueCursor>) -> Result<u64, StoreError> {
+        let anchor = doc! { ANCHOR: { "$ifNull": ["$failedAt", "$updatedAt"] } };
+        let mut pipeline =
+            vec![doc! { "$match": filter::due(query, Malformed::Excluded) }, doc! { "$project": anchor }];
+        pipeline.extend(after.map(behind));
+        pipeline.push(doc! { "$count": "n" });
+        let counted = self.collect(pipeline).await?;
+        Ok(counted.first().map_or(0, |counted| statistics::count_in(counted, "n")))
+    }
+
+    async fn spent_posts(
+        &self,
+        query: &DueQuery,
+        after: Option<&DueCursor>,
+        limit: u32,
+    ) -> Result<PostPage, StoreError> {
+        self.page(filter::spent(query), after, limit).await
+    }
+
+    async fn mark_spent(&self, post: &Post) -> Result<Hold, StoreError> {
+        let filter = filter::untouched(identity::value_of(post.id.key()), post);
+        self.write("mark a spent post in", filter, change::spent()).await
+    }
+
+    async fn find(&self, id: &str) -> Result<Found, StoreError> {
+        let candidates = identity::values_written(id);
+        let projection: Document = document::FIELDS.iter().map(|name| ((*name).to_owned(), Bson::Int32(1))).collect();
+        let failed = self.failed("read a post from");
+        let found: Vec<Document> = self
+            .posts
+            .find(doc! { "_id": { "$in": candidates.clone() } })
+            .projection(projection)
+            .await
+            .map_err(&failed)?
+            .try_collect()
+            .await
+            .map_err(&failed)?;
+        let keys: Vec<String> = candidates.iter().map(identity::key_of).collect();
+        let rank = |document: &Document| {
+            let key = document.get("_id").map(identity::key_of);
+            keys.iter().position(|candidate| Some(candidate) == key.as_ref()).unwrap_or(keys.len())
+        };
+        let Some(document) = found.into_iter().min_by_key(rank) else { return Ok(Found::Nothing) };
+        if document.get_str("status").ok() != Some("failed") {
+            return Ok(Found::NotFailed(identity::id_of(document.get("_id").unwrap_or(&Bson::Null))));
+        }
+        let mut posts = [document::post_from(&document)];
+        self.name_stories(&mut posts).await?;
+        let [post] = posts;
+        Ok(Found::Failed(Box::new(post)))
+    }
+
+    async fn claim(&self, post: &Post, start: &AttemptStart, lease: &Lease) -> Result<Option<StoredPost>, StoreError> {
+        let filter = filter::untouched(identity::value_of(post.id.key()), post);
+        let claimed = self
+            .posts
+            .find_one_and_update(filter, change::start(start, lease))
+            .return_document(ReturnDocument::After)
+            .await
+            .map_err(self.failed("claim a post in"))?;
+        Ok(claimed.as_ref().map(document::post_from))
+    }
+
+    async fn renew(&self, id: &PostId, lease: &Lease) -> Result<Hold, StoreError> {
+        let filter = filter::held(identity::value_of(id.key()), &lease.by);
+        self.write("renew a claim in", filter, change::renewal(lease)).await
+    }
+
+    async fn store_ticket(&self, id: &PostId, lease: &Lease, ticket: Option<&Ticket>) -> Result<Hold, StoreError> {
+        let filter = filter::held(identity::value_of(id.key()), &lease.by);
+        self.write("store a ticket in", filter, change::ticket(ticket)).await
+    }
+
+    async fn settle(&self, post: &Post, lease: &Lease, settlement: &Settlement) -> Result<Hold, StoreError> {
+        let filter = filter::held(identity::value_of(post.id.key()), &lease.by);
+        self.write("record an outcome in", filter, change::settlement(post.platform, settlement)).await
+    }
+
+    async fn reset(&self, id: &PostId) -> Result<Reset, StoreError> {
+        let id = identity::value_of(id.key());
+        let unclaimed = doc! { "$or": [
+            { "$ne": [{ "$type": "$retryClaim.until" }, "date"] },
+            { "$lte": ["$retryClaim.until", "$$NOW"] },
+        ] };
+        let filter = doc! { "_id": id.clone(), "status": "failed", "$expr": unclaimed };
+        match self.write("reset a post in", filter, change::reset()).await? {
+            Hold::Held => Ok(Reset::Done),
+            Hold::Lost => {
+                let failed = self.posts.find_one(doc! { "_id": id, "status": "failed" });
+                let is_failed = failed.await.map_err(self.failed("read a post from"))?.is_some();
+                Ok(if is_failed { Reset::Busy } else { Reset::NotFailed })
+            }
+        }
+    }
+
+    async fn list(&self, filter: &ListFilter, page: Page) -> Result<PostPage, StoreError> {
+        let amount = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let mut pipeline = vec![
+            doc! { "$match": filter::listed(filter) },
+            doc! { "$project": projection_with_anchor() },
+            doc! { "$sort": { ANCHOR: -1, "_id": 1 } },
+            doc! { "$skip": amount(page.skip) },
+        ];
+        if page.limit == 0 {
+            return Ok(PostPage::default());
+        }
+        pipeline.push(doc! { "$limit": amount(page.limit) });
+        let documents = self.collect(pipeline).await?;
+        let mut posts: Vec<StoredPost> = documents.iter().map(document::post_from).collect();
+        self.name_stories(&mut posts).await?;
+        Ok(PostPage { posts, next: None })
+    }
+
+    async fn count(&self, filter: &ListFilter) -> Result<u64, StoreError> {
+        self.posts.count_documents(filter::listed(filter)).await.map_err(self.failed("count posts in"))
+    }
+
+    async fn statistics(
+        &self,
+        policy: &RetryPolicy,
+        now: DateTime<Utc>,
+        runs_since: Option<DateTime<Utc>>,
+    ) -> Result<Statistics, StoreError> {
+        self.gather_statistics(policy, now, runs_since).await
+    }
+
+    async fn record_run(&self, run: &RunRecord) -> Result<(), StoreError> {
+        let failed = self.failed("record the run in");
+        self.runs.insert_one(statistics::run_document(run)).await.map(drop).map_err(failed)
+    }
+
+    async fn load_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError> {
+        self.read_token(key).await
+    }
+
+    async fn lock_token(&self, key: &str, lease: &Lease) -> Result<Hold, StoreError> {
+        self.take_token_lock(key, lease).await
+    }
+
+    async fn save_token(&self, record: &TokenRecord, by: &str) -> Result<Hold, StoreError> {
+        self.write_token(record, by).await
+    }
+
+    async fn unlock_token(&self, key: &str, by: &str) -> Result<(), StoreError> {
+        self.drop_token_lock(key, by).await
+    }
+}

@@ -1,0 +1,93 @@
+//! The token records: one document an account, with the right to refresh it as a lease in the same document.
+
+use chrono::{DateTime, Utc};
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::error::{ErrorKind, WriteFailure};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::MongoPostStore;
+use super::document::bson_date;
+use crate::post::TokenRecord;
+use crate::store::{Hold, Lease, StoreError};
+
+const DUPLICATE_KEY: i32 = 11000;
+
+impl MongoPostStore {
+    pub(super) async fn read_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError> {
+        let found = self.tokens.find_one(doc! { "_id": key }).await.map_err(self.failed("read tokens from"))?;
+        Ok(found.as_ref().and_then(record_from))
+    }
+
+    /// Upserts the lease where none is live. Where one is, the upsert runs into the key that exists.
+    pub(super) async fn take_token_lock(&self, key: &str, lease: &Lease) -> Result<Hold, StoreError> {
+        let lasts = i64::try_from(lease.lasts.as_millis()).unwrap_or(i64::MAX);
+        let free = doc! { "$or": [
+            { "$ne": [{ "$type": "$refresh.until" }, "date"] },
+            { "$lte": ["$refresh.until", "$$NOW"] },
+        ] };
+        let change = doc! { "$set": {
+            "refresh": { "by": { "$literal": lease.by.as_str() }, "until": { "$add": ["$$NOW", lasts] } },
+        } };
+        let taken = self.tokens.update_one(doc! { "_id": key, "$expr": free }, vec![change]).upsert(true).await;
+        match taken {
+            Ok(_) => Ok(Hold::Held),
+            Err(error) if is_duplicate(&error) => Ok(Hold::Lost),
+            Err(error) => Err(self.failed("lock tokens in")(error)),
+        }
+    }
+
+    pub(super) async fn write_token(&self, record: &TokenRecord, by: &str) -> Result<Hold, StoreError> {
+        let date = |date: Option<DateTime<Utc>>| date.map_or(Bson::Null, bson_date);
+        let set = doc! {
+            "platform": record.platform.as_str(),
+            "source": record.source.as_str(),
+            "accessToken": record.access_token.expose_secret(),
+            "accessExpiresAt": date(record.access_expires_at),
+            "refreshToken": record.refresh_token.as_ref().map(ExposeSecret::expose_secret),
+            "refreshExpiresAt": date(record.refresh_expires_at),
+        };
+        let change = doc! { "$set": set, "$unset": { "refresh": "" }, "$currentDate": { "updatedAt": true } };
+        let filter = doc! { "_id": &record.key, "refresh.by": by };
+        let written = self.tokens.update_one(filter, change).await.map_err(self.failed("store tokens in"))?;
+        Ok(if written.matched_count == 1 { Hold::Held } else { Hold::Lost })
+    }
+
+    pub(super) async fn drop_token_lock(&self, key: &str, by: &str) -> Result<(), StoreError> {
+        let filter = doc! { "_id": key, "refresh.by": by };
+        let change = doc! { "$unset": { "refresh": "" } };
+        self.tokens.update_one(filter, change).await.map(drop).map_err(self.failed("unlock tokens in"))
+    }
+
+    pub(super) async fn all_tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        use futures_util::TryStreamExt;
+        let failed = self.failed("read tokens from");
+        let found: Vec<Document> =
+            self.tokens.find(doc! {}).await.map_err(&failed)?.try_collect().await.map_err(&failed)?;
+        Ok(found.iter().filter_map(record_from).collect())
+    }
+}
+
+/// A record without an access token is only a lease.
+fn record_from(document: &Document) -> Option<TokenRecord> {
+    let date = |name: &str| {
+        let date = document.get_datetime(name).ok()?;
+        DateTime::<Utc>::from_timestamp_millis(date.timestamp_millis())
+    };
+    Some(TokenRecord {
+        key: document.get_str("_id").ok()?.to_owned(),
+        platform: document.get_str("platform").ok()?.parse().ok()?,
+        source: document.get_str("source").ok()?.to_owned(),
+        access_token: SecretString::from(document.get_str("accessToken").ok()?),
+        access_expires_at: date("accessExpiresAt"),
+        refresh_token: document.get_str("refreshToken").ok().map(SecretString::from),
+        refresh_expires_at: date("refreshExpiresAt"),
+    })
+}
+
+fn is_duplicate(error: &mongodb::error::Error) -> bool {
+    match error.kind.as_ref() {
+        ErrorKind::Write(WriteFailure::WriteError(write)) => write.code == DUPLICATE_KEY,
+        ErrorKind::Command(command) => command.code == DUPLICATE_KEY,
+        _ => false,
+    }
+}

@@ -1,0 +1,99 @@
+//! What stores count, and the record of a run.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::post::{AttemptCounts, Category, Platform, Totals};
+
+/// Counts over all failed posts and the recorded runs.
+#[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "the names are those of the JSON output")]
+pub struct Statistics {
+    pub total_failed: u64,
+    pub permanently_failed: u64,
+    pub due: u64,
+    /// Retry count and how many posts have it, ascending.
+    pub retry_distribution: Vec<(u32, u64)>,
+    pub by_platform: Vec<PlatformStatistics>,
+    /// Over all platforms, by attempt number, ascending.
+    pub by_attempt: Vec<AttemptStatistics>,
+    /// Most frequent first.
+    pub by_category: Vec<(Category, u64)>,
+    /// When each platform's account has to be signed in to again.
+    pub tokens: Vec<(Platform, Option<DateTime<Utc>>)>,
+    pub runs: RunStatistics,
+}
+
+/// The posts and attempts of one platform.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(missing_docs, reason = "the names are those of the JSON output")]
+pub struct PlatformStatistics {
+    pub platform: Platform,
+    pub failed: u64,
+    pub permanently_failed: u64,
+    pub due: u64,
+    pub attempts: u64,
+    pub posted: u64,
+}
+
+/// The attempts with one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the JSON output")]
+pub struct AttemptStatistics {
+    pub attempt: u32,
+    pub attempts: u64,
+    pub posted: u64,
+}
+
+/// What past runs did.
+#[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "the names are those of the JSON output")]
+pub struct RunStatistics {
+    pub run_count: u64,
+    pub success_count: u64,
+    pub error_count: u64,
+    pub last_run: Option<DateTime<Utc>>,
+    pub last_duration_ms: Option<i64>,
+    pub last_outcome: Option<String>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RunOutcome {
+    /// Nothing that needs a person.
+    Ok,
+    /// A person is needed.
+    Attention,
+    /// Stopped by a signal.
+    Interrupted,
+    /// It could not be carried out.
+    Error,
+}
+
+impl RunOutcome {
+    /// The name in documents and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Attention => "attention",
+            Self::Interrupted => "interrupted",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// The record of one run.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the names are those of the stored document")]
+pub struct RunRecord {
+    pub id: String,
+    pub command: &'static str,
+    pub started_at: DateTime<Utc>,
+    pub finished_at: DateTime<Utc>,
+    pub host: String,
+    pub outcome: RunOutcome,
+    pub totals: Totals,
+    pub by_platform: Vec<(Platform, Totals)>,
+    pub attempts: AttemptCounts,
+}
