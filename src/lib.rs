@@ -3,7 +3,7 @@
 //! The rooms, and who may know whom (every arrow points down):
 //!
 //! ```text
-//! main -> cli -> { settings, retry, report } -> { store, platform } -> post
+//! main -> cli -> { settings, report } -> retry -> { store, platform } -> post
 //! ```
 //!
 //! - [`post`]: the rules of retrying. Pure: no clock, no I/O, no async, no log.
@@ -18,8 +18,10 @@
 //! (a TikTok `publish_id`, an Instagram container, a `YouTube` upload session). The ticket is in the store before
 //! the step that can make the post public, and is looked up before anything is sent again.
 
+pub mod cli;
 pub mod platform;
 pub mod post;
+pub mod report;
 pub mod retry;
 pub mod settings;
 pub mod store;

@@ -18,8 +18,15 @@ impl MongoPostStore {
         Ok(found.as_ref().and_then(record_from))
     }
 
-    /// Upserts the lease where none is live. Where one is, the upsert runs into the key that exists.
+    /// Takes the lease where none is live. The document is made first, since an upsert may not ask for the time.
     pub(super) async fn take_token_lock(&self, key: &str, lease: &Lease) -> Result<Hold, StoreError> {
+        let failed = self.failed("lock tokens in");
+        let made = self.tokens.update_one(doc! { "_id": key }, doc! { "$setOnInsert": { "_id": key } }).upsert(true);
+        match made.await {
+            Err(error) if !is_duplicate(&error) => return Err(failed(error)),
+            // Another process made it at the same moment.
+            Ok(_) | Err(_) => {}
+        }
         let lasts = i64::try_from(lease.lasts.as_millis()).unwrap_or(i64::MAX);
         let free = doc! { "$or": [
             { "$ne": [{ "$type": "$refresh.until" }, "date"] },
@@ -28,12 +35,9 @@ impl MongoPostStore {
         let change = doc! { "$set": {
             "refresh": { "by": { "$literal": lease.by.as_str() }, "until": { "$add": ["$$NOW", lasts] } },
         } };
-        let taken = self.tokens.update_one(doc! { "_id": key, "$expr": free }, vec![change]).upsert(true).await;
-        match taken {
-            Ok(_) => Ok(Hold::Held),
-            Err(error) if is_duplicate(&error) => Ok(Hold::Lost),
-            Err(error) => Err(self.failed("lock tokens in")(error)),
-        }
+        let filter = doc! { "_id": key, "$expr": free };
+        let taken = self.tokens.update_one(filter, vec![change]).await.map_err(failed)?;
+        Ok(if taken.matched_count == 1 { Hold::Held } else { Hold::Lost })
     }
 
     pub(super) async fn write_token(&self, record: &TokenRecord, by: &str) -> Result<Hold, StoreError> {

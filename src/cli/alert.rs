@@ -1,0 +1,30 @@
+//! Sends the alert. Its failure changes nothing else.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::report::alert_message;
+use crate::retry::PassReport;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+const TRIES: u32 = 3;
+
+/// Sends the message for a pass, if it needs one. The address may hold a secret, so it is never named.
+pub(super) async fn send(webhook: &SecretString, report: &PassReport, host: &str) {
+    let Some(message) = alert_message(report, host) else { return };
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(TIMEOUT).build();
+    let Ok(client) = client else { return };
+    let mut problem = String::new();
+    for attempt in 1..=TRIES {
+        match client.post(webhook.expose_secret()).json(&message).send().await {
+            Ok(answer) if answer.status().is_success() => return,
+            Ok(answer) => problem = format!("it answered HTTP {}", answer.status().as_u16()),
+            Err(error) => problem = error.without_url().to_string(),
+        }
+        if attempt < TRIES {
+            tokio::time::sleep(Duration::from_millis(500) * attempt).await;
+        }
+    }
+    log::warn!("the alert could not be sent to `ALERT_WEBHOOK_URL`: {problem}");
+}

@@ -1,0 +1,116 @@
+//! What can end a command, its exit code, and the one place that writes it.
+
+use std::process::ExitCode;
+
+use crate::settings::SettingsError;
+use crate::store::StoreError;
+
+/// The exit codes of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// Done.
+    Done,
+    /// An error that has no code of its own.
+    Error,
+    /// The command line is wrong.
+    Usage,
+    /// Done, but a person is needed.
+    Attention,
+    /// The configuration is missing or invalid.
+    Configuration,
+    /// The store cannot be reached or refused us.
+    Store,
+    /// No such post, or it is not failed.
+    NoPost,
+    /// The post is being retried by another process.
+    Busy,
+    /// Stopped by SIGINT.
+    Interrupted,
+    /// Stopped by SIGTERM.
+    Terminated,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Error => 1,
+            Exit::Usage => 2,
+            Exit::Attention => 3,
+            Exit::Configuration => 4,
+            Exit::Store => 5,
+            Exit::NoPost => 6,
+            Exit::Busy => 7,
+            Exit::Interrupted => 130,
+            Exit::Terminated => 143,
+        })
+    }
+}
+
+/// What ends a command before its result.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The settings cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A setting is fine by itself but not for this command.
+    #[error("{problem}")]
+    Unsuitable {
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The command line is wrong in a way that its grammar does not catch.
+    #[error("{problem}")]
+    Usage {
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// A person said no.
+    #[error("nothing was changed")]
+    Declined,
+    /// The process cannot do what it needs to.
+    #[error("failed to {action}: {problem}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        problem: String,
+    },
+}
+
+impl AppError {
+    /// Its exit code.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Settings(_) | Self::Unsuitable { .. } => Exit::Configuration,
+            Self::Store(_) => Exit::Store,
+            Self::Usage { .. } => Exit::Usage,
+            Self::Declined | Self::System { .. } => Exit::Error,
+        }
+    }
+
+    fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Unsuitable { hint, .. } | Self::Usage { hint, .. } => hint.as_deref(),
+            Self::Store(error) => error.advice(),
+            Self::Settings(SettingsError::Invalid(_)) => Some("`.env.example` lists every setting with its default"),
+            Self::Settings(_) | Self::Declined | Self::System { .. } => None,
+        }
+    }
+
+    /// The lines for standard error: what failed, on what and why; then what to do.
+    pub fn render(&self) -> String {
+        let mut text = format!("error: {self}\n");
+        if let Some(hint) = self.hint() {
+            text.push_str(&format!("hint: {hint}\n"));
+        }
+        text
+    }
+}

@@ -1,0 +1,158 @@
+//! What is typed, and what is printed for it. Only here are stores and publishers chosen.
+
+mod alert;
+mod args;
+mod console;
+mod error;
+mod list_failed;
+mod reset;
+mod retry;
+mod run;
+mod stats;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+
+use crate::platform::{
+    AssetStore, Http, InstagramPublisher, PollSettings, Publisher, TikTokPublisher, Tools, YouTubePublisher,
+};
+use crate::post::Platform;
+use crate::report::{LogListener, ProgressListener};
+use crate::retry::{Listener, Shutdown, StoreClock, StoreVault, Workshop};
+use crate::settings::{Environment, Overrides, Settings};
+use crate::store::{self, PostStore};
+
+pub use args::{Cli, Command, Format, Global, When};
+use console::Console;
+pub use error::{AppError, Exit};
+
+/// Runs the command line to its exit code.
+pub fn main(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> ExitCode {
+    let environment: Vec<(OsString, OsString)> = environment.into_iter().collect();
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are results, not errors. A reader that has gone away does not matter.
+            drop(error.print());
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+        }
+    };
+    let console = Console::new(&cli.global, &environment);
+    console.start_log(&cli.global, &environment);
+    match start(cli, environment, &console) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            console.error(&error.render());
+            error.exit().into()
+        }
+    }
+}
+
+fn start(cli: Cli, environment: Vec<(OsString, OsString)>, console: &Console) -> Result<Exit, AppError> {
+    check_format(&cli)?;
+    let environment = Environment::load(environment, cli.global.env_file.as_deref())?;
+    let overrides = Overrides {
+        store: cli.global.store.clone(),
+        concurrency: match &cli.command {
+            Command::Run(args) => args.concurrency.map(usize::from),
+            _ => None,
+        },
+    };
+    let settings = Settings::resolve(&environment, &overrides)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| AppError::System { action: "start", problem: error.to_string() })?;
+    let format = cli.global.format;
+    let exit = runtime.block_on(async {
+        match &cli.command {
+            Command::Run(args) => run::run(args, format, &settings, console).await,
+            Command::ListFailed(args) => list_failed::run(args, format, &settings, console).await,
+            Command::Retry(args) => retry::run(args, format, &settings, console).await,
+            Command::Reset(args) => reset::run(args, format, &settings, console).await,
+            Command::Stats(args) => stats::run(args, format, &settings, console).await,
+        }
+    });
+    // A connection that will not close must not keep cron waiting.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    exit
+}
+
+/// Two formats are for one command each.
+fn check_format(cli: &Cli) -> Result<(), AppError> {
+    let problem = match (cli.global.format, &cli.command) {
+        (Format::Csv, Command::ListFailed(args)) if args.id.is_none() => return Ok(()),
+        (Format::Csv, _) => "`--format csv` is for the list of `list-failed` only",
+        (Format::Prometheus, Command::Stats(_)) => return Ok(()),
+        (Format::Prometheus, _) => "`--format prometheus` is for `stats` only",
+        (Format::Table | Format::Json, _) => return Ok(()),
+    };
+    Err(AppError::Usage { problem: problem.to_owned(), hint: Some("`--format json` works everywhere".to_owned()) })
+}
+
+/// Opens the store and sets the clock by it, which is also how one that is not there is found out.
+async fn open_store(settings: &Settings) -> Result<(Arc<dyn PostStore>, StoreClock), AppError> {
+    let store = store::open(&settings.store).await?;
+    let clock = StoreClock::set_by(store.as_ref()).await?;
+    Ok((store, clock))
+}
+
+/// Puts together what attempts are made with.
+async fn open_workshop(settings: &Settings, console: &Console) -> Result<Workshop, AppError> {
+    let root = &settings.assets.root;
+    let assets = AssetStore::new(root, settings.assets.public_url.clone()).map_err(|error| AppError::Unsuitable {
+        problem: format!(
+            "setting `POST_ASSET_ROOT` is not a directory that can be read: `{}`: {error}",
+            root.display()
+        ),
+        hint: Some("set it to the directory that holds the videos and images".to_owned()),
+    })?;
+    let shutdown = Shutdown::on_signals()
+        .map_err(|error| AppError::System { action: "listen for signals", problem: error.to_string() })?;
+    let (store, clock) = open_store(settings).await?;
+    let http = Http::new(settings.http)
+        .map_err(|error| AppError::System { action: "set up HTTPS", problem: error.to_string() })?;
+    let tools = Tools {
+        http,
+        assets: Arc::new(assets),
+        poll: PollSettings { first: settings.pace.poll, total: settings.pace.wait },
+        vault: Arc::new(StoreVault(Arc::clone(&store))),
+    };
+    let listener: Arc<dyn Listener> =
+        if console.shows_progress() { Arc::new(ProgressListener::default()) } else { Arc::new(LogListener) };
+    Ok(Workshop {
+        store,
+        publishers: publishers(settings, &tools),
+        clock,
+        host: host_name(),
+        policy: settings.policy,
+        pace: settings.pace.clone(),
+        shutdown,
+        listener,
+    })
+}
+
+/// The platforms that are configured. A fourth one is a line here.
+fn publishers(settings: &Settings, tools: &Tools) -> HashMap<Platform, Arc<dyn Publisher>> {
+    let all: [Option<Arc<dyn Publisher>>; 3] = [
+        settings.tiktok.as_ref().map(|settings| Arc::new(TikTokPublisher::new(settings, tools)) as _),
+        settings.instagram.as_ref().map(|settings| Arc::new(InstagramPublisher::new(settings, tools)) as _),
+        settings.youtube.as_ref().map(|settings| Arc::new(YouTubePublisher::new(settings, tools)) as _),
+    ];
+    all.into_iter().flatten().map(|publisher| (publisher.platform(), publisher)).collect()
+}
+
+/// This machine's name, for claims and histories.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "unknown-host".to_owned() } else { name.to_owned() }
+}

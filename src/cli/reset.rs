@@ -1,0 +1,119 @@
+//! `postretry reset`.
+
+use super::args::{Format, ResetArgs};
+use super::console::Console;
+use super::{AppError, Exit, open_store};
+use crate::post::{Category, PostId};
+use crate::report::{ResultsJson, plural, results_text, to_json};
+use crate::settings::Settings;
+use crate::store::{Found, ListFilter, Page, PostStore, Reset, StoredPost};
+
+/// How many posts of a selection are read at a time.
+const PAGE: u64 = 500;
+
+type ResultRow = (String, &'static str, Option<String>);
+
+pub(super) async fn run(
+    args: &ResetArgs,
+    format: Format,
+    settings: &Settings,
+    console: &Console,
+) -> Result<Exit, AppError> {
+    let (store, _) = open_store(settings).await?;
+    let mut rows: Vec<ResultRow> = Vec::new();
+    let mut exit = Exit::Done;
+    let mut chosen: Vec<PostId> = Vec::new();
+    if args.ids.is_empty() {
+        chosen = select(args, settings, store.as_ref()).await?;
+        confirm(args, &chosen, console)?;
+    }
+    for id in &args.ids {
+        let problem = match store.find(id).await? {
+            Found::Failed(post) => {
+                chosen.push(id_of(&post).clone());
+                continue;
+            }
+            Found::NotFailed(_) => ("notFailed", "it is not failed"),
+            Found::Nothing => ("notFound", "there is no such post"),
+        };
+        console.error(&format!("error: failed to reset post `{id}`: {}\n", problem.1));
+        rows.push((id.clone(), problem.0, Some(problem.1.to_owned())));
+        exit = exit.max(Exit::NoPost);
+    }
+    for id in &chosen {
+        if args.dry_run {
+            rows.push((id.to_string(), "reset", None));
+            continue;
+        }
+        let (outcome, problem, code) = match store.reset(id).await? {
+            Reset::Done => ("reset", None, Exit::Done),
+            Reset::Busy => ("busy", Some("it is being retried by another process right now"), Exit::Busy),
+            Reset::NotFailed => ("notFailed", Some("it is not failed any more"), Exit::NoPost),
+        };
+        if let Some(problem) = problem {
+            console.error(&format!("error: failed to reset post `{id}`: {problem}\n"));
+        }
+        rows.push((id.to_string(), outcome, problem.map(str::to_owned)));
+        exit = exit.max(code);
+    }
+    let text = match format {
+        Format::Json => to_json(&ResultsJson::new(rows)),
+        _ if rows.is_empty() => "no post fits the selection\n".to_owned(),
+        _ if args.dry_run => {
+            let count = plural(rows.len() as u64, "post", "posts");
+            format!("{}{count} would be reset; nothing was changed\n", results_text(&rows, console.screen()))
+        }
+        _ => results_text(&rows, console.screen()),
+    };
+    console.result(&text, exit);
+    Ok(exit)
+}
+
+fn id_of(stored: &StoredPost) -> &PostId {
+    match stored {
+        Ok(post) => &post.id,
+        Err(malformed) => malformed.id(),
+    }
+}
+
+/// The posts of the selection. Ambiguous ones may be published already, so they have to be asked for by name.
+async fn select(args: &ResetArgs, settings: &Settings, store: &dyn PostStore) -> Result<Vec<PostId>, AppError> {
+    let filter = ListFilter {
+        platform: args.platform,
+        permanent: args.permanent.then_some(settings.policy),
+        category: args.category,
+        ..ListFilter::default()
+    };
+    let with_ambiguous = args.category == Some(Category::Ambiguous);
+    let is_ambiguous = |stored: &StoredPost| match stored {
+        Ok(post) => post.retry.category == Some(Category::Ambiguous),
+        Err(malformed) => malformed.draft.category.as_deref() == Some(Category::Ambiguous.as_str()),
+    };
+    let mut chosen = Vec::new();
+    let mut skip = 0;
+    loop {
+        let page = store.list(&filter, Page { skip, limit: PAGE }).await?;
+        let read = page.posts.len() as u64;
+        let wanted = page.posts.iter().filter(|stored| with_ambiguous || !is_ambiguous(stored));
+        chosen.extend(wanted.map(|stored| id_of(stored).clone()));
+        if read < PAGE {
+            return Ok(chosen);
+        }
+        skip += read;
+    }
+}
+
+/// A selection can be larger than was thought, so a person is asked; where there is none, `--yes` has to be said.
+fn confirm(args: &ResetArgs, chosen: &[PostId], console: &Console) -> Result<(), AppError> {
+    if args.yes || args.dry_run || chosen.is_empty() {
+        return Ok(());
+    }
+    let count = plural(chosen.len() as u64, "post", "posts");
+    if !console.can_ask() {
+        return Err(AppError::Usage {
+            problem: format!("cannot reset {count} without being told to"),
+            hint: Some("add `--yes`, or look first with `--dry-run`".to_owned()),
+        });
+    }
+    if console.ask(&format!("Give {count} their retries back?")) { Ok(()) } else { Err(AppError::Declined) }
+}

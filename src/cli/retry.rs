@@ -1,0 +1,149 @@
+//! `postretry retry`.
+
+use super::args::{Format, RetryArgs};
+use super::console::Console;
+use super::{AppError, Exit, open_workshop};
+use crate::post::{AttemptCounts, Category, Outcome, Platform, Totals};
+use crate::report::{ResultsJson, results_text, to_json};
+use crate::retry::{Force, Gates, RetryOutcome, RetryReport, Signal, Workshop, retry_post};
+use crate::settings::Settings;
+use crate::store::{RunOutcome, RunRecord};
+
+pub(super) async fn run(
+    args: &RetryArgs,
+    format: Format,
+    settings: &Settings,
+    console: &Console,
+) -> Result<Exit, AppError> {
+    let workshop = open_workshop(settings, console).await?;
+    let force = if args.force { Force::Yes } else { Force::No };
+    let gates = Gates::new(&workshop);
+    let started_at = workshop.clock.now();
+    let mut reports: Vec<RetryReport> = Vec::new();
+    for id in &args.ids {
+        if workshop.shutdown.is_stopping() {
+            break;
+        }
+        reports.push(retry_post(&workshop, id, force, &gates).await?);
+    }
+    let worst = reports.iter().map(|report| exit_of(report.outcome)).max().unwrap_or(Exit::Done);
+    let exit = match workshop.shutdown.signal() {
+        Some(Signal::Interrupt) => Exit::Interrupted,
+        Some(Signal::Terminate) => Exit::Terminated,
+        None => worst,
+    };
+    record(&workshop, &reports, started_at, exit).await?;
+    for report in &reports {
+        tell(report, console);
+    }
+    let url = |report: &RetryReport| report.attempt.as_ref().and_then(|attempt| attempt.url.clone());
+    let row = |report: &RetryReport| (report.id.clone(), name_of(report.outcome), report.error.clone());
+    let text = match format {
+        Format::Json => to_json(&ResultsJson::new(reports.iter().map(row))),
+        _ => {
+            let rows: Vec<_> = reports
+                .iter()
+                .map(|report| {
+                    let (id, outcome, error) = row(report);
+                    (id, outcome, error.or_else(|| url(report)))
+                })
+                .collect();
+            results_text(&rows, console.screen())
+        }
+    };
+    console.result(&text, exit);
+    Ok(exit)
+}
+
+fn name_of(outcome: RetryOutcome) -> &'static str {
+    match outcome {
+        // What was released or held back is put off, and cost no retry.
+        RetryOutcome::Attempted(Outcome::Interrupted | Outcome::Withdrawn) => Outcome::Deferred.as_str(),
+        RetryOutcome::Attempted(outcome) => outcome.as_str(),
+        RetryOutcome::NotFound => "notFound",
+        RetryOutcome::NotFailed => "notFailed",
+        RetryOutcome::Busy => "busy",
+        RetryOutcome::Permanent => "permanent",
+        RetryOutcome::Malformed => "malformed",
+        RetryOutcome::NotConfigured(_) => "notConfigured",
+    }
+}
+
+fn exit_of(outcome: RetryOutcome) -> Exit {
+    match outcome {
+        RetryOutcome::Attempted(Outcome::Posted) => Exit::Done,
+        RetryOutcome::Attempted(_) | RetryOutcome::Permanent => Exit::Attention,
+        RetryOutcome::NotFound | RetryOutcome::NotFailed => Exit::NoPost,
+        RetryOutcome::Busy => Exit::Busy,
+        RetryOutcome::Malformed => Exit::Error,
+        RetryOutcome::NotConfigured(_) => Exit::Configuration,
+    }
+}
+
+/// Says on standard error why a post could not even be tried, and what to do.
+fn tell(report: &RetryReport, console: &Console) {
+    let hint = match report.outcome {
+        RetryOutcome::Attempted(_) => return,
+        RetryOutcome::Permanent => {
+            format!(
+                "`postretry retry --force {0}` sends it all the same; `postretry list-failed {0}` tells why",
+                report.id
+            )
+        }
+        RetryOutcome::NotConfigured(platform) => {
+            format!("set the credentials of {}; `.env.example` lists them", platform.title())
+        }
+        RetryOutcome::Malformed => "correct the field in the store".to_owned(),
+        RetryOutcome::Busy => "wait for that attempt to end; `postretry list-failed` tells how".to_owned(),
+        RetryOutcome::NotFound | RetryOutcome::NotFailed => "`postretry list-failed` lists the failed posts".to_owned(),
+    };
+    let problem = report.error.as_deref().unwrap_or("it cannot be retried");
+    console.error(&format!("error: failed to retry post `{}`: {problem}\nhint: {hint}\n", report.id));
+}
+
+/// A `retry` that made an attempt is a run.
+async fn record(
+    workshop: &Workshop,
+    reports: &[RetryReport],
+    started_at: chrono::DateTime<chrono::Utc>,
+    exit: Exit,
+) -> Result<(), AppError> {
+    let mut by_platform: Vec<(Platform, Totals)> = Vec::new();
+    let mut attempts = AttemptCounts::default();
+    let mut totals = Totals::default();
+    for attempt in reports.iter().filter_map(|report| report.attempt.as_ref()) {
+        totals.count(attempt.outcome);
+        if attempt.category != Some(Category::Expired) {
+            attempts.count(attempt.platform, attempt.attempt, attempt.outcome);
+        }
+        match by_platform.iter_mut().find(|(platform, _)| *platform == attempt.platform) {
+            Some((_, totals)) => totals.count(attempt.outcome),
+            None => {
+                let mut totals = Totals::default();
+                totals.count(attempt.outcome);
+                by_platform.push((attempt.platform, totals));
+            }
+        }
+    }
+    if totals.is_empty() {
+        return Ok(());
+    }
+    let outcome = match exit {
+        Exit::Interrupted | Exit::Terminated => RunOutcome::Interrupted,
+        Exit::Done => RunOutcome::Ok,
+        Exit::Attention => RunOutcome::Attention,
+        _ => RunOutcome::Error,
+    };
+    let run = RunRecord {
+        id: uuid::Uuid::new_v4().to_string(),
+        command: "retry",
+        started_at,
+        finished_at: workshop.clock.now(),
+        host: workshop.host.clone(),
+        outcome,
+        totals,
+        by_platform,
+        attempts,
+    };
+    Ok(workshop.store.record_run(&run).await?)
+}

@@ -1,0 +1,98 @@
+//! `postretry run`.
+
+use std::sync::Arc;
+
+use super::args::{Format, RunArgs};
+use super::console::Console;
+use super::{AppError, Exit, alert, open_workshop};
+use crate::post::Category;
+use crate::report::{DryRunJson, RunJson, dry_run_text, run_text, to_json};
+use crate::retry::{PassOptions, PassReport, Signal, Workshop, dry_run, run_pass};
+use crate::settings::Settings;
+use crate::store::{RunOutcome, RunRecord};
+
+pub(super) async fn run(
+    args: &RunArgs,
+    format: Format,
+    settings: &Settings,
+    console: &Console,
+) -> Result<Exit, AppError> {
+    let workshop = Arc::new(open_workshop(settings, console).await?);
+    let options = PassOptions { platforms: args.platform.clone(), limit: args.limit, max_duration: args.max_duration };
+    if args.dry_run {
+        let report = dry_run(&workshop, &options).await?;
+        let text = match format {
+            Format::Json => to_json(&DryRunJson::new(&report)),
+            _ => dry_run_text(&report, console.screen()),
+        };
+        console.result(&text, Exit::Done);
+        return Ok(Exit::Done);
+    }
+    for warning in workshop.store.prepare(settings.policy.backoff_from).await? {
+        log::warn!("{warning}");
+    }
+    let report = run_pass(&workshop, &options).await?;
+    let exit = exit_of(&report, workshop.shutdown.signal());
+    record(&workshop, &report, exit).await?;
+    if let Some(webhook) = &settings.alert_webhook {
+        alert::send(webhook, &report, &workshop.host).await;
+    }
+    let text = match format {
+        Format::Json => {
+            tell(&report);
+            to_json(&RunJson::new(&report))
+        }
+        _ => {
+            let text = run_text(&report, console.screen());
+            if text.is_empty() && console.is_terminal() { "nothing is due\n".to_owned() } else { text }
+        }
+    };
+    console.result(&text, exit);
+    Ok(exit)
+}
+
+fn exit_of(report: &PassReport, signal: Option<Signal>) -> Exit {
+    match signal {
+        Some(Signal::Interrupt) => Exit::Interrupted,
+        Some(Signal::Terminate) => Exit::Terminated,
+        None if report.needs_person() => Exit::Attention,
+        None => Exit::Done,
+    }
+}
+
+async fn record(workshop: &Workshop, report: &PassReport, exit: Exit) -> Result<(), AppError> {
+    let outcome = match exit {
+        Exit::Interrupted | Exit::Terminated => RunOutcome::Interrupted,
+        Exit::Attention => RunOutcome::Attention,
+        _ => RunOutcome::Ok,
+    };
+    let run = RunRecord {
+        id: report.run_id.clone(),
+        command: "run",
+        started_at: report.started_at,
+        finished_at: report.finished_at,
+        host: workshop.host.clone(),
+        outcome,
+        totals: report.totals(),
+        by_platform: report.platforms.iter().map(|platform| (platform.platform, platform.totals)).collect(),
+        attempts: report.attempts.clone(),
+    };
+    Ok(workshop.store.record_run(&run).await?)
+}
+
+/// Says on standard error what the JSON output does not: once a pass and platform.
+fn tell(report: &PassReport) {
+    for platform in &report.platforms {
+        let (name, skipped) = (platform.platform, platform.totals.skipped);
+        if !platform.is_configured && skipped > 0 {
+            log::warn!("{name} is not configured: {skipped} due posts are left as they are");
+        }
+        if let Some(given_up) = &platform.given_up {
+            let category = if given_up.is_circuit { "in trouble" } else { Category::as_str(given_up.category) };
+            log::warn!("{name}: {category}, {} posts wait: {}", given_up.waiting, given_up.reason);
+        }
+    }
+    for post in &report.malformed {
+        log::warn!("malformed post {}: field `{}`: {}", post.id, post.field, post.problem);
+    }
+}

@@ -1,0 +1,55 @@
+//! The alert: one message a pass, where a person is needed.
+
+use serde_json::{Value, json};
+
+use super::plural;
+use crate::post::Outcome;
+use crate::retry::PassReport;
+
+/// How many posts the text names; the data names all.
+const NAMED: usize = 10;
+
+/// The message for a pass that made posts permanently failed or gave up a platform for which a person has to act;
+/// none for any other.
+pub fn alert_message(report: &PassReport, host: &str) -> Option<Value> {
+    let failed: Vec<_> = report.posts.iter().filter(|post| post.outcome == Outcome::PermanentlyFailed).collect();
+    let given_up: Vec<_> = report
+        .platforms
+        .iter()
+        .filter_map(|platform| Some((platform.platform, platform.given_up.as_ref()?)))
+        .filter(|(_, given_up)| !given_up.is_circuit)
+        .collect();
+    if failed.is_empty() && given_up.is_empty() {
+        return None;
+    }
+    let mut lines = vec![format!("postretry on {host}:")];
+    for (platform, given_up) in &given_up {
+        let waiting = plural(given_up.waiting, "post waits", "posts wait");
+        lines.push(format!("{platform}: given up ({}), {waiting}: {}", given_up.category, given_up.reason));
+    }
+    if !failed.is_empty() {
+        lines.push(format!("{} permanently failed:", plural(failed.len() as u64, "post is", "posts are")));
+    }
+    for post in failed.iter().take(NAMED) {
+        let error = post.error.as_deref().unwrap_or_default();
+        lines.push(format!("{} ({}): {error}", post.id, post.platform));
+    }
+    if failed.len() > NAMED {
+        lines.push(format!("and {} more", failed.len() - NAMED));
+    }
+    Some(json!({
+        "text": lines.join("\n"),
+        "run": { "id": report.run_id, "startedAt": super::utc(report.started_at), "host": host },
+        "permanentlyFailed": failed.iter().map(|post| json!({
+            "id": post.id.as_str(),
+            "platform": post.platform.as_str(),
+            "category": post.category.map(crate::post::Category::as_str),
+            "error": post.error,
+        })).collect::<Vec<_>>(),
+        "givenUp": given_up.iter().map(|(platform, given_up)| json!({
+            "platform": platform.as_str(),
+            "category": given_up.category.as_str(),
+            "waiting": given_up.waiting,
+        })).collect::<Vec<_>>(),
+    }))
+}

@@ -1,0 +1,119 @@
+//! The statistics as a text exposition, for the node exporter's textfile collector.
+
+use std::fmt::Write;
+
+use crate::store::Statistics;
+
+/// One metric: its name, what it counts, its type, and its samples with their label.
+struct Metric {
+    name: &'static str,
+    help: &'static str,
+    kind: &'static str,
+    samples: Vec<(Option<(&'static str, String)>, String)>,
+}
+
+/// The exposition. A metric that has no sample is left out.
+pub fn exposition(statistics: &Statistics) -> String {
+    let by_platform = |value: fn(&crate::store::PlatformStatistics) -> u64| {
+        let sample = |entry: &crate::store::PlatformStatistics| {
+            (Some(("platform", entry.platform.to_string())), value(entry).to_string())
+        };
+        statistics.by_platform.iter().map(sample).collect::<Vec<_>>()
+    };
+    let seconds = |millis: i64| format!("{}.{:03}", millis.div_euclid(1000), millis.rem_euclid(1000));
+    let runs = &statistics.runs;
+    let metrics = [
+        Metric {
+            name: "postretry_failed_posts",
+            help: "Posts that are failed, permanently or not.",
+            kind: "gauge",
+            samples: by_platform(|entry| entry.failed),
+        },
+        Metric {
+            name: "postretry_permanently_failed_posts",
+            help: "Posts that are permanently failed.",
+            kind: "gauge",
+            samples: by_platform(|entry| entry.permanently_failed),
+        },
+        Metric {
+            name: "postretry_due_posts",
+            help: "Posts whose retry is due.",
+            kind: "gauge",
+            samples: by_platform(|entry| entry.due),
+        },
+        Metric {
+            name: "postretry_posts_by_retry_count",
+            help: "Failed posts by the retries made.",
+            kind: "gauge",
+            samples: statistics
+                .retry_distribution
+                .iter()
+                .map(|(count, posts)| (Some(("retry_count", count.to_string())), posts.to_string()))
+                .collect(),
+        },
+        Metric {
+            name: "postretry_posts_by_category",
+            help: "Failed posts by the category of their last failure.",
+            kind: "gauge",
+            samples: statistics
+                .by_category
+                .iter()
+                .map(|(category, posts)| (Some(("category", category.to_string())), posts.to_string()))
+                .collect(),
+        },
+        Metric {
+            name: "postretry_last_run_timestamp_seconds",
+            help: "When the last recorded run started.",
+            kind: "gauge",
+            samples: runs.last_run.iter().map(|at| (None, seconds(at.timestamp_millis()))).collect(),
+        },
+        Metric {
+            name: "postretry_last_run_duration_seconds",
+            help: "How long the last recorded run took.",
+            kind: "gauge",
+            samples: runs.last_duration_ms.iter().map(|millis| (None, seconds(*millis))).collect(),
+        },
+        Metric {
+            name: "postretry_token_expiry_timestamp_seconds",
+            help: "When the account has to be signed in to again.",
+            kind: "gauge",
+            samples: statistics
+                .tokens
+                .iter()
+                .filter_map(|(platform, at)| {
+                    Some((Some(("platform", platform.to_string())), seconds((*at)?.timestamp_millis())))
+                })
+                .collect(),
+        },
+        Metric {
+            name: "postretry_attempts_total",
+            help: "Attempts made by recorded runs.",
+            kind: "counter",
+            samples: by_platform(|entry| entry.attempts),
+        },
+        Metric {
+            name: "postretry_posted_total",
+            help: "Posts published by recorded runs.",
+            kind: "counter",
+            samples: by_platform(|entry| entry.posted),
+        },
+        Metric {
+            name: "postretry_runs_total",
+            help: "Recorded runs.",
+            kind: "counter",
+            samples: vec![(None, runs.run_count.to_string())],
+        },
+    ];
+    let mut text = String::new();
+    for metric in metrics.iter().filter(|metric| !metric.samples.is_empty()) {
+        let Metric { name, help, kind, samples } = metric;
+        drop(writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}"));
+        for (label, value) in samples {
+            drop(match label {
+                Some((label, of)) => writeln!(text, "{name}{{{label}=\"{of}\"}} {value}"),
+                None => writeln!(text, "{name} {value}"),
+            });
+        }
+    }
+    text
+}

@@ -1,0 +1,240 @@
+//! Instagram's content publishing on the Graph API.
+
+use serde_json::{Value, json};
+
+use crate::server::{Answer, Body, Head};
+use crate::world::{self, Bytes, Published, World};
+
+/// A media container.
+#[derive(Debug)]
+pub(crate) struct Container {
+    caption: String,
+    image_url: Option<String>,
+    size: Option<u64>,
+    bytes: Bytes,
+    looks_left: u32,
+    lag_left: u32,
+    media_ids: Vec<String>,
+}
+
+impl Container {
+    fn is_filled(&self) -> bool {
+        self.image_url.is_some() || self.size.is_some_and(|size| self.bytes.size == size)
+    }
+}
+
+pub(crate) fn error_body(code: i64, subcode: Option<i64>) -> Value {
+    json!({ "error": {
+        "message": "Une erreur est survenue", "type": "OAuthException", "code": code, "error_subcode": subcode,
+        "is_transient": false, "fbtrace_id": "AbCdEf",
+    } })
+}
+
+fn refused(code: i64, subcode: Option<i64>) -> Answer {
+    Answer::json(400, &error_body(code, subcode))
+}
+
+pub(crate) fn answer(endpoint: &str, head: &Head, value: &Value, body: &Body, world: &mut World) -> Answer {
+    match endpoint {
+        "instagram.exchange" => return exchange(head, world),
+        "instagram.upload" => return upload(head, body, world),
+        _ => {}
+    }
+    if !world.is_valid("instagram", head.bearer()) {
+        return refused(190, Some(463));
+    }
+    let parts: Vec<&str> = head.path.trim_matches('/').split('/').collect();
+    let is_own = parts.get(1) == Some(&world::INSTAGRAM_USER_ID);
+    match endpoint {
+        "instagram.container" => container(parts.get(1).copied().unwrap_or_default(), head, world),
+        "instagram.permalink" => permalink(parts.get(1).copied().unwrap_or_default(), world),
+        _ if !is_own => refused(100, Some(33)),
+        "instagram.create" => create(head, value, world),
+        "instagram.publish" => publish(head, value, world),
+        "instagram.list" => list(head, world),
+        _ => {
+            let (used, total) = world.knobs.instagram_quota;
+            let config = json!({ "quota_total": total, "quota_duration": 86400 });
+            Answer::json(200, &json!({ "data": [{ "config": config, "quota_usage": used }] }))
+        }
+    }
+}
+
+/// A parameter may stand in the query, a form or a JSON body.
+fn param<'a>(head: &'a Head, value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_else(|| head.param(name))
+}
+
+fn exchange(head: &Head, world: &mut World) -> Answer {
+    let is_app = head.param("client_secret") == world::INSTAGRAM_APP_SECRET;
+    if head.param("grant_type") != "fb_exchange_token" || !is_app {
+        return refused(100, None);
+    }
+    if !world.is_valid("instagram", head.param("fb_exchange_token")) {
+        return refused(190, Some(463));
+    }
+    let token = format!("sandbox-instagram-token-{}", world.next());
+    world.sign_in("instagram", &token);
+    Answer::json(200, &json!({ "access_token": token, "token_type": "bearer", "expires_in": 5_183_944 }))
+}
+
+fn create(head: &Head, value: &Value, world: &mut World) -> Answer {
+    let caption = param(head, value, "caption").to_owned();
+    let hashtags = caption.matches('#').count();
+    let mentions = caption.split_whitespace().filter(|word| word.starts_with('@')).count();
+    if caption.chars().count() > 2200 || hashtags > 30 || mentions > 20 {
+        return refused(36004, Some(2_207_010));
+    }
+    let image_url = Some(param(head, value, "image_url")).filter(|url| !url.is_empty()).map(str::to_owned);
+    let media_type = param(head, value, "media_type");
+    let is_reel = media_type == "REELS" && param(head, value, "upload_type") == "resumable";
+    let is_image = media_type.is_empty() && image_url.is_some();
+    if !is_reel && !is_image {
+        return refused(100, Some(2_207_023));
+    }
+    let id = format!("1789500000{:07}", world.next());
+    let uri = format!("{}/ig-api-upload/v25.0/{id}", world.origin);
+    let container = Container {
+        caption,
+        image_url,
+        size: None,
+        bytes: Bytes::default(),
+        looks_left: world.knobs.instagram_looks,
+        lag_left: world.knobs.instagram_lag,
+        media_ids: Vec::new(),
+    };
+    world.containers.insert(id.clone(), container);
+    let answer = if is_reel { json!({ "id": id, "uri": uri }) } else { json!({ "id": id }) };
+    Answer::json(200, &answer)
+}
+
+fn upload(head: &Head, body: &Body, world: &mut World) -> Answer {
+    let failed = |status: u16, kind: &str, retriable: bool| {
+        let info = json!({ "retriable": retriable, "type": kind, "message": "refused" });
+        Answer::json(status, &json!({ "debug_info": info }))
+    };
+    let token = head.header("authorization").strip_prefix("OAuth ").unwrap_or_default();
+    if !world.is_valid("instagram", token) {
+        return failed(401, "NotAuthorizedError", false);
+    }
+    let id = head.path.rsplit('/').next().unwrap_or_default();
+    let offset: Option<u64> = head.header("offset").parse().ok();
+    let size: Option<u64> = head.header("file_size").parse().ok();
+    let Some(container) = world.containers.get_mut(id) else { return failed(400, "ProcessingFailedError", false) };
+    let (Some(offset), Some(size)) = (offset, size) else { return failed(400, "ProcessingFailedError", false) };
+    if offset != container.bytes.size || container.size.is_some_and(|known| known != size) {
+        return failed(400, "ProcessingFailedError", false);
+    }
+    container.size = Some(size);
+    for piece in &body.pieces {
+        container.bytes.add(piece);
+    }
+    match container.bytes.size.cmp(&size) {
+        std::cmp::Ordering::Equal => Answer::json(200, &json!({ "success": true, "message": "Upload successful." })),
+        std::cmp::Ordering::Less => failed(500, "ProcessingFailedError", true),
+        std::cmp::Ordering::Greater => failed(400, "ProcessingFailedError", false),
+    }
+}
+
+fn container(id: &str, head: &Head, world: &mut World) -> Answer {
+    let knobs = world.knobs.clone();
+    let Some(container) = world.containers.get_mut(id) else { return refused(100, Some(33)) };
+    let state = if !container.media_ids.is_empty() {
+        if container.lag_left > 0 {
+            container.lag_left -= 1;
+            "FINISHED"
+        } else {
+            "PUBLISHED"
+        }
+    } else if knobs.instagram_expired {
+        "EXPIRED"
+    } else if !container.is_filled() {
+        "IN_PROGRESS"
+    } else if knobs.instagram_error.is_some() {
+        "ERROR"
+    } else if container.looks_left > 0 {
+        if knobs.instagram_looks != u32::MAX {
+            container.looks_left -= 1;
+        }
+        "IN_PROGRESS"
+    } else {
+        "FINISHED"
+    };
+    let phase = if container.is_filled() { "complete" } else { "in_progress" };
+    let status = knobs.instagram_error.unwrap_or_else(|| format!("{state}: as it is"));
+    let mut answer = json!({ "id": id });
+    // Only what is asked for is told.
+    for field in head.param("fields").split(',') {
+        match field {
+            "status_code" => answer["status_code"] = state.into(),
+            "status" => answer["status"] = status.clone().into(),
+            "video_status" if container.image_url.is_none() => {
+                answer["video_status"] = json!({
+                    "uploading_phase": { "status": phase, "bytes_transferred": container.bytes.size },
+                    "processing_phase": { "status": "not_started" },
+                });
+            }
+            _ => {}
+        }
+    }
+    Answer::json(200, &answer)
+}
+
+fn publish(head: &Head, value: &Value, world: &mut World) -> Answer {
+    let id = param(head, value, "creation_id").to_owned();
+    let (used, total) = world.knobs.instagram_quota;
+    if used >= total {
+        return refused(9, Some(2_207_042));
+    }
+    let media_id = format!("1801000000{:07}", world.next());
+    let Some(container) = world.containers.get_mut(&id) else { return refused(24, Some(2_207_008)) };
+    if !container.is_filled() || (container.looks_left > 0 && container.media_ids.is_empty()) {
+        return refused(9007, Some(2_207_027));
+    }
+    // Nobody knows what a second call does; the worst that it can do is done.
+    let is_second = !container.media_ids.is_empty();
+    container.media_ids.push(media_id.clone());
+    let published = Published {
+        platform: "instagram",
+        id: media_id.clone(),
+        text: container.caption.clone(),
+        sha256: if container.image_url.is_some() { String::new() } else { container.bytes.sha256() },
+        size: container.bytes.size,
+        source_url: container.image_url.clone(),
+        ticket: id.clone(),
+        at: world::now(),
+    };
+    world.published.push(published);
+    if is_second {
+        world.violation(format!("container {id} was published twice"));
+    }
+    Answer::json(200, &json!({ "id": media_id }))
+}
+
+fn permalink(id: &str, world: &World) -> Answer {
+    if !world.published.iter().any(|post| post.id == id) {
+        return refused(100, Some(33));
+    }
+    Answer::json(200, &json!({ "id": id, "permalink": format!("https://www.instagram.com/reel/{id}/") }))
+}
+
+fn list(head: &Head, world: &World) -> Answer {
+    let bound = |name: &str, default: i64| head.param(name).parse::<i64>().unwrap_or(default);
+    let (since, until) = (bound("since", 0), bound("until", i64::MAX));
+    let posts: Vec<Value> = world
+        .published
+        .iter()
+        .filter(|post| post.platform == "instagram")
+        .filter(|post| (since..=until).contains(&post.at.timestamp()))
+        .map(|post| {
+            json!({
+                "id": post.id,
+                "caption": post.text,
+                "timestamp": post.at.format("%Y-%m-%dT%H:%M:%S+0000").to_string(),
+                "permalink": format!("https://www.instagram.com/reel/{}/", post.id),
+                "media_product_type": if post.source_url.is_some() { "FEED" } else { "REELS" },
+            })
+        })
+        .collect();
+    Answer::json(200, &json!({ "data": posts, "paging": {} }))
+}

@@ -1,0 +1,23 @@
+//! The simulated platforms as a program, for a rehearsal of one's own.
+
+use clap::Parser;
+use postretry_sandbox::Sandbox;
+
+/// TikTok, Instagram and `YouTube` as postretry sees them, on one port.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The port; 0 for a free one
+    #[arg(long, default_value_t = 4280)]
+    port: u16,
+}
+
+#[tokio::main(flavor = "current_thread")]
+#[expect(clippy::print_stdout, reason = "its output is what it is for")]
+async fn main() -> std::io::Result<()> {
+    let sandbox = Sandbox::start_on(Arguments::parse().port).await?;
+    println!("# The simulated platforms are at {}; settings for postretry:", sandbox.url());
+    for (name, value) in sandbox.settings() {
+        println!("{name}={value}");
+    }
+    tokio::signal::ctrl_c().await
+}

@@ -1,0 +1,258 @@
+//! HTTP on one port: which endpoint a request is for, what goes wrong with it, and its body.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use crate::fault::{self, Act};
+use crate::world::{Record, World, now};
+use crate::{control, instagram, tiktok, youtube};
+
+type Shared = Arc<Mutex<World>>;
+
+/// The connection is dropped without an answer.
+#[derive(Debug)]
+struct Dropped;
+
+impl std::fmt::Display for Dropped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("dropped on purpose")
+    }
+}
+
+impl std::error::Error for Dropped {}
+
+impl From<Infallible> for Dropped {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// A request without its body.
+#[derive(Debug, Clone)]
+pub(crate) struct Head {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: BTreeMap<String, String>,
+    pub(crate) headers: BTreeMap<String, String>,
+}
+
+impl Head {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    pub(crate) fn bearer(&self) -> &str {
+        self.header("authorization").strip_prefix("Bearer ").unwrap_or_default()
+    }
+
+    pub(crate) fn param(&self, name: &str) -> &str {
+        self.query.get(name).map_or("", String::as_str)
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(status: u16, body: &Value) -> Self {
+        Self {
+            status,
+            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+            body: body.to_string(),
+        }
+    }
+
+    pub(crate) fn empty(status: u16) -> Self {
+        Self { status, headers: Vec::new(), body: String::new() }
+    }
+
+    pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    fn into_response(self) -> Response<Full<Bytes>> {
+        let mut builder = Response::builder().status(self.status);
+        for (name, value) in self.headers {
+            builder = builder.header(name, value);
+        }
+        builder.body(Full::new(Bytes::from(self.body))).unwrap_or_default()
+    }
+}
+
+/// The body of a request, as far as it arrived.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    /// The pieces of an upload, hashed as they came.
+    pub(crate) pieces: Vec<Bytes>,
+    /// Whether it arrived whole.
+    pub(crate) is_whole: bool,
+}
+
+impl Body {
+    pub(crate) fn len(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.len() as u64).sum()
+    }
+
+    fn text(&self) -> Vec<u8> {
+        self.pieces.concat()
+    }
+
+    /// JSON, or a form as an object of strings.
+    fn value(&self) -> Value {
+        let text = self.text();
+        serde_json::from_slice(&text).unwrap_or_else(|_| {
+            let pairs = url::form_urlencoded::parse(&text).map(|(name, value)| (name.into_owned(), Value::from(value)));
+            Value::Object(pairs.collect())
+        })
+    }
+}
+
+pub(crate) async fn serve(listener: TcpListener, world: Shared) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let world = Arc::clone(&world);
+        tokio::spawn(async move {
+            let service = service_fn(move |request| answer(request, Arc::clone(&world)));
+            let served =
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            // A connection that breaks off is the client's business, or a fault's.
+            drop(served);
+        });
+    }
+}
+
+fn lock(world: &Shared) -> MutexGuard<'_, World> {
+    world.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn answer(request: Request<Incoming>, world: Shared) -> Result<Response<Full<Bytes>>, Dropped> {
+    let (parts, incoming) = request.into_parts();
+    let query = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+    let headers = parts
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .collect();
+    let head = Head { method: parts.method, path: parts.uri.path().to_owned(), query, headers };
+    if head.path.starts_with("/sandbox/") {
+        let body = read(incoming, u64::MAX).await;
+        return Ok(control::answer(&head, &body.value(), &mut lock(&world)).into_response());
+    }
+    let endpoint = endpoint_of(&head);
+    let act = fault::take(&mut lock(&world).faults, endpoint);
+    let limit = if let Some(Act::Cut { after }) = act { after } else { u64::MAX };
+    let is_upload = matches!(endpoint, "tiktok.chunk" | "instagram.upload" | "youtube.chunk");
+    let body = read(incoming, limit).await;
+    let value = if is_upload { Value::Null } else { body.value() };
+    lock(&world).requests.push(Record {
+        endpoint: endpoint.to_owned(),
+        line: format!("{} {}", head.method, parts.uri),
+        headers: head.headers.clone(),
+        body: value.clone(),
+        uploaded: if is_upload { body.len() } else { 0 },
+        at: now(),
+    });
+    match &act {
+        Some(Act::Answer { status, body, headers }) => {
+            let headers = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+            return Ok(Answer { status: *status, headers, body: body.clone() }.into_response());
+        }
+        Some(Act::LoseRequest) => return Err(Dropped),
+        Some(Act::Slow { ms }) => tokio::time::sleep(Duration::from_millis(*ms)).await,
+        Some(Act::Lie { .. } | Act::LoseAnswer | Act::Cut { .. } | Act::Garbage) | None => {}
+    }
+    let answer = take_effect(endpoint, &head, &value, &body, &mut lock(&world));
+    match act {
+        Some(Act::LoseAnswer | Act::Cut { .. }) => Err(Dropped),
+        Some(Act::Lie { status, body }) => Ok(Answer { status, headers: Vec::new(), body }.into_response()),
+        Some(Act::Garbage) => {
+            Ok(Answer { body: "<html>not you</html>".to_owned(), ..Answer::empty(200) }.into_response())
+        }
+        Some(Act::Answer { .. } | Act::LoseRequest | Act::Slow { .. }) | None if body.is_whole => {
+            Ok(answer.into_response())
+        }
+        _ => Err(Dropped),
+    }
+}
+
+/// Reads at most so many bytes of a body.
+async fn read(mut incoming: Incoming, limit: u64) -> Body {
+    let mut body = Body::default();
+    let mut left = limit;
+    while left > 0 {
+        match incoming.frame().await {
+            None => {
+                body.is_whole = true;
+                break;
+            }
+            Some(Err(_)) => break,
+            Some(Ok(frame)) => {
+                if let Ok(mut piece) = frame.into_data() {
+                    piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+                    left -= piece.len() as u64;
+                    body.pieces.push(piece);
+                }
+            }
+        }
+    }
+    body
+}
+
+/// The name of the endpoint that a request is for.
+fn endpoint_of(head: &Head) -> &'static str {
+    let parts: Vec<&str> = head.path.trim_matches('/').split('/').collect();
+    match (head.method.as_str(), parts.as_slice()) {
+        ("POST", ["v2", "oauth", "token"]) => "tiktok.token",
+        ("POST", ["v2", "post", "publish", "creator_info", "query"]) => "tiktok.creator_info",
+        ("POST", ["v2", "post", "publish", "video", "init"]) => "tiktok.video_init",
+        ("POST", ["v2", "post", "publish", "content", "init"]) => "tiktok.photo_init",
+        ("POST", ["v2", "post", "publish", "status", "fetch"]) => "tiktok.status",
+        ("PUT", ["tiktok-upload", _]) => "tiktok.chunk",
+        ("POST", ["token"]) => "google.token",
+        ("POST", ["upload", "youtube", "v3", "videos"]) => "youtube.session",
+        ("PUT", ["upload", "youtube", "v3", "videos"]) if head.header("content-range").starts_with("bytes */") => {
+            "youtube.query"
+        }
+        ("PUT", ["upload", "youtube", "v3", "videos"]) => "youtube.chunk",
+        ("GET", ["youtube", "v3", "videos"]) => "youtube.videos",
+        ("GET", ["youtube", "v3", "channels"]) => "youtube.channels",
+        ("GET", ["youtube", "v3", "playlistItems"]) => "youtube.playlist_items",
+        ("POST", ["ig-api-upload", _, _]) => "instagram.upload",
+        ("GET", [_, "oauth", "access_token"]) => "instagram.exchange",
+        ("GET", [_, _, "content_publishing_limit"]) => "instagram.limit",
+        ("POST", [_, _, "media"]) => "instagram.create",
+        ("GET", [_, _, "media"]) => "instagram.list",
+        ("POST", [_, _, "media_publish"]) => "instagram.publish",
+        ("GET", [_, id]) if id.starts_with("1801") => "instagram.permalink",
+        ("GET", [_, _]) => "instagram.container",
+        _ => "nowhere",
+    }
+}
+
+fn take_effect(endpoint: &str, head: &Head, value: &Value, body: &Body, world: &mut World) -> Answer {
+    match endpoint.split_once('.') {
+        Some(("tiktok", _)) => tiktok::answer(endpoint, head, value, body, world),
+        Some(("instagram", _)) => instagram::answer(endpoint, head, value, body, world),
+        Some(("youtube" | "google", _)) => youtube::answer(endpoint, head, value, body, world),
+        _ => {
+            world.violation(format!("{} {} is no endpoint", head.method, head.path));
+            Answer::empty(404)
+        }
+    }
+}

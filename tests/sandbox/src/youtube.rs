@@ -1,0 +1,243 @@
+//! `YouTube`'s resumable upload, and Google's token endpoint.
+
+use serde_json::{Value, json};
+
+use crate::server::{Answer, Body, Head};
+use crate::tiktok::parse_range;
+use crate::world::{self, Bytes, Published, World};
+
+/// Chunks but the last must be a multiple of this.
+const GRAIN: u64 = 256 * 1024;
+
+/// An upload session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    title: String,
+    privacy: String,
+    size: u64,
+    bytes: Bytes,
+    video_id: Option<String>,
+    looks_left: u32,
+}
+
+pub(crate) fn error_body(status: u16, reason: &str, message: &str) -> Value {
+    json!({ "error": {
+        "code": status, "message": message,
+        "errors": [{ "message": message, "domain": "global", "reason": reason }],
+    } })
+}
+
+fn refused(status: u16, reason: &str) -> Answer {
+    Answer::json(status, &error_body(status, reason, "refused by the sandbox"))
+}
+
+pub(crate) fn answer(endpoint: &str, head: &Head, value: &Value, body: &Body, world: &mut World) -> Answer {
+    if endpoint == "google.token" {
+        return token(value, world);
+    }
+    if !world.is_valid("youtube", head.bearer()) {
+        return refused(401, "authError");
+    }
+    match endpoint {
+        "youtube.session" => open(head, value, world),
+        "youtube.query" => query(head, world),
+        "youtube.chunk" => chunk(head, body, world),
+        _ if !world.knobs.youtube_may_read => refused(403, "insufficientPermissions"),
+        "youtube.channels" => {
+            let playlists = json!({ "relatedPlaylists": { "uploads": "UUsandbox" } });
+            Answer::json(200, &json!({ "items": [{ "id": "UCsandbox", "contentDetails": playlists }] }))
+        }
+        "youtube.playlist_items" => playlist_items(world),
+        _ => videos(head, world),
+    }
+}
+
+fn token(form: &Value, world: &mut World) -> Answer {
+    let refused = |code: &str| Answer::json(400, &json!({ "error": code, "error_description": "refused" }));
+    if form["client_id"] != world::YOUTUBE_CLIENT_ID || form["client_secret"] != world::YOUTUBE_CLIENT_SECRET {
+        return refused("invalid_client");
+    }
+    if form["grant_type"] != "refresh_token" {
+        return refused("unsupported_grant_type");
+    }
+    if world.tokens.get("youtube").is_none_or(|tokens| form["refresh_token"] != tokens.refresh.as_str()) {
+        return refused("invalid_grant");
+    }
+    let access = world.issue("youtube");
+    let lives = world.knobs.access_token_lives;
+    Answer::json(
+        200,
+        &json!({
+            "access_token": access, "expires_in": lives, "token_type": "Bearer",
+            "scope": "https://www.googleapis.com/auth/youtube",
+        }),
+    )
+}
+
+fn open(head: &Head, value: &Value, world: &mut World) -> Answer {
+    let parts: Vec<&str> = head.param("part").split(',').collect();
+    let size: Option<u64> = head.header("x-upload-content-length").parse().ok();
+    if head.param("uploadType") != "resumable" || !parts.contains(&"snippet") || !parts.contains(&"status") {
+        return refused(400, "badRequest");
+    }
+    let Some(size) = size.filter(|size| *size > 0) else { return refused(400, "mediaBodyRequired") };
+    let (snippet, status) = (&value["snippet"], &value["status"]);
+    let title = snippet["title"].as_str().unwrap_or_default();
+    let description = snippet["description"].as_str().unwrap_or_default();
+    if title.trim().is_empty() || title.chars().count() > 100 || title.contains(['<', '>']) {
+        return refused(400, "invalidTitle");
+    }
+    if description.len() > 5000 || description.contains(['<', '>']) {
+        return refused(400, "invalidDescription");
+    }
+    let cost = |tag: &Value| {
+        let tag = tag.as_str().unwrap_or_default();
+        tag.chars().count() + if tag.contains(' ') { 2 } else { 0 }
+    };
+    let tags: Vec<usize> = snippet["tags"].as_array().into_iter().flatten().map(cost).collect();
+    if tags.iter().sum::<usize>() + tags.len().saturating_sub(1) > 500 {
+        return refused(400, "invalidTags");
+    }
+    if snippet["categoryId"].as_str().is_none_or(|id| id.parse::<u32>().is_err()) {
+        return refused(400, "invalidCategoryId");
+    }
+    let privacy = status["privacyStatus"].as_str().unwrap_or_default();
+    if !matches!(privacy, "public" | "unlisted" | "private") || !status["selfDeclaredMadeForKids"].is_boolean() {
+        return refused(400, "invalidVideoMetadata");
+    }
+    let id = format!("upload-{}", world.next());
+    let session = Session {
+        title: title.to_owned(),
+        privacy: privacy.to_owned(),
+        size,
+        bytes: Bytes::default(),
+        video_id: None,
+        looks_left: world.knobs.youtube_looks,
+    };
+    world.sessions.insert(id.clone(), session);
+    let location = format!("{}/upload/youtube/v3/videos?uploadType=resumable&upload_id={id}", world.origin);
+    Answer::empty(200).with("location", location)
+}
+
+/// The answer to a complete upload, as often as it is asked for.
+fn resource(session: &Session, id: &str) -> Answer {
+    Answer::json(
+        201,
+        &json!({
+            "kind": "youtube#video", "id": id, "snippet": { "title": session.title },
+            "status": { "uploadStatus": "uploaded", "privacyStatus": session.privacy },
+        }),
+    )
+}
+
+fn incomplete(session: &Session) -> Answer {
+    let answer = Answer::empty(308);
+    match session.bytes.size {
+        0 => answer,
+        size => answer.with("range", format!("bytes=0-{}", size - 1)),
+    }
+}
+
+fn query(head: &Head, world: &mut World) -> Answer {
+    if world.knobs.youtube_sessions_gone {
+        return Answer::empty(404);
+    }
+    let Some(session) = world.sessions.get(head.param("upload_id")) else { return Answer::empty(404) };
+    if head.header("content-range") != format!("bytes */{}", session.size) || head.header("content-length") != "0" {
+        return refused(400, "badRequest");
+    }
+    match &session.video_id {
+        Some(id) => resource(session, id),
+        None => incomplete(session),
+    }
+}
+
+fn chunk(head: &Head, body: &Body, world: &mut World) -> Answer {
+    if world.knobs.youtube_sessions_gone {
+        return Answer::empty(404);
+    }
+    let upload_id = head.param("upload_id").to_owned();
+    let serial = world.next();
+    let Some(session) = world.sessions.get_mut(&upload_id) else { return Answer::empty(404) };
+    if let Some(id) = &session.video_id {
+        return resource(session, id);
+    }
+    let Some((first, last, total)) = parse_range(head.header("content-range")) else {
+        return refused(400, "badRequest");
+    };
+    let length = last.saturating_sub(first) + 1;
+    let is_last = last + 1 == total;
+    if total != session.size || last >= total || (!is_last && length % GRAIN != 0) {
+        return refused(400, "badRequest");
+    }
+    // Bytes that leave a gap or come twice are not taken.
+    if first != session.bytes.size {
+        return incomplete(session);
+    }
+    // What arrives of a chunk that breaks off is kept in whole grains.
+    let mut left = if body.is_whole { body.len() } else { body.len() / GRAIN * GRAIN };
+    for piece in &body.pieces {
+        let taken = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+        session.bytes.add(&piece[..taken]);
+        left -= taken as u64;
+    }
+    if session.bytes.size < session.size {
+        return incomplete(session);
+    }
+    let id = format!("yt{serial:09}");
+    session.video_id = Some(id.clone());
+    let answer = resource(session, &id);
+    let published = Published {
+        platform: "youtube",
+        id,
+        text: session.title.clone(),
+        sha256: session.bytes.sha256(),
+        size: session.bytes.size,
+        source_url: None,
+        ticket: upload_id,
+        at: world::now(),
+    };
+    world.published.push(published);
+    answer
+}
+
+fn videos(head: &Head, world: &mut World) -> Answer {
+    let told = world.knobs.youtube_status.clone();
+    let is_stuck = world.knobs.youtube_looks == u32::MAX;
+    let ids: Vec<&str> = head.param("id").split(',').collect();
+    let mut items = Vec::new();
+    for session in world.sessions.values_mut() {
+        let Some(id) = session.video_id.as_deref().filter(|id| ids.contains(id)) else { continue };
+        let is_done = !is_stuck && session.looks_left == 0;
+        session.looks_left = session.looks_left.saturating_sub(1);
+        let mut status = if is_done {
+            told.clone().unwrap_or_else(|| json!({ "uploadStatus": "processed" }))
+        } else {
+            json!({ "uploadStatus": "uploaded" })
+        };
+        if status["privacyStatus"].is_null() {
+            status["privacyStatus"] = session.privacy.clone().into();
+        }
+        items.push(json!({
+            "id": id, "status": status, "fileDetails": { "fileSize": session.size.to_string() },
+        }));
+    }
+    Answer::json(200, &json!({ "items": items }))
+}
+
+fn playlist_items(world: &World) -> Answer {
+    let items: Vec<Value> = world
+        .published
+        .iter()
+        .rev()
+        .filter(|post| post.platform == "youtube")
+        .map(|post| {
+            let at = post.at.to_rfc3339();
+            json!({
+                "snippet": { "title": post.text, "publishedAt": at, "resourceId": { "videoId": post.id } },
+                "contentDetails": { "videoId": post.id, "videoPublishedAt": at },
+            })
+        })
+        .collect();
+    Answer::json(200, &json!({ "items": items }))
+}
