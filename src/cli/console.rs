@@ -15,7 +15,7 @@ pub(super) struct Console {
 }
 
 impl Console {
-    pub(super) fn new(global: &Global, _environment: &[(OsString, OsString)]) -> Self {
+    pub(super) fn new(global: &Global) -> Self {
         Self {
             is_quiet: global.quiet,
             out_is_terminal: std::io::stdout().is_terminal(),
@@ -108,6 +108,7 @@ impl Console {
     }
 
     /// Writes to standard error.
+    #[expect(clippy::unused_self, reason = "whoever writes has been handed the console")]
     pub(super) fn error(&self, text: &str) {
         let mut err = std::io::stderr().lock();
         drop(err.write_all(text.as_bytes()).and_then(|()| err.flush()));

@@ -44,9 +44,9 @@ pub fn main(
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
         }
     };
-    let console = Console::new(&cli.global, &environment);
+    let console = Console::new(&cli.global);
     console.start_log(&cli.global, &environment);
-    match start(cli, environment, &console) {
+    match start(&cli, environment, &console) {
         Ok(exit) => exit.into(),
         Err(error) => {
             console.error(&error.render());
@@ -55,8 +55,8 @@ pub fn main(
     }
 }
 
-fn start(cli: Cli, environment: Vec<(OsString, OsString)>, console: &Console) -> Result<Exit, AppError> {
-    check_format(&cli)?;
+fn start(cli: &Cli, environment: Vec<(OsString, OsString)>, console: &Console) -> Result<Exit, AppError> {
+    check_format(cli)?;
     let environment = Environment::load(environment, cli.global.env_file.as_deref())?;
     let overrides = Overrides {
         store: cli.global.store.clone(),

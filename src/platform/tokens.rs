@@ -212,7 +212,7 @@ impl TokenKeeper {
             None => stored_access.or(self.source.access_token.as_ref()),
         };
         let Some(with) = with else { return Err(self.refused("no token is set").into()) };
-        let refreshed = refresher.refresh(with, attempt).await?;
+        let given = refresher.refresh(with, attempt).await?;
         let now = attempt.now();
         let ends = |seconds: Option<i64>| -> Option<DateTime<Utc>> {
             now.checked_add_signed(seconds.and_then(TimeDelta::try_seconds)?)
@@ -223,10 +223,10 @@ impl TokenKeeper {
             key: self.key.clone(),
             platform: self.source.platform,
             source: self.fingerprint.clone(),
-            access_expires_at: ends(refreshed.expires_in),
-            refresh_expires_at: ends(refreshed.refresh_expires_in).or(kept_until),
-            access_token: refreshed.access_token,
-            refresh_token: refreshed.refresh_token.or(kept),
+            access_expires_at: ends(given.expires_in),
+            refresh_expires_at: ends(given.refresh_expires_in).or(kept_until),
+            access_token: given.access_token,
+            refresh_token: given.refresh_token.or(kept),
         })
     }
 }

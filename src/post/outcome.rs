@@ -90,6 +90,13 @@ pub struct ClaimedPost {
     pub last_retried_before: Option<DateTime<Utc>>,
 }
 
+impl ClaimedPost {
+    /// Whether the history's last entry tells of this very attempt, so that the next takes its place.
+    fn replaces_last_entry(&self) -> bool {
+        self.start.entry.is_some() || self.start.replaces_last
+    }
+}
+
 /// What the platform gave for a published post.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Publication {
@@ -201,8 +208,8 @@ pub fn settle(work: &ClaimedPost, policy: &RetryPolicy, end: AttemptEnd, now: Da
         host: work.host.clone(),
         interruptions: work.start.interruptions,
     };
-    let replaces_last = work.start.entry.is_some() || work.start.replaces_last;
-    let failure = match end.clone() {
+    let replaces_last = work.replaces_last_entry();
+    let failure = match end {
         AttemptEnd::Posted(publication) => {
             return Settlement {
                 outcome: Outcome::Posted,
@@ -218,25 +225,8 @@ pub fn settle(work: &ClaimedPost, policy: &RetryPolicy, end: AttemptEnd, now: Da
                 publication: Some(publication),
             };
         }
-        AttemptEnd::Released | AttemptEnd::Withdrawn => {
-            let outcome = if end == AttemptEnd::Released { Outcome::Interrupted } else { Outcome::Withdrawn };
-            entry.outcome = EntryOutcome::Interrupted;
-            entry.category = Some(Category::Interrupted);
-            entry.interruptions = entry.interruptions.saturating_add(1);
-            return Settlement {
-                outcome,
-                at: now,
-                retry_count: given_back,
-                category: work.post.retry.category,
-                error: work.post.retry.error.clone(),
-                not_before: work.post.retry.not_before,
-                ticket: TicketFate::Kept,
-                last_retried_at: LastRetried::Restored(work.last_retried_before),
-                entry: (outcome == Outcome::Interrupted).then_some(entry),
-                replaces_last,
-                publication: None,
-            };
-        }
+        AttemptEnd::Released => return undone(work, Outcome::Interrupted, Some(entry), now),
+        AttemptEnd::Withdrawn => return undone(work, Outcome::Withdrawn, None, now),
         AttemptEnd::Failed(failure) => with_processing_bounded(failure, work, now),
     };
 
@@ -266,6 +256,29 @@ pub fn settle(work: &ClaimedPost, policy: &RetryPolicy, end: AttemptEnd, now: Da
         last_retried_at: LastRetried::Kept,
         entry: Some(entry),
         replaces_last,
+        publication: None,
+    }
+}
+
+/// An attempt that was broken off costs nothing: the post is as it was before, but for what the history tells.
+fn undone(work: &ClaimedPost, outcome: Outcome, entry: Option<HistoryEntry>, now: DateTime<Utc>) -> Settlement {
+    let entry = entry.map(|entry| HistoryEntry {
+        outcome: EntryOutcome::Interrupted,
+        category: Some(Category::Interrupted),
+        interruptions: entry.interruptions.saturating_add(1),
+        ..entry
+    });
+    Settlement {
+        outcome,
+        at: now,
+        retry_count: work.start.attempt.saturating_sub(1),
+        category: work.post.retry.category,
+        error: work.post.retry.error.clone(),
+        not_before: work.post.retry.not_before,
+        ticket: TicketFate::Kept,
+        last_retried_at: LastRetried::Restored(work.last_retried_before),
+        entry,
+        replaces_last: work.replaces_last_entry(),
         publication: None,
     }
 }

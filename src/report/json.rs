@@ -17,6 +17,7 @@ pub fn to_json(value: &impl Serialize) -> String {
 }
 
 /// Dates are RFC 3339, UTC, with `Z`.
+#[derive(Debug)]
 struct Date(DateTime<Utc>);
 
 impl Serialize for Date {
@@ -29,7 +30,7 @@ fn date(at: Option<DateTime<Utc>>) -> Option<Date> {
     at.map(Date)
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RunHead<'a> {
     id: &'a str,
@@ -39,6 +40,7 @@ struct RunHead<'a> {
 }
 
 /// The counts by platform, in a map by name.
+#[derive(Debug)]
 struct ByPlatform<'a>(&'a [PlatformReport]);
 
 impl Serialize for ByPlatform<'_> {
@@ -55,7 +57,7 @@ fn sum(platforms: &[PlatformReport]) -> Totals {
     totals
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct MalformedJson<'a> {
     id: &'a str,
     field: &'a str,
@@ -67,7 +69,7 @@ fn malformed_json(posts: &[MalformedPost]) -> Vec<MalformedJson<'_>> {
 }
 
 /// The output of `run`.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunJson<'a> {
     run: RunHead<'a>,
@@ -77,7 +79,7 @@ pub struct RunJson<'a> {
     malformed: Vec<MalformedJson<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RunPostJson<'a> {
     id: &'a str,
@@ -119,7 +121,7 @@ impl<'a> RunJson<'a> {
 }
 
 /// The output of `run --dry-run`.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DryRunJson<'a> {
     run: RunHead<'a>,
@@ -129,7 +131,7 @@ pub struct DryRunJson<'a> {
     malformed: Vec<MalformedJson<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PlannedJson<'a> {
     id: &'a str,
@@ -173,7 +175,7 @@ impl<'a> DryRunJson<'a> {
 }
 
 /// A failed post in a list.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PostJson {
     pub(super) id: String,
@@ -248,7 +250,7 @@ impl PostJson {
 }
 
 /// The output of `list-failed`.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListJson {
     posts: Vec<PostJson>,
@@ -279,12 +281,12 @@ impl ListJson {
 }
 
 /// The output of `list-failed ID`.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 pub struct PostDetailJson {
     post: DetailJson,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct DetailJson {
     #[serde(flatten)]
@@ -294,7 +296,7 @@ struct DetailJson {
     claimed_by: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct EntryJson {
     attempt: u32,
@@ -363,7 +365,7 @@ impl ResultsJson {
 }
 
 /// The output of `stats`.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatsJson {
     total_failed: u64,
@@ -378,14 +380,14 @@ pub struct StatsJson {
     runs: RunsJson,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct DistributionJson {
     retry_count: u32,
     count: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PlatformJson {
     platform: Platform,
@@ -397,27 +399,27 @@ struct PlatformJson {
     success_rate: Option<f64>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct AttemptJson {
     attempt: u32,
     attempts: u64,
     posted: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct CategoryJson {
     category: &'static str,
     count: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct TokenJson {
     platform: Platform,
     expires_at: Option<Date>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RunsJson {
     run_count: u64,

@@ -1,7 +1,5 @@
 //! The statistics as a text exposition, for the node exporter's textfile collector.
 
-use std::fmt::Write;
-
 use crate::store::Statistics;
 
 /// One metric: its name, what it counts, its type, and its samples with their label.
@@ -13,6 +11,7 @@ struct Metric {
 }
 
 /// The exposition. A metric that has no sample is left out.
+#[expect(clippy::too_many_lines, reason = "a list of metrics")]
 pub fn exposition(statistics: &Statistics) -> String {
     let by_platform = |value: fn(&crate::store::PlatformStatistics) -> u64| {
         let sample = |entry: &crate::store::PlatformStatistics| {
@@ -107,11 +106,11 @@ pub fn exposition(statistics: &Statistics) -> String {
     let mut text = String::new();
     for metric in metrics.iter().filter(|metric| !metric.samples.is_empty()) {
         let Metric { name, help, kind, samples } = metric;
-        drop(writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}"));
+        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
         for (label, value) in samples {
-            drop(match label {
-                Some((label, of)) => writeln!(text, "{name}{{{label}=\"{of}\"}} {value}"),
-                None => writeln!(text, "{name} {value}"),
+            text.push_str(&match label {
+                Some((label, of)) => format!("{name}{{{label}=\"{of}\"}} {value}\n"),
+                None => format!("{name} {value}\n"),
             });
         }
     }

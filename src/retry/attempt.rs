@@ -211,7 +211,7 @@ impl Workshop {
             match self.store.settle(&work.post, lease, &settlement).await {
                 Ok(hold) => break hold,
                 Err(error) if !(running.held_check())() => {
-                    return Err(self.unrecorded(work, &end, error));
+                    return Err(unrecorded(work, &end, error));
                 }
                 Err(error) => {
                     log::warn!("post {}: its outcome is not recorded yet, trying again: {error}", work.post.id);
@@ -248,14 +248,6 @@ impl Workshop {
         })
     }
 
-    /// The store stayed away. What was published is told, since nothing else tells it until the next pass.
-    fn unrecorded(&self, work: &ClaimedPost, end: &AttemptEnd, error: StoreError) -> StoreError {
-        if let AttemptEnd::Posted(publication) = end {
-            log::error!("{}", published_unrecorded(work, publication));
-        }
-        error
-    }
-
     fn report(&self, work: &ClaimedPost, settlement: &Settlement) -> AttemptReport {
         let after = settlement.applied_to(work.post.clone());
         let publication = settlement.publication.clone().unwrap_or_default();
@@ -275,6 +267,14 @@ impl Workshop {
             warning: publication.warning,
         }
     }
+}
+
+/// The store stayed away. What was published is told, since nothing else tells it until the next pass.
+fn unrecorded(work: &ClaimedPost, end: &AttemptEnd, error: StoreError) -> StoreError {
+    if let AttemptEnd::Posted(publication) = end {
+        log::error!("{}", published_unrecorded(work, publication));
+    }
+    error
 }
 
 fn published_unrecorded(work: &ClaimedPost, publication: &Publication) -> String {

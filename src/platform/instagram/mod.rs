@@ -172,22 +172,8 @@ impl InstagramPublisher {
                     Err(halted) => return Err(CallError::Stopped(halted)),
                 }
             }
-            return Err(CallError::Refused { failure: self.refusal(step, &answer, graph, &json, attempt), graph });
+            return Err(CallError::Refused { failure: refusal(step, &answer, graph, &json, attempt), graph });
         }
-    }
-
-    fn refusal(&self, step: &str, answer: &Answer, graph: GraphCode, json: &Value, attempt: &dyn Attempt) -> Failure {
-        if answer.is_success() && json["error"].is_null() {
-            return misunderstood(step, answer.status);
-        }
-        let message = json["error"]["message"].as_str().unwrap_or_default();
-        let now = attempt.now();
-        let at = regains_access_at(answer, now).or_else(|| answer.retry_after(now));
-        let failure = classify(step, answer.status, graph, message);
-        if failure.category == Category::RateLimited || failure.retry_at.is_none() {
-            return failure.retry_at(at.filter(|_| matches!(answer.status, 400..=599)));
-        }
-        failure
     }
 
     /// Whether the account has posts left today. Where that cannot be read, publishing will tell.
@@ -456,6 +442,16 @@ impl InstagramPublisher {
         );
         Err(Failure::new(Category::Ambiguous, text).into())
     }
+}
+
+fn refusal(step: &str, answer: &Answer, graph: GraphCode, json: &Value, attempt: &dyn Attempt) -> Failure {
+    if answer.is_success() && json["error"].is_null() {
+        return misunderstood(step, answer.status);
+    }
+    let message = json["error"]["message"].as_str().unwrap_or_default();
+    let now = attempt.now();
+    let at = regains_access_at(answer, now).or_else(|| answer.retry_after(now));
+    classify(step, answer.status, graph, message).retry_at(at)
 }
 
 fn text_or_number(value: &Value) -> Option<String> {

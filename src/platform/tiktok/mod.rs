@@ -330,7 +330,7 @@ impl TikTokPublisher {
                         offset = range.end;
                         continue;
                     }
-                    403 | 404 | 405 => return Ok(Upload::Closed),
+                    403..=405 => return Ok(Upload::Closed),
                     416 => {
                         Failure::new(Category::Network, "TikTok has other bytes of the video than were sent (HTTP 416)")
                     }
@@ -399,7 +399,7 @@ impl TikTokPublisher {
             if let Some(offset) = resume_at.take() {
                 let file = self.assets.file_of(post, MediaKind::Video).await?;
                 if size.is_some_and(|size| size != file.size) {
-                    return self.replaced_file(&ticket);
+                    return replaced_file(&ticket);
                 }
                 if matches!(self.upload(&mut ticket, &file, offset, attempt).await?, Upload::Closed) {
                     return self.closed_upload(&ticket, &publish_id, file.size, attempt).await;
@@ -467,15 +467,6 @@ impl TikTokPublisher {
         }
     }
 
-    /// The file is not the one that was announced. What was sent of it cannot be completed.
-    fn replaced_file(&self, ticket: &Ticket) -> Result<Pursued, PublishError> {
-        if ticket.is_committed() {
-            let text = "the video file has changed since its upload to TikTok was nearly complete";
-            return Err(Failure::new(Category::MissingAsset, format!("{text}; restore the file")).into());
-        }
-        Ok(Pursued::Dead)
-    }
-
     async fn pursue_photo(
         &self,
         post: &Post,
@@ -509,6 +500,15 @@ impl TikTokPublisher {
             }
         }
     }
+}
+
+/// The file is not the one that was announced. What was sent of it cannot be completed.
+fn replaced_file(ticket: &Ticket) -> Result<Pursued, PublishError> {
+    if ticket.is_committed() {
+        let text = "the video file has changed since its upload to TikTok was nearly complete";
+        return Err(Failure::new(Category::MissingAsset, format!("{text}; restore the file")).into());
+    }
+    Ok(Pursued::Dead)
 }
 
 /// What the account may do.

@@ -133,16 +133,7 @@ impl YouTubePublisher {
         if answer.is_success() && json.is_object() {
             return Ok(json);
         }
-        Err(self.refusal(step, &answer, &json, attempt).into())
-    }
-
-    fn refusal(&self, step: &str, answer: &Answer, json: &Value, attempt: &dyn Attempt) -> Failure {
-        if answer.is_success() {
-            return misunderstood(step, answer.status);
-        }
-        let failure = classify(step, answer.status, json, attempt.now());
-        let said = answer.retry_after(attempt.now());
-        if failure.retry_at.is_none() { failure.retry_at(said) } else { failure }
+        Err(refusal(step, &answer, &json, attempt).into())
     }
 
     async fn open_session(&self, post: &Post, attempt: &dyn Attempt) -> Result<Ticket, PublishError> {
@@ -167,7 +158,7 @@ impl YouTubePublisher {
         // A session whose address is lost gets no bytes, and without bytes there is no video.
         let answer = self.send(request, attempt).await.map_err(|error| error.into_harmless(step))?;
         if !answer.is_success() {
-            return Err(self.refusal(step, &answer, &answer.json(), attempt).into());
+            return Err(refusal(step, &answer, &answer.json(), attempt).into());
         }
         let Some(session_uri) = answer.header(LOCATION.as_str()).map(str::to_owned) else {
             return Err(misunderstood(step, answer.status).into());
@@ -185,28 +176,7 @@ impl YouTubePublisher {
             self.http.put(url.clone()).header(CONTENT_LENGTH, 0).header(CONTENT_RANGE, range)
         };
         let answer = self.send(request, attempt).await.map_err(|error| error.into_harmless(step))?;
-        self.read_session(step, answer, attempt)
-    }
-
-    /// What an answer of a session says.
-    fn read_session(&self, step: &str, answer: Answer, attempt: &dyn Attempt) -> Result<Session, PublishError> {
-        let json = answer.json();
-        match answer.status {
-            200 | 201 if json["id"].is_string() => Ok(Session::Complete(json)),
-            200 | 201 => Err(misunderstood(step, answer.status).into()),
-            308 => Ok(Session::WantsFrom(answer.header(RANGE.as_str()).map_or(0, bytes_stored))),
-            404 | 410 => Ok(Session::Gone),
-            status => {
-                let failure = self.refusal(step, &answer, &json, attempt);
-                // A refusal repeats itself for as long as the session lives, unless it is about the account or time.
-                let is_final = (400..500).contains(&status)
-                    && matches!(
-                        failure.category,
-                        Category::RejectedContent | Category::MediaProcessing | Category::Unknown
-                    );
-                if is_final { Ok(Session::Failed(failure.with_dead_ticket())) } else { Err(failure.into()) }
-            }
-        }
+        read_session(step, &answer, attempt)
     }
 
     /// Sends the bytes from `offset` on until the session is complete or gone.
@@ -228,7 +198,7 @@ impl YouTubePublisher {
                 attempt.keep(ticket).await?;
             }
             let trouble = match self.send_chunk(url, file, offset..end, attempt).await {
-                Ok(answer) => match self.read_session(step, answer, attempt) {
+                Ok(answer) => match read_session(step, &answer, attempt) {
                     Ok(Session::WantsFrom(next)) => {
                         if next > offset {
                             troubles.forget();
@@ -353,6 +323,36 @@ impl YouTubePublisher {
         });
         Publication { id: Some(id.to_owned()), url: Some(format!("https://www.youtube.com/shorts/{id}")), warning }
     }
+}
+
+/// What an answer of a session says.
+fn read_session(step: &str, answer: &Answer, attempt: &dyn Attempt) -> Result<Session, PublishError> {
+    let json = answer.json();
+    match answer.status {
+        200 | 201 if json["id"].is_string() => Ok(Session::Complete(json)),
+        200 | 201 => Err(misunderstood(step, answer.status).into()),
+        308 => Ok(Session::WantsFrom(answer.header(RANGE.as_str()).map_or(0, bytes_stored))),
+        404 | 410 => Ok(Session::Gone),
+        status => {
+            let failure = refusal(step, answer, &json, attempt);
+            // A refusal repeats itself for as long as the session lives, unless it is about the account or time.
+            let is_final = (400..500).contains(&status)
+                && matches!(
+                    failure.category,
+                    Category::RejectedContent | Category::MediaProcessing | Category::Unknown
+                );
+            if is_final { Ok(Session::Failed(failure.with_dead_ticket())) } else { Err(failure.into()) }
+        }
+    }
+}
+
+fn refusal(step: &str, answer: &Answer, json: &Value, attempt: &dyn Attempt) -> Failure {
+    if answer.is_success() {
+        return misunderstood(step, answer.status);
+    }
+    let failure = classify(step, answer.status, json, attempt.now());
+    let said = answer.retry_after(attempt.now());
+    if failure.retry_at.is_none() { failure.retry_at(said) } else { failure }
 }
 
 /// Why a request has no answer.

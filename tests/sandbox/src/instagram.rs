@@ -18,6 +18,10 @@ pub(crate) struct Container {
 }
 
 impl Container {
+    pub(crate) fn release(&mut self) {
+        self.looks_left = 0;
+    }
+
     fn is_filled(&self) -> bool {
         self.image_url.is_some() || self.size.is_some_and(|size| self.bytes.size == size)
     }

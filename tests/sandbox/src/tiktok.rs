@@ -20,6 +20,10 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
+    pub(crate) fn release(&mut self) {
+        self.looks_left = 0;
+    }
+
     fn is_complete(&self) -> bool {
         self.photo_url.is_some() || self.bytes.size == self.size
     }

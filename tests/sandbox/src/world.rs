@@ -60,6 +60,7 @@ pub struct Record {
 /// How the platforms behave.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[expect(clippy::struct_excessive_bools, reason = "each turns one thing on or off")]
 pub struct Knobs {
     /// Looks at an upload before TikTok has processed it; with `u32::MAX` it never has.
     pub tiktok_looks: u32,
@@ -209,6 +210,19 @@ impl World {
         self.serial
     }
 
+    /// Lets go of what was stuck in processing.
+    pub fn release(&mut self) {
+        for container in self.containers.values_mut() {
+            container.release();
+        }
+        for session in self.sessions.values_mut() {
+            session.release();
+        }
+        for upload in self.tiktok.values_mut() {
+            upload.release();
+        }
+    }
+
     /// Every access token of a platform stops working; those of Instagram, which have no refresh token, for good.
     pub fn revoke_access(&mut self, platform: &str) {
         if let Some(tokens) = self.tokens.get_mut(platform) {
@@ -219,7 +233,7 @@ impl World {
     /// The account's refresh token stops working.
     pub fn revoke_refresh(&mut self, platform: &str) {
         if let Some(tokens) = self.tokens.get_mut(platform) {
-            tokens.refresh = "revoked".to_owned();
+            "revoked".clone_into(&mut tokens.refresh);
         }
     }
 
@@ -229,7 +243,7 @@ impl World {
             if platform == "instagram" {
                 tokens.access.insert(token.to_owned(), None);
             } else {
-                tokens.refresh = token.to_owned();
+                token.clone_into(&mut tokens.refresh);
             }
         }
     }

@@ -20,6 +20,12 @@ pub(crate) struct Session {
     looks_left: u32,
 }
 
+impl Session {
+    pub(crate) fn release(&mut self) {
+        self.looks_left = 0;
+    }
+}
+
 pub(crate) fn error_body(status: u16, reason: &str, message: &str) -> Value {
     json!({ "error": {
         "code": status, "message": message,

@@ -1,0 +1,128 @@
+//! Requests that go wrong: no duplicate, and nothing lost.
+
+use mongodb::bson::{Document, doc};
+use postretry_sandbox::{Act, Fault};
+
+use crate::stage::{Stage, sha256, video};
+
+/// Every step of a publish and every way in which its answer or the request itself can get lost: within a few passes
+/// the post is published, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_gets_lost_on_the_way_the_post_is_published_once() {
+    let steps = [
+        ("tiktok", &["creator_info", "video_init", "chunk", "status", "token"] as &[&str]),
+        ("instagram", &["limit", "create", "upload", "container", "publish", "permalink"]),
+        ("youtube", &["session", "chunk", "videos", "token"]),
+    ];
+    for (platform, endpoints) in steps {
+        for endpoint in endpoints {
+            for act in [Act::LoseRequest, Act::LoseAnswer, Act::Cut { after: 40_000 }, Act::Garbage] {
+                let stage = Stage::new().await;
+                let name = match (platform, *endpoint) {
+                    ("youtube", "token") => "google.token".to_owned(),
+                    _ => format!("{platform}.{endpoint}"),
+                };
+                stage.sandbox.fault(Fault::once(&name, act.clone()));
+                let id = stage.post(platform, doc! { "failedAt": crate::stage::hours_ago(500) }).await;
+                for _ in 0..4 {
+                    let ran = stage.run(&["run", "--format", "json"]).await;
+                    assert!(matches!(ran.code, 0 | 3), "{name} {act:?}: {ran:?}");
+                }
+                let published = stage.sandbox.published();
+                let post = stage.get(&id).await;
+                assert_eq!(published.len(), 1, "{name} {act:?}: {post}");
+                assert_eq!(published[0].sha256, sha256(&video(100_000, 1)), "{name} {act:?}");
+                assert_eq!(post.get_str("status").ok(), Some("posted"), "{name} {act:?}: {post}");
+                assert_eq!(stage.sandbox.world().violations, Vec::<String>::new(), "{name} {act:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publish_error_on_a_post_that_is_live_is_seen_through() {
+    let stage = Stage::new().await;
+    let lie = r#"{"error":{"message":"blocked","code":4,"error_subcode":2207051}}"#;
+    stage.sandbox.fault(Fault::once("instagram.publish", Act::Lie { status: 400, body: lie.into() }));
+    stage.sandbox.world().knobs.instagram_lag = 2;
+    let id = stage.post("instagram", Document::new()).await;
+    stage.pass(0).await;
+    assert_eq!(stage.get(&id).await.get_str("status").ok(), Some("posted"));
+    assert_eq!(stage.sandbox.published().len(), 1);
+    assert_eq!(stage.sandbox.calls("instagram.publish"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_session_is_replaced_before_its_last_byte_and_parked_after_it() {
+    let stage = Stage::new().await;
+    let id = stage.post("youtube", Document::new()).await;
+    stage.sandbox.fault(Fault::once("youtube.chunk", Act::json(404, &serde_json::Value::Null)));
+    {
+        // The video is not to be found either.
+        let mut world = stage.sandbox.world();
+        world.knobs.youtube_sessions_gone = true;
+    }
+    let output = stage.pass(3).await;
+    assert_eq!(output["posts"][0]["category"], "ambiguous", "{output}");
+    assert_eq!(stage.sandbox.calls("youtube.session"), 1);
+
+    // A session that dies early has made no video: a larger file, cut in its first piece.
+    let stage = Stage::new().await;
+    stage.file("large.mp4", &video(40_000_000, 3));
+    stage.sandbox.fault(Fault::once("youtube.chunk", Act::json(410, &serde_json::Value::Null)));
+    stage.post("youtube", doc! { "videoPath": "large.mp4" }).await;
+    let output = stage.pass(0).await;
+    assert_eq!(output["totals"]["posted"], 1, "{output}");
+    assert_eq!(stage.sandbox.calls("youtube.session"), 2);
+    drop(id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_lapses_in_the_middle_is_renewed_without_a_new_ticket() {
+    for (platform, endpoint, code) in [
+        ("tiktok", "tiktok.status", Act::tiktok(401, "access_token_invalid")),
+        ("youtube", "youtube.chunk", Act::youtube(401, "authError", "")),
+        ("youtube", "youtube.videos", Act::youtube(401, "authError", "")),
+    ] {
+        let stage = Stage::new().await;
+        stage.sandbox.fault(Fault::once(endpoint, code));
+        stage.post(platform, Document::new()).await;
+        stage.pass(0).await;
+        assert_eq!(stage.sandbox.published().len(), 1, "{endpoint}");
+        let (token, ticket) = if platform == "tiktok" {
+            ("tiktok.token", "tiktok.video_init")
+        } else {
+            ("google.token", "youtube.session")
+        };
+        assert_eq!(stage.sandbox.calls(token), 2, "{endpoint}");
+        assert_eq!(stage.sandbox.calls(ticket), 1, "{endpoint}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_token_is_stored_and_used_by_the_next_pass() {
+    let stage = Stage::new().await;
+    for _ in 0..3 {
+        stage.post("tiktok", Document::new()).await;
+        stage.pass(0).await;
+        // The settings still hold the first refresh token, which is void since the first pass.
+        stage.sandbox.world().revoke_access("tiktok");
+    }
+    assert_eq!(stage.sandbox.published().len(), 3);
+    let tokens = stage.database.collection::<Document>("postretry_tokens");
+    assert_eq!(tokens.count_documents(doc! {}).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passes_that_start_at_once_share_the_posts_and_refresh_the_token_once() {
+    let stage = Stage::new().await;
+    for _ in 0..30 {
+        stage.post("tiktok", Document::new()).await;
+    }
+    let passes = (0..5).map(|_| stage.run(&["run", "--format", "json"]));
+    let outputs = futures_util::future::join_all(passes).await;
+    let posted: i64 = outputs.iter().map(|ran| ran.json()["totals"]["posted"].as_i64().unwrap()).sum();
+    assert_eq!(posted, 30);
+    assert_eq!(stage.sandbox.published().len(), 30);
+    assert_eq!(stage.sandbox.calls("tiktok.token"), 1);
+}

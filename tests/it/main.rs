@@ -1,0 +1,15 @@
+//! The tests through the real binary, a real MongoDB and the simulated platforms over HTTP.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod commands;
+mod failures;
+mod memory;
+mod outcomes;
+mod plans;
+mod publish;
+mod schedule;
+mod secrets;
+mod settings;
+mod signals;
+mod stage;
+mod store;

@@ -1,0 +1,71 @@
+//! The due question is served by its indexes: the server looks at what is due and at nothing else.
+
+use chrono::TimeDelta;
+use mongodb::bson::{Bson, Document, doc};
+
+use crate::stage::{Stage, date, hours_ago, now};
+
+/// The sum of a counter over a whole explanation.
+fn sum(value: &Bson, name: &str) -> i64 {
+    match value {
+        Bson::Document(document) => document
+            .iter()
+            .map(|(key, value)| match value {
+                Bson::Int32(number) if key == name => i64::from(*number),
+                Bson::Int64(number) if key == name => *number,
+                other => sum(other, name),
+            })
+            .sum(),
+        Bson::Array(values) => values.iter().map(|value| sum(value, name)).sum(),
+        _ => 0,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_examines_what_is_due_and_not_the_20_000_others() {
+    let stage = Stage::new().await;
+    let others = (0..20_000).map(|n: i32| {
+        let fields = match n % 5 {
+            0 => doc! { "status": "posted", "failedAt": hours_ago(500) },
+            1 => doc! { "status": "failed", "retryCount": 5, "permanentlyFailed": true, "failedAt": hours_ago(500) },
+            2 => doc! { "status": "failed", "retryCount": 2, "failedAt": hours_ago(3) },
+            3 => doc! { "status": "failed", "retryCount": 0, "failedAt": date(now()), "failureCategory": "network" },
+            _ => doc! { "status": "failed", "retryCount": 4, "updatedAt": hours_ago(3) },
+        };
+        let mut document = doc! { "platform": (["tiktok", "instagram", "youtube_shorts"][(n % 3) as usize]) };
+        document.extend(fields);
+        document
+    });
+    stage.posts.insert_many(others).await.unwrap();
+    for count in 0..5 {
+        stage.post("tiktok", doc! { "retryCount": count, "failedAt": hours_ago(100) }).await;
+    }
+    stage.post("tiktok", doc! { "retryClaim": { "by": "dead", "until": hours_ago(1) }, "retryCount": 5 }).await;
+    stage.post("tiktok", doc! { "retryCount": Bson::Undefined, "failedAt": Bson::Undefined }).await;
+    // The first pass makes the indexes; there is nothing for it to do but a limit that lets nothing start.
+    stage.run(&["run", "--limit", "0"]).await.expect(0);
+
+    let profile = async |level: i32| stage.database.run_command(doc! { "profile": level }).await.unwrap();
+    profile(2).await;
+    let output = stage.run(&["run", "--format", "json"]).await.expect(0).json();
+    profile(0).await;
+    assert_eq!(output["totals"]["due"], 7, "{output}");
+
+    let log = stage.database.collection::<Document>("system.profile");
+    let namespace = format!("{}.marketing_posts", stage.database.name());
+    let mut operations = log.find(doc! { "ns": namespace }).await.unwrap();
+    let (mut examined, mut keys, mut plans) = (0, 0, Vec::new());
+    while operations.advance().await.unwrap() {
+        let operation = operations.deserialize_current().unwrap();
+        examined += sum(&Bson::Document(doc! { "n": operation.get("docsExamined").cloned() }), "n");
+        keys += sum(&Bson::Document(doc! { "n": operation.get("keysExamined").cloned() }), "n");
+        plans.push(operation.get_str("planSummary").unwrap_or_default().to_owned());
+    }
+    assert!(!plans.iter().any(|plan| plan.contains("COLLSCAN")), "{plans:?}");
+    // Seven posts, each read, claimed, given tickets and settled: every look is at the post itself.
+    assert!(examined <= 150, "{examined} documents examined: {plans:?}");
+    assert!(keys <= 1500, "{keys} keys examined: {plans:?}");
+    let indexes = stage.posts.list_index_names().await.unwrap();
+    assert_eq!(indexes, ["_id_", "postretry_due", "postretry_claims", "postretry_category"]);
+    assert!(now() - TimeDelta::hours(1) < now());
+}

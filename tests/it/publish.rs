@@ -1,0 +1,240 @@
+//! A post gets onto its platform, whole, and the document tells of it.
+
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{Bson, Document, Uuid, doc};
+use serde_json::json;
+
+use crate::stage::{Stage, date_of, is_cleared, now, sha256, video};
+
+/// Every field that postretry may change.
+const WRITTEN: &[&str] = &[
+    "status",
+    "postedAt",
+    "error",
+    "retryCount",
+    "lastRetriedAt",
+    "permanentlyFailed",
+    "permanentlyFailedAt",
+    "tiktokVideoId",
+    "tiktokShareUrl",
+    "instagramMediaId",
+    "instagramPermalink",
+    "youtubeVideoId",
+    "youtubeUrl",
+    "failureCategory",
+    "retryNotBefore",
+    "retryHistory",
+    "retryClaim",
+    "publishTicket",
+    "updatedAt",
+];
+
+fn untouched(mut document: Document) -> Document {
+    for name in WRITTEN {
+        document.remove(name);
+    }
+    document
+}
+
+/// What a Mongoose application leaves in its documents, and nobody here has heard of.
+fn foreign_fields() -> Document {
+    doc! {
+        "storyId": ObjectId::new(),
+        "createdAt": crate::stage::hours_ago(50),
+        "scheduledAt": crate::stage::hours_ago(3),
+        "metrics": { "views": 12_i64, "ratio": 0.25, "tags": ["x", Bson::Null] },
+        "$comment": "a name with a dollar",
+        "a.dotted": true,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_video_on_each_platform_arrives_whole_and_the_document_tells_of_it() {
+    let stage = Stage::new().await;
+    let mut before = Vec::new();
+    for platform in ["tiktok", "instagram", "youtube_shorts"] {
+        let id = stage.post(platform, foreign_fields()).await;
+        before.push((id.clone(), stage.get(&id).await));
+    }
+    let started_at = now();
+    let output = stage.pass(0).await;
+
+    assert_eq!(output["totals"]["due"], 3);
+    assert_eq!(output["totals"]["posted"], 3);
+    assert_eq!(output["byPlatform"]["tiktok"]["posted"], 1);
+    let published = stage.sandbox.published();
+    assert_eq!(published.len(), 3);
+    let hash = sha256(&video(100_000, 1));
+    assert!(published.iter().all(|post| post.sha256 == hash && post.size == 100_000));
+
+    for (id, before) in before {
+        let after = stage.get(&id).await;
+        assert_eq!(untouched(after.clone()), untouched(before.clone()));
+        assert_eq!(after.get_str("status").ok(), Some("posted"));
+        assert!(date_of(&after, "postedAt") >= started_at);
+        assert_eq!(date_of(&after, "failedAt"), date_of(&before, "failedAt"));
+        assert_eq!(after.get("retryCount"), Some(&Bson::Int32(0)));
+        for cleared in ["error", "failureCategory", "retryNotBefore", "retryClaim", "publishTicket"] {
+            assert!(is_cleared(&after, cleared), "{cleared} in {after}");
+        }
+        assert!(!after.contains_key("retryClaim"));
+        let history = after.get_array("retryHistory").unwrap();
+        assert_eq!(history.len(), 1);
+        let entry = history[0].as_document().unwrap();
+        assert_eq!(entry.get_str("outcome").ok(), Some("posted"));
+        assert_eq!(entry.get_i32("attempt").ok(), Some(1));
+    }
+    let of = |platform: &str| published.iter().find(|post| post.platform == platform).unwrap().clone();
+    let documents: Vec<Document> = {
+        let mut documents = Vec::new();
+        for platform in ["tiktok", "instagram", "youtube_shorts"] {
+            documents.push(stage.posts.find_one(doc! { "platform": platform }).await.unwrap().unwrap());
+        }
+        documents
+    };
+    assert_eq!(documents[0].get_str("tiktokVideoId").ok(), Some(of("tiktok").id.as_str()));
+    let share = format!("https://www.tiktok.com/@sandbox_creator/video/{}", of("tiktok").id);
+    assert_eq!(documents[0].get_str("tiktokShareUrl").ok(), Some(share.as_str()));
+    assert_eq!(documents[1].get_str("instagramMediaId").ok(), Some(of("instagram").id.as_str()));
+    assert!(documents[1].get_str("instagramPermalink").unwrap().contains(&of("instagram").id));
+    assert_eq!(documents[2].get_str("youtubeVideoId").ok(), Some(of("youtube").id.as_str()));
+    assert!(documents[2].get_str("youtubeUrl").unwrap().contains(&of("youtube").id));
+    assert_eq!(of("tiktok").text, "A caption #one");
+    assert_eq!(of("youtube").text, "A title");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_video_of_150_mb_arrives_whole_in_chunks() {
+    let stage = Stage::new().await;
+    let bytes = video(150_000_123, 7);
+    stage.file("large.mp4", &bytes);
+    let hash = sha256(&bytes);
+    drop(bytes);
+    for platform in ["tiktok", "instagram", "youtube"] {
+        stage.post(platform, doc! { "videoPath": "large.mp4" }).await;
+    }
+    stage.pass(0).await;
+    let published = stage.sandbox.published();
+    assert_eq!(published.len(), 3);
+    for post in published {
+        assert_eq!((post.size, post.sha256.as_str()), (150_000_123, hash.as_str()), "{}", post.platform);
+    }
+    // ⌊150,000,123 / 10,000,000⌋ chunks, the remainder in the last one.
+    assert_eq!(stage.sandbox.calls("tiktok.chunk"), 15);
+    let world = stage.sandbox.world();
+    let last = world.requests.iter().rfind(|request| request.endpoint == "tiktok.chunk").unwrap();
+    assert_eq!(last.headers["content-range"], "bytes 140000000-150000122/150000123");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_go_out_by_their_public_address() {
+    let stage = Stage::new().await;
+    let image = doc! { "contentType": "Image", "videoPath": Bson::Undefined, "imagePath": "a.jpg" };
+    stage.post("tiktok", image.clone()).await;
+    stage.post("instagram", image.clone()).await;
+    let refused = stage.post("youtube", image).await;
+    let output = stage.pass(3).await;
+    assert_eq!(output["totals"]["posted"], 2);
+    for post in stage.sandbox.published() {
+        assert_eq!(post.source_url.as_deref(), Some("https://cdn.example/media/a.jpg"));
+    }
+    let refused = stage.get(&refused).await;
+    assert_eq!(refused.get_str("failureCategory").ok(), Some("rejected_content"));
+    assert_eq!(refused.get_bool("permanentlyFailed").ok(), Some(true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_platform_that_is_not_configured_is_left_alone_and_said_so() {
+    let mut stage = Stage::new().await;
+    stage.unset("INSTAGRAM_");
+    let id = stage.post("instagram", Document::new()).await;
+    let before = stage.get(&id).await;
+    let ran = stage.run(&["run", "--format", "json"]).await.expect(0);
+    assert_eq!(
+        ran.json()["totals"],
+        json!({
+            "due": 1, "posted": 0, "failed": 0, "permanentlyFailed": 0, "deferred": 0, "skipped": 1, "flagged": 0,
+        })
+    );
+    assert_eq!(ran.stderr.matches("not configured").count(), 1, "{}", ran.stderr);
+    assert_eq!(stage.get(&id).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_posts_are_reported_and_left_as_they_are_and_the_pass_goes_on() {
+    let stage = Stage::new().await;
+    let wrong = [
+        ("title", doc! { "title": 42 }),
+        ("failedAt", doc! { "failedAt": "yesterday" }),
+        ("retryCount", doc! { "retryCount": "three" }),
+        ("permanentlyFailed", doc! { "permanentlyFailed": "no" }),
+        ("retryNotBefore", doc! { "retryNotBefore": "later" }),
+        ("hashtags", doc! { "hashtags": [1, 2] }),
+        ("retryHistory", doc! { "retryHistory": "none" }),
+    ];
+    let mut before = Vec::new();
+    for (field, fields) in wrong {
+        let id = stage.post("tiktok", fields).await;
+        before.push((field, id.clone(), stage.get(&id).await));
+    }
+    let id = stage.post("myspace", Document::new()).await;
+    before.push(("platform", id.clone(), stage.get(&id).await));
+    let good = stage.post("tiktok", Document::new()).await;
+
+    let output = stage.pass(0).await;
+    assert_eq!(stage.get(&good).await.get_str("status").ok(), Some("posted"));
+    let reported = output["malformed"].as_array().unwrap();
+    assert_eq!(reported.len(), before.len(), "{reported:?}");
+    for (field, id, before) in before {
+        let entry = reported.iter().find(|entry| entry["id"] == id.as_str()).unwrap_or_else(|| panic!("{field}"));
+        assert_eq!(entry["field"], field);
+        assert_eq!(stage.get(&id).await, before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_of_every_kind_are_found_by_what_is_written() {
+    let stage = Stage::new().await;
+    let uuid = Uuid::parse_str("6fa459ea-ee8a-3ca4-894e-db77e160355e").unwrap();
+    let ids: [(Bson, &str); 4] = [
+        (Bson::String("spring-42".into()), "spring-42"),
+        (Bson::Int32(42), "42"),
+        (Bson::Binary(uuid.into()), "6fa459ea-ee8a-3ca4-894e-db77e160355e"),
+        (Bson::Document(doc! { "shop": 7 }), r#"{"shop":7}"#),
+    ];
+    for (id, written) in ids {
+        stage.post("tiktok", doc! { "_id": id }).await;
+        let ran = stage.run(&["list-failed", written, "--format", "json"]).await.expect(0);
+        assert_eq!(ran.json()["post"]["id"], written);
+        stage.run(&["retry", written]).await.expect(0);
+    }
+    assert_eq!(stage.sandbox.published().len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_application_left_behind_is_looked_up_first_and_not_sent_again() {
+    let stage = Stage::new().await;
+    // The application's own attempt: published on both platforms, but never recorded.
+    let first = stage.post("tiktok", Document::new()).await;
+    let second = stage.post("instagram", Document::new()).await;
+    stage.pass(0).await;
+    let ticket = |platform: &str| {
+        stage.sandbox.published().iter().find(|post| post.platform == platform).unwrap().ticket.clone()
+    };
+    for (id, field, ticket) in
+        [(&first, "uploadProgress.publishId", ticket("tiktok")), (&second, "instagramContainerId", ticket("instagram"))]
+    {
+        let change = doc! {
+            "$set": { "status": "failed", field: ticket },
+            "$unset": { "publishTicket": "", "retryHistory": "", "tiktokVideoId": "", "instagramMediaId": "" },
+        };
+        stage.posts.update_one(doc! { "_id": ObjectId::parse_str(id).unwrap() }, change).await.unwrap();
+    }
+    let output = stage.pass(0).await;
+    assert_eq!(output["totals"]["posted"], 2);
+    assert_eq!(stage.sandbox.published().len(), 2, "nothing was sent again");
+    assert_eq!(stage.sandbox.calls("tiktok.video_init"), 1);
+    assert_eq!(stage.sandbox.calls("instagram.create"), 1);
+    assert!(stage.get(&first).await.get_str("tiktokVideoId").is_ok());
+    assert!(stage.get(&second).await.get_str("instagramMediaId").is_ok());
+}
