@@ -127,8 +127,8 @@ pub trait Attempt: Send + Sync {
     /// Stores the ticket. It is durable when this returns.
     async fn keep(&self, ticket: &Ticket) -> Result<(), Halt>;
 
-    /// Lets time pass, less where the process is told to stop.
-    async fn pause(&self, duration: Duration) -> Result<Pause, Halt>;
+    /// Lets time pass. Where the process is told to stop and the time to settle is over, the attempt ends in here.
+    async fn pause(&self, duration: Duration);
 
     /// Tells whoever watches that so many bytes of so many have been sent.
     fn sent(&self, bytes: u64, of: u64);
@@ -137,12 +137,3 @@ pub trait Attempt: Send + Sync {
 /// Whether a claim still stands. The body of an upload asks it before every piece, so that a process that was stopped
 /// in the middle sends nothing more when it comes back too late.
 pub type HeldCheck = Arc<dyn Fn() -> bool + Send + Sync>;
-
-/// How a pause ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pause {
-    /// The time is over.
-    Over,
-    /// The process was told to stop.
-    CutShort,
-}

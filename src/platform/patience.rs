@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Attempt, Halt, Pause};
+use super::Attempt;
 
 /// The longest wait between two looks.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -30,7 +30,7 @@ pub(super) struct Patience {
 pub(super) enum Look {
     /// Yes.
     Again,
-    /// No: patience is at its end, or the process is told to stop.
+    /// No: patience is at its end.
     Enough,
 }
 
@@ -40,17 +40,14 @@ impl Patience {
     }
 
     /// Waits for the next look.
-    pub(super) async fn wait(&mut self, attempt: &dyn Attempt) -> Result<Look, Halt> {
+    pub(super) async fn wait(&mut self, attempt: &dyn Attempt) -> Look {
         let left = self.ends_at.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Ok(Look::Enough);
+            return Look::Enough;
         }
-        let pause = attempt.pause(self.next.min(left)).await?;
+        attempt.pause(self.next.min(left)).await;
         self.next = (self.next * 2).min(LONGEST);
-        Ok(match pause {
-            Pause::Over => Look::Again,
-            Pause::CutShort => Look::Enough,
-        })
+        Look::Again
     }
 }
 

@@ -185,7 +185,7 @@ impl TokenKeeper {
                 return Ok(record.clone());
             }
             if !locked {
-                attempt.pause(LOOK).await?;
+                attempt.pause(LOOK).await;
                 continue;
             }
             let result = self.ask(refresher, stored.as_ref(), attempt).await;

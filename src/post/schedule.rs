@@ -174,3 +174,6 @@ enum BackoffEnd {
     /// The post carries no date to count from.
     NoDate,
 }
+
+#[cfg(test)]
+mod tests;

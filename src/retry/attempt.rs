@@ -15,8 +15,8 @@ use super::clock::StoreClock;
 use super::gate::Gate;
 use super::report::AttemptReport;
 use super::vault::away;
-use super::{Event, Listener, Shutdown, Workshop};
-use crate::platform::{Attempt, Halt, HeldCheck, Pause, PublishError, Publisher, Pursued, TicketAge};
+use super::{Event, Listener, Workshop};
+use crate::platform::{Attempt, Halt, HeldCheck, PublishError, Publisher, Pursued, TicketAge};
 use crate::post::{
     AttemptEnd, AttemptStart, Category, ClaimedPost, Failure, Outcome, Post, Publication, Settlement, Ticket, settle,
 };
@@ -24,6 +24,9 @@ use crate::store::{Found, Hold, Lease, PostStore, StoreError};
 
 /// How many tickets one attempt may ask for: one, and one more where it dies at once.
 const TICKETS: usize = 2;
+
+/// How often one that waits for the gap looks whether its platform has been given up.
+const GATE_LOOK: Duration = Duration::from_secs(1);
 
 /// How long to wait before a write that the store did not confirm is tried again.
 const WRITE_AGAIN: Duration = Duration::from_millis(500);
@@ -148,7 +151,7 @@ impl Workshop {
                 }
                 None => {
                     self.check_expiry(post, expiry)?;
-                    if let Some(end) = self.await_start(gate, running).await? {
+                    if let Some(end) = self.await_start(gate).await {
                         return Ok(end);
                     }
                     opened += 1;
@@ -185,14 +188,19 @@ impl Workshop {
 
     /// Waits for the gap before a new ticket is asked for. Where the platform has been given up meanwhile, or the
     /// process is told to stop, the attempt ends here, with nothing sent.
-    async fn await_start(&self, gate: &Gate, running: &Running) -> Result<Option<AttemptEnd>, Halt> {
+    async fn await_start(&self, gate: &Gate) -> Option<AttemptEnd> {
         loop {
             if gate.closed().is_some() || self.shutdown.is_stopping() {
-                return Ok(Some(AttemptEnd::Withdrawn));
+                return Some(AttemptEnd::Withdrawn);
             }
             match gate.start() {
-                Ok(()) => return Ok(None),
-                Err(wait) => drop(running.pause(wait.min(Duration::from_secs(1))).await?),
+                Ok(()) => return None,
+                Err(wait) => {
+                    tokio::select! {
+                        () = pause_for(wait.min(GATE_LOOK)) => {}
+                        () = self.shutdown.stopping() => {}
+                    }
+                }
             }
         }
     }
@@ -365,7 +373,6 @@ struct Running {
     post: Post,
     lease: Lease,
     clock: StoreClock,
-    shutdown: Shutdown,
     listener: Arc<dyn Listener>,
     held_until: Arc<HeldUntil>,
     ticket: Mutex<Option<Ticket>>,
@@ -380,7 +387,6 @@ impl Running {
             post: work.post.clone(),
             lease,
             clock: workshop.clock,
-            shutdown: workshop.shutdown.clone(),
             listener: Arc::clone(&workshop.listener),
             held_until: Arc::new(held_until),
             ticket: Mutex::new(work.post.retry.ticket.clone()),
@@ -456,11 +462,8 @@ impl Attempt for Running {
         self.write_ticket(Some(ticket)).await
     }
 
-    async fn pause(&self, duration: Duration) -> Result<Pause, Halt> {
-        tokio::select! {
-            () = pause_for(duration) => Ok(Pause::Over),
-            () = self.shutdown.stopping() => Ok(Pause::CutShort),
-        }
+    async fn pause(&self, duration: Duration) {
+        pause_for(duration).await;
     }
 
     fn sent(&self, bytes: u64, of: u64) {

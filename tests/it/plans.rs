@@ -1,6 +1,5 @@
 //! The due question is served by its indexes: the server looks at what is due and at nothing else.
 
-use chrono::TimeDelta;
 use mongodb::bson::{Bson, Document, doc};
 
 use crate::stage::{Stage, date, hours_ago, now};
@@ -24,7 +23,8 @@ fn sum(value: &Bson, name: &str) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pass_examines_what_is_due_and_not_the_20_000_others() {
     let stage = Stage::new().await;
-    let others = (0..20_000).map(|n: i32| {
+    let platforms = ["tiktok", "instagram", "youtube_shorts"];
+    let others = (0..20_000).zip(platforms.iter().cycle()).map(|(n, platform)| {
         let fields = match n % 5 {
             0 => doc! { "status": "posted", "failedAt": hours_ago(500) },
             1 => doc! { "status": "failed", "retryCount": 5, "permanentlyFailed": true, "failedAt": hours_ago(500) },
@@ -32,7 +32,7 @@ async fn a_pass_examines_what_is_due_and_not_the_20_000_others() {
             3 => doc! { "status": "failed", "retryCount": 0, "failedAt": date(now()), "failureCategory": "network" },
             _ => doc! { "status": "failed", "retryCount": 4, "updatedAt": hours_ago(3) },
         };
-        let mut document = doc! { "platform": (["tiktok", "instagram", "youtube_shorts"][(n % 3) as usize]) };
+        let mut document = doc! { "platform": *platform };
         document.extend(fields);
         document
     });
@@ -63,9 +63,9 @@ async fn a_pass_examines_what_is_due_and_not_the_20_000_others() {
     }
     assert!(!plans.iter().any(|plan| plan.contains("COLLSCAN")), "{plans:?}");
     // Seven posts, each read, claimed, given tickets and settled: every look is at the post itself.
+    println!("{examined} documents and {keys} keys examined for 7 due posts among 20,000 others");
     assert!(examined <= 150, "{examined} documents examined: {plans:?}");
     assert!(keys <= 1500, "{keys} keys examined: {plans:?}");
     let indexes = stage.posts.list_index_names().await.unwrap();
     assert_eq!(indexes, ["_id_", "postretry_due", "postretry_claims", "postretry_category"]);
-    assert!(now() - TimeDelta::hours(1) < now());
 }

@@ -25,7 +25,7 @@ use super::http::{Answer, Http, Origin, SendError};
 use super::media::AssetStore;
 use super::patience::{Look, Patience, PollSettings, Troubles};
 use super::tokens::{TokenKeeper, TokenSource};
-use super::{Attempt, Pause, PublishError, Publisher, Pursued, TicketAge, Tools};
+use super::{Attempt, PublishError, Publisher, Pursued, TicketAge, Tools};
 use crate::post::{Category, Failure, MediaKind, Platform, Post, Publication, Retryable, Ticket, TicketHandle};
 
 /// The domain of the upload host.
@@ -246,7 +246,7 @@ impl InstagramPublisher {
                     // A container that was just there is at times not found; for good that means another account.
                     let is_passing_absence = graph.is_missing() || graph.subcode == Some(2_207_008);
                     if is_passing_absence {
-                        if troubles.bear() && patience.wait(attempt).await? == Look::Again {
+                        if troubles.bear() && patience.wait(attempt).await == Look::Again {
                             continue;
                         }
                         let category = if graph.is_missing() { Category::Auth } else { failure.category };
@@ -260,7 +260,7 @@ impl InstagramPublisher {
                 },
             };
             let is_passing = matches!(failure.category, Category::Network | Category::PlatformOutage);
-            if !is_passing || !troubles.bear() || patience.wait(attempt).await? == Look::Enough {
+            if !is_passing || !troubles.bear() || patience.wait(attempt).await == Look::Enough {
                 return Err(failure.into());
             }
         };
@@ -343,7 +343,7 @@ impl InstagramPublisher {
                 },
             };
             let is_passing = matches!(trouble.category, Category::Network | Category::PlatformOutage);
-            if !is_passing || !troubles.bear() || patience.wait(attempt).await? == Look::Enough {
+            if !is_passing || !troubles.bear() || patience.wait(attempt).await == Look::Enough {
                 return Err(trouble.into());
             }
             match self.state(container, attempt).await? {
@@ -404,9 +404,7 @@ impl InstagramPublisher {
     /// time after a pause, that it has not been published.
     async fn settle(&self, container: &str, attempt: &dyn Attempt, failure: &Failure) -> Result<Settled, PublishError> {
         for pause in [Duration::ZERO, self.settings.settle, self.settings.settle] {
-            if !pause.is_zero() && attempt.pause(pause).await? == Pause::CutShort {
-                return Err(still_processing().into());
-            }
+            attempt.pause(pause).await;
             match self.state(container, attempt).await {
                 Ok(State::Published) => return Ok(Settled::Published),
                 Ok(State::Finished) => {}
@@ -541,7 +539,7 @@ impl Publisher for InstagramPublisher {
                 State::Processing { uploaded: None } => {}
             }
             is_first_look = false;
-            if patience.wait(attempt).await? == Look::Enough {
+            if patience.wait(attempt).await == Look::Enough {
                 return Err(still_processing().into());
             }
         }

@@ -350,7 +350,7 @@ impl TikTokPublisher {
                 },
             };
             let is_passing = matches!(trouble.category, Category::Network | Category::PlatformOutage);
-            if !is_passing || !troubles.bear() || patience.wait(attempt).await? == Look::Enough {
+            if !is_passing || !troubles.bear() || patience.wait(attempt).await == Look::Enough {
                 return Err(trouble.into());
             }
             log::debug!("TikTok upload interrupted, asking how far it came: {}", trouble.message);
@@ -411,7 +411,7 @@ impl TikTokPublisher {
                     state
                 }
                 Err(PublishError::Failed(failure)) if is_passing(&failure) && troubles.bear() => {
-                    if patience.wait(attempt).await? == Look::Enough {
+                    if patience.wait(attempt).await == Look::Enough {
                         return Err(failure.into());
                     }
                     continue;
@@ -443,7 +443,7 @@ impl TikTokPublisher {
                 State::Uploading(_) | State::Processing => {}
             }
             is_first_look = false;
-            if patience.wait(attempt).await? == Look::Enough {
+            if patience.wait(attempt).await == Look::Enough {
                 return Err(still_processing().into());
             }
         }
@@ -487,7 +487,7 @@ impl TikTokPublisher {
                 Ok(State::Unknown(failure)) => return Err(untellable(&failure).into()),
                 Ok(State::Uploading(_) | State::Processing) => troubles.forget(),
                 Err(PublishError::Failed(failure)) if is_passing(&failure) && troubles.bear() => {
-                    if patience.wait(attempt).await? == Look::Enough {
+                    if patience.wait(attempt).await == Look::Enough {
                         return Err(failure.into());
                     }
                     continue;
@@ -495,7 +495,7 @@ impl TikTokPublisher {
                 Err(error) => return Err(error),
             }
             is_first_look = false;
-            if patience.wait(attempt).await? == Look::Enough {
+            if patience.wait(attempt).await == Look::Enough {
                 return Err(still_processing().into());
             }
         }

@@ -220,7 +220,7 @@ impl YouTubePublisher {
                 },
             };
             let is_passing = matches!(trouble.category, Category::Network | Category::PlatformOutage);
-            if !is_passing || !troubles.bear() || patience.wait(attempt).await? == Look::Enough {
+            if !is_passing || !troubles.bear() || patience.wait(attempt).await == Look::Enough {
                 return Err(trouble.into());
             }
             match self.session(url, file.size, attempt).await {
@@ -309,7 +309,7 @@ impl YouTubePublisher {
                 Err(PublishError::Failed(_)) if troubles.bear() => {}
                 Err(error) => return Err(error),
             }
-            if patience.wait(attempt).await? == Look::Enough {
+            if patience.wait(attempt).await == Look::Enough {
                 let is_missing = !was_seen && age == TicketAge::Stored;
                 return Err(if is_missing { vanished(&id) } else { still_processing() }.into());
             }

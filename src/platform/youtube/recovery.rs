@@ -30,7 +30,7 @@ impl YouTubePublisher {
                 Err(PublishError::Failed(failure)) => problem = format!(" ({})", failure.message),
                 Err(halted) => return Err(halted),
             }
-            if patience.wait(attempt).await? == Look::Enough {
+            if patience.wait(attempt).await == Look::Enough {
                 break;
             }
         }
