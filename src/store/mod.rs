@@ -7,6 +7,7 @@
 mod error;
 pub mod mongo;
 mod query;
+pub mod sqlite;
 mod statistics;
 
 use std::path::PathBuf;
@@ -42,10 +43,7 @@ pub enum StoreSettings {
 pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn PostStore>, StoreError> {
     match settings {
         StoreSettings::Mongo(settings) => Ok(Arc::new(mongo::MongoPostStore::connect(settings).await?)),
-        StoreSettings::Sqlite(path) => Err(StoreError::new(
-            format!("open the post store `sqlite:{}`", path.display()),
-            "the embedded store is not part of this build",
-        )),
+        StoreSettings::Sqlite(path) => Ok(Arc::new(sqlite::SqlitePostStore::open(path).await?)),
     }
 }
 

@@ -25,6 +25,15 @@ pub struct DueQuery {
     pub scope: Scope,
 }
 
+/// Whether posts with fields of a wrong type are wanted too, so that they can be reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MalformedPosts {
+    /// They are.
+    Included,
+    /// They are not.
+    Excluded,
+}
+
 /// The place of a post in a store's order; only the store that gave it can read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueCursor(pub(super) String);

@@ -36,6 +36,30 @@ pub struct PlatformStatistics {
     pub posted: u64,
 }
 
+impl PlatformStatistics {
+    /// Nothing counted yet.
+    pub(super) fn none(platform: Platform) -> Self {
+        Self { platform, failed: 0, permanently_failed: 0, due: 0, attempts: 0, posted: 0 }
+    }
+}
+
+impl Statistics {
+    /// Adds attempts of one platform and number; to be called in the order of the numbers.
+    pub(super) fn count_attempts(&mut self, platform: Option<Platform>, more: AttemptStatistics) {
+        if let Some(entry) = self.by_platform.iter_mut().find(|entry| Some(entry.platform) == platform) {
+            entry.attempts += more.attempts;
+            entry.posted += more.posted;
+        }
+        match self.by_attempt.last_mut().filter(|last| last.attempt == more.attempt) {
+            Some(last) => {
+                last.attempts += more.attempts;
+                last.posted += more.posted;
+            }
+            None => self.by_attempt.push(more),
+        }
+    }
+}
+
 /// The attempts with one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the JSON output")]

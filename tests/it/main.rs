@@ -11,5 +11,6 @@ mod schedule;
 mod secrets;
 mod settings;
 mod signals;
+mod sqlite;
 mod stage;
 mod store;

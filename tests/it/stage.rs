@@ -117,6 +117,14 @@ impl Stage {
         self.settings.insert(name.to_owned(), value.to_owned());
     }
 
+    /// Puts the posts into a SQLite file instead; they are inserted with [`crate::store::insert_row`].
+    pub(crate) async fn on_sqlite(&mut self) -> std::path::PathBuf {
+        let path = self.folder.path().join("posts.db");
+        self.set("POSTRETRY_STORE", &format!("sqlite:{}", path.display()));
+        self.run(&["stats"]).await.expect(0);
+        path
+    }
+
     /// No credentials for a platform, by the prefix of its settings.
     pub(crate) fn unset(&mut self, prefix: &str) {
         self.settings.retain(|name, _| !name.starts_with(prefix));

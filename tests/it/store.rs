@@ -1,25 +1,152 @@
 //! What every store must do, to the letter: one suite for all of them.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use mongodb::bson::doc;
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{Bson, Document, doc};
 use postretry::post::{
-    AttemptEnd, AttemptStart, BackoffFrom, ClaimedPost, Failure, Platform, Post, Publication, RetryPolicy, Ticket,
-    TicketHandle, settle,
+    AttemptEnd, AttemptStart, BackoffFrom, Category, ClaimedPost, Failure, Outcome, Platform, Post, Publication,
+    RetryPolicy, Standing, Ticket, TicketHandle, TokenRecord, settle,
 };
 use postretry::store::mongo::MongoPostStore;
-use postretry::store::{DueQuery, Found, Hold, Lease, MongoSettings, PostStore, Reset, Scope};
+use postretry::store::sqlite::{SqlitePostStore, date_text};
+use postretry::store::{
+    DueQuery, Found, Hold, Lease, ListFilter, MongoSettings, Page, PostStore, Reset, RunOutcome, RunRecord, Scope,
+    StoredPost,
+};
+use rusqlite::types::Value;
+use secrecy::{ExposeSecret, SecretString};
 
-use crate::stage::Stage;
+use crate::stage::{Stage, hours_ago, now};
 
-async fn open(stage: &Stage) -> Arc<dyn PostStore> {
-    let settings = MongoSettings::new(&stage.uri, "marketing_posts".into(), "stories".into()).unwrap();
-    let store = MongoPostStore::connect(&settings).await.unwrap();
-    assert_eq!(store.prepare(BackoffFrom::FirstFailure).await.unwrap(), Vec::<String>::new());
-    Arc::new(store)
+/// A store of one's own, and a way to put posts into it as other programs do.
+pub(crate) enum Bed {
+    Mongo(Box<Stage>),
+    Sqlite(tempfile::TempDir),
 }
+
+impl Bed {
+    async fn mongo() -> Self {
+        Self::Mongo(Box::new(Stage::new().await))
+    }
+
+    async fn sqlite() -> Self {
+        let bed = Self::Sqlite(tempfile::tempdir().unwrap());
+        // The first to open the file makes the tables.
+        drop(bed.open().await);
+        bed
+    }
+
+    async fn open(&self) -> Arc<dyn PostStore> {
+        let store: Arc<dyn PostStore> = match self {
+            Self::Mongo(stage) => {
+                let settings = MongoSettings::new(&stage.uri, "marketing_posts".into(), "stories".into()).unwrap();
+                Arc::new(MongoPostStore::connect(&settings).await.unwrap())
+            }
+            Self::Sqlite(folder) => Arc::new(SqlitePostStore::open(&folder.path().join("posts.db")).await.unwrap()),
+        };
+        store.prepare(BackoffFrom::FirstFailure).await.unwrap();
+        store
+    }
+
+    /// A failed video post that is due since an hour, with these fields over the usual ones. Its id.
+    async fn post(&self, platform: &str, fields: Document) -> String {
+        match self {
+            Self::Mongo(stage) => stage.post(platform, fields).await,
+            Self::Sqlite(folder) => {
+                let mut document = doc! {
+                    "id": ObjectId::new().to_hex(),
+                    "platform": platform,
+                    "status": "failed",
+                    "videoPath": "a.mp4",
+                    "failedAt": hours_ago(2),
+                };
+                for (name, value) in fields {
+                    document.insert(name, value);
+                }
+                let id = document.get_str("id").unwrap().to_owned();
+                insert_row(&folder.path().join("posts.db"), &document);
+                id
+            }
+        }
+    }
+}
+
+/// Writes a post as a row, as a program would that knows the columns: a document's names and values in SQLite's terms.
+pub(crate) fn insert_row(path: &Path, document: &Document) {
+    let mut columns: Vec<(String, Value)> = Vec::new();
+    for (name, value) in document {
+        match (name.as_str(), value) {
+            (_, Bson::Undefined) => {}
+            ("retryClaim", Bson::Document(claim)) => {
+                columns.push(("claim_by".into(), Value::Text(claim.get_str("by").unwrap().into())));
+                columns.push(("claim_until".into(), sqlite_value(claim.get("until").unwrap())));
+            }
+            _ => columns.push((snake_case(name), sqlite_value(value))),
+        }
+    }
+    let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+    let marks = vec!["?"; names.len()].join(", ");
+    let sql = format!("INSERT INTO posts ({}) VALUES ({marks})", names.join(", "));
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection.busy_timeout(Duration::from_secs(30)).unwrap();
+    connection.execute(&sql, rusqlite::params_from_iter(columns.iter().map(|(_, value)| value))).unwrap();
+}
+
+fn snake_case(name: &str) -> String {
+    name.chars()
+        .flat_map(|c| if c.is_ascii_uppercase() { vec!['_', c.to_ascii_lowercase()] } else { vec![c] })
+        .collect()
+}
+
+fn sqlite_value(value: &Bson) -> Value {
+    match value {
+        Bson::Null => Value::Null,
+        Bson::String(text) => Value::Text(text.clone()),
+        Bson::Int32(number) => Value::Integer((*number).into()),
+        Bson::Int64(number) => Value::Integer(*number),
+        Bson::Double(number) => Value::Real(*number),
+        Bson::Boolean(flag) => Value::Integer((*flag).into()),
+        Bson::DateTime(at) => Value::Text(date_text(DateTime::from_timestamp_millis(at.timestamp_millis()).unwrap())),
+        other => Value::Text(other.clone().into_relaxed_extjson().to_string()),
+    }
+}
+
+/// Runs each of the suite's cases on each store.
+macro_rules! on_every_store {
+    ($($case:ident),* $(,)?) => {
+        mod mongo {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                super::$case(super::Bed::mongo().await).await;
+            })*
+        }
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                super::$case(super::Bed::sqlite().await).await;
+            })*
+        }
+    };
+}
+
+on_every_store!(
+    of_many_claimants_one_wins,
+    a_claim_runs_out_by_the_stores_clock_and_its_holder_writes_nothing_more,
+    tickets_and_outcomes_come_back_as_they_were_written,
+    the_history_keeps_its_last_fifty_entries,
+    pages_go_through_the_whole_backlog_once_oldest_first,
+    what_the_store_finds_due_is_what_the_rules_call_due,
+    malformed_posts_are_found_and_told_apart,
+    a_claim_is_refused_once_the_post_has_changed,
+    a_reset_gives_the_retries_back_and_forgets_an_ambiguous_ticket,
+    lists_are_newest_first_and_filtered,
+    tokens_are_refreshed_by_one_at_a_time,
+    runs_are_counted,
+);
 
 fn lease(by: &str) -> Lease {
     Lease { by: by.to_owned(), lasts: Duration::from_secs(60) }
@@ -54,11 +181,9 @@ fn ticket(at: DateTime<Utc>) -> Ticket {
     Ticket::new(at, handle).committed(at)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_many_claimants_one_wins() {
-    let stage = Stage::new().await;
-    let id = stage.post("tiktok", doc! {}).await;
-    let store = open(&stage).await;
+async fn of_many_claimants_one_wins(bed: Bed) {
+    let id = bed.post("tiktok", doc! {}).await;
+    let store = bed.open().await;
     let post = read(store.as_ref(), &id).await;
     let barrier = Arc::new(tokio::sync::Barrier::new(16));
     let claimants = (0..16).map(|n| {
@@ -73,11 +198,9 @@ async fn of_many_claimants_one_wins() {
     assert_eq!(read(store.as_ref(), &id).await.retry.count, 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_claim_runs_out_by_the_stores_clock_and_its_holder_writes_nothing_more() {
-    let stage = Stage::new().await;
-    let id = stage.post("tiktok", doc! {}).await;
-    let store = open(&stage).await;
+async fn a_claim_runs_out_by_the_stores_clock_and_its_holder_writes_nothing_more(bed: Bed) {
+    let id = bed.post("tiktok", doc! {}).await;
+    let store = bed.open().await;
     let post = read(store.as_ref(), &id).await;
     let short = Lease { by: "slow".into(), lasts: Duration::from_millis(300) };
     let start = AttemptStart::decide(&post, store.now().await.unwrap(), "here");
@@ -106,18 +229,15 @@ async fn a_claim_runs_out_by_the_stores_clock_and_its_holder_writes_nothing_more
     assert!(matches!(store.find(&id).await.unwrap(), Found::NotFailed(_)));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tickets_and_outcomes_come_back_as_they_were_written() {
-    let stage = Stage::new().await;
-    let id = stage.post("tiktok", doc! {}).await;
-    let store = open(&stage).await;
+async fn tickets_and_outcomes_come_back_as_they_were_written(bed: Bed) {
+    let id = bed.post("tiktok", doc! {}).await;
+    let store = bed.open().await;
     let policy = RetryPolicy::default();
     let post = read(store.as_ref(), &id).await;
     let work = claim(store.as_ref(), &post, "me").await.unwrap();
     let now = store.now().await.unwrap();
     assert_eq!(store.store_ticket(&post.id, &lease("me"), Some(&ticket(now))).await.unwrap(), Hold::Held);
-    let failure = Failure::new(postretry::post::Category::Network, "$where is it?\nline two")
-        .retry_at(Some(now + TimeDelta::hours(2)));
+    let failure = Failure::new(Category::Network, "$where is it?\nline two").retry_at(Some(now + TimeDelta::hours(2)));
     let settlement = settle(&work, &policy, AttemptEnd::Failed(failure), now);
     assert_eq!(store.settle(&work.post, &lease("me"), &settlement).await.unwrap(), Hold::Held);
     let after = read(store.as_ref(), &id).await;
@@ -130,30 +250,29 @@ async fn tickets_and_outcomes_come_back_as_they_were_written() {
     assert_eq!(after, expected);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_history_keeps_its_last_fifty_entries() {
-    let stage = Stage::new().await;
+async fn the_history_keeps_its_last_fifty_entries(bed: Bed) {
     let entry = |attempt: i32| doc! { "attempt": attempt, "outcome": "failed", "host": "h", "other": "kept" };
-    let id = stage.post("tiktok", doc! { "retryHistory": (1..=50).map(entry).collect::<Vec<_>>() }).await;
-    let store = open(&stage).await;
+    let id = bed.post("tiktok", doc! { "retryHistory": (1..=50).map(entry).collect::<Vec<_>>() }).await;
+    let store = bed.open().await;
     let post = read(store.as_ref(), &id).await;
     let work = claim(store.as_ref(), &post, "me").await.unwrap();
-    let failure = Failure::new(postretry::post::Category::Network, "x");
+    let failure = Failure::new(Category::Network, "x");
     let settlement = settle(&work, &RetryPolicy::default(), AttemptEnd::Failed(failure), store.now().await.unwrap());
     store.settle(&work.post, &lease("me"), &settlement).await.unwrap();
-    let history = stage.get(&id).await.get_array("retryHistory").unwrap().clone();
-    assert_eq!(history.len(), 50);
-    assert_eq!(history[0].as_document().unwrap().get_i32("attempt").ok(), Some(2));
-    assert_eq!(history[0].as_document().unwrap().get_str("other").ok(), Some("kept"));
+    let after = read(store.as_ref(), &id).await;
+    let attempts: Vec<u32> = after.retry.history.iter().map(|entry| entry.attempt).collect();
+    assert_eq!(attempts, (2..=50).chain([1]).collect::<Vec<_>>());
+    if let Bed::Mongo(stage) = &bed {
+        let history = stage.get(&id).await.get_array("retryHistory").unwrap().clone();
+        assert_eq!(history[0].as_document().unwrap().get_str("other").ok(), Some("kept"));
+    }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn pages_go_through_the_whole_backlog_once_oldest_first() {
-    let stage = Stage::new().await;
+async fn pages_go_through_the_whole_backlog_once_oldest_first(bed: Bed) {
     for hours in 0..40_i64 {
-        stage.post("instagram", doc! { "failedAt": crate::stage::hours_ago(10 + hours / 3) }).await;
+        bed.post("instagram", doc! { "failedAt": hours_ago(10 + hours / 3) }).await;
     }
-    let store = open(&stage).await;
+    let store = bed.open().await;
     let now = store.now().await.unwrap();
     let scope = Scope::Platform(Platform::Instagram);
     let query = DueQuery { policy: RetryPolicy::default(), now, scope };
@@ -170,4 +289,259 @@ async fn pages_go_through_the_whole_backlog_once_oldest_first() {
     }
     assert_eq!(seen.len(), 40);
     assert!(seen.windows(2).all(|pair| (pair[0].failed_at, pair[0].id.key()) < (pair[1].failed_at, pair[1].id.key())));
+}
+
+/// Posts in every state: the question of the store and the rules of `post` must agree on each.
+async fn what_the_store_finds_due_is_what_the_rules_call_due(bed: Bed) {
+    let ticket = r#"{"madeAt":"2026-01-01T00:00:00Z","handle":{"kind":"tiktokVideo","publishId":"v"}}"#;
+    let ticket = match &bed {
+        Bed::Mongo(_) => {
+            Bson::Document(doc! { "madeAt": hours_ago(1), "handle": { "kind": "tiktokVideo", "publishId": "v" } })
+        }
+        Bed::Sqlite(_) => Bson::String(ticket.to_owned()),
+    };
+    let dates = [None, Some(0), Some(1), Some(2), Some(3), Some(5), Some(9), Some(40)];
+    let mut seed = 7u32;
+    let mut pick = |count: usize| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 16) as usize % count
+    };
+    for _ in 0..150 {
+        let mut date = |weight: usize| match pick(weight) {
+            0 => Bson::Null,
+            _ => dates[pick(dates.len())].map_or(Bson::Null, hours_ago),
+        };
+        let mut fields = doc! {
+            "failedAt": date(5), "updatedAt": date(3), "lastRetriedAt": date(2),
+        };
+        fields.insert(
+            "retryCount",
+            [
+                Bson::Null,
+                Bson::Int32(0),
+                Bson::Int32(1),
+                Bson::Int32(2),
+                Bson::Int32(4),
+                Bson::Int32(5),
+                Bson::Double(1.5),
+                Bson::Int32(-2),
+            ][pick(8)]
+            .clone(),
+        );
+        fields.insert("permanentlyFailed", [Bson::Null, false.into(), false.into(), true.into()][pick(4)].clone());
+        fields.insert("retryNotBefore", [Bson::Null, Bson::Null, hours_ago(1), hours_ago(-1)][pick(4)].clone());
+        if pick(6) == 0 {
+            let until = [hours_ago(1), hours_ago(-1)][pick(2)].clone();
+            fields.insert("retryClaim", doc! { "by": "x", "until": until });
+        }
+        if pick(4) == 0 {
+            fields.insert("failureCategory", "processing");
+            if pick(2) == 0 {
+                fields.insert("publishTicket", ticket.clone());
+            }
+        }
+        bed.post(["tiktok", "instagram", "youtube"][pick(1)], fields).await;
+    }
+    let store = bed.open().await;
+    let all = store.list(&ListFilter::default(), Page { skip: 0, limit: 1000 }).await.unwrap().posts;
+    assert_eq!(all.len(), 150);
+    for backoff_from in [BackoffFrom::FirstFailure, BackoffFrom::LastAttempt] {
+        for (max_retries, minutes) in [(5, 60), (3, 30), (0, 60), (20, 10_080)] {
+            let policy = RetryPolicy { max_retries, base_interval: TimeDelta::minutes(minutes), backoff_from };
+            let now = store.now().await.unwrap();
+            let ids = |keep: &dyn Fn(&Standing) -> bool| {
+                let fits = |stored: &&StoredPost| stored.as_ref().is_ok_and(|post| keep(&policy.standing(post, now)));
+                let mut ids: Vec<_> = all.iter().filter(fits).map(|post| post.as_ref().unwrap().id.clone()).collect();
+                ids.sort();
+                ids
+            };
+            let due = ids(&|standing| matches!(standing, Standing::Due(_)));
+            let spent = ids(&|standing| *standing == Standing::Spent);
+            let query = DueQuery { policy, now, scope: Scope::Platform(Platform::TikTok) };
+            let sorted = |posts: Vec<StoredPost>| {
+                let mut ids: Vec<_> = posts.into_iter().map(|post| post.unwrap().id).collect();
+                ids.sort();
+                ids
+            };
+            let found = sorted(store.due_posts(&query, None, 1000).await.unwrap().posts);
+            assert_eq!(found, due, "{policy:?}");
+            assert_eq!(store.count_due(&query, None).await.unwrap(), due.len() as u64);
+            let listed = ListFilter { due: Some((policy, now)), ..ListFilter::default() };
+            assert_eq!(store.count(&listed).await.unwrap(), due.len() as u64, "{policy:?}");
+            assert_eq!(sorted(store.spent_posts(&query, None, 1000).await.unwrap().posts), spent, "{policy:?}");
+        }
+    }
+}
+
+async fn malformed_posts_are_found_and_told_apart(bed: Bed) {
+    let good = bed.post("tiktok", doc! {}).await;
+    let wrong: [(&str, Document); 5] = [
+        ("failed", doc! { "failedAt": "yesterday" }),
+        ("retryCount", doc! { "retryCount": "three" }),
+        ("permanentlyFailed", doc! { "permanentlyFailed": "no" }),
+        ("hashtags", doc! { "hashtags": "{broken" }),
+        ("retryHistory", doc! { "retryHistory": "none" }),
+    ];
+    for (_, fields) in &wrong {
+        bed.post("tiktok", fields.clone()).await;
+    }
+    bed.post("myspace", doc! {}).await;
+    let store = bed.open().await;
+    let mut query = DueQuery {
+        policy: RetryPolicy::default(),
+        now: store.now().await.unwrap(),
+        scope: Scope::Platform(Platform::TikTok),
+    };
+    let page = store.due_posts(&query, None, 100).await.unwrap();
+    let (fine, malformed): (Vec<_>, Vec<_>) = page.posts.into_iter().partition(Result::is_ok);
+    assert_eq!(fine.into_iter().map(|post| post.unwrap().id.to_string()).collect::<Vec<_>>(), [good]);
+    let fields: Vec<&str> = malformed.iter().map(|post| post.as_ref().unwrap_err().field).collect();
+    assert_eq!(fields.len(), wrong.len(), "{fields:?}");
+    for (field, _) in &wrong {
+        let is_it = |found: &&&str| found.replace('_', "").to_lowercase().starts_with(&field.to_lowercase());
+        assert!(fields.iter().any(|found| is_it(&found)), "{field} in {fields:?}");
+    }
+    query.scope = Scope::UnknownPlatform;
+    let unknown = store.due_posts(&query, None, 100).await.unwrap().posts;
+    assert_eq!(unknown.len(), 1);
+    assert_eq!(unknown[0].as_ref().unwrap_err().field, "platform");
+}
+
+async fn a_claim_is_refused_once_the_post_has_changed(bed: Bed) {
+    let id = bed.post("tiktok", doc! {}).await;
+    let store = bed.open().await;
+    let stale = read(store.as_ref(), &id).await;
+    let work = claim(store.as_ref(), &stale, "first").await.unwrap();
+    let failure = AttemptEnd::Failed(Failure::new(Category::Network, "x"));
+    let settlement = settle(&work, &RetryPolicy::default(), failure, store.now().await.unwrap());
+    assert_eq!(settlement.outcome, Outcome::Failed);
+    store.settle(&work.post, &lease("first"), &settlement).await.unwrap();
+    assert!(claim(store.as_ref(), &stale, "second").await.is_none(), "it is not what was read any more");
+    assert_eq!(store.mark_spent(&stale).await.unwrap(), Hold::Lost);
+    let fresh = read(store.as_ref(), &id).await;
+    assert_eq!(store.mark_spent(&fresh).await.unwrap(), Hold::Held);
+    let marked = read(store.as_ref(), &id).await;
+    assert!(marked.retry.permanently_failed && marked.retry.permanently_failed_at.is_some());
+    assert!(claim(store.as_ref(), &marked, "third").await.is_none());
+}
+
+async fn a_reset_gives_the_retries_back_and_forgets_an_ambiguous_ticket(bed: Bed) {
+    for category in [Category::Ambiguous, Category::Network] {
+        let id = bed.post("tiktok", doc! { "retryCount": 3 }).await;
+        let store = bed.open().await;
+        let work = claim(store.as_ref(), &read(store.as_ref(), &id).await, "me").await.unwrap();
+        let now = store.now().await.unwrap();
+        store.store_ticket(&work.post.id, &lease("me"), Some(&ticket(now))).await.unwrap();
+        let failure = AttemptEnd::Failed(Failure::new(category, "x"));
+        let settlement = settle(&work, &RetryPolicy::default(), failure, now);
+        store.settle(&work.post, &lease("me"), &settlement).await.unwrap();
+        assert_eq!(store.reset(&work.post.id).await.unwrap(), Reset::Done);
+        let post = read(store.as_ref(), &id).await;
+        assert_eq!((post.retry.count, post.retry.permanently_failed), (0, false));
+        assert_eq!((post.retry.category, post.retry.last_retried_at, post.retry.not_before), (None, None, None));
+        assert_eq!(post.retry.error.as_deref(), Some("x"), "the error is kept");
+        assert_eq!(post.retry.history.len(), 1, "the history is kept");
+        assert_eq!(post.retry.ticket.is_some(), category == Category::Network);
+    }
+}
+
+async fn lists_are_newest_first_and_filtered(bed: Bed) {
+    let old = bed.post("tiktok", doc! { "failedAt": hours_ago(9), "retryCount": 5 }).await;
+    let new = bed.post("instagram", doc! { "failedAt": hours_ago(1) }).await;
+    let middle = bed
+        .post("youtube", doc! { "failedAt": Bson::Null, "updatedAt": hours_ago(5), "failureCategory": "auth" })
+        .await;
+    bed.post("tiktok", doc! { "status": "posted" }).await;
+    let store = bed.open().await;
+    let list = async |filter: ListFilter, skip, limit| {
+        let page = store.list(&filter, Page { skip, limit }).await.unwrap();
+        page.posts.into_iter().map(|post| post.unwrap().id.to_string()).collect::<Vec<_>>()
+    };
+    let all = ListFilter::default();
+    assert_eq!(list(all, 0, 50).await, [new.clone(), middle.clone(), old.clone()]);
+    assert_eq!(list(all, 1, 1).await, std::slice::from_ref(&middle));
+    assert_eq!(list(all, 0, 0).await, Vec::<String>::new());
+    assert_eq!(store.count(&all).await.unwrap(), 3);
+    let platform = ListFilter { platform: Some(Platform::YouTubeShorts), ..all };
+    assert_eq!(list(platform, 0, 50).await, std::slice::from_ref(&middle));
+    let category = ListFilter { category: Some(Category::Auth), ..all };
+    assert_eq!(list(category, 0, 50).await, std::slice::from_ref(&middle));
+    let permanent = ListFilter { permanent: Some(RetryPolicy::default()), ..all };
+    assert_eq!(list(permanent, 0, 50).await, std::slice::from_ref(&old));
+    let since = ListFilter { since: Some(now() - TimeDelta::hours(6)), ..all };
+    assert_eq!(list(since, 0, 50).await, [new, middle]);
+}
+
+async fn tokens_are_refreshed_by_one_at_a_time(bed: Bed) {
+    let store = bed.open().await;
+    let at = store.now().await.unwrap();
+    let record = TokenRecord {
+        key: "tiktok:key".into(),
+        platform: Platform::TikTok,
+        source: "fingerprint".into(),
+        access_token: SecretString::from("access"),
+        access_expires_at: Some(at + TimeDelta::hours(2)),
+        refresh_token: Some(SecretString::from("refresh")),
+        refresh_expires_at: None,
+    };
+    assert!(store.load_token(&record.key).await.unwrap().is_none());
+    assert_eq!(store.lock_token(&record.key, &lease("one")).await.unwrap(), Hold::Held);
+    assert_eq!(store.lock_token(&record.key, &lease("two")).await.unwrap(), Hold::Lost);
+    assert!(store.load_token(&record.key).await.unwrap().is_none(), "a lock is no record");
+    assert_eq!(store.save_token(&record, "two").await.unwrap(), Hold::Lost);
+    assert_eq!(store.save_token(&record, "one").await.unwrap(), Hold::Held);
+    let loaded = store.load_token(&record.key).await.unwrap().unwrap();
+    assert_eq!(loaded.access_token.expose_secret(), "access");
+    assert_eq!(loaded.refresh_token.unwrap().expose_secret(), "refresh");
+    assert_eq!((loaded.access_expires_at, loaded.source), (record.access_expires_at, record.source));
+    assert_eq!(store.lock_token(&record.key, &lease("two")).await.unwrap(), Hold::Held);
+    store.unlock_token(&record.key, "two").await.unwrap();
+    let short = Lease { by: "three".into(), lasts: Duration::from_millis(1) };
+    assert_eq!(store.lock_token(&record.key, &short).await.unwrap(), Hold::Held);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(store.lock_token(&record.key, &lease("four")).await.unwrap(), Hold::Held, "a lock dies by itself");
+}
+
+async fn runs_are_counted(bed: Bed) {
+    bed.post("tiktok", doc! { "retryCount": 2, "failureCategory": "network" }).await;
+    bed.post("instagram", doc! { "retryCount": 5, "permanentlyFailed": true, "failureCategory": "auth" }).await;
+    bed.post("instagram", doc! { "retryCount": 5, "failureCategory": "auth" }).await;
+    let store = bed.open().await;
+    let at = store.now().await.unwrap();
+    for days in [0, 40] {
+        let mut attempts = postretry::post::AttemptCounts::default();
+        attempts.count(Platform::TikTok, 1, Outcome::Posted);
+        attempts.count(Platform::TikTok, 2, Outcome::Failed);
+        attempts.count(Platform::Instagram, 1, Outcome::Deferred);
+        let mut totals = postretry::post::Totals::default();
+        totals.count(Outcome::Posted);
+        totals.count(Outcome::Failed);
+        let started_at = at - TimeDelta::days(days);
+        let run = RunRecord {
+            id: format!("run-{days}"),
+            command: "run",
+            started_at,
+            finished_at: started_at + TimeDelta::milliseconds(1500),
+            host: "here".into(),
+            outcome: RunOutcome::Attention,
+            totals,
+            by_platform: vec![(Platform::TikTok, totals)],
+            attempts,
+        };
+        store.record_run(&run).await.unwrap();
+    }
+    let policy = RetryPolicy::default();
+    let all = store.statistics(&policy, at, None).await.unwrap();
+    assert_eq!((all.total_failed, all.permanently_failed), (3, 2));
+    assert_eq!(all.retry_distribution, [(2, 1), (5, 2)]);
+    assert_eq!(all.by_category, [(Category::Auth, 2), (Category::Network, 1)]);
+    assert_eq!((all.runs.run_count, all.runs.success_count, all.runs.error_count), (2, 2, 2));
+    assert_eq!((all.by_platform[0].attempts, all.by_platform[0].posted), (4, 2));
+    assert_eq!(all.by_attempt.len(), 2);
+    assert_eq!((all.by_attempt[0].attempts, all.by_attempt[0].posted), (2, 2));
+    let recent = store.statistics(&policy, at, Some(at - TimeDelta::days(30))).await.unwrap();
+    assert_eq!((recent.runs.run_count, recent.by_platform[0].attempts), (1, 2));
+    assert_eq!(recent.runs.last_duration_ms, Some(1500));
+    assert_eq!(recent.runs.last_outcome.as_deref(), Some("attention"));
+    assert_eq!(recent.runs.last_run, Some(at));
 }

@@ -9,16 +9,8 @@ use mongodb::bson::{Bson, Document, doc};
 
 use super::document::{bson_date, integer};
 use crate::post::{BackoffFrom, Platform, Post};
+use crate::store::query::MalformedPosts;
 use crate::store::{DueQuery, ListFilter, Scope};
-
-/// Whether posts with fields of a wrong type are wanted too, so that they can be reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Malformed {
-    /// They are.
-    Included,
-    /// They are not.
-    Excluded,
-}
 
 /// All failed posts of a scope.
 fn failed(scope: Scope) -> Document {
@@ -46,14 +38,14 @@ fn extended(base: &Document, more: Document) -> Document {
 }
 
 /// The posts that are due.
-pub(super) fn due(query: &DueQuery, malformed: Malformed) -> Document {
+pub(super) fn due(query: &DueQuery, malformed: MalformedPosts) -> Document {
     doc! { "$or": due_branches(query, malformed) }
 }
 
-fn due_branches(query: &DueQuery, malformed: Malformed) -> Vec<Document> {
+fn due_branches(query: &DueQuery, malformed: MalformedPosts) -> Vec<Document> {
     let DueQuery { policy, now, scope } = query;
     let now_date = bson_date(*now);
-    let flag = not_flagged(malformed);
+    let flag = not_flagged();
     let open = extended(
         &failed(*scope),
         doc! {
@@ -76,12 +68,12 @@ fn due_branches(query: &DueQuery, malformed: Malformed) -> Vec<Document> {
         .push(extended(&failed(*scope), doc! { "permanentlyFailed": flag, "retryClaim.until": { "$lte": now_date } }));
     branches
         .push(extended(&unclaimed, doc! { "failureCategory": "processing", "publishTicket": { "$type": "object" } }));
-    if malformed == Malformed::Included {
+    if malformed == MalformedPosts::Included {
         branches.push(extended(&failed(*scope), doc! { "permanentlyFailed": { "$type": other_than(&["bool"]) } }));
         branches.push(extended(
             &failed(*scope),
             doc! {
-                "permanentlyFailed": not_flagged(Malformed::Excluded),
+                "permanentlyFailed": not_flagged(),
                 "retryCount": { "$type": other_than(&NUMBERS) },
             },
         ));
@@ -89,10 +81,8 @@ fn due_branches(query: &DueQuery, malformed: Malformed) -> Vec<Document> {
     branches
 }
 
-fn not_flagged(malformed: Malformed) -> Bson {
-    match malformed {
-        Malformed::Included | Malformed::Excluded => Bson::Document(doc! { "$in": [Bson::Null, false] }),
-    }
+fn not_flagged() -> Bson {
+    Bson::Document(doc! { "$in": [Bson::Null, false] })
 }
 
 /// The counters that mean `count`: fractions are rounded down, and for none a missing or negative one counts too.
@@ -106,11 +96,11 @@ fn count_ranges(count: u32) -> Vec<Bson> {
 
 /// The dates that make a post due whose backoff must have begun at `latest`. Where malformed ones are wanted, `$not`
 /// lets every other type pass.
-fn anchored(from: BackoffFrom, latest: DateTime<Utc>, malformed: Malformed) -> impl Iterator<Item = Document> {
+fn anchored(from: BackoffFrom, latest: DateTime<Utc>, malformed: MalformedPosts) -> impl Iterator<Item = Document> {
     let date = bson_date(latest);
     let reached = match malformed {
-        Malformed::Excluded => doc! { "$lte": date.clone() },
-        Malformed::Included => doc! { "$ne": Bson::Null, "$not": { "$gt": date.clone() } },
+        MalformedPosts::Excluded => doc! { "$lte": date.clone() },
+        MalformedPosts::Included => doc! { "$ne": Bson::Null, "$not": { "$gt": date.clone() } },
     };
     let reached_or_none = Bson::Document(doc! { "$not": { "$gt": date } });
     let since_first_failure =
@@ -155,7 +145,7 @@ pub(super) fn spent(query: &DueQuery) -> Document {
     extended(
         &failed(query.scope),
         doc! {
-            "permanentlyFailed": not_flagged(Malformed::Excluded),
+            "permanentlyFailed": not_flagged(),
             "retryCount": at_least(query.policy.max_retries),
             "retryClaim": Bson::Null,
             "$nor": [{ "failureCategory": "processing", "publishTicket": { "$type": "object" } }],
@@ -180,7 +170,7 @@ pub(super) fn untouched(id: Bson, post: &Post) -> Document {
     let mut filter = doc! {
         "_id": id,
         "status": "failed",
-        "permanentlyFailed": not_flagged(Malformed::Excluded),
+        "permanentlyFailed": not_flagged(),
         "lastRetriedAt": date(retry.last_retried_at),
         "retryNotBefore": date(retry.not_before),
         "failedAt": date(post.failed_at),
@@ -222,7 +212,7 @@ pub(super) fn listed(filter: &ListFilter) -> Document {
         let branches: Vec<Document> = scopes
             .flat_map(|platform| {
                 let query = DueQuery { policy, now, scope: Scope::Platform(platform) };
-                due_branches(&query, Malformed::Excluded)
+                due_branches(&query, MalformedPosts::Excluded)
             })
             .collect();
         conditions.push(doc! { "$or": branches });

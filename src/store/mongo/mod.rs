@@ -27,7 +27,7 @@ use mongodb::options::{
 use mongodb::{Client, Collection, Database};
 use secrecy::{ExposeSecret, SecretString};
 
-use self::filter::Malformed;
+use super::query::MalformedPosts;
 use super::{
     DueCursor, DueQuery, Found, Hold, Lease, ListFilter, Page, PostPage, PostStore, Reset, RunRecord, Statistics,
     StoreError, StoredPost,
@@ -272,13 +272,13 @@ impl PostStore for MongoPostStore {
     }
 
     async fn due_posts(&self, query: &DueQuery, after: Option<&DueCursor>, limit: u32) -> Result<PostPage, StoreError> {
-        self.page(filter::due(query, Malformed::Included), after, limit).await
+        self.page(filter::due(query, MalformedPosts::Included), after, limit).await
     }
 
     async fn count_due(&self, query: &DueQuery, after: Option<&DueCursor>) -> Result<u64, StoreError> {
         let anchor = doc! { ANCHOR: { "$ifNull": ["$failedAt", "$updatedAt"] } };
         let mut pipeline =
-            vec![doc! { "$match": filter::due(query, Malformed::Excluded) }, doc! { "$project": anchor }];
+            vec![doc! { "$match": filter::due(query, MalformedPosts::Excluded) }, doc! { "$project": anchor }];
         pipeline.extend(after.map(behind));
         pipeline.push(doc! { "$count": "n" });
         let counted = self.collect(pipeline).await?;

@@ -7,9 +7,9 @@ use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
 
 use super::document::{bson_date, integer};
-use super::filter::Malformed;
 use super::{MongoPostStore, filter};
 use crate::post::{Category, Platform, RetryPolicy, Totals};
+use crate::store::query::MalformedPosts;
 use crate::store::{
     AttemptStatistics, DueQuery, PlatformStatistics, RunRecord, RunStatistics, Scope, Statistics, StoreError,
 };
@@ -82,14 +82,13 @@ impl MongoPostStore {
             let query = DueQuery { policy: *policy, now, scope: Scope::Platform(entry.platform) };
             entry.due = self
                 .posts
-                .count_documents(filter::due(&query, Malformed::Excluded))
+                .count_documents(filter::due(&query, MalformedPosts::Excluded))
                 .await
                 .map_err(self.failed("count posts in"))?;
             statistics.due += entry.due;
         }
         statistics.by_category = self.category_statistics().await?;
-        statistics.runs =
-            self.run_statistics(runs_since, &mut statistics.by_platform, &mut statistics.by_attempt).await?;
+        statistics.runs = self.run_statistics(runs_since, &mut statistics).await?;
         let tokens = self.all_tokens().await?;
         statistics.tokens = tokens.iter().map(|token| (token.platform, token.lapses_at())).collect();
         statistics.tokens.sort_unstable_by_key(|(platform, _)| *platform);
@@ -114,19 +113,8 @@ impl MongoPostStore {
                 "n": { "$sum": 1 },
             } },
         ];
-        let mut statistics = Statistics {
-            by_platform: Platform::ALL
-                .map(|platform| PlatformStatistics {
-                    platform,
-                    failed: 0,
-                    permanently_failed: 0,
-                    due: 0,
-                    attempts: 0,
-                    posted: 0,
-                })
-                .to_vec(),
-            ..Statistics::default()
-        };
+        let mut statistics =
+            Statistics { by_platform: Platform::ALL.map(PlatformStatistics::none).to_vec(), ..Statistics::default() };
         let mut distribution: BTreeMap<u32, u64> = BTreeMap::new();
         for group in self.collect(pipeline).await? {
             let Ok(key) = group.get_document("_id") else { continue };
@@ -165,8 +153,7 @@ impl MongoPostStore {
     async fn run_statistics(
         &self,
         since: Option<DateTime<Utc>>,
-        by_platform: &mut [PlatformStatistics],
-        by_attempt: &mut Vec<AttemptStatistics>,
+        statistics: &mut Statistics,
     ) -> Result<RunStatistics, StoreError> {
         let wanted = since.map_or_else(Document::new, |since| doc! { "startedAt": { "$gte": bson_date(since) } });
         let failed = self.failed("read runs from");
@@ -195,20 +182,10 @@ impl MongoPostStore {
             self.runs.aggregate(attempts).await.map_err(&failed)?.try_collect().await.map_err(&failed)?;
         for group in groups {
             let Ok(key) = group.get_document("_id") else { continue };
-            let (attempts, posted) = (count_in(&group, "attempts"), count_in(&group, "posted"));
             let attempt = u32::try_from(count_in(key, "attempt")).unwrap_or(u32::MAX);
+            let (attempts, posted) = (count_in(&group, "attempts"), count_in(&group, "posted"));
             let platform = key.get_str("platform").ok().and_then(|name| name.parse::<Platform>().ok());
-            if let Some(entry) = by_platform.iter_mut().find(|entry| Some(entry.platform) == platform) {
-                entry.attempts += attempts;
-                entry.posted += posted;
-            }
-            match by_attempt.last_mut().filter(|last| last.attempt == attempt) {
-                Some(last) => {
-                    last.attempts += attempts;
-                    last.posted += posted;
-                }
-                None => by_attempt.push(AttemptStatistics { attempt, attempts, posted }),
-            }
+            statistics.count_attempts(platform, AttemptStatistics { attempt, attempts, posted });
         }
         let last = self.runs.find_one(wanted).sort(doc! { "startedAt": -1 }).await.map_err(&failed)?;
         let sum = |name: &str| sums.first().map_or(0, |sums| count_in(sums, name));

@@ -1,0 +1,571 @@
+//! The posts in a SQLite file, for one machine: the same meaning as in MongoDB, to the letter.
+//!
+//! SQLite is asked on threads of its own, so the rest of the program never waits for a disk. Every write is one
+//! statement on its own condition, and durable when it returns. The clock is this machine's.
+
+mod question;
+mod row;
+mod schema;
+mod statistics;
+
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use rusqlite::types::Value;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params_from_iter};
+use secrecy::{ExposeSecret, SecretString};
+
+use self::question::{Sql, due_ids, listed, spent_ids, text, text_of};
+use self::row::{COLUMNS, entry_text, post_from, ticket_text};
+use self::schema::millis;
+use super::query::MalformedPosts;
+use super::{
+    DueCursor, DueQuery, Found, Hold, Lease, ListFilter, Page, PostPage, PostStore, Reset, RunRecord, Statistics,
+    StoreError, StoredPost,
+};
+use crate::post::{
+    AttemptStart, BackoffFrom, Category, HISTORY_LIMIT, HistoryEntry, LastRetried, Platform, Post, PostId, RetryPolicy,
+    Settlement, Ticket, TicketFate, TokenRecord,
+};
+
+pub use schema::SCHEMA;
+
+/// How long to wait for another process that is writing.
+const BUSY: Duration = Duration::from_secs(30);
+
+/// Posts in a SQLite file.
+#[derive(Debug, Clone)]
+pub struct SqlitePostStore {
+    path: Arc<PathBuf>,
+    connection: Arc<Mutex<Connection>>,
+}
+
+impl SqlitePostStore {
+    /// Opens the file, makes it if there is none, and brings an older one to the current version.
+    ///
+    /// # Errors
+    /// Where it cannot be opened, is no SQLite file, or was made by a newer version.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let path = Arc::new(path.to_owned());
+        let opened = Arc::clone(&path);
+        let connection = on_thread(move || open(&opened)).await?;
+        Ok(Self { path, connection: Arc::new(Mutex::new(connection)) })
+    }
+
+    /// Runs something with the connection, off the threads that everything else runs on.
+    async fn with<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        run: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (path, connection) = (Arc::clone(&self.path), Arc::clone(&self.connection));
+        on_thread(move || {
+            let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            run(&connection).map_err(|error| translate(action, &path, error))
+        })
+        .await
+    }
+
+    /// One write to one post, only if its condition holds.
+    async fn write(&self, action: &'static str, sql: Sql) -> Result<Hold, StoreError> {
+        self.with(action, move |connection| {
+            let written = connection.prepare_cached(&sql.text)?.execute(params_from_iter(&sql.values))?;
+            Ok(if written == 1 { Hold::Held } else { Hold::Lost })
+        })
+        .await
+    }
+
+    /// The posts of these ids in the order of their first failure, behind `after`.
+    async fn page(&self, ids: Sql, after: Option<&DueCursor>, limit: u32) -> Result<PostPage, StoreError> {
+        let mut sql =
+            Sql::new(format!("SELECT {COLUMNS}, coalesce(listed_at, {NO_DATE}) AS place FROM posts WHERE id IN ("));
+        sql.push(&ids.text, ids.values);
+        sql.push(")", []);
+        if let Some(after) = after {
+            behind(&mut sql, after);
+        }
+        sql.push(" ORDER BY place, id LIMIT ?", [Value::Integer(limit.into())]);
+        self.with("read posts from", move |connection| {
+            let mut statement = connection.prepare_cached(&sql.text)?;
+            let mut rows = statement.query(params_from_iter(&sql.values))?;
+            let mut page = PostPage::default();
+            while let Some(row) = rows.next()? {
+                let place: i64 = row.get("place")?;
+                let id: String = row.get("id")?;
+                page.posts.push(post_from(row)?);
+                page.next = Some(DueCursor(serde_json::json!([place, id]).to_string()));
+            }
+            if page.posts.len() < limit as usize {
+                page.next = None;
+            }
+            Ok(page)
+        })
+        .await
+    }
+}
+
+/// The place of a post that carries no date: before all others.
+const NO_DATE: i64 = i64::MIN;
+
+fn behind(sql: &mut Sql, after: &DueCursor) {
+    let (place, id): (i64, String) = serde_json::from_str(&after.0).unwrap_or_default();
+    sql.push(&format!(" AND (coalesce(listed_at, {NO_DATE}), id) > (?, ?)"), [Value::Integer(place), Value::Text(id)]);
+}
+
+async fn on_thread<T: Send + 'static>(
+    run: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let joined = tokio::task::spawn_blocking(run).await;
+    joined.unwrap_or_else(|_| Err(StoreError::new("use the post store", "the thread that asks SQLite broke off")))
+}
+
+fn open(path: &Path) -> Result<Connection, StoreError> {
+    let failed = |problem: String| StoreError::new(format!("open the post store `sqlite:{}`", path.display()), problem);
+    if path.is_dir() {
+        return Err(failed("it is a directory".to_owned()).hint("name a file: `sqlite:PATH`"));
+    }
+    // Made before SQLite does, since tokens are kept in it: only its owner may read it.
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    match made {
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(failed(error.to_string()).hint("check the path and who may write there")),
+    }
+    let prepare = || -> rusqlite::Result<Connection> {
+        let mut connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // What is recorded must survive a loss of power: in WAL mode the default would not promise it.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.set_prepared_statement_cache_capacity(64);
+        if schema::version(&connection)? <= schema::VERSION {
+            schema::migrate(&mut connection)?;
+        }
+        Ok(connection)
+    };
+    let connection = prepare().map_err(|error| translate("open", path, error))?;
+    let version = schema::version(&connection).map_err(|error| translate("open", path, error))?;
+    if version > schema::VERSION {
+        let problem =
+            format!("it was made by a newer postretry (schema {version}, this one knows {})", schema::VERSION);
+        return Err(failed(problem).hint("update postretry on this machine"));
+    }
+    Ok(connection)
+}
+
+/// SQLite's errors, said for the person who has to mend them.
+fn translate(action: &str, path: &Path, error: rusqlite::Error) -> StoreError {
+    let code = error.sqlite_error_code();
+    let (problem, hint) = match code {
+        Some(ErrorCode::NotADatabase) => {
+            ("it is not a SQLite file".to_owned(), Some("check the path; nothing was changed in it"))
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            ("it may not be written".to_owned(), Some("check who owns the file and its directory"))
+        }
+        Some(ErrorCode::CannotOpen) => ("it cannot be opened".to_owned(), Some("check the path and its directory")),
+        Some(ErrorCode::DiskFull) => ("the disk is full".to_owned(), Some("make room; nothing was lost")),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            ("another process keeps it locked".to_owned(), Some("wait for that process, or look what it does"))
+        }
+        Some(ErrorCode::DatabaseCorrupt) => {
+            ("the file is damaged".to_owned(), Some("`sqlite3 FILE .recover` may save what is in it"))
+        }
+        _ => (error.to_string(), None),
+    };
+    let translated = StoreError::new(format!("{action} the post store `sqlite:{}`", path.display()), problem);
+    match hint {
+        Some(hint) => translated.hint(hint),
+        None => translated,
+    }
+    .caused_by(error)
+}
+
+/// The time in whole milliseconds, as the columns keep it.
+#[expect(clippy::disallowed_methods, reason = "the store's clock is this machine's")]
+fn now() -> DateTime<Utc> {
+    let now = Utc::now();
+    DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now)
+}
+
+fn until(lease: &Lease) -> DateTime<Utc> {
+    TimeDelta::from_std(lease.lasts)
+        .ok()
+        .and_then(|lasts| now().checked_add_signed(lasts))
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+fn string(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+fn optional(text: Option<&str>) -> Value {
+    text.map_or(Value::Null, string)
+}
+
+fn optional_date(at: Option<DateTime<Utc>>) -> Value {
+    at.map_or(Value::Null, text)
+}
+
+/// The post, as long as this claim on it is live.
+fn held(sql: &mut Sql, id: &PostId, lease: &Lease) {
+    let condition = format!(" WHERE id = ? AND claim_by = ? AND {} > ?", millis("claim_until"));
+    sql.push(&condition, [string(id.key()), string(&lease.by), Value::Integer(now().timestamp_millis())]);
+}
+
+/// The post, as long as its retry state is what was read and no live claim is on it.
+fn untouched(sql: &mut Sql, post: &Post) {
+    let retry = &post.retry;
+    let same = |column: &str| format!("{} IS ?", millis(column));
+    let condition = format!(
+        " WHERE id = ? AND status = 'failed' AND flagged = 0 AND retries = ? AND {} AND {} AND {}",
+        same("last_retried_at"),
+        same("retry_not_before"),
+        same("failed_at"),
+    );
+    let date = |at: Option<DateTime<Utc>>| at.map_or(Value::Null, |at| Value::Integer(at.timestamp_millis()));
+    let values = [
+        string(post.id.key()),
+        Value::Integer(retry.count.into()),
+        date(retry.last_retried_at),
+        date(retry.not_before),
+        date(post.failed_at),
+    ];
+    sql.push(&condition, values);
+    match &retry.claim {
+        None => sql.push(" AND claim_until IS NULL", []),
+        Some(dead) => {
+            let condition = format!(" AND claim_by = ? AND {} <= ?", millis("claim_until"));
+            sql.push(&condition, [string(&dead.by), Value::Integer(now().timestamp_millis())]);
+        }
+    }
+}
+
+/// Sets the history to what is stored and one entry more, or with its last one replaced; the last 50 are kept.
+fn set_history(sql: &mut Sql, entry: &HistoryEntry, replaces_last: bool) {
+    let stored =
+        "CASE WHEN json_valid(retry_history) AND json_type(retry_history) = 'array' THEN retry_history ELSE '[]' END";
+    let kept = if replaces_last { format!("json_remove({stored}, '$[#-1]')") } else { stored.to_owned() };
+    let longer = format!("json_insert({kept}, '$[#]', json(?))");
+    sql.push(
+        &format!(
+            ", retry_history = CASE WHEN json_array_length({kept}) >= {HISTORY_LIMIT} \
+             THEN json_remove({longer}, '$[0]') ELSE {longer} END"
+        ),
+        [string(&entry_text(entry)), string(&entry_text(entry))],
+    );
+}
+
+fn settlement_sql(post: &Post, lease: &Lease, settlement: &Settlement) -> Sql {
+    let at = text(now());
+    let mut sql = Sql::new("UPDATE posts SET retry_count = ?, error = ?, failure_category = ?, retry_not_before = ?");
+    sql.values = vec![
+        Value::Integer(settlement.retry_count.into()),
+        optional(settlement.error.as_deref()),
+        optional(settlement.category.map(Category::as_str)),
+        optional_date(settlement.not_before),
+    ];
+    sql.push(", claim_by = NULL, claim_until = NULL, updated_at = ?", [at.clone()]);
+    if let Some(entry) = &settlement.entry {
+        set_history(&mut sql, entry, settlement.replaces_last);
+    }
+    if let LastRetried::Restored(before) = settlement.last_retried_at {
+        sql.push(", last_retried_at = ?", [optional_date(before)]);
+    }
+    if settlement.is_permanent() {
+        sql.push(", permanently_failed = 1, permanently_failed_at = ?", [at.clone()]);
+    }
+    if let Some(publication) = &settlement.publication {
+        let (id, url) = match post.platform {
+            Platform::TikTok => ("tiktok_video_id", "tiktok_share_url"),
+            Platform::Instagram => ("instagram_media_id", "instagram_permalink"),
+            Platform::YouTubeShorts => ("youtube_video_id", "youtube_url"),
+        };
+        sql.push(", status = 'posted', posted_at = ?, publish_ticket = NULL", [at]);
+        let given = format!(", {id} = coalesce(?, {id}), {url} = coalesce(?, {url})");
+        sql.push(&given, [optional(publication.id.as_deref()), optional(publication.url.as_deref())]);
+    } else if settlement.ticket == TicketFate::Dead {
+        sql.push(", publish_ticket = ?", [string(&ticket_text(None))]);
+    }
+    held(&mut sql, &post.id, lease);
+    sql
+}
+
+#[async_trait]
+impl PostStore for SqlitePostStore {
+    async fn prepare(&self, _backoff_from: BackoffFrom) -> Result<Vec<String>, StoreError> {
+        // Opening the file has made everything.
+        Ok(Vec::new())
+    }
+
+    async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        Ok(now())
+    }
+
+    async fn due_posts(&self, query: &DueQuery, after: Option<&DueCursor>, limit: u32) -> Result<PostPage, StoreError> {
+        self.page(due_ids(query, MalformedPosts::Included), after, limit).await
+    }
+
+    async fn count_due(&self, query: &DueQuery, after: Option<&DueCursor>) -> Result<u64, StoreError> {
+        let ids = due_ids(query, MalformedPosts::Excluded);
+        let mut sql = Sql::new("SELECT count(*) FROM posts WHERE id IN (");
+        sql.push(&ids.text, ids.values);
+        sql.push(")", []);
+        if let Some(after) = after {
+            behind(&mut sql, after);
+        }
+        self.with("count posts in", move |connection| statistics::count(connection, &sql)).await
+    }
+
+    async fn spent_posts(
+        &self,
+        query: &DueQuery,
+        after: Option<&DueCursor>,
+        limit: u32,
+    ) -> Result<PostPage, StoreError> {
+        self.page(spent_ids(query), after, limit).await
+    }
+
+    async fn mark_spent(&self, post: &Post) -> Result<Hold, StoreError> {
+        let at = text(now());
+        let mut sql = Sql::new("UPDATE posts SET permanently_failed = 1, permanently_failed_at = ?, updated_at = ?");
+        sql.values = vec![at.clone(), at];
+        untouched(&mut sql, post);
+        self.write("mark a spent post in", sql).await
+    }
+
+    async fn find(&self, id: &str) -> Result<Found, StoreError> {
+        let id = id.to_owned();
+        self.with("read a post from", move |connection| {
+            let sql = format!("SELECT {COLUMNS} FROM posts WHERE id = ?");
+            let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Option<String>>("status")?, post_from(row)?));
+            let found = connection.prepare_cached(&sql)?.query_row([&id], read).optional()?;
+            Ok(match found {
+                None => Found::Nothing,
+                Some((Some(status), stored)) if status == "failed" => {
+                    let mut stored = [stored];
+                    name_stories(connection, &mut stored)?;
+                    let [stored] = stored;
+                    Found::Failed(Box::new(stored))
+                }
+                Some(_) => Found::NotFailed(PostId::from_text(id)),
+            })
+        })
+        .await
+    }
+
+    async fn claim(&self, post: &Post, start: &AttemptStart, lease: &Lease) -> Result<Option<StoredPost>, StoreError> {
+        let at = text(now());
+        let mut sql = Sql::new("UPDATE posts SET retry_count = ?, claim_by = ?, claim_until = ?, updated_at = ?");
+        sql.values = vec![Value::Integer(start.attempt.into()), string(&lease.by), text(until(lease)), at.clone()];
+        if !start.is_resumption {
+            sql.push(", last_retried_at = ?", [at]);
+        }
+        if let Some(entry) = &start.entry {
+            set_history(&mut sql, entry, start.replaces_last);
+        }
+        untouched(&mut sql, post);
+        sql.push(&format!(" RETURNING {COLUMNS}"), []);
+        self.with("claim a post in", move |connection| {
+            let mut statement = connection.prepare_cached(&sql.text)?;
+            let mut rows = statement.query(params_from_iter(&sql.values))?;
+            let claimed = rows.next()?.map(post_from).transpose()?;
+            // The statement is done, and so its change is durable, only when it is run to its end.
+            while rows.next()?.is_some() {}
+            Ok(claimed)
+        })
+        .await
+    }
+
+    async fn renew(&self, id: &PostId, lease: &Lease) -> Result<Hold, StoreError> {
+        let mut sql = Sql::new("UPDATE posts SET claim_until = ?, updated_at = ?");
+        sql.values = vec![text(until(lease)), text(now())];
+        held(&mut sql, id, lease);
+        self.write("renew a claim in", sql).await
+    }
+
+    async fn store_ticket(&self, id: &PostId, lease: &Lease, ticket: Option<&Ticket>) -> Result<Hold, StoreError> {
+        let mut sql = Sql::new("UPDATE posts SET publish_ticket = ?, updated_at = ?");
+        sql.values = vec![string(&ticket_text(ticket)), text(now())];
+        held(&mut sql, id, lease);
+        self.write("store a ticket in", sql).await
+    }
+
+    async fn settle(&self, post: &Post, lease: &Lease, settlement: &Settlement) -> Result<Hold, StoreError> {
+        self.write("record an outcome in", settlement_sql(post, lease, settlement)).await
+    }
+
+    async fn reset(&self, id: &PostId) -> Result<Reset, StoreError> {
+        let at = now();
+        let mut sql = Sql::new(
+            "UPDATE posts SET retry_count = 0, permanently_failed = 0, permanently_failed_at = NULL, \
+             last_retried_at = NULL, retry_not_before = NULL, claim_by = NULL, claim_until = NULL, \
+             publish_ticket = CASE WHEN failure_category = 'ambiguous' THEN 'null' ELSE publish_ticket END, \
+             failure_category = NULL, updated_at = ?",
+        );
+        sql.values = vec![text(at)];
+        let condition = format!(" WHERE id = ? AND status = 'failed' AND coalesce({}, 0) <= ?", millis("claim_until"));
+        sql.push(&condition, [string(id.key()), Value::Integer(at.timestamp_millis())]);
+        if self.write("reset a post in", sql).await? == Hold::Held {
+            return Ok(Reset::Done);
+        }
+        Ok(match self.find(id.as_str()).await? {
+            Found::Failed(_) => Reset::Busy,
+            Found::NotFailed(_) | Found::Nothing => Reset::NotFailed,
+        })
+    }
+
+    async fn list(&self, filter: &ListFilter, page: Page) -> Result<PostPage, StoreError> {
+        let mut sql = Sql::new(format!("SELECT {COLUMNS} FROM posts WHERE "));
+        let condition = listed(filter);
+        sql.push(&condition.text, condition.values);
+        let amount = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
+        sql.push(" ORDER BY listed_at DESC, id LIMIT ? OFFSET ?", [amount(page.limit), amount(page.skip)]);
+        self.with("read posts from", move |connection| {
+            let mut statement = connection.prepare_cached(&sql.text)?;
+            let read = statement.query_map(params_from_iter(&sql.values), post_from)?;
+            let mut posts = read.collect::<rusqlite::Result<Vec<StoredPost>>>()?;
+            name_stories(connection, &mut posts)?;
+            Ok(PostPage { posts, next: None })
+        })
+        .await
+    }
+
+    async fn count(&self, filter: &ListFilter) -> Result<u64, StoreError> {
+        let mut sql = Sql::new("SELECT count(*) FROM posts WHERE ");
+        let condition = listed(filter);
+        sql.push(&condition.text, condition.values);
+        self.with("count posts in", move |connection| statistics::count(connection, &sql)).await
+    }
+
+    async fn statistics(
+        &self,
+        policy: &RetryPolicy,
+        now: DateTime<Utc>,
+        runs_since: Option<DateTime<Utc>>,
+    ) -> Result<Statistics, StoreError> {
+        let policy = *policy;
+        self.with("count posts in", move |connection| statistics::gather(connection, &policy, now, runs_since)).await
+    }
+
+    async fn record_run(&self, run: &RunRecord) -> Result<(), StoreError> {
+        let sql = statistics::run_sql(run);
+        self.write("record the run in", sql).await.map(drop)
+    }
+
+    async fn load_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError> {
+        let key = key.to_owned();
+        self.with("read tokens from", move |connection| {
+            let sql = "SELECT * FROM tokens WHERE key = ? AND access_token IS NOT NULL";
+            Ok(connection.query_row(sql, [&key], token_from).optional()?.flatten())
+        })
+        .await
+    }
+
+    async fn lock_token(&self, key: &str, lease: &Lease) -> Result<Hold, StoreError> {
+        let mut sql = Sql::new(format!(
+            "INSERT INTO tokens (key, refresh_by, refresh_until) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE \
+             SET refresh_by = excluded.refresh_by, refresh_until = excluded.refresh_until \
+             WHERE coalesce({}, 0) <= ?",
+            millis("tokens.refresh_until")
+        ));
+        sql.values = vec![string(key), string(&lease.by), text(until(lease)), Value::Integer(now().timestamp_millis())];
+        self.write("lock tokens in", sql).await
+    }
+
+    async fn save_token(&self, record: &TokenRecord, by: &str) -> Result<Hold, StoreError> {
+        let mut sql = Sql::new(
+            "UPDATE tokens SET platform = ?, source = ?, access_token = ?, access_expires_at = ?, refresh_token = ?, \
+             refresh_expires_at = ?, refresh_by = NULL, refresh_until = NULL, updated_at = ? \
+             WHERE key = ? AND refresh_by = ?",
+        );
+        sql.values = vec![
+            string(record.platform.as_str()),
+            string(&record.source),
+            string(record.access_token.expose_secret()),
+            optional_date(record.access_expires_at),
+            optional(record.refresh_token.as_ref().map(ExposeSecret::expose_secret)),
+            optional_date(record.refresh_expires_at),
+            text(now()),
+            string(&record.key),
+            string(by),
+        ];
+        self.write("store tokens in", sql).await
+    }
+
+    async fn unlock_token(&self, key: &str, by: &str) -> Result<(), StoreError> {
+        let mut sql =
+            Sql::new("UPDATE tokens SET refresh_by = NULL, refresh_until = NULL WHERE key = ? AND refresh_by = ?");
+        sql.values = vec![string(key), string(by)];
+        self.write("unlock tokens in", sql).await.map(drop)
+    }
+}
+
+fn token_from(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<TokenRecord>> {
+    let date = |name: &str| -> rusqlite::Result<Option<DateTime<Utc>>> {
+        let text: Option<String> = row.get(name)?;
+        Ok(text.and_then(|text| DateTime::parse_from_rfc3339(&text).ok()).map(|at| at.with_timezone(&Utc)))
+    };
+    let platform: Option<String> = row.get("platform")?;
+    let Some(platform) = platform.and_then(|name| name.parse().ok()) else { return Ok(None) };
+    Ok(Some(TokenRecord {
+        key: row.get("key")?,
+        platform,
+        source: row.get::<_, Option<String>>("source")?.unwrap_or_default(),
+        access_token: SecretString::from(row.get::<_, String>("access_token")?),
+        access_expires_at: date("access_expires_at")?,
+        refresh_token: row.get::<_, Option<String>>("refresh_token")?.map(SecretString::from),
+        refresh_expires_at: date("refresh_expires_at")?,
+    }))
+}
+
+/// Puts the names of the stories to the posts that carry only their id: one query for all.
+fn name_stories(connection: &Connection, posts: &mut [StoredPost]) -> rusqlite::Result<()> {
+    let mut stories: Vec<_> = posts
+        .iter_mut()
+        .map(|post| match post {
+            Ok(post) => &mut post.story,
+            Err(malformed) => &mut malformed.draft.story,
+        })
+        .filter(|story| story.name.is_none())
+        .collect();
+    let keys: Vec<&str> = stories.iter().filter_map(|story| story.key.as_deref()).collect();
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let keys = serde_json::json!(keys).to_string();
+    let mut statement =
+        connection.prepare_cached("SELECT id, name FROM stories WHERE id IN (SELECT value FROM json_each(?))")?;
+    let pairs = statement.query_map([keys], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let names = pairs.collect::<rusqlite::Result<std::collections::HashMap<String, Option<String>>>>()?;
+    for story in &mut stories {
+        story.name = story.key.as_ref().and_then(|key| names.get(key)).cloned().flatten();
+    }
+    Ok(())
+}
+
+/// How SQLite goes about the question for what is due: a line a step.
+impl SqlitePostStore {
+    /// The plan of the due question, as `EXPLAIN QUERY PLAN` tells it.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub async fn explain_due(&self, query: &DueQuery) -> Result<Vec<String>, StoreError> {
+        let ids = due_ids(query, MalformedPosts::Included);
+        self.with("explain a question to", move |connection| {
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", ids.text))?;
+            let steps = statement.query_map(params_from_iter(&ids.values), |row| row.get("detail"))?;
+            steps.collect()
+        })
+        .await
+    }
+}
+
+/// An instant as the columns of the store have it, for programs that write rows.
+pub fn date_text(at: DateTime<Utc>) -> String {
+    text_of(at)
+}

@@ -1,0 +1,155 @@
+//! The questions as SQL.
+//!
+//! As in MongoDB, a due post is found by one range per retry count. Every range is a `SELECT` of its own, so that each
+//! uses the index; the ids that they give are the candidates.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use rusqlite::types::Value;
+
+use super::schema::millis;
+use crate::post::{BackoffFrom, Platform, RetryPolicy};
+use crate::store::query::MalformedPosts;
+use crate::store::{DueQuery, ListFilter, Scope};
+
+/// Some SQL and the values for its `?`.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sql {
+    pub(super) text: String,
+    pub(super) values: Vec<Value>,
+}
+
+impl Sql {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), values: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, text: &str, values: impl IntoIterator<Item = Value>) {
+        self.text.push_str(text);
+        self.values.extend(values);
+    }
+
+    fn append(&mut self, other: Self) {
+        self.text.push_str(&other.text);
+        self.values.extend(other.values);
+    }
+}
+
+/// An instant as the columns have it.
+pub(super) fn text_of(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+pub(super) fn text(at: DateTime<Utc>) -> Value {
+    Value::Text(text_of(at))
+}
+
+fn in_scope(scope: Scope) -> Sql {
+    let (operator, names): (&str, Vec<&str>) = match scope {
+        Scope::Platform(platform) => ("IN", platform.spellings().to_vec()),
+        Scope::UnknownPlatform => {
+            ("NOT IN", Platform::ALL.iter().flat_map(|platform| platform.spellings()).copied().collect())
+        }
+    };
+    let marks = vec!["?"; names.len()].join(", ");
+    let or_missing = if scope == Scope::UnknownPlatform { " OR platform IS NULL" } else { "" };
+    Sql {
+        text: format!("status = 'failed' AND (platform {operator} ({marks}){or_missing})"),
+        values: names.into_iter().map(|name| Value::Text(name.to_owned())).collect(),
+    }
+}
+
+/// What the derived columns have for a value that cannot be read.
+const UNREADABLE: i64 = -1;
+
+/// A `SELECT id` for every way in which a post can be due, and where they are wanted for those whose state cannot be
+/// read.
+pub(super) fn due_ids(query: &DueQuery, malformed: MalformedPosts) -> Sql {
+    let DueQuery { policy, now, scope } = query;
+    let anchor = match policy.backoff_from {
+        BackoffFrom::FirstFailure => "anchor_first",
+        BackoffFrom::LastAttempt => "anchor_last",
+    };
+    let range = match malformed {
+        MalformedPosts::Included => format!("{anchor} <= ?"),
+        MalformedPosts::Excluded => format!("{anchor} <= ? AND {anchor} <> {UNREADABLE}"),
+    };
+    let not_before = format!("(retry_not_before IS NULL OR coalesce({}, 0) <= ?)", millis("retry_not_before"));
+    let now_ms = || Value::Integer(now.timestamp_millis());
+    let mut all = Sql::default();
+    let mut add = |condition: &str, values: Vec<Value>| {
+        if !all.text.is_empty() {
+            all.text.push_str(" UNION ");
+        }
+        all.text.push_str("SELECT id FROM posts WHERE ");
+        all.append(in_scope(*scope));
+        all.push(" AND ", []);
+        all.push(condition, values);
+    };
+    for count in 0..policy.max_retries {
+        let Some(latest) = policy.latest_due_anchor(count, *now) else { break };
+        add(
+            &format!("flagged = 0 AND retries = ? AND {range} AND claim_until IS NULL AND {not_before}"),
+            vec![Value::Integer(count.into()), Value::Integer(latest.timestamp_millis()), now_ms()],
+        );
+    }
+    add(
+        &format!("flagged = 0 AND claim_until IS NOT NULL AND coalesce({}, 0) <= ?", millis("claim_until")),
+        vec![now_ms()],
+    );
+    add(
+        &format!(
+            "flagged = 0 AND failure_category = 'processing' AND claim_until IS NULL \
+             AND publish_ticket LIKE '{{%' AND {not_before}"
+        ),
+        vec![now_ms()],
+    );
+    if malformed == MalformedPosts::Included {
+        add("flagged = ?", vec![Value::Integer(UNREADABLE)]);
+        add("flagged = 0 AND retries = ?", vec![Value::Integer(UNREADABLE)]);
+    }
+    all
+}
+
+/// A `SELECT id` for the posts whose retries are spent and that are not marked: none that is under way or waits to be
+/// taken up again.
+pub(super) fn spent_ids(query: &DueQuery) -> Sql {
+    let mut sql = Sql::new("SELECT id FROM posts WHERE ");
+    sql.append(in_scope(query.scope));
+    sql.push(
+        " AND flagged = 0 AND retries >= ? AND claim_until IS NULL \
+         AND NOT (coalesce(failure_category, '') = 'processing' AND coalesce(publish_ticket, '') LIKE '{%')",
+        [Value::Integer(query.policy.max_retries.into())],
+    );
+    sql
+}
+
+/// The condition for a list.
+pub(super) fn listed(filter: &ListFilter) -> Sql {
+    let mut sql = Sql::new("status = 'failed'");
+    if let Some(platform) = filter.platform {
+        sql.push(" AND ", []);
+        sql.append(in_scope(Scope::Platform(platform)));
+    }
+    if let Some(category) = filter.category {
+        sql.push(" AND failure_category = ?", [Value::Text(category.as_str().to_owned())]);
+    }
+    if let Some(RetryPolicy { max_retries, .. }) = filter.permanent {
+        sql.push(" AND (flagged = 1 OR retries >= ?)", [Value::Integer(max_retries.into())]);
+    }
+    if let Some(since) = filter.since {
+        sql.push(" AND listed_at >= ?", [Value::Integer(since.timestamp_millis())]);
+    }
+    if let Some((policy, now)) = filter.due {
+        let platforms =
+            Platform::ALL.into_iter().filter(|platform| filter.platform.is_none_or(|wanted| wanted == *platform));
+        sql.push(" AND id IN (", []);
+        for (index, platform) in platforms.enumerate() {
+            if index > 0 {
+                sql.push(" UNION ", []);
+            }
+            sql.append(due_ids(&DueQuery { policy, now, scope: Scope::Platform(platform) }, MalformedPosts::Excluded));
+        }
+        sql.push(")", []);
+    }
+    sql
+}

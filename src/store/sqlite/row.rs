@@ -1,0 +1,244 @@
+//! From a row to a post. Any program may have written it, so every column may hold anything.
+
+use chrono::{DateTime, Utc};
+use rusqlite::Row;
+use rusqlite::types::ValueRef;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::post::{Category, Claim, EntryOutcome, HistoryEntry, Platform, PostDraft, PostId, Ticket};
+use crate::store::StoredPost;
+
+/// The columns that a post is read from.
+pub(super) const COLUMNS: &str = "id, title, description, caption, hashtags, platform, status, content_type, \
+    video_path, image_path, story_id, story_name, scheduled_at, updated_at, upload_publish_id, \
+    instagram_container_id, error, failed_at, retry_count, last_retried_at, permanently_failed, \
+    permanently_failed_at, failure_category, retry_not_before, retry_history, claim_by, claim_until, publish_ticket";
+
+/// Reads a post.
+///
+/// # Errors
+/// Only where SQLite fails; a row with a wrong value is a malformed post.
+pub(super) fn post_from(row: &Row<'_>) -> rusqlite::Result<StoredPost> {
+    let mut columns = Columns { row, problem: None };
+    let mut draft = PostDraft::new(PostId::from_text(columns.text("id")?.unwrap_or_default()));
+    draft.platform = columns.text("platform")?;
+    draft.content.title = columns.text("title")?;
+    draft.content.description = columns.text("description")?;
+    draft.content.caption = columns.text("caption")?;
+    draft.content.content_type = columns.text("content_type")?;
+    draft.content.video_path = columns.text("video_path")?;
+    draft.content.image_path = columns.text("image_path")?;
+    draft.content.hashtags = columns.hashtags(draft.platform.as_deref())?;
+    draft.story.key = columns.text("story_id")?;
+    draft.story.name = columns.text("story_name")?;
+    draft.failed_at = columns.date("failed_at")?;
+    draft.updated_at = columns.date("updated_at")?;
+    draft.scheduled_at = columns.date("scheduled_at")?;
+    draft.retry_count = columns.number("retry_count")?;
+    draft.last_retried_at = columns.date("last_retried_at")?;
+    draft.permanently_failed = columns.flag("permanently_failed")?;
+    draft.permanently_failed_at = columns.date("permanently_failed_at")?;
+    draft.category = columns.text("failure_category")?;
+    draft.error = columns.text("error")?;
+    draft.not_before = columns.date("retry_not_before")?;
+    draft.history = columns.history()?;
+    draft.claim = columns.claim()?;
+    let ticket = columns.json("publish_ticket")?;
+    draft.ticket = match &ticket {
+        None | Some(Value::Null) => None,
+        Some(json) => {
+            let read = serde_json::from_value::<Ticket>(json.clone()).ok();
+            if read.is_none() {
+                columns.wrong("publish_ticket", "it is not a ticket that this version can read");
+            }
+            read
+        }
+    };
+    // A ticket of JSON's null says that a person or an attempt has dealt with what the application left behind.
+    if ticket.is_none() {
+        draft.tiktok_publish_id = columns.text("upload_publish_id")?;
+        draft.instagram_container_id = columns.text("instagram_container_id")?;
+    }
+    Ok(match columns.problem {
+        Some((field, problem)) => Err(draft.malformed(field, problem)),
+        None => draft.check(),
+    })
+}
+
+/// Reads columns and remembers the first one that holds something wrong.
+struct Columns<'a, 'row> {
+    row: &'a Row<'row>,
+    problem: Option<(&'static str, String)>,
+}
+
+impl Columns<'_, '_> {
+    fn wrong(&mut self, name: &'static str, problem: impl Into<String>) {
+        if self.problem.is_none() {
+            self.problem = Some((name, problem.into()));
+        }
+    }
+
+    fn text(&mut self, name: &'static str) -> rusqlite::Result<Option<String>> {
+        Ok(match self.row.get_ref(name)? {
+            ValueRef::Null => None,
+            ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => Some(text.to_owned()).filter(|text| !text.trim().is_empty()),
+                Err(_) => {
+                    self.wrong(name, "it is not UTF-8 text");
+                    None
+                }
+            },
+            other => {
+                self.wrong(name, format!("it is {}, not text", kind_of(other)));
+                None
+            }
+        })
+    }
+
+    fn date(&mut self, name: &'static str) -> rusqlite::Result<Option<DateTime<Utc>>> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        let parsed = DateTime::parse_from_rfc3339(&text).ok();
+        if parsed.is_none() {
+            self.wrong(name, format!("`{text}` is not a date such as `2026-11-23T10:00:00Z`"));
+        }
+        // Stores keep whole milliseconds, so that what was read compares equal to what is written.
+        Ok(parsed.and_then(|date| DateTime::from_timestamp_millis(date.timestamp_millis())))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a retry counter is far below the limit")]
+    fn number(&mut self, name: &'static str) -> rusqlite::Result<f64> {
+        Ok(match self.row.get_ref(name)? {
+            ValueRef::Null => 0.0,
+            ValueRef::Integer(number) => number as f64,
+            ValueRef::Real(number) => number,
+            other => {
+                self.wrong(name, format!("it is {}, not a number", kind_of(other)));
+                0.0
+            }
+        })
+    }
+
+    fn flag(&mut self, name: &'static str) -> rusqlite::Result<bool> {
+        Ok(match self.row.get_ref(name)? {
+            ValueRef::Null | ValueRef::Integer(0) => false,
+            ValueRef::Integer(1) => true,
+            _ => {
+                self.wrong(name, "it is not 0 or 1");
+                false
+            }
+        })
+    }
+
+    fn json(&mut self, name: &'static str) -> rusqlite::Result<Option<Value>> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        let parsed = serde_json::from_str(&text).ok();
+        if parsed.is_none() {
+            self.wrong(name, "it is not JSON");
+        }
+        Ok(parsed)
+    }
+
+    fn hashtags(&mut self, platform: Option<&str>) -> rusqlite::Result<Vec<String>> {
+        let json = self.json("hashtags")?.unwrap_or(Value::Null);
+        let list = match &json {
+            Value::Object(by_platform) => {
+                let spellings = platform.and_then(|name| name.parse::<Platform>().ok()).map(Platform::spellings);
+                spellings.unwrap_or_default().iter().find_map(|name| by_platform.get(*name)).unwrap_or(&Value::Null)
+            }
+            other => other,
+        };
+        let tags = match list {
+            Value::Null => Some(Vec::new()),
+            Value::Array(tags) => tags.iter().map(|tag| tag.as_str().map(str::to_owned)).collect(),
+            _ => None,
+        };
+        if tags.is_none() {
+            self.wrong("hashtags", "it is not a list of strings or an object of such lists");
+        }
+        Ok(tags.unwrap_or_default())
+    }
+
+    /// The history; entries that cannot be read are left out of what is shown, never out of what is stored.
+    fn history(&mut self) -> rusqlite::Result<Vec<HistoryEntry>> {
+        Ok(match self.json("retry_history")? {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Array(entries)) => entries.into_iter().filter_map(entry_from).collect(),
+            Some(_) => {
+                self.wrong("retry_history", "it is not a list");
+                Vec::new()
+            }
+        })
+    }
+
+    fn claim(&mut self) -> rusqlite::Result<Option<Claim>> {
+        Ok(match (self.text("claim_by")?, self.date("claim_until")?) {
+            (None, None) => None,
+            (Some(by), Some(until)) => Some(Claim { by, until }),
+            _ => {
+                self.wrong("claim_until", "`claim_by` and `claim_until` go together");
+                None
+            }
+        })
+    }
+}
+
+/// What a value is, for people.
+fn kind_of(value: ValueRef<'_>) -> &'static str {
+    match value {
+        ValueRef::Null => "null",
+        ValueRef::Integer(_) | ValueRef::Real(_) => "a number",
+        ValueRef::Text(_) => "text",
+        ValueRef::Blob(_) => "a blob",
+    }
+}
+
+/// An entry of the history as JSON text has it.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredEntry {
+    attempt: u32,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+    outcome: String,
+    category: Option<String>,
+    error: Option<String>,
+    #[serde(default)]
+    host: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    interruptions: Option<u32>,
+}
+
+fn entry_from(json: Value) -> Option<HistoryEntry> {
+    let entry: StoredEntry = serde_json::from_value(json).ok()?;
+    Some(HistoryEntry {
+        attempt: entry.attempt,
+        started_at: entry.started_at,
+        finished_at: entry.finished_at,
+        outcome: EntryOutcome::from_name(&entry.outcome)?,
+        category: entry.category.and_then(|name| name.parse().ok()),
+        error: entry.error,
+        host: entry.host,
+        interruptions: entry.interruptions.unwrap_or(0),
+    })
+}
+
+/// An entry of the history as JSON text.
+pub(super) fn entry_text(entry: &HistoryEntry) -> String {
+    let stored = StoredEntry {
+        attempt: entry.attempt,
+        started_at: entry.started_at,
+        finished_at: entry.finished_at,
+        outcome: entry.outcome.as_str().to_owned(),
+        category: entry.category.map(|category: Category| category.as_str().to_owned()),
+        error: entry.error.clone(),
+        host: entry.host.clone(),
+        interruptions: Some(entry.interruptions).filter(|count| *count > 0),
+    };
+    serde_json::to_string(&stored).unwrap_or_default()
+}
+
+/// A ticket as JSON text; a cleared one is JSON's null.
+pub(super) fn ticket_text(ticket: Option<&Ticket>) -> String {
+    serde_json::to_string(&ticket).unwrap_or_default()
+}

@@ -1,0 +1,162 @@
+//! Counts, made by SQLite; and the record of a run as a row.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use serde_json::json;
+
+use super::question::{Sql, listed, text};
+use crate::post::{Category, Platform, RetryPolicy, Totals};
+use crate::store::{AttemptStatistics, ListFilter, PlatformStatistics, RunRecord, RunStatistics, Statistics};
+
+/// The one number that a question asks for.
+pub(super) fn count(connection: &Connection, sql: &Sql) -> rusqlite::Result<u64> {
+    connection.prepare_cached(&sql.text)?.query_row(params_from_iter(&sql.values), |row| number(row, 0))
+}
+
+fn number(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<u64> {
+    Ok(u64::try_from(row.get::<_, i64>(index)?).unwrap_or(0))
+}
+
+/// The record of a run.
+pub(super) fn run_sql(run: &RunRecord) -> Sql {
+    let by_platform: BTreeMap<&str, Totals> =
+        run.by_platform.iter().map(|(platform, totals)| (platform.as_str(), *totals)).collect();
+    let attempts: Vec<_> = run
+        .attempts
+        .iter()
+        .map(|(platform, attempt, attempts, posted)| {
+            json!({ "platform": platform.as_str(), "attempt": attempt, "attempts": attempts, "posted": posted })
+        })
+        .collect();
+    let string = |text: &str| Value::Text(text.to_owned());
+    let mut sql = Sql::new(
+        "INSERT INTO runs (id, command, started_at, finished_at, duration_ms, host, version, outcome, totals, \
+         by_platform, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    );
+    sql.values = vec![
+        string(&run.id),
+        string(run.command),
+        text(run.started_at),
+        text(run.finished_at),
+        Value::Integer((run.finished_at - run.started_at).num_milliseconds()),
+        string(&run.host),
+        string(env!("CARGO_PKG_VERSION")),
+        string(run.outcome.as_str()),
+        string(&json!(run.totals).to_string()),
+        string(&json!(by_platform).to_string()),
+        string(&json!(attempts).to_string()),
+    ];
+    sql
+}
+
+/// Everything that `stats` tells.
+pub(super) fn gather(
+    connection: &Connection,
+    policy: &RetryPolicy,
+    now: DateTime<Utc>,
+    runs_since: Option<DateTime<Utc>>,
+) -> rusqlite::Result<Statistics> {
+    let mut statistics = posts(connection, policy)?;
+    for entry in &mut statistics.by_platform {
+        let filter = ListFilter { platform: Some(entry.platform), due: Some((*policy, now)), ..ListFilter::default() };
+        let condition = listed(&filter);
+        let sql =
+            Sql { text: format!("SELECT count(*) FROM posts WHERE {}", condition.text), values: condition.values };
+        entry.due = count(connection, &sql)?;
+        statistics.due += entry.due;
+    }
+    statistics.by_category = categories(connection)?;
+    let since = runs_since.map_or_else(String::new, super::text_of);
+    statistics.runs = runs(connection, &since)?;
+    attempts(connection, &since, &mut statistics)?;
+    let mut tokens = connection.prepare("SELECT * FROM tokens WHERE access_token IS NOT NULL ORDER BY platform")?;
+    let records = tokens.query_map([], super::token_from)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    statistics.tokens = records.into_iter().flatten().map(|token| (token.platform, token.lapses_at())).collect();
+    statistics.tokens.sort_unstable_by_key(|(platform, _)| *platform);
+    Ok(statistics)
+}
+
+fn posts(connection: &Connection, policy: &RetryPolicy) -> rusqlite::Result<Statistics> {
+    let mut statistics =
+        Statistics { by_platform: Platform::ALL.map(PlatformStatistics::none).to_vec(), ..Statistics::default() };
+    let mut distribution: BTreeMap<u32, u64> = BTreeMap::new();
+    let mut statement = connection.prepare(
+        "SELECT platform, flagged = 1, max(retries, 0), count(*) FROM posts WHERE status = 'failed' GROUP BY 1, 2, 3",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let platform: Option<Platform> = row.get_ref(0)?.as_str().ok().and_then(|name| name.parse().ok());
+        let count = u32::try_from(number(row, 2)?).unwrap_or(u32::MAX);
+        let posts = number(row, 3)?;
+        let permanent = if row.get::<_, bool>(1)? || policy.is_spent(count) { posts } else { 0 };
+        *distribution.entry(count).or_default() += posts;
+        statistics.total_failed += posts;
+        statistics.permanently_failed += permanent;
+        if let Some(entry) = statistics.by_platform.iter_mut().find(|entry| Some(entry.platform) == platform) {
+            entry.failed += posts;
+            entry.permanently_failed += permanent;
+        }
+    }
+    statistics.retry_distribution = distribution.into_iter().collect();
+    Ok(statistics)
+}
+
+fn categories(connection: &Connection) -> rusqlite::Result<Vec<(Category, u64)>> {
+    let mut statement = connection.prepare(
+        "SELECT failure_category, count(*) FROM posts WHERE status = 'failed' AND typeof(failure_category) = 'text' \
+         GROUP BY 1",
+    )?;
+    let mut counts: BTreeMap<Category, u64> = BTreeMap::new();
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let category = row.get::<_, String>(0)?.parse().unwrap_or(Category::Unknown);
+        *counts.entry(category).or_default() += number(row, 1)?;
+    }
+    let mut counts: Vec<(Category, u64)> = counts.into_iter().collect();
+    counts.sort_by_key(|(category, count)| (std::cmp::Reverse(*count), *category));
+    Ok(counts)
+}
+
+fn runs(connection: &Connection, since: &str) -> rusqlite::Result<RunStatistics> {
+    let sums = "SELECT count(*), coalesce(sum(totals ->> 'posted'), 0), \
+                coalesce(sum((totals ->> 'failed') + (totals ->> 'permanentlyFailed')), 0) \
+                FROM runs WHERE started_at >= ?";
+    let mut statistics = connection.query_row(sums, [since], |row| {
+        Ok(RunStatistics {
+            run_count: number(row, 0)?,
+            success_count: number(row, 1)?,
+            error_count: number(row, 2)?,
+            ..RunStatistics::default()
+        })
+    })?;
+    let last =
+        "SELECT started_at, duration_ms, outcome FROM runs WHERE started_at >= ? ORDER BY started_at DESC LIMIT 1";
+    let last: Option<(String, i64, String)> =
+        connection.query_row(last, [since], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
+    if let Some((started_at, duration_ms, outcome)) = last {
+        statistics.last_run = DateTime::parse_from_rfc3339(&started_at).ok().map(|at| at.with_timezone(&Utc));
+        statistics.last_duration_ms = Some(duration_ms);
+        statistics.last_outcome = Some(outcome);
+    }
+    Ok(statistics)
+}
+
+fn attempts(connection: &Connection, since: &str, statistics: &mut Statistics) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(
+        "SELECT value ->> 'platform', value ->> 'attempt', sum(value ->> 'attempts'), sum(value ->> 'posted') \
+         FROM runs, json_each(runs.attempts) WHERE started_at >= ? GROUP BY 1, 2 ORDER BY 2",
+    )?;
+    let mut rows = statement.query([since])?;
+    while let Some(row) = rows.next()? {
+        let platform: Option<Platform> = row.get::<_, String>(0)?.parse().ok();
+        let attempt = u32::try_from(number(row, 1)?).unwrap_or(u32::MAX);
+        statistics.count_attempts(
+            platform,
+            AttemptStatistics { attempt, attempts: number(row, 2)?, posted: number(row, 3)? },
+        );
+    }
+    Ok(())
+}
