@@ -3,6 +3,7 @@
 
 mod commands;
 mod failures;
+mod generated;
 mod memory;
 mod outcomes;
 mod plans;
