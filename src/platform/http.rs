@@ -170,6 +170,11 @@ impl Http {
         Ok(Self { client, timeout: settings.timeout })
     }
 
+    /// How long a request may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     pub(super) fn get(&self, url: Url) -> RequestBuilder {
         self.client.get(url)
     }

@@ -31,8 +31,8 @@ pub trait TokenVault: Send + Sync + std::fmt::Debug {
     async fn unlock(&self, key: &str, by: &str) -> Result<(), Halt>;
 }
 
-/// How long the right to refresh lasts: longer than a refresh can take.
-const LOCK: Duration = Duration::from_secs(90);
+/// How much longer than its one request a refresh may take.
+const LOCK_MARGIN: Duration = Duration::from_secs(2);
 
 /// How long to wait between looks at what another process refreshes.
 const LOOK: Duration = Duration::from_millis(250);
@@ -67,6 +67,16 @@ pub(super) struct TokenSource {
     pub(super) margin: TimeDelta,
     /// What to do where the token is refused for good.
     pub(super) advice: &'static str,
+    /// How long the right to refresh lasts: longer than a refresh can take, so that two never overlap, and no longer
+    /// than need be, since the others wait for one that died.
+    pub(super) lock: Duration,
+}
+
+impl TokenSource {
+    /// How long the right to refresh lasts where a request takes at most so long.
+    pub(super) fn lock_for(request: Duration) -> Duration {
+        request + LOCK_MARGIN
+    }
 }
 
 /// The tokens of one account.
@@ -172,7 +182,7 @@ impl TokenKeeper {
     ) -> Result<TokenRecord, PublishError> {
         let by = uuid::Uuid::new_v4().to_string();
         loop {
-            let locked = self.vault.lock(&self.key, &by, LOCK).await?;
+            let locked = self.vault.lock(&self.key, &by, self.source.lock).await?;
             let stored = self.vault.load(&self.key).await?.filter(|record| record.source == self.fingerprint);
             let is_renewed = |record: &TokenRecord| {
                 record.is_fresh(attempt.now(), self.source.margin)

@@ -4,9 +4,11 @@
 mod commands;
 mod failures;
 mod generated;
+mod kill;
 mod memory;
 mod outcomes;
 mod plans;
+mod proxy;
 mod publish;
 mod schedule;
 mod secrets;

@@ -121,6 +121,7 @@ impl InstagramPublisher {
             refresh_token: None,
             margin: TOKEN_MARGIN,
             advice: "renew INSTAGRAM_ACCESS_TOKEN",
+            lock: TokenSource::lock_for(http.timeout()),
         };
         let refresher = credentials.app.as_ref().map(|(app_id, app_secret)| {
             Box::new(InstagramRefresher {

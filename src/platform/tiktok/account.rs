@@ -33,6 +33,7 @@ pub(super) fn token_source(
                 refresh_token: Some(refresh_token.clone()),
                 margin,
                 advice: "renew TIKTOK_REFRESH_TOKEN",
+                lock: TokenSource::lock_for(http.timeout()),
             };
             let refresher = TikTokRefresher {
                 http: http.clone(),
@@ -50,6 +51,7 @@ pub(super) fn token_source(
                 refresh_token: None,
                 margin,
                 advice: "renew TIKTOK_ACCESS_TOKEN",
+                lock: TokenSource::lock_for(http.timeout()),
             };
             (source, None)
         }

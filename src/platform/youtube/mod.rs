@@ -91,6 +91,7 @@ impl YouTubePublisher {
             refresh_token: Some(settings.refresh_token.clone()),
             margin: TOKEN_MARGIN,
             advice: "renew YOUTUBE_REFRESH_TOKEN",
+            lock: TokenSource::lock_for(http.timeout()),
         };
         let refresher = GoogleRefresher {
             http: http.clone(),
@@ -299,15 +300,18 @@ impl YouTubePublisher {
                         }
                     }
                 }
-                // Without the scope to read, there is no more to learn; the video is on the channel.
-                Err(PublishError::Failed(failure))
-                    if matches!(failure.category, Category::Auth | Category::AccountRestricted) =>
-                {
-                    log::debug!("taking the video as published: {}", failure.message);
-                    return Ok(Pursued::Published(self.publication(&id, &video)));
-                }
-                Err(PublishError::Failed(_)) if troubles.bear() => {}
-                Err(error) => return Err(error),
+                Err(PublishError::Failed(failure)) => match failure.category {
+                    Category::Network | Category::PlatformOutage if troubles.bear() => {}
+                    Category::Network | Category::PlatformOutage | Category::RateLimited | Category::QuotaExhausted => {
+                        return Err(failure.into());
+                    }
+                    // Without the right to read there is no more to learn; the video is on the channel.
+                    _ => {
+                        log::debug!("taking the video as published: {}", failure.message);
+                        return Ok(Pursued::Published(self.publication(&id, &video)));
+                    }
+                },
+                Err(halted) => return Err(halted),
             }
             if patience.wait(attempt).await == Look::Enough {
                 let is_missing = !was_seen && age == TicketAge::Stored;

@@ -195,7 +195,13 @@ impl MongoPostStore {
 
     /// A word on a database that has no posts collection, with those that may have been meant.
     async fn missing_collection(&self) -> Result<Option<String>, StoreError> {
-        let names = self.database.list_collection_names().await.map_err(self.failed("look into"))?;
+        let listed = self.database.list_collection_names().authorized_collections(true).await;
+        let names = match listed {
+            Ok(names) => names,
+            // Who may not look around cannot be told what is there.
+            Err(refused) if error::is_unauthorized(&refused) => return Ok(None),
+            Err(other) => return Err(self.failed("look into")(other)),
+        };
         let wanted = self.posts.name();
         if names.iter().any(|name| name == wanted) {
             return Ok(None);

@@ -6,7 +6,7 @@
 
 mod fetch;
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -89,6 +89,11 @@ impl Mongod {
 
     async fn client(&self) -> Result<Client, mongodb::error::Error> {
         Client::with_uri_str(format!("mongodb://127.0.0.1:{}/?directConnection=true", self.port)).await
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
     /// A connection string for a database of it.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A request that goes wrong.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Fault {
-    /// The endpoint, for example `tiktok.video_init`.
+    /// The endpoint, for example `tiktok.video_init`, or `*` for any.
     pub on: String,
     /// Let so many calls pass first.
     #[serde(default)]
@@ -56,6 +56,10 @@ pub enum Act {
         /// So many milliseconds.
         ms: u64,
     },
+    /// The request is held for ever; it has no effect.
+    HoldRequest,
+    /// The request has its effect, and the answer is held for ever.
+    HoldAnswer,
     /// The request has its effect, but the answer is HTTP 200 with something that is none.
     Garbage,
 }
@@ -104,7 +108,7 @@ impl Act {
 pub(crate) fn take(faults: &mut Vec<Fault>, endpoint: &str) -> Option<Act> {
     for index in 0..faults.len() {
         let fault = &mut faults[index];
-        if fault.on != endpoint {
+        if fault.on != endpoint && fault.on != "*" {
             continue;
         }
         if fault.skip > 0 {

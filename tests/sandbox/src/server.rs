@@ -174,12 +174,14 @@ async fn answer(request: Request<Incoming>, world: Shared) -> Result<Response<Fu
             return Ok(Answer { status: *status, headers, body: body.clone() }.into_response());
         }
         Some(Act::LoseRequest) => return Err(Dropped),
+        Some(Act::HoldRequest) => return hold(&world).await,
         Some(Act::Slow { ms }) => tokio::time::sleep(Duration::from_millis(*ms)).await,
-        Some(Act::Lie { .. } | Act::LoseAnswer | Act::Cut { .. } | Act::Garbage) | None => {}
+        Some(Act::Lie { .. } | Act::LoseAnswer | Act::HoldAnswer | Act::Cut { .. } | Act::Garbage) | None => {}
     }
     let answer = take_effect(endpoint, &head, &value, &body, &mut lock(&world));
     match act {
         Some(Act::LoseAnswer | Act::Cut { .. }) => Err(Dropped),
+        Some(Act::HoldAnswer) => hold(&world).await,
         Some(Act::Lie { status, body }) => Ok(Answer { status, headers: Vec::new(), body }.into_response()),
         Some(Act::Garbage) => {
             Ok(Answer { body: "<html>not you</html>".to_owned(), ..Answer::empty(200) }.into_response())
@@ -189,6 +191,12 @@ async fn answer(request: Request<Incoming>, world: Shared) -> Result<Response<Fu
         }
         _ => Err(Dropped),
     }
+}
+
+/// Waits until the client is gone.
+async fn hold(world: &Shared) -> Result<Response<Full<Bytes>>, Dropped> {
+    lock(world).held += 1;
+    std::future::pending().await
 }
 
 /// Reads at most so many bytes of a body.

@@ -147,6 +147,8 @@ pub struct World {
     pub requests: Vec<Record>,
     /// What is public, oldest first.
     pub published: Vec<Published>,
+    /// How many requests and answers are or were held.
+    pub held: usize,
     /// Rules that were broken though the platform itself would not have noticed.
     pub violations: Vec<String>,
     pub(crate) origin: String,
@@ -173,6 +175,7 @@ impl World {
             faults: Vec::new(),
             requests: Vec::new(),
             published: Vec::new(),
+            held: 0,
             violations: Vec::new(),
             origin,
             serial: 0,
@@ -191,6 +194,7 @@ impl World {
         self.faults.clear();
         self.requests.clear();
         self.published.clear();
+        self.held = 0;
         self.violations.clear();
         self.tiktok.clear();
         self.containers.clear();
