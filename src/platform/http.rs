@@ -188,10 +188,27 @@ impl Http {
     }
 
     /// Sends a request, if the claim still stands, and reads the answer.
+    ///
+    /// A body is handed out only when it is about to be written, and only if the claim stands at that very moment: a
+    /// process that is stopped after it has asked, and comes back when another has the post, must not publish it.
     pub(super) async fn send(&self, request: RequestBuilder, attempt: &dyn Attempt) -> Result<Answer, SendError> {
         attempt.hold().await.map_err(SendError::Halted)?;
-        let response = request.timeout(self.timeout).send().await.map_err(|error| self.explain(error))?;
-        self.read(response).await
+        let is_held = attempt.held_check();
+        let mut request = request.timeout(self.timeout).build().map_err(|error| self.explain(error))?;
+        let body = request.body().and_then(reqwest::Body::as_bytes).map(<[u8]>::to_vec);
+        if let Some(body) = body.filter(|body| !body.is_empty()) {
+            request.headers_mut().insert(CONTENT_LENGTH, body.len().into());
+            let may_send = Arc::clone(&is_held);
+            let handed_out = futures_util::stream::once(async move {
+                if may_send() { Ok(body) } else { Err(std::io::Error::other("the claim was lost")) }
+            });
+            *request.body_mut() = Some(reqwest::Body::wrap_stream(handed_out));
+        }
+        match self.client.execute(request).await {
+            Ok(response) => self.read(response).await,
+            Err(_) if !is_held() => Err(SendError::Halted(Halt::ClaimLost)),
+            Err(error) => Err(self.explain(error)),
+        }
     }
 
     /// Sends part of a file. It fails where for the time-out nothing has moved; and at once where the claim is lost,

@@ -41,6 +41,8 @@ async fn stage() -> (Stage, Proxy) {
     );
     stage.set("POST_RETRY_CLAIM", "2s");
     stage.set("HTTP_TIMEOUT", "3s");
+    // Instagram says late that a container is published.
+    stage.sandbox.world().knobs.instagram_lag = 2;
     (stage, proxy)
 }
 

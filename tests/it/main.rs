@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod commands;
+mod crash;
 mod failures;
 mod generated;
+mod hosts;
 mod kill;
 mod memory;
 mod outcomes;

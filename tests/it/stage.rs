@@ -85,8 +85,12 @@ pub(crate) fn video(size: usize, seed: u8) -> Vec<u8> {
 impl Stage {
     /// All three platforms configured, one small video `a.mp4` and one image `a.jpg`, no gap, short waits.
     pub(crate) async fn new() -> Self {
+        Self::on(mongod().await).await
+    }
+
+    /// The same, on this server.
+    pub(crate) async fn on(server: &Mongod) -> Self {
         let name = format!("test_{}", ObjectId::new().to_hex());
-        let server = mongod().await;
         let database = server.database(&name).await.unwrap();
         let sandbox = Sandbox::start().await.unwrap();
         let folder = tempfile::tempdir().unwrap();

@@ -370,7 +370,9 @@ impl InstagramPublisher {
         for is_last_call in [false, true] {
             *ticket = ticket.clone().committed(attempt.now());
             attempt.keep(ticket).await?;
-            let request = || self.http.post(url.clone()).query(&[("creation_id", container)]);
+            // Said in the body too: only a body is held back when the claim has run out meanwhile.
+            let said = json!({ "creation_id": container });
+            let request = || self.http.post(url.clone()).query(&[("creation_id", container)]).json(&said);
             let (failure, is_unanswered) = match self.call(step, request, attempt).await {
                 Ok(json) => match text_or_number(&json["id"]) {
                     Some(id) => return Ok(Pursued::Published(self.publication(Some(id), attempt).await)),

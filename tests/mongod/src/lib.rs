@@ -7,18 +7,20 @@
 mod fetch;
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use mongodb::bson::doc;
+use mongodb::bson::{Bson, doc};
 use mongodb::{Client, Database};
 
 /// A MongoDB server of one's own: a replica set of one.
 #[derive(Debug)]
 pub struct Mongod {
-    watch: Child,
+    watches: Vec<Child>,
+    program: PathBuf,
+    data: PathBuf,
     port: u16,
 }
 
@@ -33,34 +35,62 @@ impl Mongod {
     #[expect(clippy::panic, reason = "a test without its database has failed, and must say why")]
     pub async fn start() -> Self {
         let program = program().unwrap_or_else(|problem| panic!("{problem}"));
-        let started =
-            Self::launch(&program).unwrap_or_else(|error| panic!("cannot start `{}`: {error}", program.display()));
+        let started = Self::launch(program.clone())
+            .unwrap_or_else(|error| panic!("cannot start `{}`: {error}", program.display()));
         if let Err(error) = started.initiate().await {
             panic!("`{}` does not become a replica set: {error}", program.display());
         }
         started
     }
 
+    /// Kills the server with SIGKILL, as a machine that loses its power would.
+    ///
+    /// # Errors
+    /// Where the server does not answer.
+    pub async fn crash(&self) -> Result<(), mongodb::error::Error> {
+        let status = self.client().await?.database("admin").run_command(doc! { "serverStatus": 1 }).await?;
+        let id = match status.get("pid") {
+            Some(Bson::Int64(id)) => *id,
+            Some(Bson::Int32(id)) => i64::from(*id),
+            _ => return Err(mongodb::error::Error::custom("the server does not tell its process id")),
+        };
+        Command::new("kill").args(["-9", &id.to_string()]).status().map(drop).map_err(mongodb::error::Error::custom)
+    }
+
+    /// Starts the server again on what it has left on disk, and waits until it takes writes.
+    ///
+    /// # Errors
+    /// Where it does not come up again.
+    pub async fn restart(&mut self) -> Result<(), mongodb::error::Error> {
+        let watch = Self::watch(&self.program, &self.data, self.port).map_err(mongodb::error::Error::custom)?;
+        self.watches.push(watch);
+        self.await_primary(Instant::now() + START).await
+    }
+
     /// The server is watched by a shell that reads from us: when this process ends, however it ends, the shell reads
     /// the end, stops the server and removes its data.
-    fn launch(program: &PathBuf) -> std::io::Result<Self> {
+    fn watch(program: &Path, data: &Path, port: u16) -> std::io::Result<Child> {
         const WATCH: &str = r#"data=$1; shift; "$@" & server=$!; cat > /dev/null; kill -9 $server; rm -rf "$data""#;
-        let data = tempfile::tempdir()?.keep();
-        // Between this and the server's own bind another process could take the port; then the start fails and says so.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let watch = Command::new("sh")
+        Command::new("sh")
             .args(["-c", WATCH, "watch"])
-            .arg(&data)
+            .arg(data)
             .arg(program)
             .arg("--dbpath")
-            .arg(&data)
+            .arg(data)
             .args(["--replSet", "rs0", "--bind_ip", "127.0.0.1", "--port", &port.to_string()])
             .args(["--wiredTigerCacheSizeGB", "0.25", "--quiet", "--oplogSize", "128"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn()?;
-        Ok(Self { watch, port })
+            .spawn()
+    }
+
+    fn launch(program: PathBuf) -> std::io::Result<Self> {
+        let data = tempfile::tempdir()?.keep();
+        // Between this and the server's own bind another process could take the port; then the start fails and says so.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let watch = Self::watch(&program, &data, port)?;
+        Ok(Self { watches: vec![watch], program, data, port })
     }
 
     async fn initiate(&self) -> Result<(), mongodb::error::Error> {
@@ -77,9 +107,14 @@ impl Mongod {
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
+        self.await_primary(deadline).await
+    }
+
+    async fn await_primary(&self, deadline: Instant) -> Result<(), mongodb::error::Error> {
+        let admin = self.client().await?.database("admin");
         while Instant::now() < deadline {
-            let hello = admin.run_command(doc! { "hello": 1 }).await?;
-            if hello.get_bool("isWritablePrimary").unwrap_or(false) {
+            let hello = admin.run_command(doc! { "hello": 1 }).await;
+            if hello.is_ok_and(|hello| hello.get_bool("isWritablePrimary").unwrap_or(false)) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -112,8 +147,10 @@ impl Mongod {
 
 impl Drop for Mongod {
     fn drop(&mut self) {
-        drop(self.watch.stdin.take());
-        drop(self.watch.wait());
+        for watch in &mut self.watches {
+            drop(watch.stdin.take());
+            drop(watch.wait());
+        }
     }
 }
 

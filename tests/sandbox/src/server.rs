@@ -178,6 +178,9 @@ async fn answer(request: Request<Incoming>, world: Shared) -> Result<Response<Fu
         Some(Act::Slow { ms }) => tokio::time::sleep(Duration::from_millis(*ms)).await,
         Some(Act::Lie { .. } | Act::LoseAnswer | Act::HoldAnswer | Act::Cut { .. } | Act::Garbage) | None => {}
     }
+    if !is_upload && !body.is_whole {
+        return Err(Dropped);
+    }
     let answer = take_effect(endpoint, &head, &value, &body, &mut lock(&world));
     match act {
         Some(Act::LoseAnswer | Act::Cut { .. }) => Err(Dropped),
