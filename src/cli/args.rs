@@ -42,7 +42,8 @@ Exit codes:
   3  done, but a person is needed    7  the post is being retried by another process
   130, 143  stopped by SIGINT, SIGTERM
 
-Settings come from the environment, or .env in the working directory; .env.example lists them.";
+Settings come from the environment, or .env in the working directory; .env.example lists them.
+docs/sqlite.md has the schema of the embedded store and an INSERT for it.";
 
 /// The options of every command.
 #[derive(Debug, Args)]

@@ -7,6 +7,8 @@ use postretry_mongod::Mongod;
 
 use crate::stage::{Stage, hours_ago};
 
+const POSTS: usize = 90;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_and_comes_back_loses_no_outcome() {
     let mut server = Mongod::start().await;
@@ -15,7 +17,6 @@ async fn a_server_that_is_killed_and_comes_back_loses_no_outcome() {
     stage.set("HTTP_TIMEOUT", "3s");
     stage.set("POST_RETRY_CONCURRENCY", "2");
     stage.set("MONGODB_URI", &format!("{}&serverSelectionTimeoutMS=1000", stage.uri));
-    const POSTS: usize = 90;
     for n in 0..POSTS {
         let platform = ["tiktok", "instagram", "youtube"][n % 3];
         stage.post(platform, doc! { "caption": format!("post {n}"), "failedAt": hours_ago(500) }).await;

@@ -8,6 +8,7 @@ mod generated;
 mod hosts;
 mod kill;
 mod memory;
+mod model;
 mod outcomes;
 mod plans;
 mod proxy;

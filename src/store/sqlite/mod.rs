@@ -167,7 +167,15 @@ fn translate(action: &str, path: &Path, error: rusqlite::Error) -> StoreError {
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
             ("it may not be written".to_owned(), Some("check who owns the file and its directory"))
         }
-        Some(ErrorCode::CannotOpen) => ("it cannot be opened".to_owned(), Some("check the path and its directory")),
+        Some(ErrorCode::CannotOpen) => (
+            "it cannot be opened for writing".to_owned(),
+            Some("check the path, its directory and who may write there"),
+        ),
+        // A full disk shows here too, where what is shared between processes cannot grow.
+        Some(ErrorCode::SystemIoFailure) => (
+            "the disk is full or fails".to_owned(),
+            Some("look at the disk's space and health; what was recorded is safe"),
+        ),
         Some(ErrorCode::DiskFull) => ("the disk is full".to_owned(), Some("make room; nothing was lost")),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             ("another process keeps it locked".to_owned(), Some("wait for that process, or look what it does"))
