@@ -17,7 +17,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::post::{AttemptStart, BackoffFrom, Malformed, Post, PostId, RetryPolicy, Settlement, Ticket, TokenRecord};
+use crate::post::{
+    AttemptStart, BackoffFrom, Malformed, Post, PostId, RetryPolicy, Settlement, Story, Ticket, TokenRecord,
+};
 
 pub use error::StoreError;
 pub use mongo::MongoSettings;
@@ -34,6 +36,15 @@ pub enum StoreSettings {
     Mongo(MongoSettings),
     /// A SQLite file.
     Sqlite(PathBuf),
+}
+
+/// The stories whose names have to be looked up, of posts that carry only their keys.
+fn unnamed_stories(posts: &mut [StoredPost]) -> Vec<&mut Story> {
+    let stories = posts.iter_mut().map(|post| match post {
+        Ok(post) => &mut post.story,
+        Err(malformed) => &mut malformed.draft.story,
+    });
+    stories.filter(|story| story.name.is_none() && story.key.is_some()).collect()
 }
 
 /// Opens the store that the settings name.

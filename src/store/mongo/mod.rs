@@ -30,7 +30,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::query::MalformedPosts;
 use super::{
     DueCursor, DueQuery, Found, Hold, Lease, ListFilter, Page, PostPage, PostStore, Reset, RunRecord, Statistics,
-    StoreError, StoredPost,
+    StoreError, StoredPost, unnamed_stories,
 };
 use crate::post::{AttemptStart, BackoffFrom, Post, PostId, RetryPolicy, Settlement, Ticket, TokenRecord};
 
@@ -158,14 +158,7 @@ impl MongoPostStore {
 
     /// Puts the names of the stories to the posts that carry only their key: one query for all.
     async fn name_stories(&self, posts: &mut [StoredPost]) -> Result<(), StoreError> {
-        let mut stories: Vec<_> = posts
-            .iter_mut()
-            .map(|post| match post {
-                Ok(post) => &mut post.story,
-                Err(malformed) => &mut malformed.draft.story,
-            })
-            .filter(|story| story.name.is_none())
-            .collect();
+        let mut stories = unnamed_stories(posts);
         let keys: Vec<Bson> = stories.iter().filter_map(|story| story.key.as_deref()).map(identity::value_of).collect();
         if keys.is_empty() {
             return Ok(());

@@ -25,7 +25,7 @@ use self::schema::millis;
 use super::query::MalformedPosts;
 use super::{
     DueCursor, DueQuery, Found, Hold, Lease, ListFilter, Page, PostPage, PostStore, Reset, RunRecord, Statistics,
-    StoreError, StoredPost,
+    StoreError, StoredPost, unnamed_stories,
 };
 use crate::post::{
     AttemptStart, BackoffFrom, Category, HISTORY_LIMIT, HistoryEntry, LastRetried, Platform, Post, PostId, RetryPolicy,
@@ -533,14 +533,7 @@ fn token_from(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<TokenRecord>> 
 
 /// Puts the names of the stories to the posts that carry only their id: one query for all.
 fn name_stories(connection: &Connection, posts: &mut [StoredPost]) -> rusqlite::Result<()> {
-    let mut stories: Vec<_> = posts
-        .iter_mut()
-        .map(|post| match post {
-            Ok(post) => &mut post.story,
-            Err(malformed) => &mut malformed.draft.story,
-        })
-        .filter(|story| story.name.is_none())
-        .collect();
+    let mut stories = unnamed_stories(posts);
     let keys: Vec<&str> = stories.iter().filter_map(|story| story.key.as_deref()).collect();
     if keys.is_empty() {
         return Ok(());

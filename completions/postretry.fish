@@ -1,0 +1,123 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_postretry_global_optspecs
+    string join \n store= env-file= format= q/quiet v/verbose color= h/help V/version
+end
+
+function __fish_postretry_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_postretry_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_postretry_using_subcommand
+    set -l cmd (__fish_postretry_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c postretry -n "__fish_postretry_needs_command" -l store -d 'The post store: `mongodb://…` or `sqlite:PATH`' -r
+complete -c postretry -n "__fish_postretry_needs_command" -l env-file -d 'Read settings from this file instead of .env' -r -F
+complete -c postretry -n "__fish_postretry_needs_command" -l format -d 'How the result is written' -r -f -a "table\t'For people'
+json\t'One JSON document'
+csv\t'Rows with a header (list-failed only)'
+prometheus\t'A text exposition (stats only)'"
+complete -c postretry -n "__fish_postretry_needs_command" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c postretry -n "__fish_postretry_needs_command" -s q -l quiet -d 'Print nothing unless the exit code is not 0'
+complete -c postretry -n "__fish_postretry_needs_command" -s v -l verbose -d 'Log what is done; twice for more'
+complete -c postretry -n "__fish_postretry_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c postretry -n "__fish_postretry_needs_command" -s V -l version -d 'Print version'
+complete -c postretry -n "__fish_postretry_needs_command" -f -a "run" -d 'One retry pass: publish every failed post that is due'
+complete -c postretry -n "__fish_postretry_needs_command" -f -a "list-failed" -d 'Failed posts with their retry state; with an ID, one post in full'
+complete -c postretry -n "__fish_postretry_needs_command" -f -a "retry" -d 'Publish these failed posts now, whatever their backoff'
+complete -c postretry -n "__fish_postretry_needs_command" -f -a "reset" -d 'Give posts their retries back'
+complete -c postretry -n "__fish_postretry_needs_command" -f -a "stats" -d 'Counts, success rates, reasons, and what past runs did'
+complete -c postretry -n "__fish_postretry_using_subcommand run" -l platform -d 'Only posts for this platform (repeatable)' -r
+complete -c postretry -n "__fish_postretry_using_subcommand run" -l limit -d 'Start at most N posts' -r
+complete -c postretry -n "__fish_postretry_using_subcommand run" -l concurrency -d 'Posts in flight per platform, 1 to 256' -r
+complete -c postretry -n "__fish_postretry_using_subcommand run" -l max-duration -d 'Start no new post after this long, for example 50m' -r
+complete -c postretry -n "__fish_postretry_using_subcommand run" -l store -d 'The post store: `mongodb://…` or `sqlite:PATH`' -r
+complete -c postretry -n "__fish_postretry_using_subcommand run" -l env-file -d 'Read settings from this file instead of .env' -r -F
+complete -c postretry -n "__fish_postretry_using_subcommand run" -l format -d 'How the result is written' -r -f -a "table\t'For people'
+json\t'One JSON document'
+csv\t'Rows with a header (list-failed only)'
+prometheus\t'A text exposition (stats only)'"
+complete -c postretry -n "__fish_postretry_using_subcommand run" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c postretry -n "__fish_postretry_using_subcommand run" -l dry-run -d 'List what would be retried and why; write nothing, call no platform'
+complete -c postretry -n "__fish_postretry_using_subcommand run" -s q -l quiet -d 'Print nothing unless the exit code is not 0'
+complete -c postretry -n "__fish_postretry_using_subcommand run" -s v -l verbose -d 'Log what is done; twice for more'
+complete -c postretry -n "__fish_postretry_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l platform -d 'Only posts for this platform' -r
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l category -d 'Only posts whose last failure is of this category' -r
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l since -d 'Only posts that failed within this time, for example 7d' -r
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l limit -d 'Show at most N posts' -r
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l skip -d 'Leave out the first N posts' -r
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l store -d 'The post store: `mongodb://…` or `sqlite:PATH`' -r
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l env-file -d 'Read settings from this file instead of .env' -r -F
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l format -d 'How the result is written' -r -f -a "table\t'For people'
+json\t'One JSON document'
+csv\t'Rows with a header (list-failed only)'
+prometheus\t'A text exposition (stats only)'"
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l due -d 'Only posts that are due'
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l permanent -d 'Only posts that are permanently failed'
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -s q -l quiet -d 'Print nothing unless the exit code is not 0'
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -s v -l verbose -d 'Log what is done; twice for more'
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c postretry -n "__fish_postretry_using_subcommand retry" -l store -d 'The post store: `mongodb://…` or `sqlite:PATH`' -r
+complete -c postretry -n "__fish_postretry_using_subcommand retry" -l env-file -d 'Read settings from this file instead of .env' -r -F
+complete -c postretry -n "__fish_postretry_using_subcommand retry" -l format -d 'How the result is written' -r -f -a "table\t'For people'
+json\t'One JSON document'
+csv\t'Rows with a header (list-failed only)'
+prometheus\t'A text exposition (stats only)'"
+complete -c postretry -n "__fish_postretry_using_subcommand retry" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c postretry -n "__fish_postretry_using_subcommand retry" -l force -d 'Also a post that is permanently failed; it first gets its retries back'
+complete -c postretry -n "__fish_postretry_using_subcommand retry" -s q -l quiet -d 'Print nothing unless the exit code is not 0'
+complete -c postretry -n "__fish_postretry_using_subcommand retry" -s v -l verbose -d 'Log what is done; twice for more'
+complete -c postretry -n "__fish_postretry_using_subcommand retry" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l platform -d 'All posts for this platform' -r
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l category -d 'All posts whose last failure is of this category' -r
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l store -d 'The post store: `mongodb://…` or `sqlite:PATH`' -r
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l env-file -d 'Read settings from this file instead of .env' -r -F
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l format -d 'How the result is written' -r -f -a "table\t'For people'
+json\t'One JSON document'
+csv\t'Rows with a header (list-failed only)'
+prometheus\t'A text exposition (stats only)'"
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l permanent -d 'All posts that are permanently failed'
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l yes -d 'Do not ask'
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l dry-run -d 'Show what would be reset; write nothing'
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -s q -l quiet -d 'Print nothing unless the exit code is not 0'
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -s v -l verbose -d 'Log what is done; twice for more'
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c postretry -n "__fish_postretry_using_subcommand stats" -l since -d 'Count only runs within this time, for example 30d' -r
+complete -c postretry -n "__fish_postretry_using_subcommand stats" -l store -d 'The post store: `mongodb://…` or `sqlite:PATH`' -r
+complete -c postretry -n "__fish_postretry_using_subcommand stats" -l env-file -d 'Read settings from this file instead of .env' -r -F
+complete -c postretry -n "__fish_postretry_using_subcommand stats" -l format -d 'How the result is written' -r -f -a "table\t'For people'
+json\t'One JSON document'
+csv\t'Rows with a header (list-failed only)'
+prometheus\t'A text exposition (stats only)'"
+complete -c postretry -n "__fish_postretry_using_subcommand stats" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c postretry -n "__fish_postretry_using_subcommand stats" -s q -l quiet -d 'Print nothing unless the exit code is not 0'
+complete -c postretry -n "__fish_postretry_using_subcommand stats" -s v -l verbose -d 'Log what is done; twice for more'
+complete -c postretry -n "__fish_postretry_using_subcommand stats" -s h -l help -d 'Print help (see more with \'--help\')'
