@@ -71,9 +71,11 @@ impl Console {
         Screen { width: width.map(usize::from) }
     }
 
-    /// Whether a person is watching.
-    pub(super) fn shows_progress(&self) -> bool {
-        self.err_is_terminal && !self.is_quiet
+    /// The columns for the progress, where a person is watching.
+    pub(super) fn progress_width(&self) -> Option<usize> {
+        let mut table = comfy_table::Table::new();
+        let width = table.use_stderr().width().map_or(80, usize::from);
+        (self.err_is_terminal && !self.is_quiet).then_some(width)
     }
 
     /// Whether standard output is a terminal.
@@ -100,7 +102,7 @@ impl Console {
         if self.is_quiet && exit == super::Exit::Done {
             return;
         }
-        if self.shows_progress() {
+        if self.progress_width().is_some() {
             self.error("\r\x1b[K");
         }
         let mut out = std::io::stdout().lock();

@@ -126,8 +126,10 @@ async fn open_workshop(settings: &Settings, console: &Console) -> Result<Worksho
         poll: PollSettings { first: settings.pace.poll, total: settings.pace.wait },
         vault: Arc::new(StoreVault(Arc::clone(&store))),
     };
-    let listener: Arc<dyn Listener> =
-        if console.shows_progress() { Arc::new(ProgressListener::default()) } else { Arc::new(LogListener) };
+    let listener: Arc<dyn Listener> = match console.progress_width() {
+        Some(width) => Arc::new(ProgressListener::new(width)),
+        None => Arc::new(LogListener),
+    };
     Ok(Workshop {
         store,
         publishers: publishers(settings, &tools),

@@ -33,7 +33,8 @@ pub(super) async fn run(
     }
     let report = run_pass(&workshop, &options).await?;
     let exit = exit_of(&report, workshop.shutdown.signal());
-    record(&workshop, &report, exit).await?;
+    // What was done is told even where the record of it fails.
+    let recorded = record(&workshop, &report, exit).await;
     if let Some(webhook) = &settings.alert_webhook {
         alert::send(webhook, &report, &workshop.host).await;
     }
@@ -48,7 +49,7 @@ pub(super) async fn run(
         }
     };
     console.result(&text, exit);
-    Ok(exit)
+    recorded.map(|()| exit)
 }
 
 fn exit_of(report: &PassReport, signal: Option<Signal>) -> Exit {

@@ -22,6 +22,9 @@ use crate::post::{Category, Failure, Platform};
 /// Longer answers are not read.
 const MAX_ANSWER: usize = 1024 * 1024;
 
+/// The content type that TikTok and Google write in their pages.
+pub(super) const JSON_UTF8: &str = "application/json; charset=UTF-8";
+
 /// How much of a file is in memory at a time.
 const PIECE: usize = 256 * 1024;
 

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::bytes;
+use super::table::cut;
 use crate::post::{Platform, PostId};
 use crate::retry::{Event, Listener};
 
@@ -17,9 +18,10 @@ impl Listener for LogListener {
     fn notice(&self, _event: &Event<'_>) {}
 }
 
-/// Shows one line on a terminal that is written over again and again: the files being uploaded.
-#[derive(Debug, Default)]
+/// Shows one line on a terminal that is written over again and again: the posts in flight and how far their files are.
+#[derive(Debug)]
 pub struct ProgressListener {
+    width: usize,
     uploads: Mutex<HashMap<PostId, Upload>>,
 }
 
@@ -32,10 +34,18 @@ struct Upload {
 }
 
 impl ProgressListener {
-    fn show(uploads: &HashMap<PostId, Upload>) {
+    /// For a terminal of so many columns: a longer line would not be written over.
+    pub fn new(width: usize) -> Self {
+        Self { width, uploads: Mutex::default() }
+    }
+
+    fn show(&self, uploads: &HashMap<PostId, Upload>) {
         let mut parts: Vec<String> = uploads
             .iter()
             .map(|(id, upload)| {
+                if upload.of == 0 {
+                    return format!("{} {id}", upload.platform);
+                }
                 let seconds = upload.since.elapsed().as_secs().max(1);
                 let rate = bytes(upload.sent / seconds);
                 format!("{} {id}: {} of {} ({rate}/s)", upload.platform, bytes(upload.sent), bytes(upload.of))
@@ -44,7 +54,8 @@ impl ProgressListener {
         parts.sort();
         let mut stderr = std::io::stderr().lock();
         // A terminal that is gone is no reason to stop publishing.
-        drop(write!(stderr, "\r\x1b[K{}", parts.join("  ")).and_then(|()| stderr.flush()));
+        let line = cut(&parts.join("  "), self.width.saturating_sub(1));
+        drop(write!(stderr, "\r\x1b[K{line}").and_then(|()| stderr.flush()));
     }
 }
 
@@ -66,6 +77,6 @@ impl Listener for ProgressListener {
                 uploads.remove(&post.id);
             }
         }
-        Self::show(&uploads);
+        self.show(&uploads);
     }
 }

@@ -112,7 +112,7 @@ impl Table {
 }
 
 /// A text of at most so many columns of a terminal, the last of them … where something was cut.
-fn cut(text: &str, limit: usize) -> String {
+pub(super) fn cut(text: &str, limit: usize) -> String {
     if text.width() <= limit {
         return text.to_owned();
     }

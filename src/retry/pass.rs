@@ -181,10 +181,12 @@ impl Lane {
     }
 
     async fn run(mut self) -> Result<LaneReport, StoreError> {
-        self.mark_spent().await?;
         let publisher = self.workshop.publishers.get(&self.platform).cloned();
         let started = match &publisher {
-            Some(publisher) => self.work_through(publisher).await,
+            Some(publisher) => {
+                self.mark_spent().await?;
+                self.work_through(publisher).await
+            }
             None => self.count_unconfigured().await,
         };
         // Whatever stopped the lane, what is in flight is settled first.
@@ -389,20 +391,11 @@ pub async fn dry_run(workshop: &Workshop, options: &PassOptions) -> Result<DryRu
         let is_configured = workshop.publishers.contains_key(&platform);
         let query = DueQuery { policy: workshop.policy, now: started_at, scope: Scope::Platform(platform) };
         let mut totals = Totals::default();
-        let mut after: Option<DueCursor> = None;
-        loop {
-            let page = workshop.store.spent_posts(&query, after.as_ref(), PAGE).await?;
-            for stored in page.posts {
-                match stored {
-                    Ok(_) => totals.flagged += 1,
-                    Err(malformed) => report.malformed.push(MalformedPost::from(&malformed)),
-                }
-            }
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
+        // Without credentials a platform's posts are left exactly as they are.
+        if is_configured {
+            totals.flagged = count_spent(workshop, &query, &mut report.malformed).await?;
         }
+        let mut after: Option<DueCursor> = None;
         loop {
             let page = workshop.store.due_posts(&query, after.as_ref(), PAGE).await?;
             for stored in page.posts {
@@ -437,6 +430,29 @@ pub async fn dry_run(workshop: &Workshop, options: &PassOptions) -> Result<DryRu
     }
     report.finished_at = workshop.clock.now();
     Ok(report)
+}
+
+/// How many posts a pass would mark, since their retries were spent already.
+async fn count_spent(
+    workshop: &Workshop,
+    query: &DueQuery,
+    malformed: &mut Vec<MalformedPost>,
+) -> Result<u64, StoreError> {
+    let mut count = 0;
+    let mut after: Option<DueCursor> = None;
+    loop {
+        let page = workshop.store.spent_posts(query, after.as_ref(), PAGE).await?;
+        for stored in page.posts {
+            match stored {
+                Ok(_) => count += 1,
+                Err(wrong) => malformed.push(MalformedPost::from(&wrong)),
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(count);
+        }
+    }
 }
 
 fn plan(

@@ -148,7 +148,8 @@ async fn a_platform_that_is_not_configured_is_left_alone_and_said_so() {
     let mut stage = Stage::new().await;
     stage.unset("INSTAGRAM_");
     let id = stage.post("instagram", Document::new()).await;
-    let before = stage.get(&id).await;
+    let spent = stage.post("instagram", doc! { "retryCount": 9 }).await;
+    let before = (stage.get(&id).await, stage.get(&spent).await);
     let ran = stage.run(&["run", "--format", "json"]).await.expect(0);
     assert_eq!(
         ran.json()["totals"],
@@ -157,7 +158,7 @@ async fn a_platform_that_is_not_configured_is_left_alone_and_said_so() {
         })
     );
     assert_eq!(ran.stderr.matches("not configured").count(), 1, "{}", ran.stderr);
-    assert_eq!(stage.get(&id).await, before);
+    assert_eq!((stage.get(&id).await, stage.get(&spent).await), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

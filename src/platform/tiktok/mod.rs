@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use self::account::{TikTokRefresher, fitted_title};
 use self::chunks::ChunkPlan;
 use self::classify::{UNKNOWN_ID, classify};
-use super::http::{Answer, Http, Origin, SendError};
+use super::http::{Answer, Http, JSON_UTF8, Origin, SendError};
 use super::media::{AssetStore, MediaFile};
 use super::patience::{Look, Patience, PollSettings, Troubles};
 use super::tokens::{TokenKeeper, TokenSource};
@@ -127,12 +127,14 @@ impl TikTokPublisher {
         Self { api, privacy_level: settings.privacy_level.clone(), http, assets, poll, tokens }
     }
 
-    /// Calls the API; a token that is refused is renewed once.
+    /// Calls the API, with no body where it is null; a token that is refused is renewed once.
     async fn call(&self, step: &str, path: &str, body: &Value, attempt: &dyn Attempt) -> Result<Value, CallError> {
         let mut token = self.tokens.access(attempt).await.map_err(CallError::Stopped)?;
         let mut is_renewed = false;
         loop {
-            let request = self.http.post(self.api.at(path)).bearer_auth(token.expose_secret()).json(body);
+            let request = self.http.post(self.api.at(path)).bearer_auth(token.expose_secret());
+            let request = request.header(CONTENT_TYPE, JSON_UTF8);
+            let request = if body.is_null() { request } else { request.json(body) };
             let answer = self.http.send(request, attempt).await.map_err(CallError::Send)?;
             let mut json = answer.json();
             let error = &json["error"];
@@ -159,7 +161,7 @@ impl TikTokPublisher {
     async fn creator(&self, attempt: &dyn Attempt) -> Result<Creator, PublishError> {
         let step = "say whether the account may post";
         let path = "/v2/post/publish/creator_info/query/";
-        let data = self.call(step, path, &json!({}), attempt).await.map_err(|error| error.into_harmless(step))?;
+        let data = self.call(step, path, &Value::Null, attempt).await.map_err(|error| error.into_harmless(step))?;
         let levels: Vec<&str> =
             data["privacy_level_options"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if !levels.is_empty() && !levels.contains(&self.privacy_level.as_str()) {

@@ -19,7 +19,7 @@ use serde_json::Value;
 use url::Url;
 
 use self::classify::{Processed, classify, read_processing};
-use super::http::{Answer, Http, Origin, SendError};
+use super::http::{Answer, Http, JSON_UTF8, Origin, SendError};
 use super::media::{AssetStore, MediaFile};
 use super::patience::{Look, Patience, PollSettings, Troubles};
 use super::tokens::{Refreshed, Refresher, TokenKeeper, TokenSource};
@@ -154,6 +154,7 @@ impl YouTubePublisher {
                 .header("X-Upload-Content-Length", file.size)
                 .header("X-Upload-Content-Type", file.mime)
                 .header("Slug", name.escape_default().to_string())
+                .header(CONTENT_TYPE, JSON_UTF8)
                 .json(&resource)
         };
         // A session whose address is lost gets no bytes, and without bytes there is no video.

@@ -50,7 +50,7 @@ pub(crate) fn answer(endpoint: &str, head: &Head, value: &Value, body: &Body, wo
     if !world.is_valid("tiktok", head.bearer()) {
         return refused(401, "access_token_invalid", "The access token is invalid");
     }
-    if !head.header("content-type").starts_with("application/json") {
+    if head.header("content-type") != "application/json; charset=UTF-8" {
         return refused(400, "invalid_params", "the body must be JSON");
     }
     match endpoint {
