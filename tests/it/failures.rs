@@ -133,3 +133,35 @@ async fn passes_that_start_at_once_share_the_posts_and_refresh_the_token_once() 
     assert_eq!(stage.sandbox.published().len(), 30);
     assert_eq!(stage.sandbox.calls("tiktok.token"), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instagrams_token_is_exchanged_before_it_lapses_and_another_setting_wins_over_what_was_stored() {
+    let mut stage = Stage::new().await;
+    stage.set("INSTAGRAM_APP_ID", "sandbox-app");
+    stage.set("INSTAGRAM_APP_SECRET", "sandbox-instagram-secret");
+    for _ in 0..2 {
+        stage.post("instagram", Document::new()).await;
+        stage.pass(0).await;
+    }
+    // Nobody knows when a token from the settings lapses, so it is exchanged once; the fresh one is good for weeks.
+    assert_eq!(stage.sandbox.calls("instagram.exchange"), 1);
+    let stats = stage.run(&["stats", "--format", "json"]).await.expect(0).json();
+    assert_eq!(stats["tokens"][0]["platform"], "instagram");
+
+    // Near its end it is exchanged again.
+    let tokens = stage.database.collection::<Document>("postretry_tokens");
+    let soon = crate::stage::hours_ago(-24);
+    tokens.update_one(doc! {}, doc! { "$set": { "accessExpiresAt": soon } }).await.unwrap();
+    stage.post("instagram", Document::new()).await;
+    stage.pass(0).await;
+    assert_eq!(stage.sandbox.calls("instagram.exchange"), 2);
+
+    // A person signs in anew: the stored token is dead, and the new setting wins.
+    stage.sandbox.world().revoke_access("instagram");
+    stage.sandbox.world().sign_in("instagram", "sandbox-instagram-renewed");
+    stage.post("instagram", Document::new()).await;
+    let refused = stage.pass(3).await;
+    assert_eq!(refused["posts"][0]["category"], "auth");
+    stage.set("INSTAGRAM_ACCESS_TOKEN", "sandbox-instagram-renewed");
+    assert_eq!(stage.pass(0).await["totals"]["posted"], 1);
+}

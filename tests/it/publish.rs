@@ -44,6 +44,7 @@ fn foreign_fields() -> Document {
         "scheduledAt": crate::stage::hours_ago(3),
         "metrics": { "views": 12_i64, "ratio": 0.25, "tags": ["x", Bson::Null] },
         "$comment": "a name with a dollar",
+        "uploadProgress": 45,
         "a.dotted": true,
     }
 }

@@ -219,8 +219,13 @@ impl MongoPostStore {
 /// The name under which a page carries the date that it is ordered by.
 const ANCHOR: &str = "postretryAnchor";
 
+/// Only what is read of a post. Every read uses it, so that each sees a document alike.
+fn projection() -> Document {
+    document::FIELDS.iter().map(|name| ((*name).to_owned(), Bson::Int32(1))).collect()
+}
+
 fn projection_with_anchor() -> Document {
-    let mut projection: Document = document::FIELDS.iter().map(|name| ((*name).to_owned(), Bson::Int32(1))).collect();
+    let mut projection = projection();
     projection.insert(ANCHOR, doc! { "$ifNull": ["$failedAt", "$updatedAt"] });
     projection
 }
@@ -300,12 +305,11 @@ impl PostStore for MongoPostStore {
 
     async fn find(&self, id: &str) -> Result<Found, StoreError> {
         let candidates = identity::values_written(id);
-        let projection: Document = document::FIELDS.iter().map(|name| ((*name).to_owned(), Bson::Int32(1))).collect();
         let failed = self.failed("read a post from");
         let found: Vec<Document> = self
             .posts
             .find(doc! { "_id": { "$in": candidates.clone() } })
-            .projection(projection)
+            .projection(projection())
             .await
             .map_err(&failed)?
             .try_collect()
@@ -331,6 +335,7 @@ impl PostStore for MongoPostStore {
         let claimed = self
             .posts
             .find_one_and_update(filter, change::start(start, lease))
+            .projection(projection())
             .return_document(ReturnDocument::After)
             .await
             .map_err(self.failed("claim a post in"))?;
