@@ -302,3 +302,30 @@ async fn an_ambiguous_post_is_parked_and_a_reset_forgets_its_ticket() {
     assert!(is_cleared(&post, "publishTicket"));
     assert_eq!(post.get_bool("permanentlyFailed").ok(), Some(false));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_names_what_needs_a_person_and_its_failure_changes_nothing_else() {
+    let mut stage = Stage::new().await;
+    // Nobody takes the message here, so it is tried three times.
+    stage.set("ALERT_WEBHOOK_URL", &format!("{}/hooks/hush-hush", stage.sandbox.url()));
+    let rejected = stage.post("youtube", doc! { "contentType": "carousel" }).await;
+    stage.sandbox.world().revoke_refresh("tiktok");
+    stage.post("tiktok", Document::new()).await;
+    stage.post("tiktok", Document::new()).await;
+    let ran = stage.run(&["run"]).await.expect(3);
+    assert!(ran.stderr.contains("ALERT_WEBHOOK_URL") && !ran.stderr.contains("hush"), "{}", ran.stderr);
+    assert_eq!(stage.sandbox.calls("nowhere"), 3);
+    let message = {
+        let world = stage.sandbox.world();
+        world.requests.iter().find(|request| request.endpoint == "nowhere").unwrap().body.clone()
+    };
+    assert_eq!(message["permanentlyFailed"][0]["id"], rejected.as_str());
+    assert_eq!(message["permanentlyFailed"][0]["category"], "rejected_content");
+    assert_eq!(message["givenUp"], json!([{ "platform": "tiktok", "category": "auth", "waiting": 2 }]));
+    assert!(message["text"].as_str().unwrap().contains("2 posts wait"), "{message}");
+    assert!(message["run"]["startedAt"].as_str().unwrap().ends_with('Z'));
+
+    // A pass that needs nobody sends nothing.
+    stage.run(&["run", "--platform", "instagram"]).await.expect(0);
+    assert_eq!(stage.sandbox.calls("nowhere"), 3);
+}
