@@ -87,7 +87,28 @@ pub(super) struct TokenKeeper {
     source: TokenSource,
     refresher: Option<Box<dyn Refresher>>,
     vault: Arc<dyn TokenVault>,
-    current: Mutex<Option<TokenRecord>>,
+    current: Mutex<Option<Current>>,
+}
+
+/// The tokens that this process works with.
+#[derive(Debug)]
+struct Current {
+    record: TokenRecord,
+    /// When they are to be refreshed; none where they do not lapse.
+    renew_at: Option<DateTime<Utc>>,
+}
+
+impl Current {
+    /// Tokens that are to be refreshed `margin` before their end, but not before half of what is left of their life:
+    /// one that lives shorter than the margin must not be refreshed for every request.
+    fn new(record: TokenRecord, now: DateTime<Utc>, margin: TimeDelta) -> Self {
+        let renew_at = record.access_expires_at.map(|end| (end - margin).max(now + (end - now) / 2));
+        Self { record, renew_at }
+    }
+
+    fn is_fresh(&self, now: DateTime<Utc>) -> bool {
+        self.renew_at.is_none_or(|at| now < at)
+    }
 }
 
 impl TokenKeeper {
@@ -105,30 +126,33 @@ impl TokenKeeper {
     /// A token to use now.
     pub(super) async fn access(&self, attempt: &dyn Attempt) -> Result<SecretString, PublishError> {
         let mut current = self.current.lock().await;
-        if current.is_none() {
-            *current = self.vault.load(&self.key).await?.filter(|record| record.source == self.fingerprint);
-        }
         let now = attempt.now();
-        let usable = current.as_ref().filter(|record| record.is_fresh(now, self.source.margin));
-        if let Some(record) = usable {
-            return Ok(record.access_token.clone());
+        let mut stored = None;
+        if current.is_none() {
+            stored = self.stored().await?;
+            let fresh = stored.clone().filter(|record| record.is_fresh(now, self.source.margin));
+            *current = fresh.map(|record| Current::new(record, now, self.source.margin));
         }
+        if let Some(usable) = current.as_ref().filter(|current| current.is_fresh(now)) {
+            return Ok(usable.record.access_token.clone());
+        }
+        let known = current.as_ref().map(|current| &current.record).or(stored.as_ref());
         let Some(refresher) = &self.refresher else {
             return self.bare_token();
         };
         // Until the first refusal, an access token beside the refresh token is as good as a refreshed one.
-        if let (None, Some(_), Some(start)) = (&*current, &self.source.refresh_token, &self.source.access_token) {
+        if let (None, Some(_), Some(start)) = (known, &self.source.refresh_token, &self.source.access_token) {
             return Ok(start.clone());
         }
         // A token works until its very end, so a refresh that fails for a passing reason is no reason to stop.
-        let fallback = match &*current {
+        let fallback = match known {
             Some(record) => record.is_fresh(now, TimeDelta::zero()).then(|| record.access_token.clone()),
             None => self.source.access_token.clone(),
         };
         match self.refresh(refresher.as_ref(), None, attempt).await {
             Ok(record) => {
                 let token = record.access_token.clone();
-                *current = Some(record);
+                *current = Some(Current::new(record, attempt.now(), self.source.margin));
                 Ok(token)
             }
             Err(PublishError::Failed(failure)) => match fallback {
@@ -149,7 +173,7 @@ impl TokenKeeper {
         attempt: &dyn Attempt,
     ) -> Result<SecretString, PublishError> {
         let mut current = self.current.lock().await;
-        let newer = current.as_ref().map(|record| &record.access_token).filter(|token| !same(token, refused));
+        let newer = current.as_ref().map(|current| &current.record.access_token).filter(|token| !same(token, refused));
         if let Some(token) = newer {
             return Ok(token.clone());
         }
@@ -158,8 +182,13 @@ impl TokenKeeper {
         };
         let record = self.refresh(refresher.as_ref(), Some(refused), attempt).await?;
         let token = record.access_token.clone();
-        *current = Some(record);
+        *current = Some(Current::new(record, attempt.now(), self.source.margin));
         Ok(token)
+    }
+
+    /// What is stored, unless the settings have changed since.
+    async fn stored(&self) -> Result<Option<TokenRecord>, Halt> {
+        Ok(self.vault.load(&self.key).await?.filter(|record| record.source == self.fingerprint))
     }
 
     /// The failure of an account whose token is refused for good.
@@ -183,7 +212,7 @@ impl TokenKeeper {
         let by = uuid::Uuid::new_v4().to_string();
         loop {
             let locked = self.vault.lock(&self.key, &by, self.source.lock).await?;
-            let stored = self.vault.load(&self.key).await?.filter(|record| record.source == self.fingerprint);
+            let stored = self.stored().await?;
             let is_renewed = |record: &TokenRecord| {
                 record.is_fresh(attempt.now(), self.source.margin)
                     && refused.is_none_or(|refused| !same(refused, &record.access_token))

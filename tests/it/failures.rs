@@ -165,3 +165,16 @@ async fn instagrams_token_is_exchanged_before_it_lapses_and_another_setting_wins
     stage.set("INSTAGRAM_ACCESS_TOKEN", "sandbox-instagram-renewed");
     assert_eq!(stage.pass(0).await["totals"]["posted"], 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_lives_shortly_is_not_refreshed_for_every_request() {
+    let stage = Stage::new().await;
+    stage.sandbox.world().knobs.access_token_lives = 60;
+    for _ in 0..5 {
+        stage.post("tiktok", Document::new()).await;
+        stage.post("youtube", Document::new()).await;
+    }
+    assert_eq!(stage.pass(0).await["totals"]["posted"], 10);
+    assert_eq!(stage.sandbox.calls("tiktok.token"), 1);
+    assert_eq!(stage.sandbox.calls("google.token"), 1);
+}

@@ -34,7 +34,7 @@ const DOMAIN: &str = "tiktokapis.com";
 const UPLOAD_WINDOW: TimeDelta = TimeDelta::hours(1);
 
 /// A token is refreshed this long before its end.
-const TOKEN_MARGIN: TimeDelta = TimeDelta::minutes(5);
+const TOKEN_MARGIN: TimeDelta = TimeDelta::minutes(2);
 
 /// How TikTok is spoken to.
 #[derive(Debug, Clone)]

@@ -35,7 +35,7 @@ const DOMAIN: &str = "googleapis.com";
 const CHUNK: u64 = 32 * 1024 * 1024;
 
 /// A token is refreshed this long before its end.
-const TOKEN_MARGIN: TimeDelta = TimeDelta::minutes(5);
+const TOKEN_MARGIN: TimeDelta = TimeDelta::minutes(2);
 
 /// How `YouTube` is spoken to.
 #[derive(Debug, Clone)]
