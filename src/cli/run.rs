@@ -6,7 +6,7 @@ use super::args::{Format, RunArgs};
 use super::console::Console;
 use super::{AppError, Exit, alert, open_workshop};
 use crate::post::Category;
-use crate::report::{DryRunJson, RunJson, dry_run_text, run_text, to_json};
+use crate::report::{RunJson, dry_run_text, run_text, to_json};
 use crate::retry::{PassOptions, PassReport, Signal, Workshop, dry_run, run_pass};
 use crate::settings::Settings;
 use crate::store::{RunOutcome, RunRecord};
@@ -22,7 +22,7 @@ pub(super) async fn run(
     if args.dry_run {
         let report = dry_run(&workshop, &options).await?;
         let text = match format {
-            Format::Json => to_json(&DryRunJson::new(&report)),
+            Format::Json => to_json(&RunJson::of_dry_run(&report)),
             _ => dry_run_text(&report, console.screen()),
         };
         console.result(&text, Exit::Done);

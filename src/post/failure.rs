@@ -115,8 +115,9 @@ impl Category {
         matches!(self, Self::Auth | Self::AccountRestricted)
     }
 
-    /// Whether such failures in a row open the platform's circuit.
-    pub fn counts_for_circuit(self) -> bool {
+    /// Whether it is a trouble of the platform or of the way to it, which passes: a request that can be made again
+    /// without harm may be, and several in a row open the platform's circuit.
+    pub fn is_passing(self) -> bool {
         matches!(self, Self::Network | Self::PlatformOutage)
     }
 }

@@ -46,15 +46,17 @@ impl Totals {
     }
 }
 
-impl std::ops::AddAssign for Totals {
-    fn add_assign(&mut self, other: Self) {
-        self.due = self.due.saturating_add(other.due);
-        self.posted = self.posted.saturating_add(other.posted);
-        self.failed = self.failed.saturating_add(other.failed);
-        self.permanently_failed = self.permanently_failed.saturating_add(other.permanently_failed);
-        self.deferred = self.deferred.saturating_add(other.deferred);
-        self.skipped = self.skipped.saturating_add(other.skipped);
-        self.flagged = self.flagged.saturating_add(other.flagged);
+impl std::iter::Sum for Totals {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, more| Self {
+            due: sum.due.saturating_add(more.due),
+            posted: sum.posted.saturating_add(more.posted),
+            failed: sum.failed.saturating_add(more.failed),
+            permanently_failed: sum.permanently_failed.saturating_add(more.permanently_failed),
+            deferred: sum.deferred.saturating_add(more.deferred),
+            skipped: sum.skipped.saturating_add(more.skipped),
+            flagged: sum.flagged.saturating_add(more.flagged),
+        })
     }
 }
 

@@ -49,14 +49,6 @@ impl Serialize for ByPlatform<'_> {
     }
 }
 
-fn sum(platforms: &[PlatformReport]) -> Totals {
-    let mut totals = Totals::default();
-    for platform in platforms {
-        totals += platform.totals;
-    }
-    totals
-}
-
 #[derive(Debug, Serialize)]
 struct MalformedJson<'a> {
     id: &'a str,
@@ -68,7 +60,7 @@ fn malformed_json(posts: &[MalformedPost]) -> Vec<MalformedJson<'_>> {
     posts.iter().map(|post| MalformedJson { id: post.id.as_str(), field: post.field, problem: &post.problem }).collect()
 }
 
-/// The output of `run`.
+/// The output of `run`, real or dry.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunJson<'a> {
@@ -90,6 +82,9 @@ struct RunPostJson<'a> {
     error: Option<&'a str>,
     next_retry_at: Option<Date>,
     url: Option<&'a str>,
+    /// Why it is due; only a dry run tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
 }
 
 impl<'a> RunJson<'a> {
@@ -104,6 +99,7 @@ impl<'a> RunJson<'a> {
             error: post.error.as_deref(),
             next_retry_at: date(post.next_retry_at),
             url: post.url.as_deref(),
+            reason: None,
         };
         Self {
             run: RunHead {
@@ -118,37 +114,10 @@ impl<'a> RunJson<'a> {
             malformed: malformed_json(&report.malformed),
         }
     }
-}
 
-/// The output of `run --dry-run`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DryRunJson<'a> {
-    run: RunHead<'a>,
-    totals: Totals,
-    by_platform: ByPlatform<'a>,
-    posts: Vec<PlannedJson<'a>>,
-    malformed: Vec<MalformedJson<'a>>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PlannedJson<'a> {
-    id: &'a str,
-    platform: Platform,
-    outcome: &'static str,
-    attempt: u32,
-    category: Option<&'static str>,
-    error: Option<&'a str>,
-    next_retry_at: Option<Date>,
-    url: Option<&'a str>,
-    reason: &'a str,
-}
-
-impl<'a> DryRunJson<'a> {
     /// Of what a pass would do.
-    pub fn new(report: &'a DryRunReport) -> Self {
-        let post = |post: &'a PlannedPost| PlannedJson {
+    pub fn of_dry_run(report: &'a DryRunReport) -> Self {
+        let post = |post: &'a PlannedPost| RunPostJson {
             id: post.id.as_str(),
             platform: post.platform,
             outcome: "due",
@@ -157,7 +126,7 @@ impl<'a> DryRunJson<'a> {
             error: post.error.as_deref(),
             next_retry_at: date(post.due_since),
             url: None,
-            reason: &post.reason,
+            reason: Some(&post.reason),
         };
         Self {
             run: RunHead {
@@ -166,7 +135,7 @@ impl<'a> DryRunJson<'a> {
                 duration_ms: (report.finished_at - report.started_at).num_milliseconds(),
                 dry_run: true,
             },
-            totals: sum(&report.platforms),
+            totals: report.platforms.iter().map(|platform| platform.totals).sum(),
             by_platform: ByPlatform(&report.platforms),
             posts: report.posts.iter().map(post).collect(),
             malformed: malformed_json(&report.malformed),

@@ -11,7 +11,7 @@ mod views;
 
 pub use alert::alert_message;
 pub use csv::posts_csv;
-pub use json::{DryRunJson, ListJson, PostDetailJson, ResultsJson, RunJson, StatsJson, to_json};
+pub use json::{ListJson, PostDetailJson, ResultsJson, RunJson, StatsJson, to_json};
 pub use progress::{LogListener, ProgressListener};
 pub use prometheus::exposition;
 pub use table::{Align, Column, Table};

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::json::{PostJson, rate};
 use super::table::{Column, Table};
 use super::{plural, relative, utc};
-use crate::post::{Category, DueReason, Outcome, Post, RetryPolicy, Standing, WaitReason};
+use crate::post::{Category, DueReason, Outcome, Post, RetryPolicy, Standing, Totals, WaitReason};
 use crate::retry::{AttemptReport, DryRunReport, GivenUp, MalformedPost, PassReport, PlatformReport};
 use crate::store::{Statistics, StoredPost};
 
@@ -265,10 +265,7 @@ fn detail(post: &AttemptReport) -> String {
 
 /// The counts in one line; those that are none are left out.
 fn summary(platforms: &[PlatformReport]) -> String {
-    let mut totals = crate::post::Totals::default();
-    for platform in platforms {
-        totals += platform.totals;
-    }
+    let totals: Totals = platforms.iter().map(|platform| platform.totals).sum();
     let counts = [
         (totals.posted, "posted"),
         (totals.failed, "failed"),

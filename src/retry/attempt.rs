@@ -197,7 +197,7 @@ impl Workshop {
                 Ok(()) => return None,
                 Err(wait) => {
                     tokio::select! {
-                        () = pause_for(wait.min(GATE_LOOK)) => {}
+                        () = tokio::time::sleep(wait.min(GATE_LOOK)) => {}
                         () = self.shutdown.stopping() => {}
                     }
                 }
@@ -224,7 +224,7 @@ impl Workshop {
                 Err(error) => {
                     log::warn!("post {}: its outcome is not recorded yet, trying again: {error}", work.post.id);
                     was_unconfirmed = true;
-                    pause_for(WRITE_AGAIN).await;
+                    tokio::time::sleep(WRITE_AGAIN).await;
                 }
             }
         };
@@ -316,10 +316,6 @@ fn log_outcome(work: &ClaimedPost, report: &AttemptReport) {
     }
 }
 
-async fn pause_for(duration: Duration) {
-    tokio::time::sleep(duration).await;
-}
-
 /// A moment by both of this machine's clocks: the steady one stands still while the machine sleeps, the other one can
 /// be set.
 #[derive(Debug, Clone, Copy)]
@@ -345,8 +341,11 @@ struct HeldUntil {
 }
 
 impl HeldUntil {
-    fn new(clock: StoreClock) -> Self {
-        Self { origin: Instant::now(), steady_ms: AtomicU64::new(0), wall_ms: AtomicI64::new(0), clock }
+    fn new(claimed_at: Moment, lasts: Duration, clock: StoreClock) -> Self {
+        let (steady_ms, wall_ms) = (AtomicU64::new(0), AtomicI64::new(0));
+        let held_until = Self { origin: claimed_at.steady, steady_ms, wall_ms, clock };
+        held_until.renewed(claimed_at, lasts);
+        held_until
     }
 
     fn renewed(&self, asked_at: Moment, lasts: Duration) {
@@ -380,8 +379,7 @@ struct Running {
 
 impl Running {
     fn new(workshop: &Workshop, work: &ClaimedPost, lease: Lease, claimed_at: Moment) -> Self {
-        let held_until = HeldUntil { origin: claimed_at.steady, ..HeldUntil::new(workshop.clock) };
-        held_until.renewed(claimed_at, lease.lasts);
+        let held_until = HeldUntil::new(claimed_at, lease.lasts, workshop.clock);
         Self {
             store: Arc::clone(&workshop.store),
             post: work.post.clone(),
@@ -412,7 +410,7 @@ impl Running {
     /// Renews the claim for as long as the attempt works; returns when it cannot be kept.
     async fn keep_claim(&self) -> Halt {
         loop {
-            pause_for(self.lease.lasts / 3).await;
+            tokio::time::sleep(self.lease.lasts / 3).await;
             match self.renew().await {
                 Ok(()) => {}
                 Err(Halt::Store(error)) => {
@@ -463,7 +461,7 @@ impl Attempt for Running {
     }
 
     async fn pause(&self, duration: Duration) {
-        pause_for(duration).await;
+        tokio::time::sleep(duration).await;
     }
 
     fn sent(&self, bytes: u64, of: u64) {

@@ -73,7 +73,7 @@ impl Gate {
             state.streak = 0;
             return;
         };
-        state.streak = if failure.category.counts_for_circuit() { state.streak + 1 } else { 0 };
+        state.streak = if failure.category.is_passing() { state.streak + 1 } else { 0 };
         let closed = if failure.category.gives_up_platform() {
             Closed::GivenUp(failure.clone())
         } else if state.streak >= CIRCUIT {

@@ -94,11 +94,7 @@ pub struct PassReport {
 impl PassReport {
     /// The counts of all platforms together.
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
-        for platform in &self.platforms {
-            totals += platform.totals;
-        }
-        totals
+        self.platforms.iter().map(|platform| platform.totals).sum()
     }
 
     /// Whether a person has to look.

@@ -260,8 +260,7 @@ impl InstagramPublisher {
                     halted @ PublishError::Halted(_) => return Err(halted),
                 },
             };
-            let is_passing = matches!(failure.category, Category::Network | Category::PlatformOutage);
-            if !is_passing || !troubles.bear() || patience.wait(attempt).await == Look::Enough {
+            if !failure.category.is_passing() || !troubles.bear() || patience.wait(attempt).await == Look::Enough {
                 return Err(failure.into());
             }
         };
@@ -343,8 +342,7 @@ impl InstagramPublisher {
                     halted @ PublishError::Halted(_) => return Err(halted),
                 },
             };
-            let is_passing = matches!(trouble.category, Category::Network | Category::PlatformOutage);
-            if !is_passing || !troubles.bear() || patience.wait(attempt).await == Look::Enough {
+            if !trouble.category.is_passing() || !troubles.bear() || patience.wait(attempt).await == Look::Enough {
                 return Err(trouble.into());
             }
             match self.state(container, attempt).await? {

@@ -351,8 +351,7 @@ impl TikTokPublisher {
                     halted @ PublishError::Halted(_) => return Err(halted),
                 },
             };
-            let is_passing = matches!(trouble.category, Category::Network | Category::PlatformOutage);
-            if !is_passing || !troubles.bear() || patience.wait(attempt).await == Look::Enough {
+            if !trouble.category.is_passing() || !troubles.bear() || patience.wait(attempt).await == Look::Enough {
                 return Err(trouble.into());
             }
             log::debug!("TikTok upload interrupted, asking how far it came: {}", trouble.message);
@@ -412,7 +411,7 @@ impl TikTokPublisher {
                     troubles.forget();
                     state
                 }
-                Err(PublishError::Failed(failure)) if is_passing(&failure) && troubles.bear() => {
+                Err(PublishError::Failed(failure)) if failure.category.is_passing() && troubles.bear() => {
                     if patience.wait(attempt).await == Look::Enough {
                         return Err(failure.into());
                     }
@@ -488,7 +487,7 @@ impl TikTokPublisher {
                 Ok(State::Failed(failure)) => return failed_before_or_now(failure, is_first_look, post),
                 Ok(State::Unknown(failure)) => return Err(untellable(&failure).into()),
                 Ok(State::Uploading(_) | State::Processing) => troubles.forget(),
-                Err(PublishError::Failed(failure)) if is_passing(&failure) && troubles.bear() => {
+                Err(PublishError::Failed(failure)) if failure.category.is_passing() && troubles.bear() => {
                     if patience.wait(attempt).await == Look::Enough {
                         return Err(failure.into());
                     }
@@ -528,10 +527,6 @@ fn failed_before_or_now(failure: Failure, is_first_look: bool, post: &Post) -> R
     let is_hopeless = failure.retryable == Retryable::No
         && matches!(failure.category, Category::RejectedContent | Category::MediaProcessing);
     if is_first_look && !was_under_way && !is_hopeless { Ok(Pursued::Dead) } else { Err(failure.into()) }
-}
-
-fn is_passing(failure: &Failure) -> bool {
-    matches!(failure.category, Category::Network | Category::PlatformOutage)
 }
 
 fn still_processing() -> Failure {

@@ -221,8 +221,7 @@ impl YouTubePublisher {
                     halted @ PublishError::Halted(_) => return Err(halted),
                 },
             };
-            let is_passing = matches!(trouble.category, Category::Network | Category::PlatformOutage);
-            if !is_passing || !troubles.bear() || patience.wait(attempt).await == Look::Enough {
+            if !trouble.category.is_passing() || !troubles.bear() || patience.wait(attempt).await == Look::Enough {
                 return Err(trouble.into());
             }
             match self.session(url, file.size, attempt).await {
