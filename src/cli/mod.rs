@@ -57,6 +57,7 @@ pub fn main(
 
 fn start(cli: &Cli, environment: Vec<(OsString, OsString)>, console: &Console) -> Result<Exit, AppError> {
     check_format(cli)?;
+    let operator = operator(&environment);
     let environment = Environment::load(environment, cli.global.env_file.as_deref())?;
     let overrides = Overrides {
         store: cli.global.store.clone(),
@@ -76,8 +77,8 @@ fn start(cli: &Cli, environment: Vec<(OsString, OsString)>, console: &Console) -
         match &cli.command {
             Command::Run(args) => run::run(args, format, &settings, console).await,
             Command::ListFailed(args) => list_failed::run(args, format, &settings, console).await,
-            Command::Retry(args) => retry::run(args, format, &settings, console).await,
-            Command::Reset(args) => reset::run(args, format, &settings, console).await,
+            Command::Retry(args) => retry::run(args, format, &settings, console, &operator).await,
+            Command::Reset(args) => reset::run(args, format, &settings, console, &operator).await,
             Command::Stats(args) => stats::run(args, format, &settings, console).await,
         }
     });
@@ -150,6 +151,16 @@ fn publishers(settings: &Settings, tools: &Tools) -> HashMap<Platform, Arc<dyn P
         settings.youtube.as_ref().map(|settings| Arc::new(YouTubePublisher::new(settings, tools)) as _),
     ];
     all.into_iter().flatten().map(|publisher| (publisher.platform(), publisher)).collect()
+}
+
+/// Who gives the command, for the history: the person behind `sudo`, where there is one, and this machine.
+fn operator(environment: &[(OsString, OsString)]) -> String {
+    let value = |wanted: &str| {
+        let set = environment.iter().find(|(name, _)| name == wanted)?.1.to_str()?;
+        (!set.is_empty()).then(|| set.to_owned())
+    };
+    let user = ["SUDO_USER", "LOGNAME", "USER"].into_iter().find_map(value);
+    format!("{}@{}", user.as_deref().unwrap_or("unknown"), host_name())
 }
 
 /// This machine's name, for claims and histories.

@@ -18,6 +18,7 @@ pub(super) async fn run(
     format: Format,
     settings: &Settings,
     console: &Console,
+    operator: &str,
 ) -> Result<Exit, AppError> {
     let (store, _) = open_store(settings).await?;
     let mut rows: Vec<ResultRow> = Vec::new();
@@ -45,7 +46,7 @@ pub(super) async fn run(
             rows.push((id.to_string(), "reset", None));
             continue;
         }
-        let (outcome, problem, code) = match store.reset(id).await? {
+        let (outcome, problem, code) = match store.reset(id, operator).await? {
             Reset::Done => ("reset", None, Exit::Done),
             Reset::Busy => ("busy", Some("it is being retried by another process right now"), Exit::Busy),
             Reset::NotFailed => ("notFailed", Some("it is not failed any more"), Exit::NoPost),

@@ -14,9 +14,10 @@ pub(super) async fn run(
     format: Format,
     settings: &Settings,
     console: &Console,
+    operator: &str,
 ) -> Result<Exit, AppError> {
     let workshop = open_workshop(settings, console).await?;
-    let force = if args.force { Force::Yes } else { Force::No };
+    let force = if args.force { Force::Yes { by: operator.to_owned() } } else { Force::No };
     let gates = Gates::new(&workshop);
     let started_at = workshop.clock.now();
     let mut reports: Vec<RetryReport> = Vec::new();
@@ -24,7 +25,7 @@ pub(super) async fn run(
         if workshop.shutdown.is_stopping() {
             break;
         }
-        reports.push(retry_post(&workshop, id, force, &gates).await?);
+        reports.push(retry_post(&workshop, id, &force, &gates).await?);
     }
     let worst = reports.iter().map(|report| exit_of(report.outcome)).max().unwrap_or(Exit::Done);
     let exit = match workshop.shutdown.signal() {

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use super::args::{Format, RunArgs};
 use super::console::Console;
 use super::{AppError, Exit, alert, open_workshop};
-use crate::post::Category;
-use crate::report::{RunJson, dry_run_text, run_text, to_json};
+use crate::report::{RunJson, dry_run_text, platform_note, relative, run_text, to_json, utc};
 use crate::retry::{PassOptions, PassReport, Signal, Workshop, dry_run, run_pass};
 use crate::settings::Settings;
 use crate::store::{RunOutcome, RunRecord};
@@ -38,6 +37,7 @@ pub(super) async fn run(
     if let Some(webhook) = &settings.alert_webhook {
         alert::send(webhook, &report, &workshop.host).await;
     }
+    warn_of_sign_ins(&report);
     let text = match format {
         Format::Json => {
             tell(&report);
@@ -83,17 +83,18 @@ async fn record(workshop: &Workshop, report: &PassReport, exit: Exit) -> Result<
 
 /// Says on standard error what the JSON output does not: once a pass and platform.
 fn tell(report: &PassReport) {
-    for platform in &report.platforms {
-        let (name, skipped) = (platform.platform, platform.totals.skipped);
-        if !platform.is_configured && skipped > 0 {
-            log::warn!("{name} is not configured: {skipped} due posts are left as they are");
-        }
-        if let Some(given_up) = &platform.given_up {
-            let category = if given_up.is_circuit { "in trouble" } else { Category::as_str(given_up.category) };
-            log::warn!("{name}: {category}, {} posts wait: {}", given_up.waiting, given_up.reason);
-        }
+    for note in report.platforms.iter().filter_map(platform_note) {
+        log::warn!("{note}");
     }
     for post in &report.malformed {
         log::warn!("malformed post {}: field `{}`: {}", post.id, post.field, post.problem);
+    }
+}
+
+/// Warns of sign-ins that end soon.
+fn warn_of_sign_ins(report: &PassReport) {
+    for (platform, end) in report.platforms.iter().filter_map(|entry| Some((entry.platform, entry.sign_in_end?))) {
+        let when = relative(end.at, report.finished_at);
+        log::warn!("{platform}: its sign-in ends {when}, at {}; {}", utc(end.at), end.advice);
     }
 }

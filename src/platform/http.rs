@@ -48,10 +48,12 @@ impl Origin {
         Self { url, is_set }
     }
 
-    /// A path at this origin.
+    /// A path at this origin, with its query if it has one.
     pub(super) fn at(&self, path: &str) -> Url {
         let mut url = self.url.clone();
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         url.set_path(path);
+        url.set_query(query);
         url
     }
 

@@ -48,6 +48,9 @@ pub trait Publisher: Send + Sync + std::fmt::Debug {
     /// The platform.
     fn platform(&self) -> Platform;
 
+    /// When a person has to sign in to the account again, as far as is known.
+    async fn sign_in_end(&self) -> Result<Option<SignInEnd>, Halt>;
+
     /// Asks the platform for a new ticket. Nothing is public yet when it returns, unless the platform gives tickets
     /// only for publishes that have started; then the intent was stored first.
     async fn open(&self, post: &Post, attempt: &dyn Attempt) -> Result<Ticket, PublishError>;
@@ -61,6 +64,15 @@ pub trait Publisher: Send + Sync + std::fmt::Debug {
         age: TicketAge,
         attempt: &dyn Attempt,
     ) -> Result<Pursued, PublishError>;
+}
+
+/// The end of an account's sign-in, which only a person can put off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignInEnd {
+    /// When it ends.
+    pub at: DateTime<Utc>,
+    /// What to do before.
+    pub advice: &'static str,
 }
 
 /// Where a ticket comes from.
@@ -129,6 +141,9 @@ pub trait Attempt: Send + Sync {
 
     /// Lets time pass. Where the process is told to stop and the time to settle is over, the attempt ends in here.
     async fn pause(&self, duration: Duration);
+
+    /// Tells whoever watches that the platform has taken the account's token.
+    fn signed_in(&self);
 
     /// Tells whoever watches that so many bytes of so many have been sent.
     fn sent(&self, bytes: u64, of: u64);

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
-use super::{Attempt, Halt, PublishError};
+use super::{Attempt, Halt, PublishError, SignInEnd};
 use crate::post::{Category, Failure, Platform, TokenRecord};
 
 /// Where refreshed tokens are kept.
@@ -191,10 +191,16 @@ impl TokenKeeper {
         Ok(self.vault.load(&self.key).await?.filter(|record| record.source == self.fingerprint))
     }
 
+    /// When a person has to sign in again, as far as the stored tokens tell.
+    pub(super) async fn sign_in_end(&self) -> Result<Option<SignInEnd>, Halt> {
+        let lapses_at = self.stored().await?.and_then(|record| record.lapses_at());
+        Ok(lapses_at.map(|at| SignInEnd { at, advice: self.source.advice }))
+    }
+
     /// The failure of an account whose token is refused for good.
     pub(super) fn refused(&self, why: &str) -> Failure {
         let platform = self.source.platform.title();
-        Failure::new(Category::Auth, format!("{platform} refused the sign-in: {why}; {}", self.source.advice))
+        Failure::new(Category::Auth, format!("{platform} refused the sign-in: {why}")).advise(self.source.advice)
     }
 
     fn bare_token(&self) -> Result<SecretString, PublishError> {

@@ -169,6 +169,8 @@ pub struct Failure {
     pub category: Category,
     /// In words: which platform, which raw code, what to do. Never a secret.
     pub message: String,
+    /// The part of the message that says what to do.
+    pub advice: Option<String>,
     /// Whether sending the same post again can end differently.
     pub retryable: Retryable,
     /// When the platform said to come back.
@@ -180,7 +182,21 @@ pub struct Failure {
 impl Failure {
     /// A failure that a retry may mend and that says nothing of the ticket.
     pub fn new(category: Category, message: impl Into<String>) -> Self {
-        Self { category, message: message.into(), retryable: Retryable::Yes, retry_at: None, ticket: TicketFate::Kept }
+        Self {
+            category,
+            message: message.into(),
+            advice: None,
+            retryable: Retryable::Yes,
+            retry_at: None,
+            ticket: TicketFate::Kept,
+        }
+    }
+
+    /// The same, with what to do about it at the end of its message.
+    #[must_use]
+    pub fn advise(self, advice: impl Into<String>) -> Self {
+        let advice = advice.into();
+        Self { message: format!("{}; {advice}", self.message), advice: Some(advice), ..self }
     }
 
     /// The same, where the same post can only fail again.

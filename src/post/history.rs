@@ -66,4 +66,15 @@ pub struct HistoryEntry {
     pub host: String,
     /// How often it was broken off and taken up again.
     pub interruptions: u32,
+    /// Who gave the post its retries back after it.
+    pub reset: Option<ResetMark>,
+}
+
+/// That a person gave a post its retries back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResetMark {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who, as `user@host`.
+    pub by: String,
 }

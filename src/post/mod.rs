@@ -19,7 +19,7 @@ mod totals;
 
 pub use draft::{Malformed, PostDraft};
 pub use failure::{Category, Consequence, Failure, ParseCategoryError, Retryable, TicketFate};
-pub use history::{EntryOutcome, HISTORY_LIMIT, HistoryEntry};
+pub use history::{EntryOutcome, HISTORY_LIMIT, HistoryEntry, ResetMark};
 pub use id::PostId;
 pub use outcome::{
     AttemptEnd, AttemptStart, ClaimedPost, LastRetried, MAX_DEFERRAL, MAX_ERROR_CHARS, MAX_INTERRUPTIONS, Outcome,
@@ -30,7 +30,7 @@ pub use platform::{ParsePlatformError, Platform};
 pub use schedule::{BackoffFrom, DueReason, RetryPolicy, Standing, WaitReason};
 pub use text::{Fitted, hashtags_in, with_hashtags};
 pub use ticket::{Ticket, TicketHandle};
-pub use token::TokenRecord;
+pub use token::{TokenRecord, ends_soon};
 pub use totals::{AttemptCounts, Totals};
 
 use chrono::{DateTime, Utc};

@@ -60,6 +60,7 @@ impl AttemptStart {
             error: None,
             host: host.to_owned(),
             interruptions,
+            reset: None,
         });
         Self { attempt, is_resumption, started_at, interruptions, entry, replaces_last: open.is_some() }
     }
@@ -72,7 +73,8 @@ impl AttemptStart {
 
 /// The entry of this very attempt, where it was broken off before.
 fn open_entry(post: &Post, attempt: u32) -> Option<&HistoryEntry> {
-    post.retry.history.last().filter(|entry| entry.attempt == attempt && entry.outcome == EntryOutcome::Interrupted)
+    let last = post.retry.history.last().filter(|entry| entry.attempt == attempt && entry.reset.is_none());
+    last.filter(|entry| entry.outcome == EntryOutcome::Interrupted)
 }
 
 /// A post that this process works on, as it stands after the claim.
@@ -207,6 +209,7 @@ pub fn settle(work: &ClaimedPost, policy: &RetryPolicy, end: AttemptEnd, now: Da
         error: None,
         host: work.host.clone(),
         interruptions: work.start.interruptions,
+        reset: None,
     };
     let replaces_last = work.replaces_last_entry();
     let failure = match end {

@@ -5,6 +5,14 @@ use secrecy::SecretString;
 
 use super::Platform;
 
+/// A sign-in that ends within this time is warned about.
+const WARNING: TimeDelta = TimeDelta::days(7);
+
+/// Whether a sign-in that ends at `ends_at` ends soon.
+pub fn ends_soon(ends_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    now.checked_add_signed(WARNING).is_none_or(|limit| ends_at <= limit)
+}
+
 /// What is stored of the tokens of one account.
 #[derive(Debug, Clone)]
 pub struct TokenRecord {

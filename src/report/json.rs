@@ -277,6 +277,10 @@ struct EntryJson {
     host: String,
     #[serde(skip_serializing_if = "is_zero")]
     interruptions: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reset_at: Option<Date>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reset_by: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -296,6 +300,8 @@ impl PostDetailJson {
             error: entry.error.clone(),
             host: entry.host.clone(),
             interruptions: entry.interruptions,
+            reset_at: date(entry.reset.as_ref().map(|reset| reset.at)),
+            reset_by: entry.reset.as_ref().map(|reset| reset.by.clone()),
         };
         let (history, claim) = match stored {
             Ok(post) => (&post.retry.history, &post.retry.claim),

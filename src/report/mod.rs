@@ -16,4 +16,4 @@ pub use progress::{LogListener, ProgressListener};
 pub use prometheus::exposition;
 pub use table::{Align, Column, Table};
 pub use text::{bytes, plural, relative, utc};
-pub use views::{Screen, dry_run_text, list_text, post_text, results_text, run_text, stats_text};
+pub use views::{Screen, dry_run_text, list_text, platform_note, post_text, results_text, run_text, stats_text};

@@ -196,10 +196,11 @@ pub fn post_text(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>, 
             0 => String::new(),
             count => format!(" ({})", plural(u64::from(count), "interruption", "interruptions")),
         };
+        let reset = entry.reset.as_ref().map(|reset| format!(", reset by {} {}", reset.by, relative(reset.at, now)));
         table.row(vec![
             entry.attempt.to_string(),
             entry.started_at.map(utc).unwrap_or_default(),
-            format!("{}{interruptions}", entry.outcome),
+            format!("{}{interruptions}{}", entry.outcome, reset.unwrap_or_default()),
             entry.category.map(|category| category.to_string()).unwrap_or_default(),
             entry.host.clone(),
             cell(entry.error.as_deref()),
@@ -239,8 +240,8 @@ pub fn run_text(report: &PassReport, screen: Screen) -> String {
         text.push_str(&table.text(screen.width));
     }
     text.push_str(&summary(&report.platforms));
-    for platform in &report.platforms {
-        text.push_str(&platform_note(platform));
+    for note in report.platforms.iter().filter_map(platform_note) {
+        text.push_str(&format!("{note}\n"));
     }
     text.push_str(&malformed_notes(&report.malformed));
     text
@@ -286,29 +287,30 @@ fn summary(platforms: &[PlatformReport]) -> String {
     line
 }
 
-/// Why a platform got no or no further post.
-fn platform_note(platform: &PlatformReport) -> String {
+/// Why a platform got no or no further post, in one line without its end; none where it got all of them.
+pub fn platform_note(report: &PlatformReport) -> Option<String> {
+    let platform = report.platform;
     let waiting = |count| plural(count, "post waits", "posts wait");
-    match &platform.given_up {
-        _ if !platform.is_configured && platform.totals.skipped > 0 => {
-            let name = platform.platform;
-            format!("{name}: not configured, {} as they are\n", waiting(platform.totals.skipped))
-        }
-        Some(GivenUp { is_circuit: true, reason, waiting: count, .. }) => {
-            format!("{}: in trouble, {} for the next run; {reason}\n", platform.platform, waiting(*count))
-        }
-        Some(GivenUp { category, reason, waiting: count, .. }) => {
-            let what = match category {
-                Category::Auth => "sign-in refused",
-                Category::AccountRestricted => "account restricted",
-                Category::QuotaExhausted => "quota used up",
-                _ => "asked for a pause",
-            };
-            let count = waiting(*count);
-            format!("{}: {what}, {count} and will go out by themselves; {reason}\n", platform.platform)
-        }
-        None => String::new(),
+    let skipped = report.totals.skipped;
+    if !report.is_configured {
+        let note = format!(
+            "{platform}: not configured, {} as they are",
+            plural(skipped, "due post is left", "due posts are left")
+        );
+        return (skipped > 0).then_some(note);
     }
+    let GivenUp { category, reason, advice, until, waiting: count, is_circuit } = report.given_up.as_ref()?;
+    let (count, advice) = (waiting(*count), advice.as_deref().unwrap_or(reason));
+    let until = until.map(|until| format!(" until {}", utc(until))).unwrap_or_default();
+    Some(match category {
+        _ if *is_circuit => format!("{platform}: in trouble, {count} for the next run; {reason}"),
+        Category::Auth => format!("{platform}: sign-in refused, {count}; {advice}, they will go out by themselves"),
+        Category::AccountRestricted => {
+            format!("{platform}: account restricted, {count}; {advice}, they will go out by themselves")
+        }
+        Category::QuotaExhausted => format!("{platform}: quota used up, {count}{until}; {advice}"),
+        _ => format!("{platform}: asked for a pause, {count}{until}; {advice}"),
+    })
 }
 
 fn malformed_notes(malformed: &[MalformedPost]) -> String {

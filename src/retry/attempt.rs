@@ -55,7 +55,7 @@ impl Workshop {
         &self,
         post: &Post,
         publisher: &Arc<dyn Publisher>,
-        gate: &Gate,
+        gate: &Arc<Gate>,
         expiry: Expiry,
     ) -> Result<Worked, StoreError> {
         let lease = Lease { by: self.holder(), lasts: self.pace.claim };
@@ -76,7 +76,7 @@ impl Workshop {
             host: self.host.clone(),
             last_retried_before: post.retry.last_retried_at,
         };
-        let running = Running::new(self, &work, lease.clone(), asked_at);
+        let running = Running::new(self, &work, lease.clone(), asked_at, Arc::clone(gate));
         let publishing = self.publish(&work, publisher.as_ref(), gate, expiry, &running);
         let end = tokio::select! {
             biased;
@@ -271,6 +271,7 @@ impl Workshop {
                 Outcome::Posted => None,
                 _ => self.policy.next_retry_at(&after, settlement.at),
             },
+            not_before: settlement.not_before,
             url: publication.url,
             warning: publication.warning,
         }
@@ -374,11 +375,12 @@ struct Running {
     clock: StoreClock,
     listener: Arc<dyn Listener>,
     held_until: Arc<HeldUntil>,
+    gate: Arc<Gate>,
     ticket: Mutex<Option<Ticket>>,
 }
 
 impl Running {
-    fn new(workshop: &Workshop, work: &ClaimedPost, lease: Lease, claimed_at: Moment) -> Self {
+    fn new(workshop: &Workshop, work: &ClaimedPost, lease: Lease, claimed_at: Moment, gate: Arc<Gate>) -> Self {
         let held_until = HeldUntil::new(claimed_at, lease.lasts, workshop.clock);
         Self {
             store: Arc::clone(&workshop.store),
@@ -387,6 +389,7 @@ impl Running {
             clock: workshop.clock,
             listener: Arc::clone(&workshop.listener),
             held_until: Arc::new(held_until),
+            gate,
             ticket: Mutex::new(work.post.retry.ticket.clone()),
         }
     }
@@ -462,6 +465,10 @@ impl Attempt for Running {
 
     async fn pause(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
+    }
+
+    fn signed_in(&self) {
+        self.gate.sign_in_taken();
     }
 
     fn sent(&self, bytes: u64, of: u64) {

@@ -1,8 +1,10 @@
-//! What keeps a platform's posts back within a pass: the gap between starts, a platform given up, an open circuit.
+//! What keeps a platform's posts back within a pass: the gap between starts, a sign-in that has yet to be taken, a
+//! platform given up, an open circuit.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::SetOnce;
 use tokio::time::Instant;
 
 use crate::post::{Category, Failure};
@@ -23,6 +25,7 @@ pub(super) enum Closed {
 #[derive(Debug)]
 pub(super) struct Gate {
     gap: Duration,
+    signed_in: SetOnce<()>,
     state: Mutex<State>,
 }
 
@@ -35,7 +38,24 @@ struct State {
 
 impl Gate {
     pub(super) fn new(gap: Duration) -> Self {
-        Self { gap, state: Mutex::default() }
+        Self { gap, signed_in: SetOnce::new(), state: Mutex::default() }
+    }
+
+    /// The platform has taken the account's sign-in: from now on posts may go beside each other.
+    pub(super) fn sign_in_taken(&self) {
+        // Only the first time tells something new.
+        self.signed_in.set(()).unwrap_or_default();
+    }
+
+    /// Whether the platform has taken the account's sign-in in this pass. Until then one post goes alone, so that a
+    /// dead token is met once and not by as many posts as may be in flight.
+    pub(super) fn is_signed_in(&self) -> bool {
+        self.signed_in.initialized()
+    }
+
+    /// Returns when the platform has taken the sign-in.
+    pub(super) async fn signed_in(&self) {
+        self.signed_in.wait().await;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -17,8 +17,8 @@ use super::gate::{Closed, Gate};
 use super::report::{
     AttemptReport, DryRunReport, GivenUp, MalformedPost, PassReport, PlannedPost, PlatformReport, SkipReason,
 };
-use crate::platform::Publisher;
-use crate::post::{AttemptCounts, Category, DueReason, Outcome, Platform, Post, Standing, Totals};
+use crate::platform::{Publisher, SignInEnd};
+use crate::post::{AttemptCounts, Category, DueReason, Outcome, Platform, Post, Standing, Totals, ends_soon};
 use crate::store::{DueCursor, DueQuery, Hold, Scope, StoreError};
 
 /// How many posts are read at a time.
@@ -192,25 +192,64 @@ impl Lane {
         // Whatever stopped the lane, what is in flight is settled first.
         let settled = self.finish().await;
         started.and(settled)?;
-        let given_up = self.gate.closed().map(|closed| {
-            let (failure, is_circuit) = match closed {
-                Closed::GivenUp(failure) => (failure, false),
-                Closed::Circuit(failure) => (failure, true),
-            };
-            let deferred = self.posts.iter().filter(|post| post.outcome == Outcome::Deferred).count() as u64;
-            let waiting = self.totals.skipped + if is_circuit { 0 } else { deferred };
-            GivenUp { category: failure.category, reason: failure.message, waiting, is_circuit }
-        });
+        let sign_in_end = match &publisher {
+            Some(publisher) => self.sign_in_end(publisher.as_ref()).await?,
+            None => None,
+        };
         Ok(LaneReport {
             platform: PlatformReport {
                 platform: self.platform,
                 totals: self.totals,
                 is_configured: publisher.is_some(),
-                given_up,
+                given_up: self.gate.closed().map(|closed| self.given_up(closed)),
+                sign_in_end,
             },
             posts: self.posts,
             malformed: self.malformed,
         })
+    }
+
+    fn given_up(&self, closed: Closed) -> GivenUp {
+        let (failure, is_circuit) = match closed {
+            Closed::GivenUp(failure) => (failure, false),
+            Closed::Circuit(failure) => (failure, true),
+        };
+        let deferred = || self.posts.iter().filter(|post| post.outcome == Outcome::Deferred);
+        GivenUp {
+            category: failure.category,
+            reason: failure.message,
+            advice: failure.advice,
+            until: deferred().filter_map(|post| post.not_before).max(),
+            waiting: self.totals.skipped + if is_circuit { 0 } else { deferred().count() as u64 },
+            is_circuit,
+        }
+    }
+
+    /// The end of the account's sign-in, where it is worth a warning: it comes soon, or before the next retry.
+    async fn sign_in_end(&self, publisher: &dyn Publisher) -> Result<Option<SignInEnd>, StoreError> {
+        let end = match publisher.sign_in_end().await {
+            Ok(Some(end)) => end,
+            Ok(None) => return Ok(None),
+            Err(halt) => {
+                log::debug!("{}: the end of its sign-in cannot be read: {halt}", self.platform);
+                return Ok(None);
+            }
+        };
+        let (policy, now) = (self.workshop.policy, self.workshop.clock.now());
+        let longest = policy.delay(policy.max_retries.saturating_sub(1));
+        let may_outlast = longest.and_then(|delay| now.checked_add_signed(delay)).is_none_or(|at| at > end.at);
+        if ends_soon(end.at, now) {
+            return Ok(Some(end));
+        }
+        if !may_outlast {
+            return Ok(None);
+        }
+        let due_by = async |now| {
+            let query = DueQuery { policy, now, scope: Scope::Platform(self.platform) };
+            self.workshop.store.count_due(&query, None).await
+        };
+        let is_first_after = due_by(end.at).await? == 0 && due_by(DateTime::<Utc>::MAX_UTC).await? > 0;
+        Ok(is_first_after.then_some(end))
     }
 
     /// Marks the posts whose retries were spent already.
@@ -279,7 +318,8 @@ impl Lane {
         }
     }
 
-    /// Waits until the post may be started: for a free place, and for the gap where it needs a new ticket.
+    /// Waits until the post may be started: for a free place, for the first post's sign-in, and for the gap where it
+    /// needs a new ticket.
     async fn ready_for(&mut self, post: &Post) -> Result<Next, StoreError> {
         loop {
             if self.gate.closed().is_some() || self.shared.is_over() || self.workshop.shutdown.is_stopping() {
@@ -287,6 +327,15 @@ impl Lane {
             }
             if self.in_flight.len() >= self.workshop.pace.concurrency {
                 self.settle_next().await?;
+                continue;
+            }
+            if !self.in_flight.is_empty() && !self.gate.is_signed_in() {
+                let (workshop, gate) = (Arc::clone(&self.workshop), Arc::clone(&self.gate));
+                tokio::select! {
+                    () = workshop.shutdown.stopping() => {}
+                    () = gate.signed_in() => {}
+                    Some(ended) = self.in_flight.join_next() => self.settle(ended)?,
+                }
                 continue;
             }
             let wait = if post.retry.ticket.is_none() { self.gate.wait() } else { Duration::ZERO };
@@ -423,7 +472,8 @@ pub async fn dry_run(workshop: &Workshop, options: &PassOptions) -> Result<DryRu
                 break;
             }
         }
-        report.platforms.push(PlatformReport { platform, totals, is_configured, given_up: None });
+        let sign_in_end = None;
+        report.platforms.push(PlatformReport { platform, totals, is_configured, given_up: None, sign_in_end });
     }
     if options.covers_unknown_platforms() {
         report.malformed.extend(read_unknown_platforms(workshop).await?);

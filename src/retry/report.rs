@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::platform::SignInEnd;
 use crate::post::{AttemptCounts, Category, Malformed, Outcome, Platform, PostId, Totals};
 
 /// One attempt and its outcome.
@@ -23,6 +24,8 @@ pub struct AttemptReport {
     pub error: Option<String>,
     /// When the next retry is due.
     pub next_retry_at: Option<DateTime<Utc>>,
+    /// The platform said not to come back before.
+    pub not_before: Option<DateTime<Utc>>,
     /// Where the post can be seen.
     pub url: Option<String>,
     /// Something about a published post that a person should know.
@@ -36,6 +39,10 @@ pub struct GivenUp {
     pub category: Category,
     /// The failure in words.
     pub reason: String,
+    /// The part of it that says what to do.
+    pub advice: Option<String>,
+    /// Until when its posts have been put off, where the platform has said so.
+    pub until: Option<DateTime<Utc>>,
     /// How many of its posts wait: those put off and those not started.
     pub waiting: u64,
     /// Whether it was three network failures or outages in a row.
@@ -53,6 +60,8 @@ pub struct PlatformReport {
     pub is_configured: bool,
     /// Why it got no further post.
     pub given_up: Option<GivenUp>,
+    /// The end of the account's sign-in, where it comes soon or before the next retry.
+    pub sign_in_end: Option<SignInEnd>,
 }
 
 /// A post that cannot be worked on.

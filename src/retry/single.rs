@@ -1,5 +1,7 @@
 //! Retrying one post on request, whatever its backoff.
 
+use std::sync::Arc;
+
 use super::Workshop;
 use super::attempt::{Expiry, Worked};
 use super::gate::Gate;
@@ -40,25 +42,28 @@ pub struct RetryReport {
 }
 
 /// Whether a permanently failed post is retried too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Force {
     /// It first gets its retries back.
-    Yes,
+    Yes {
+        /// From this person, as `user@host`.
+        by: String,
+    },
     /// It is left alone.
     No,
 }
 
 /// The gates of a command that retries several posts, so that the gap holds among them.
 #[derive(Debug)]
-pub struct Gates(Vec<(Platform, Gate)>);
+pub struct Gates(Vec<(Platform, Arc<Gate>)>);
 
 impl Gates {
     /// Gates for every platform.
     pub fn new(workshop: &Workshop) -> Self {
-        Self(Platform::ALL.map(|platform| (platform, Gate::new(workshop.pace.gap))).into())
+        Self(Platform::ALL.map(|platform| (platform, Arc::new(Gate::new(workshop.pace.gap)))).into())
     }
 
-    fn of(&self, platform: Platform) -> Option<&Gate> {
+    fn of(&self, platform: Platform) -> Option<&Arc<Gate>> {
         self.0.iter().find(|(known, _)| *known == platform).map(|(_, gate)| gate)
     }
 }
@@ -67,18 +72,23 @@ impl Gates {
 ///
 /// # Errors
 /// Where the store fails.
-pub async fn retry_post(workshop: &Workshop, id: &str, force: Force, gates: &Gates) -> Result<RetryReport, StoreError> {
+pub async fn retry_post(
+    workshop: &Workshop,
+    id: &str,
+    force: &Force,
+    gates: &Gates,
+) -> Result<RetryReport, StoreError> {
     let ended = |outcome, error: Option<&str>| {
         Ok(RetryReport { id: id.to_owned(), outcome, error: error.map(str::to_owned), attempt: None })
     };
     let mut found = workshop.store.find(id).await?;
-    if let (Found::Failed(stored), Force::Yes) = (&found, force)
+    if let (Found::Failed(stored), Force::Yes { by }) = (&found, force)
         && let Ok(post) = stored.as_ref()
         && (post.retry.permanently_failed || workshop.policy.is_spent(post.retry.count))
         && post.retry.claim.is_none()
         && workshop.publishers.contains_key(&post.platform)
     {
-        match workshop.store.reset(&post.id).await? {
+        match workshop.store.reset(&post.id, by).await? {
             Reset::Done => found = workshop.store.find(id).await?,
             Reset::Busy => return ended(RetryOutcome::Busy, Some(BUSY)),
             Reset::NotFailed => return ended(RetryOutcome::NotFailed, Some("it is not failed any more")),
@@ -98,14 +108,14 @@ pub async fn retry_post(workshop: &Workshop, id: &str, force: Force, gates: &Gat
     if post.retry.claim.as_ref().is_some_and(|claim| claim.is_live(workshop.clock.now())) {
         return ended(RetryOutcome::Busy, Some(BUSY));
     }
-    let is_spent = workshop.policy.is_spent(post.retry.count) && post.retry.claim.is_none() && force == Force::No;
+    let is_spent = workshop.policy.is_spent(post.retry.count) && post.retry.claim.is_none() && *force == Force::No;
     if post.retry.permanently_failed || is_spent {
         return ended(RetryOutcome::Permanent, Some("it is permanently failed"));
     }
     let (Some(publisher), Some(gate)) = (workshop.publishers.get(&post.platform), gates.of(post.platform)) else {
         return ended(RetryOutcome::NotConfigured(post.platform), Some("its platform is not configured"));
     };
-    let expiry = if force == Force::Yes { Expiry::Ignored } else { Expiry::Observed };
+    let expiry = if *force == Force::No { Expiry::Observed } else { Expiry::Ignored };
     match workshop.work_on(&post, publisher, gate, expiry).await? {
         Worked::Done(report, _) => Ok(RetryReport {
             id: id.to_owned(),

@@ -142,8 +142,8 @@ pub trait PostStore: Send + Sync + std::fmt::Debug {
     /// Writes what an attempt led to, and ends the claim.
     async fn settle(&self, post: &Post, lease: &Lease, settlement: &Settlement) -> Result<Hold, StoreError>;
 
-    /// Gives a post its retries back.
-    async fn reset(&self, id: &PostId) -> Result<Reset, StoreError>;
+    /// Gives a post its retries back; its history tells that `by` did so.
+    async fn reset(&self, id: &PostId, by: &str) -> Result<Reset, StoreError>;
 
     /// Failed posts, newest failure first.
     async fn list(&self, filter: &ListFilter, page: Page) -> Result<PostPage, StoreError>;

@@ -207,7 +207,7 @@ async fn a_claim_runs_out_by_the_stores_clock_and_its_holder_writes_nothing_more
     store.claim(&post, &start, &short).await.unwrap().unwrap().unwrap();
     let claimed = read(store.as_ref(), &id).await;
     assert!(claim(store.as_ref(), &claimed, "early").await.is_none(), "a live claim keeps others away");
-    assert_eq!(store.reset(&post.id).await.unwrap(), Reset::Busy);
+    assert_eq!(store.reset(&post.id, "ann@web1").await.unwrap(), Reset::Busy);
     assert_eq!(store.renew(&post.id, &short).await.unwrap(), Hold::Held);
 
     let gone = claimed.retry.claim.clone().unwrap().until + TimeDelta::seconds(2);
@@ -435,12 +435,15 @@ async fn a_reset_gives_the_retries_back_and_forgets_an_ambiguous_ticket(bed: Bed
         let failure = AttemptEnd::Failed(Failure::new(category, "x"));
         let settlement = settle(&work, &RetryPolicy::default(), failure, now);
         store.settle(&work.post, &lease("me"), &settlement).await.unwrap();
-        assert_eq!(store.reset(&work.post.id).await.unwrap(), Reset::Done);
+        assert_eq!(store.reset(&work.post.id, "ann@web1").await.unwrap(), Reset::Done);
         let post = read(store.as_ref(), &id).await;
         assert_eq!((post.retry.count, post.retry.permanently_failed), (0, false));
         assert_eq!((post.retry.category, post.retry.last_retried_at, post.retry.not_before), (None, None, None));
         assert_eq!(post.retry.error.as_deref(), Some("x"), "the error is kept");
         assert_eq!(post.retry.history.len(), 1, "the history is kept");
+        let reset = post.retry.history[0].reset.as_ref().unwrap();
+        assert_eq!(reset.by, "ann@web1", "and tells who did it");
+        assert!(reset.at >= now);
         assert_eq!(post.retry.ticket.is_some(), category == Category::Network);
     }
 }

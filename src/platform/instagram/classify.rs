@@ -139,8 +139,8 @@ impl GraphCode {
 pub(super) fn classify(step: &str, status: u16, graph: GraphCode, message: &str) -> Failure {
     let (category, retryable, advice) = rule(status, graph);
     let detail = if message.is_empty() { String::new() } else { format!(" ({message})") };
-    let text = format!("Instagram failed to {step}: {}{detail}; {advice}", graph.shown(status));
-    let failure = Failure::new(category, text);
+    let text = format!("Instagram failed to {step}: {}{detail}", graph.shown(status));
+    let failure = Failure::new(category, text).advise(advice);
     if retryable == No { failure.not_retryable() } else { failure }
 }
 
@@ -183,21 +183,17 @@ pub(super) fn classify_upload(status: u16, json: &Value) -> Failure {
         return classify("take the video's bytes", status, GraphCode::of(json), "");
     }
     let kind = debug["type"].as_str().unwrap_or_default();
-    let text = |advice: &str| {
+    let failed = |category: Category, advice: &str| {
         let shown = if kind.is_empty() { format!("HTTP {status}") } else { format!("`{kind}`, HTTP {status}") };
-        format!("Instagram failed to take the video's bytes: {shown}; {advice}")
+        Failure::new(category, format!("Instagram failed to take the video's bytes: {shown}")).advise(advice)
     };
     match (kind, debug["retriable"].as_bool(), status) {
-        ("NotAuthorizedError", _, _) | (_, None, 401) => {
-            Failure::new(Auth, text("renew INSTAGRAM_ACCESS_TOKEN")).not_retryable()
-        }
-        (_, Some(true), _) => Failure::new(PlatformOutage, text("Instagram is in trouble; it goes on by itself")),
-        ("ProcessingFailedError", Some(false), _) => {
-            Failure::new(MediaProcessing, text("encode the video again")).not_retryable()
-        }
-        (_, _, 429) => Failure::new(RateLimited, text("Instagram asks for a pause")),
-        (_, _, 500..=599) => Failure::new(PlatformOutage, text("Instagram is in trouble; it goes on by itself")),
-        _ => Failure::new(Unknown, text("the answer is not known to postretry")),
+        ("NotAuthorizedError", _, _) | (_, None, 401) => failed(Auth, "renew INSTAGRAM_ACCESS_TOKEN").not_retryable(),
+        (_, Some(true), _) => failed(PlatformOutage, "Instagram is in trouble; it goes on by itself"),
+        ("ProcessingFailedError", Some(false), _) => failed(MediaProcessing, "encode the video again").not_retryable(),
+        (_, _, 429) => failed(RateLimited, "Instagram asks for a pause"),
+        (_, _, 500..=599) => failed(PlatformOutage, "Instagram is in trouble; it goes on by itself"),
+        _ => failed(Unknown, "the answer is not known to postretry"),
     }
 }
 

@@ -25,8 +25,10 @@ use super::http::{Answer, Http, Origin, SendError};
 use super::media::AssetStore;
 use super::patience::{Look, Patience, PollSettings, Troubles};
 use super::tokens::{TokenKeeper, TokenSource};
-use super::{Attempt, PublishError, Publisher, Pursued, TicketAge, Tools};
-use crate::post::{Category, Failure, MediaKind, Platform, Post, Publication, Retryable, Ticket, TicketHandle};
+use super::{Attempt, Halt, PublishError, Publisher, Pursued, SignInEnd, TicketAge, Tools};
+use crate::post::{
+    Category, Consequence, Failure, MediaKind, Platform, Post, Publication, Retryable, Ticket, TicketHandle,
+};
 
 /// The domain of the upload host.
 const DOMAIN: &str = "facebook.com";
@@ -158,6 +160,7 @@ impl InstagramPublisher {
             let answer = self.http.send(request, attempt).await.map_err(CallError::Send)?;
             let json = answer.json();
             if answer.is_success() && json.is_object() && json["error"].is_null() {
+                attempt.signed_in();
                 return Ok(json);
             }
             let graph = GraphCode::of(&json);
@@ -234,7 +237,8 @@ impl InstagramPublisher {
     async fn state(&self, container: &str, attempt: &dyn Attempt) -> Result<State, PublishError> {
         let step = "say how the container stands";
         let url = self.url(container);
-        let request = || self.http.get(url.clone()).query(&[("fields", "id,status,status_code,video_status")]);
+        let fields = "id,status,status_code,video_status,copyright_check_status";
+        let request = || self.http.get(url.clone()).query(&[("fields", fields)]);
         let mut troubles = Troubles::default();
         let mut patience = Patience::new(self.poll);
         let json = loop {
@@ -266,6 +270,9 @@ impl InstagramPublisher {
         };
         let status = json["status"].as_str().unwrap_or_default();
         Ok(match json["status_code"].as_str().unwrap_or_default() {
+            "FINISHED" if json["copyright_check_status"]["matches_found"].as_bool() == Some(true) => {
+                State::Failed(infringing())
+            }
             "FINISHED" => State::Finished,
             "PUBLISHED" => State::Published,
             "EXPIRED" => State::Expired,
@@ -410,7 +417,12 @@ impl InstagramPublisher {
                 Ok(State::Published) => return Ok(Settled::Published),
                 Ok(State::Finished) => {}
                 Ok(moved) => return Ok(Settled::Moved(moved)),
-                // The state cannot be read for the same reason that the publish was refused for.
+                // A refusal does not prove that nothing was published, so without a look at the container it must not
+                // end the post: the next attempt looks again.
+                Err(PublishError::Failed(unread)) if failure.consequence() == Consequence::GiveUp => {
+                    let text = format!("{}; whether it was published all the same is not known yet", unread.message);
+                    return Err(Failure { message: text, ..unread }.into());
+                }
                 Err(PublishError::Failed(_)) => return Err(failure.clone().into()),
                 Err(halted) => return Err(halted),
             }
@@ -461,6 +473,12 @@ fn text_or_number(value: &Value) -> Option<String> {
     }
 }
 
+/// Instagram would publish it all the same, and the account would bear the consequences.
+fn infringing() -> Failure {
+    let text = "Instagram's copyright check found a match in the video; change its sound or pictures";
+    Failure::new(Category::RejectedContent, text).not_retryable().with_dead_ticket()
+}
+
 fn still_processing() -> Failure {
     let text = "Instagram has the post and is still processing it; the next pass looks again";
     Failure::new(Category::Processing, text)
@@ -475,6 +493,10 @@ fn misunderstood(step: &str, status: u16) -> Failure {
 impl Publisher for InstagramPublisher {
     fn platform(&self) -> Platform {
         Platform::Instagram
+    }
+
+    async fn sign_in_end(&self) -> Result<Option<SignInEnd>, Halt> {
+        self.tokens.sign_in_end().await
     }
 
     async fn open(&self, post: &Post, attempt: &dyn Attempt) -> Result<Ticket, PublishError> {

@@ -3,7 +3,7 @@
 use crate::post::{Category, Failure, Retryable};
 
 use Category::{
-    AccountRestricted, Auth, MediaProcessing, MissingAsset, PlatformOutage, QuotaExhausted, RateLimited,
+    AccountRestricted, Ambiguous, Auth, MediaProcessing, MissingAsset, PlatformOutage, QuotaExhausted, RateLimited,
     RejectedContent, Unknown,
 };
 use Retryable::{No, Yes};
@@ -65,7 +65,8 @@ const RULES: &[Rule] = &[
         Yes,
         "verify the domain of ASSET_PUBLIC_URL at TikTok's developer portal",
     ),
-    ("publish_cancelled", Unknown, No, "the publish was cancelled at TikTok"),
+    // Somebody cancelled it on purpose, so it is parked until a person asks for it.
+    ("publish_cancelled", Ambiguous, No, "the publish was cancelled at TikTok; reset the post to send it again"),
     ("invalid_publish_id", Unknown, No, "TikTok does not know the upload any more"),
 ];
 
@@ -75,18 +76,18 @@ pub(super) const UNKNOWN_ID: &str = "invalid_publish_id";
 /// The failure that a code stands for; where the code says nothing, the HTTP status decides.
 pub(super) fn classify(step: &str, status: u16, code: &str, message: &str) -> Failure {
     let detail = if message.is_empty() || message == code { String::new() } else { format!(" ({message})") };
-    let rule = RULES.iter().find(|rule| rule.0 == code);
-    if let Some((_, category, retryable, advice)) = rule {
-        let failure = Failure::new(*category, format!("TikTok failed to {step}: `{code}`{detail}; {advice}"));
+    let failed =
+        |category: Category, shown: String| Failure::new(category, format!("TikTok failed to {step}: {shown}{detail}"));
+    if let Some((_, category, retryable, advice)) = RULES.iter().find(|rule| rule.0 == code) {
+        let failure = failed(*category, format!("`{code}`")).advise(*advice);
         return if *retryable == No { failure.not_retryable() } else { failure };
     }
     let shown = if code.is_empty() { format!("HTTP {status}") } else { format!("`{code}`, HTTP {status}") };
-    let text = |advice: &str| format!("TikTok failed to {step}: {shown}{detail}; {advice}");
     match status {
-        401 => Failure::new(Auth, text("renew the TikTok token")).not_retryable(),
-        429 => Failure::new(RateLimited, text("TikTok asks for a pause")),
-        500..=599 => Failure::new(PlatformOutage, text("TikTok is in trouble; it goes on by itself")),
-        _ => Failure::new(Unknown, text("the code is not known to postretry")),
+        401 => failed(Auth, shown).advise("renew the TikTok token").not_retryable(),
+        429 => failed(RateLimited, shown).advise("TikTok asks for a pause"),
+        500..=599 => failed(PlatformOutage, shown).advise("TikTok is in trouble; it goes on by itself"),
+        _ => failed(Unknown, shown).advise("the code is not known to postretry"),
     }
 }
 
@@ -129,7 +130,7 @@ mod tests {
             (200, "video_pull_failed", MissingAsset, Yes),
             (200, "photo_pull_failed", MissingAsset, Yes),
             (403, "url_ownership_unverified", MissingAsset, Yes),
-            (200, "publish_cancelled", Unknown, No),
+            (200, "publish_cancelled", Ambiguous, No),
             (400, "invalid_publish_id", Unknown, No),
             (400, "a_code_of_tomorrow", Unknown, Yes),
         ] {

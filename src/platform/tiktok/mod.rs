@@ -7,6 +7,7 @@
 mod account;
 mod chunks;
 mod classify;
+mod recovery;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,8 +25,10 @@ use super::http::{Answer, Http, JSON_UTF8, Origin, SendError};
 use super::media::{AssetStore, MediaFile};
 use super::patience::{Look, Patience, PollSettings, Troubles};
 use super::tokens::{TokenKeeper, TokenSource};
-use super::{Attempt, PublishError, Publisher, Pursued, TicketAge, Tools};
-use crate::post::{Category, Failure, MediaKind, Platform, Post, Publication, Retryable, Ticket, TicketHandle};
+use super::{Attempt, Halt, PublishError, Publisher, Pursued, SignInEnd, TicketAge, Tools};
+use crate::post::{
+    Category, Consequence, Failure, MediaKind, PROCESSING_LIMIT, Platform, Post, Publication, Ticket, TicketHandle,
+};
 
 /// The domain of TikTok's upload hosts.
 const DOMAIN: &str = "tiktokapis.com";
@@ -140,6 +143,7 @@ impl TikTokPublisher {
             let error = &json["error"];
             let code = error["code"].as_str().unwrap_or_default().to_owned();
             if code == "ok" && answer.is_success() {
+                attempt.signed_in();
                 return Ok(json["data"].take());
             }
             if (code == "access_token_invalid" || (answer.status == 401 && code.is_empty())) && !is_renewed {
@@ -361,8 +365,7 @@ impl TikTokPublisher {
                 State::Uploading(Some(_)) | State::Processing | State::Published(_) | State::Failed(_) => {
                     return Ok(Upload::Complete);
                 }
-                State::Unknown(_) if !ticket.is_committed() => return Ok(Upload::Closed),
-                State::Unknown(failure) => return Err(untellable(&failure).into()),
+                State::Unknown(_) => return Ok(Upload::Closed),
             }
         }
         Ok(Upload::Complete)
@@ -400,10 +403,10 @@ impl TikTokPublisher {
             if let Some(offset) = resume_at.take() {
                 let file = self.assets.file_of(post, MediaKind::Video).await?;
                 if size.is_some_and(|size| size != file.size) {
-                    return replaced_file(&ticket);
+                    return Err(replaced_file().into());
                 }
                 if matches!(self.upload(&mut ticket, &file, offset, attempt).await?, Upload::Closed) {
-                    return self.closed_upload(&ticket, &publish_id, file.size, attempt).await;
+                    return self.closed_upload(post, &ticket, &publish_id, file.size, attempt).await;
                 }
             }
             let state = match self.state(&ticket, &publish_id, attempt).await {
@@ -423,7 +426,7 @@ impl TikTokPublisher {
                 State::Published(publication) => return Ok(Pursued::Published(publication)),
                 State::Failed(failure) => return failed_before_or_now(failure, is_first_look, post),
                 State::Unknown(_) if !ticket.is_committed() => return Ok(Pursued::Dead),
-                State::Unknown(failure) => return Err(untellable(&failure).into()),
+                State::Unknown(failure) => return self.find_listed(post, &ticket, &failure, attempt).await,
                 State::Uploading(bytes) if is_first_look || !ticket.is_committed() => {
                     let total = match size {
                         Some(size) => Some(size),
@@ -445,7 +448,13 @@ impl TikTokPublisher {
             }
             is_first_look = false;
             if patience.wait(attempt).await == Look::Enough {
-                return Err(still_processing().into());
+                // What has been processing for so long is not believed any more; the account's list may still tell.
+                let is_overdue = ticket.age(attempt.now()) >= PROCESSING_LIMIT;
+                return if is_overdue {
+                    self.find_listed(post, &ticket, &still_processing(), attempt).await
+                } else {
+                    Err(still_processing().into())
+                };
             }
         }
     }
@@ -453,6 +462,7 @@ impl TikTokPublisher {
     /// The upload address takes no more bytes. Whether that matters, only the state of the upload tells.
     async fn closed_upload(
         &self,
+        post: &Post,
         ticket: &Ticket,
         publish_id: &str,
         size: u64,
@@ -463,7 +473,7 @@ impl TikTokPublisher {
             State::Failed(_) => Ok(Pursued::Dead),
             State::Uploading(Some(bytes)) if bytes < size => Ok(Pursued::Dead),
             State::Uploading(_) | State::Unknown(_) if !ticket.is_committed() => Ok(Pursued::Dead),
-            State::Unknown(failure) => Err(untellable(&failure).into()),
+            State::Unknown(failure) => self.find_listed(post, ticket, &failure, attempt).await,
             State::Uploading(_) | State::Processing => Err(still_processing().into()),
         }
     }
@@ -503,13 +513,10 @@ impl TikTokPublisher {
     }
 }
 
-/// The file is not the one that was announced. What was sent of it cannot be completed.
-fn replaced_file(ticket: &Ticket) -> Result<Pursued, PublishError> {
-    if ticket.is_committed() {
-        let text = "the video file has changed since its upload to TikTok was nearly complete";
-        return Err(Failure::new(Category::MissingAsset, format!("{text}; restore the file")).into());
-    }
-    Ok(Pursued::Dead)
+/// The file is not the one that was announced. TikTok says that bytes are missing, so nothing can come of the upload.
+fn replaced_file() -> Failure {
+    let text = "the video file has changed since its upload to TikTok began; the next retry sends it as it is now";
+    Failure::new(Category::MissingAsset, text).with_dead_ticket()
 }
 
 /// What the account may do.
@@ -524,8 +531,7 @@ struct Creator {
 /// new upload may follow at once; unless the same post can only fail again.
 fn failed_before_or_now(failure: Failure, is_first_look: bool, post: &Post) -> Result<Pursued, PublishError> {
     let was_under_way = post.retry.category == Some(Category::Processing);
-    let is_hopeless = failure.retryable == Retryable::No
-        && matches!(failure.category, Category::RejectedContent | Category::MediaProcessing);
+    let is_hopeless = failure.consequence() == Consequence::GiveUp;
     if is_first_look && !was_under_way && !is_hopeless { Ok(Pursued::Dead) } else { Err(failure.into()) }
 }
 
@@ -574,6 +580,10 @@ fn publication(ticket: &Ticket, data: &Value) -> Publication {
 impl Publisher for TikTokPublisher {
     fn platform(&self) -> Platform {
         Platform::TikTok
+    }
+
+    async fn sign_in_end(&self) -> Result<Option<SignInEnd>, Halt> {
+        self.tokens.sign_in_end().await
     }
 
     async fn open(&self, post: &Post, attempt: &dyn Attempt) -> Result<Ticket, PublishError> {

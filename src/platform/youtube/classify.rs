@@ -65,31 +65,30 @@ pub(super) fn classify(step: &str, status: u16, json: &Value, now: DateTime<Utc>
     let message = message.unwrap_or_default();
     let shown = if reason.is_empty() { format!("HTTP {status}") } else { format!("`{reason}`, HTTP {status}") };
     let detail = if message.is_empty() { String::new() } else { format!(" ({message})") };
-    let text = |advice: &str| format!("YouTube failed to {step}: {shown}{detail}; {advice}");
+    let failed = |category: Category, advice: &str| {
+        Failure::new(category, format!("YouTube failed to {step}: {shown}{detail}")).advise(advice)
+    };
 
     // The daily bucket of uploads is told from a burst limit only by its message.
     if matches!(reason, "rateLimitExceeded" | "userRateLimitExceeded") && message.to_lowercase().contains("per day") {
-        let failure = Failure::new(QuotaExhausted, text("the project's uploads of the day are used up"));
+        let failure = failed(QuotaExhausted, "the project's uploads of the day are used up");
         return failure.retry_at(next_quota_reset(now));
     }
     if let Some((_, category, retryable, advice)) = RULES.iter().find(|rule| rule.0 == reason) {
-        let failure = Failure::new(*category, text(advice));
+        let failure = failed(*category, advice);
         let is_project_quota = matches!(reason, "quotaExceeded" | "dailyLimitExceeded");
         let failure = if is_project_quota { failure.retry_at(next_quota_reset(now)) } else { failure };
         return if *retryable == No { failure.not_retryable() } else { failure };
     }
     if reason.starts_with("invalid") {
-        let failure = Failure::new(RejectedContent, text("correct the post's title, description or hashtags"));
-        return failure.not_retryable();
+        return failed(RejectedContent, "correct the post's title, description or hashtags").not_retryable();
     }
     match status {
-        401 => Failure::new(Auth, text("renew YOUTUBE_REFRESH_TOKEN")).not_retryable(),
-        403 if reason.is_empty() => {
-            Failure::new(Auth, text("look at the channel and the OAuth client")).not_retryable()
-        }
-        429 => Failure::new(RateLimited, text("YouTube asks for a pause")),
-        500..=599 => Failure::new(PlatformOutage, text("YouTube is in trouble; it goes on by itself")),
-        _ => Failure::new(Unknown, text("the reason is not known to postretry")),
+        401 => failed(Auth, "renew YOUTUBE_REFRESH_TOKEN").not_retryable(),
+        403 if reason.is_empty() => failed(Auth, "look at the channel and the OAuth client").not_retryable(),
+        429 => failed(RateLimited, "YouTube asks for a pause"),
+        500..=599 => failed(PlatformOutage, "YouTube is in trouble; it goes on by itself"),
+        _ => failed(Unknown, "the reason is not known to postretry"),
     }
 }
 
@@ -152,6 +151,10 @@ pub(super) fn read_processing(video: &Value) -> Processed {
         _ => match details["processingStatus"].as_str().unwrap_or_default() {
             "failed" => failed(details["processingFailureReason"].as_str().unwrap_or("unknown")),
             "succeeded" => Processed::Done,
+            "terminated" => Processed::Failed(Failure::new(
+                Category::Ambiguous,
+                "YouTube has stopped processing the video; look at it in YouTube Studio before it is sent again",
+            )),
             _ => Processed::NotYet,
         },
     }

@@ -23,7 +23,7 @@ use super::http::{Answer, Http, JSON_UTF8, Origin, SendError};
 use super::media::{AssetStore, MediaFile};
 use super::patience::{Look, Patience, PollSettings, Troubles};
 use super::tokens::{Refreshed, Refresher, TokenKeeper, TokenSource};
-use super::{Attempt, PublishError, Publisher, Pursued, TicketAge, Tools};
+use super::{Attempt, Halt, PublishError, Publisher, Pursued, SignInEnd, TicketAge, Tools};
 use crate::post::{Category, Failure, MediaKind, Platform, Post, Publication, Ticket, TicketHandle};
 
 /// The domain of Google's upload hosts.
@@ -36,6 +36,9 @@ const CHUNK: u64 = 32 * 1024 * 1024;
 
 /// A token is refreshed this long before its end.
 const TOKEN_MARGIN: TimeDelta = TimeDelta::minutes(2);
+
+/// What a session answers that wants more bytes; no redirect, though HTTP has another use for the number.
+const RESUME_INCOMPLETE: u16 = 308;
 
 /// How `YouTube` is spoken to.
 #[derive(Debug, Clone)]
@@ -114,6 +117,9 @@ impl YouTubePublisher {
         loop {
             let request = request().bearer_auth(token.expose_secret());
             let answer = self.http.send(request, attempt).await.map_err(CallError::Send)?;
+            if answer.is_success() || answer.status == RESUME_INCOMPLETE {
+                attempt.signed_in();
+            }
             if !is_token_refused(&answer) || is_renewed {
                 return Ok(answer);
             }
@@ -335,7 +341,7 @@ fn read_session(step: &str, answer: &Answer, attempt: &dyn Attempt) -> Result<Se
     match answer.status {
         200 | 201 if json["id"].is_string() => Ok(Session::Complete(json)),
         200 | 201 => Err(misunderstood(step, answer.status).into()),
-        308 => Ok(Session::WantsFrom(answer.header(RANGE.as_str()).map_or(0, bytes_stored))),
+        RESUME_INCOMPLETE => Ok(Session::WantsFrom(answer.header(RANGE.as_str()).map_or(0, bytes_stored))),
         404 | 410 => Ok(Session::Gone),
         status => {
             let failure = refusal(step, answer, &json, attempt);
@@ -390,6 +396,12 @@ fn still_processing() -> Failure {
     Failure::new(Category::Processing, text)
 }
 
+/// The file is not the one that was announced. The session says that bytes are missing, so there is no video of it.
+fn replaced_file() -> Failure {
+    let text = "the video file has changed since its upload to YouTube began; the next retry sends it as it is now";
+    Failure::new(Category::MissingAsset, text).with_dead_ticket()
+}
+
 fn vanished(id: &str) -> Failure {
     let text = format!("video {id} was uploaded to YouTube and is not there any more; look at the channel");
     Failure::new(Category::Ambiguous, text)
@@ -404,6 +416,10 @@ fn misunderstood(step: &str, status: u16) -> Failure {
 impl Publisher for YouTubePublisher {
     fn platform(&self) -> Platform {
         Platform::YouTubeShorts
+    }
+
+    async fn sign_in_end(&self) -> Result<Option<SignInEnd>, Halt> {
+        self.tokens.sign_in_end().await
     }
 
     async fn open(&self, post: &Post, attempt: &dyn Attempt) -> Result<Ticket, PublishError> {
@@ -431,8 +447,7 @@ impl Publisher for YouTubePublisher {
         if let Session::WantsFrom(offset) = session {
             let file = self.assets.file_of(post, MediaKind::Video).await?;
             if file.size != size {
-                // The session says that bytes are missing, so there is no video of the old file.
-                return Ok(Pursued::Dead);
+                return Err(replaced_file().into());
             }
             session = self.upload(&mut ticket, &url, &file, offset, attempt).await?;
         }

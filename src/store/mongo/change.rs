@@ -123,9 +123,26 @@ pub(super) fn spent() -> Vec<Document> {
     vec![doc! { "$set": { "permanentlyFailed": true, "permanentlyFailedAt": NOW, "updatedAt": NOW } }]
 }
 
-/// Gives a post its retries back. An ambiguous one loses its ticket: a person has looked.
-pub(super) fn reset() -> Vec<Document> {
+/// Gives a post its retries back. An ambiguous one loses its ticket: a person has looked. The last entry of its history
+/// tells who did so.
+pub(super) fn reset(by: &str) -> Vec<Document> {
     let was_ambiguous = doc! { "$eq": ["$failureCategory", "ambiguous"] };
+    let size = doc! { "$size": "$retryHistory" };
+    let has_entries = doc! { "$cond": [{ "$isArray": "$retryHistory" }, { "$gt": [size.clone(), 0] }, false] };
+    let earlier = doc! { "$cond": [
+        { "$gt": [size.clone(), 1] },
+        { "$slice": ["$retryHistory", 0, { "$subtract": [size, 1] }] },
+        [],
+    ] };
+    let mark = doc! { "resetAt": NOW, "resetBy": literal(by) };
+    let with_mark = doc! { "$let": {
+        "vars": { "last": { "$arrayElemAt": ["$retryHistory", -1] } },
+        "in": { "$cond": [
+            { "$eq": [{ "$type": "$$last" }, "object"] },
+            { "$concatArrays": [earlier, [{ "$mergeObjects": ["$$last", mark] }]] },
+            "$retryHistory",
+        ] },
+    } };
     let set = doc! {
         "retryCount": 0,
         "permanentlyFailed": false,
@@ -135,6 +152,7 @@ pub(super) fn reset() -> Vec<Document> {
         "failureCategory": Bson::Null,
         "publishTicket": { "$cond": [was_ambiguous, Bson::Null, "$publishTicket"] },
         "updatedAt": NOW,
+        "retryHistory": { "$cond": [has_entries, with_mark, "$retryHistory"] },
     };
     vec![doc! { "$set": set }, doc! { "$unset": ["retryClaim"] }]
 }

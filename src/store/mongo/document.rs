@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use mongodb::bson::{self, Bson, Document};
 
 use super::identity::{id_of, key_of};
-use crate::post::{Claim, EntryOutcome, HistoryEntry, Platform, PostDraft, Ticket};
+use crate::post::{Claim, EntryOutcome, HistoryEntry, Platform, PostDraft, ResetMark, Ticket};
 use crate::store::StoredPost;
 
 /// The fields that a post is read from; no others are fetched.
@@ -204,6 +204,7 @@ fn entry_from(value: &Bson) -> Option<HistoryEntry> {
         error: text("error"),
         host: text("host").unwrap_or_default(),
         interruptions: count("interruptions").unwrap_or(0),
+        reset: entry.get("resetAt").and_then(date_from).zip(text("resetBy")).map(|(at, by)| ResetMark { at, by }),
     })
 }
 
@@ -250,6 +251,10 @@ pub(super) fn entry_document(entry: &HistoryEntry) -> Document {
     document.insert("host", entry.host.as_str());
     if entry.interruptions > 0 {
         document.insert("interruptions", integer(entry.interruptions));
+    }
+    if let Some(reset) = &entry.reset {
+        document.insert("resetAt", bson_date(reset.at));
+        document.insert("resetBy", reset.by.as_str());
     }
     document
 }
@@ -363,6 +368,7 @@ mod tests {
             error: Some("refused".into()),
             host: "web1".into(),
             interruptions: 1,
+            reset: Some(ResetMark { at: at(3), by: "root@web1".into() }),
         };
         let history = vec![Bson::String("?".into()), Bson::Document(entry_document(&entry))];
         let document = doc! { "_id": 1, "platform": "tiktok", "retryHistory": history };

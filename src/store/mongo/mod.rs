@@ -357,14 +357,14 @@ impl PostStore for MongoPostStore {
         self.write("record an outcome in", filter, change::settlement(post.platform, settlement)).await
     }
 
-    async fn reset(&self, id: &PostId) -> Result<Reset, StoreError> {
+    async fn reset(&self, id: &PostId, by: &str) -> Result<Reset, StoreError> {
         let id = identity::value_of(id.key());
         let unclaimed = doc! { "$or": [
             { "$ne": [{ "$type": "$retryClaim.until" }, "date"] },
             { "$lte": ["$retryClaim.until", "$$NOW"] },
         ] };
         let filter = doc! { "_id": id.clone(), "status": "failed", "$expr": unclaimed };
-        match self.write("reset a post in", filter, change::reset()).await? {
+        match self.write("reset a post in", filter, change::reset(by)).await? {
             Hold::Held => Ok(Reset::Done),
             Hold::Lost => {
                 let failed = self.posts.find_one(doc! { "_id": id, "status": "failed" });

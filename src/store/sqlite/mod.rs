@@ -407,15 +407,17 @@ impl PostStore for SqlitePostStore {
         self.write("record an outcome in", settlement_sql(post, lease, settlement)).await
     }
 
-    async fn reset(&self, id: &PostId) -> Result<Reset, StoreError> {
+    async fn reset(&self, id: &PostId, by: &str) -> Result<Reset, StoreError> {
         let at = now();
         let mut sql = Sql::new(
             "UPDATE posts SET retry_count = 0, permanently_failed = 0, permanently_failed_at = NULL, \
              last_retried_at = NULL, retry_not_before = NULL, claim_by = NULL, claim_until = NULL, \
              publish_ticket = CASE WHEN failure_category = 'ambiguous' THEN 'null' ELSE publish_ticket END, \
-             failure_category = NULL, updated_at = ?",
+             failure_category = NULL, updated_at = ?, retry_history = CASE \
+             WHEN json_valid(retry_history) AND json_type(retry_history, '$[#-1]') = 'object' \
+             THEN json_set(retry_history, '$[#-1].resetAt', ?, '$[#-1].resetBy', ?) ELSE retry_history END",
         );
-        sql.values = vec![text(at)];
+        sql.values = vec![text(at), text(at), string(by)];
         let condition = format!(" WHERE id = ? AND status = 'failed' AND coalesce({}, 0) <= ?", millis("claim_until"));
         sql.push(&condition, [string(id.key()), Value::Integer(at.timestamp_millis())]);
         if self.write("reset a post in", sql).await? == Hold::Held {

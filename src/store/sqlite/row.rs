@@ -6,7 +6,7 @@ use rusqlite::types::ValueRef;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::post::{Category, Claim, EntryOutcome, HistoryEntry, Platform, PostDraft, PostId, Ticket};
+use crate::post::{Category, Claim, EntryOutcome, HistoryEntry, Platform, PostDraft, PostId, ResetMark, Ticket};
 use crate::store::StoredPost;
 
 /// The columns that a post is read from.
@@ -207,6 +207,10 @@ struct StoredEntry {
     host: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     interruptions: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reset_at: Option<DateTime<Utc>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reset_by: Option<String>,
 }
 
 fn entry_from(json: Value) -> Option<HistoryEntry> {
@@ -220,6 +224,7 @@ fn entry_from(json: Value) -> Option<HistoryEntry> {
         error: entry.error,
         host: entry.host,
         interruptions: entry.interruptions.unwrap_or(0),
+        reset: entry.reset_at.zip(entry.reset_by).map(|(at, by)| ResetMark { at, by }),
     })
 }
 
@@ -234,6 +239,8 @@ pub(super) fn entry_text(entry: &HistoryEntry) -> String {
         error: entry.error.clone(),
         host: entry.host.clone(),
         interruptions: Some(entry.interruptions).filter(|count| *count > 0),
+        reset_at: entry.reset.as_ref().map(|reset| reset.at),
+        reset_by: entry.reset.as_ref().map(|reset| reset.by.clone()),
     };
     serde_json::to_string(&stored).unwrap_or_default()
 }

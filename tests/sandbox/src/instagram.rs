@@ -172,13 +172,20 @@ fn container(id: &str, head: &Head, world: &mut World) -> Answer {
         match field {
             "status_code" => answer["status_code"] = state.into(),
             "status" => answer["status"] = status.clone().into(),
+            "copyright_check_status" if container.image_url.is_none() => {
+                let check = json!({ "status": "completed", "matches_found": knobs.instagram_copyright });
+                answer["copyright_check_status"] = check;
+            }
+            "id" => {}
             "video_status" if container.image_url.is_none() => {
                 answer["video_status"] = json!({
                     "uploading_phase": { "status": phase, "bytes_transferred": container.bytes.size },
                     "processing_phase": { "status": "not_started" },
                 });
             }
-            _ => {}
+            "video_status" | "copyright_check_status" => {}
+            // The Graph API refuses a field that it does not know.
+            _ => return refused(100, None),
         }
     }
     Answer::json(200, &answer)
@@ -205,6 +212,7 @@ fn publish(head: &Head, value: &Value, world: &mut World) -> Answer {
         sha256: if container.image_url.is_some() { String::new() } else { container.bytes.sha256() },
         size: container.bytes.size,
         source_url: container.image_url.clone(),
+        is_public: true,
         ticket: id.clone(),
         at: world::now(),
     };

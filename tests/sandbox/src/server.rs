@@ -234,6 +234,7 @@ fn endpoint_of(head: &Head) -> &'static str {
         ("POST", ["v2", "post", "publish", "video", "init"]) => "tiktok.video_init",
         ("POST", ["v2", "post", "publish", "content", "init"]) => "tiktok.photo_init",
         ("POST", ["v2", "post", "publish", "status", "fetch"]) => "tiktok.status",
+        ("POST", ["v2", "video", "list"]) => "tiktok.video_list",
         ("PUT", ["tiktok-upload", _]) => "tiktok.chunk",
         ("POST", ["token"]) => "google.token",
         ("POST", ["upload", "youtube", "v3", "videos"]) => "youtube.session",

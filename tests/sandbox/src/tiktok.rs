@@ -14,6 +14,7 @@ pub(crate) struct Upload {
     chunks: u64,
     bytes: Bytes,
     photo_url: Option<String>,
+    is_public: bool,
     looks_left: u32,
     failed: Option<String>,
     post_id: Option<u64>,
@@ -62,10 +63,11 @@ pub(crate) fn answer(endpoint: &str, head: &Head, value: &Value, body: &Body, wo
             "comment_disabled": false,
             "duet_disabled": false,
             "stitch_disabled": true,
-            "max_video_post_duration_sec": 600,
+            "max_video_post_duration_sec": world.knobs.tiktok_max_seconds,
         })),
         "tiktok.video_init" => video_init(value, world),
         "tiktok.photo_init" => photo_init(value, world),
+        "tiktok.video_list" => video_list(head, value, world),
         _ => status(value, world),
     }
 }
@@ -135,6 +137,7 @@ fn video_init(value: &Value, world: &mut World) -> Answer {
         chunks,
         bytes: Bytes::default(),
         photo_url: None,
+        is_public: value["post_info"]["privacy_level"] == "PUBLIC_TO_EVERYONE",
         looks_left: world.knobs.tiktok_looks,
         failed: None,
         post_id: None,
@@ -186,6 +189,7 @@ fn photo_init(value: &Value, world: &mut World) -> Answer {
         chunks: 0,
         bytes: Bytes::default(),
         photo_url: Some(url.to_owned()),
+        is_public: info["privacy_level"] == "PUBLIC_TO_EVERYONE",
         looks_left: world.knobs.tiktok_looks,
         failed: world.knobs.tiktok_fail_reason.clone(),
         post_id: None,
@@ -217,6 +221,7 @@ fn publish(id: &str, world: &mut World) {
         sha256: if upload.photo_url.is_some() { String::new() } else { upload.bytes.sha256() },
         size: upload.bytes.size,
         source_url: upload.photo_url.clone(),
+        is_public: upload.is_public,
         ticket: id.to_owned(),
         at: world::now(),
     };
@@ -225,7 +230,7 @@ fn publish(id: &str, world: &mut World) {
 
 fn status(value: &Value, world: &mut World) -> Answer {
     let id = value["publish_id"].as_str().unwrap_or_default().to_owned();
-    if !world.tiktok.contains_key(&id) {
+    if !world.tiktok.contains_key(&id) || world.knobs.tiktok_forgets_ids {
         return refused(400, "invalid_publish_id", "unknown publish_id");
     }
     let (tells_id, is_stuck) = (world.knobs.tiktok_tells_id, world.knobs.tiktok_looks == u32::MAX);
@@ -249,6 +254,32 @@ fn status(value: &Value, world: &mut World) -> Answer {
     fine(&json!({
         "status": "PUBLISH_COMPLETE", "publicaly_available_post_id": ids, "uploaded_bytes": upload.bytes.size,
     }))
+}
+
+/// The account's public videos, newest first; photos are not among them.
+fn video_list(head: &Head, value: &Value, world: &World) -> Answer {
+    if !world.knobs.tiktok_may_list {
+        return refused(401, "scope_not_authorized", "the scope video.list is missing");
+    }
+    let fields: Vec<&str> = head.param("fields").split(',').collect();
+    let Some(count) = value["max_count"].as_u64().filter(|count| (1..=20).contains(count)) else {
+        return refused(400, "invalid_params", "max_count is 1 to 20");
+    };
+    let of = |post: &Published| {
+        let all = json!({
+            "id": post.id,
+            "title": post.text,
+            "video_description": post.text,
+            "create_time": post.at.timestamp(),
+            "share_url": format!("https://www.tiktok.com/@sandbox_creator/video/{}", post.id),
+        });
+        let told = all.as_object().into_iter().flatten().filter(|(name, _)| fields.contains(&name.as_str()));
+        Value::Object(told.map(|(name, value)| (name.clone(), value.clone())).collect())
+    };
+    let videos = world.published.iter().rev().filter(|post| post.platform == "tiktok" && post.is_public);
+    let videos: Vec<Value> = videos.filter(|post| post.source_url.is_none()).map(of).collect();
+    let listed = videos.iter().take(usize::try_from(count).unwrap_or(20)).cloned().collect::<Vec<_>>();
+    fine(&json!({ "videos": listed, "has_more": videos.len() > listed.len(), "cursor": 0 }))
 }
 
 fn chunk(head: &Head, body: &Body, world: &mut World) -> Answer {

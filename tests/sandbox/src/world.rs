@@ -34,6 +34,8 @@ pub struct Published {
     pub size: u64,
     /// Where an image was fetched from.
     pub source_url: Option<String>,
+    /// Whether everyone may see it.
+    pub is_public: bool,
     /// The publish id, container or session that it came from.
     pub ticket: String,
     /// When it became public.
@@ -72,12 +74,20 @@ pub struct Knobs {
     pub tiktok_tells_id: bool,
     /// Whether the upload addresses have lapsed.
     pub tiktok_uploads_closed: bool,
+    /// Whether TikTok knows no `publish_id` any more.
+    pub tiktok_forgets_ids: bool,
+    /// Whether the token may list the account's videos.
+    pub tiktok_may_list: bool,
+    /// The longest video that the account may post, in seconds.
+    pub tiktok_max_seconds: u32,
     /// Seconds that an access token of TikTok or Google lives.
     pub access_token_lives: i64,
     /// Looks at a container before Instagram has processed it; with `u32::MAX` it never has.
     pub instagram_looks: u32,
     /// The `status` of containers that fail instead of being processed.
     pub instagram_error: Option<String>,
+    /// Whether the copyright check of containers finds a match.
+    pub instagram_copyright: bool,
     /// Whether containers have expired.
     pub instagram_expired: bool,
     /// Looks at a published container before it says so.
@@ -88,6 +98,8 @@ pub struct Knobs {
     pub youtube_looks: u32,
     /// The `status` object of processed videos, where it is not to be a success.
     pub youtube_status: Option<Value>,
+    /// The `processingDetails` object of videos that are not processed yet.
+    pub youtube_processing: Option<Value>,
     /// Whether upload sessions are gone.
     pub youtube_sessions_gone: bool,
     /// Whether the token may read videos and playlists.
@@ -104,14 +116,19 @@ impl Default for Knobs {
                 .into(),
             tiktok_tells_id: true,
             tiktok_uploads_closed: false,
+            tiktok_forgets_ids: false,
+            tiktok_may_list: true,
+            tiktok_max_seconds: 600,
             access_token_lives: 7200,
             instagram_looks: 1,
             instagram_error: None,
+            instagram_copyright: false,
             instagram_expired: false,
             instagram_lag: 0,
             instagram_quota: (0, 100),
             youtube_looks: 1,
             youtube_status: None,
+            youtube_processing: None,
             youtube_sessions_gone: false,
             youtube_may_read: true,
         }

@@ -200,6 +200,7 @@ fn chunk(head: &Head, body: &Body, world: &mut World) -> Answer {
         sha256: session.bytes.sha256(),
         size: session.bytes.size,
         source_url: None,
+        is_public: session.privacy == "public",
         ticket: upload_id,
         at: world::now(),
     };
@@ -210,6 +211,7 @@ fn chunk(head: &Head, body: &Body, world: &mut World) -> Answer {
 fn videos(head: &Head, world: &mut World) -> Answer {
     let told = world.knobs.youtube_status.clone();
     let is_stuck = world.knobs.youtube_looks == u32::MAX;
+    let processing = world.knobs.youtube_processing.clone();
     let ids: Vec<&str> = head.param("id").split(',').collect();
     let mut items = Vec::new();
     for session in world.sessions.values_mut() {
@@ -224,9 +226,13 @@ fn videos(head: &Head, world: &mut World) -> Answer {
         if status["privacyStatus"].is_null() {
             status["privacyStatus"] = session.privacy.clone().into();
         }
-        items.push(json!({
+        let mut item = json!({
             "id": id, "status": status, "fileDetails": { "fileSize": session.size.to_string() },
-        }));
+        });
+        if let Some(details) = processing.as_ref().filter(|_| !is_done) {
+            item["processingDetails"] = details.clone();
+        }
+        items.push(item);
     }
     Answer::json(200, &json!({ "items": items }))
 }

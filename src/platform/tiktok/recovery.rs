@@ -1,0 +1,73 @@
+//! Finding a video again whose `publish_id` TikTok does not know any more, though its last chunk was sent.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use super::{TikTokPublisher, fitted_title, untellable};
+use crate::platform::{Attempt, PublishError, Pursued};
+use crate::post::{Failure, Post, Publication, Ticket};
+
+/// How far the clocks of the store and of TikTok may be apart.
+const CLOCK_SLACK: TimeDelta = TimeDelta::minutes(5);
+
+/// The most videos that one call lists.
+const LISTED: u32 = 20;
+
+impl TikTokPublisher {
+    /// Looks for the video among the account's public ones (platform sheet, section 12). Only a single match of caption
+    /// and time counts; without one the post is parked, and never sent again by itself. The list needs the scope
+    /// `video.list`, and private videos are never in it, so its silence proves nothing.
+    pub(super) async fn find_listed(
+        &self,
+        post: &Post,
+        ticket: &Ticket,
+        failure: &Failure,
+        attempt: &dyn Attempt,
+    ) -> Result<Pursued, PublishError> {
+        match self.search_listed(post, ticket, attempt).await {
+            Ok(Some(publication)) => Ok(Pursued::Published(publication)),
+            Ok(None) => Err(untellable(failure).into()),
+            Err(PublishError::Failed(refusal)) => {
+                log::debug!("post {}: the account's videos cannot be listed: {}", post.id, refusal.message);
+                Err(untellable(failure).into())
+            }
+            Err(halted) => Err(halted),
+        }
+    }
+
+    async fn search_listed(
+        &self,
+        post: &Post,
+        ticket: &Ticket,
+        attempt: &dyn Attempt,
+    ) -> Result<Option<Publication>, PublishError> {
+        let title = fitted_title(post)?;
+        let since = ticket.made_at - CLOCK_SLACK;
+        let step = "list the account's videos";
+        let path = "/v2/video/list/?fields=id,title,video_description,create_time,share_url";
+        let data = self
+            .call(step, path, &json!({ "max_count": LISTED }), attempt)
+            .await
+            .map_err(|error| error.into_harmless(step))?;
+        let is_match = |video: &&Value| {
+            let texts = [&video["video_description"], &video["title"]];
+            let has_caption = texts.into_iter().filter_map(Value::as_str).any(|text| text.trim() == title.trim());
+            let created_at =
+                video["create_time"].as_i64().and_then(|seconds| DateTime::<Utc>::from_timestamp(seconds, 0));
+            has_caption && created_at.is_some_and(|at| at >= since)
+        };
+        let mut matches = data["videos"].as_array().into_iter().flatten().filter(is_match);
+        Ok(match (matches.next(), matches.next()) {
+            (Some(video), None) => Some(Publication {
+                id: match &video["id"] {
+                    Value::String(id) => Some(id.clone()),
+                    Value::Number(id) => Some(id.to_string()),
+                    _ => None,
+                },
+                url: video["share_url"].as_str().map(str::to_owned),
+                warning: None,
+            }),
+            _ => None,
+        })
+    }
+}
