@@ -1,39 +1,75 @@
 //! The store fails in the middle of a pass: no duplicate, and no outcome is lost.
 
+use std::process::Output;
 use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
 use postretry_mongod::Mongod;
 
-use crate::stage::{Stage, hours_ago};
+use crate::kinds::sign_in_where_stranded;
+use crate::proxy::Proxy;
+use crate::stage::{Stage, hours_ago, mongod, until};
 
 const POSTS: usize = 90;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_killed_and_comes_back_loses_no_outcome() {
-    let mut server = Mongod::start().await;
-    let mut stage = Stage::on(&server).await;
+/// A stage on this server with posts to work off, and short patience.
+async fn stage_on(server: &Mongod) -> Stage {
+    let mut stage = Stage::on(server).await;
     stage.set("POST_RETRY_CLAIM", "2s");
     stage.set("HTTP_TIMEOUT", "3s");
     stage.set("POST_RETRY_CONCURRENCY", "2");
-    stage.set("MONGODB_URI", &format!("{}&serverSelectionTimeoutMS=1000", stage.uri));
+    fill(&stage).await;
+    stage
+}
+
+/// Puts posts in place of those that there are.
+async fn fill(stage: &Stage) {
+    stage.posts.delete_many(doc! {}).await.unwrap();
+    stage.sandbox.world().published.clear();
     for n in 0..POSTS {
         let platform = ["tiktok", "instagram", "youtube"][n % 3];
         stage.post(platform, doc! { "caption": format!("post {n}"), "failedAt": hours_ago(500) }).await;
     }
+}
+
+/// Starts a pass, disturbs the store once so many posts are published, and waits for the pass's end.
+async fn disturbed(stage: &Stage, published: usize, disturb: impl Future<Output = ()>) -> Output {
+    let process = stage.command(&["run"]).spawn().unwrap();
+    until(async || stage.sandbox.published().len() >= published).await;
+    disturb.await;
+    process.wait_with_output().await.unwrap()
+}
+
+/// Passes run until every post is published; each was published once.
+async fn all_are_published_once(stage: &Stage) {
+    until(async || {
+        let ran = stage.run(&["run"]).await;
+        assert!(matches!(ran.code, 0 | 3), "{ran:?}");
+        sign_in_where_stranded(stage).await;
+        stage.posts.count_documents(doc! { "status": "posted" }).await.unwrap() == POSTS as u64
+    })
+    .await;
+    let left: Option<Document> = stage.posts.find_one(doc! { "status": { "$ne": "posted" } }).await.unwrap();
+    assert_eq!(left, None);
+    assert_eq!(stage.sandbox.published().len(), POSTS, "no duplicate");
+    assert_eq!(stage.sandbox.world().violations, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_and_comes_back_loses_no_outcome() {
+    let mut server = Mongod::start().await;
+    let mut stage = stage_on(&server).await;
+    stage.set("MONGODB_URI", &format!("{}&serverSelectionTimeoutMS=1000", stage.uri));
     for crash in 1..=2 {
-        let process = stage.command(&["run"]).spawn().unwrap();
-        let enough = crash * POSTS / 4;
-        while stage.sandbox.published().len() < enough {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        server.crash().await.unwrap();
-        if crash == 2 {
-            // This time it stays away for longer than anyone waits.
-            tokio::time::sleep(Duration::from_secs(4)).await;
-        }
-        server.restart().await.unwrap();
-        let output = process.wait_with_output().await.unwrap();
+        let output = disturbed(&stage, crash * POSTS / 4, async {
+            let member = server.crash().await.unwrap();
+            if crash == 2 {
+                // This time it stays away for longer than anyone waits.
+                tokio::time::sleep(Duration::from_secs(4)).await;
+            }
+            server.restart(member).await.unwrap();
+        })
+        .await;
         let errors = String::from_utf8(output.stderr).unwrap();
         // It either rode the crash out, or said in plain words that the store is away.
         match output.status.code() {
@@ -45,20 +81,39 @@ async fn a_server_that_is_killed_and_comes_back_loses_no_outcome() {
             assert_eq!(output.status.code(), Some(5), "{errors}");
         }
     }
-    for _ in 0..20 {
+    all_are_published_once(&stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_rides_out_a_primary_that_steps_down_and_one_that_is_killed() {
+    let mut server = Mongod::start_set(3).await;
+    let stage = stage_on(&server).await;
+    let output = disturbed(&stage, POSTS / 4, async { server.step_down().await.unwrap() }).await;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    all_are_published_once(&stage).await;
+    fill(&stage).await;
+    let mut killed = 0;
+    let output = disturbed(&stage, POSTS / 4, async { killed = server.crash().await.unwrap() }).await;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    server.restart(killed).await.unwrap();
+    all_are_published_once(&stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_slow_and_cut_loses_nothing() {
+    let server = mongod().await;
+    let mut stage = stage_on(server).await;
+    let proxy = Proxy::start(server.address()).await;
+    let address = server.address().to_string();
+    stage.set("MONGODB_URI", &stage.uri.replace(&address, &format!("127.0.0.1:{}", proxy.port())));
+    proxy.worsen(7, 5, 40);
+    for _ in 0..4 {
         let ran = stage.run(&["run"]).await;
-        assert!(matches!(ran.code, 0 | 3), "{ran:?}");
-        if stage.posts.count_documents(doc! { "status": "posted" }).await.unwrap() == POSTS as u64 {
-            break;
-        }
-        if stage.posts.count_documents(doc! { "failureCategory": "auth" }).await.unwrap() > 0 {
-            // The refreshed token was lost with the server, and TikTok takes the old one no more.
-            stage.sandbox.world().sign_in("tiktok", "sandbox-tiktok-refresh-0");
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(matches!(ran.code, 0 | 3 | 5), "{ran:?}");
+        sign_in_where_stranded(&stage).await;
     }
-    let left: Option<Document> = stage.posts.find_one(doc! { "status": { "$ne": "posted" } }).await.unwrap();
-    assert_eq!(left, None);
-    assert_eq!(stage.sandbox.published().len(), POSTS, "no duplicate");
-    assert_eq!(stage.sandbox.world().violations, Vec::<String>::new());
+    let cuts = proxy.clear_up();
+    assert!(cuts >= 10, "only {cuts} connections were cut");
+    all_are_published_once(&stage).await;
+    println!("{cuts} connections to the store were cut");
 }

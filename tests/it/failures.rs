@@ -1,49 +1,67 @@
 //! Requests that go wrong: no duplicate, and nothing lost.
 
+use futures_util::{StreamExt, stream};
 use mongodb::bson::{Document, doc};
 use postretry_sandbox::{Act, Fault};
 
+use crate::kinds::{KINDS, post_of, requests_of, sign_in_where_stranded};
 use crate::stage::{Stage, sha256, video};
 
-/// Every step of a publish and every way in which its answer or the request itself can get lost: within a few passes
+/// How a request and its answer can get lost.
+fn losses() -> [Act; 5] {
+    [
+        Act::LoseRequest,
+        Act::LoseAnswer,
+        Act::Cut { after: 40_000 },
+        Act::Garbage,
+        // Longer than anyone waits for an answer.
+        Act::Slow { ms: 1500 },
+    ]
+}
+
+/// Lets one request of a publish get lost, and passes run until the post is settled.
+async fn lose_at(kind: &'static str, number: usize, endpoint: String, act: Act) {
+    let place = format!("{kind}, request {number} ({endpoint}), {act:?}");
+    let mut stage = Stage::new().await;
+    stage.set("HTTP_TIMEOUT", "1s");
+    stage.sandbox.world().knobs.instagram_lag = 1;
+    stage.sandbox.fault(Fault::once("*", act).after(u32::try_from(number).unwrap()));
+    let (platform, fields) = post_of(kind);
+    let id = stage.post(platform, fields).await;
+    let aged = doc! { "$set": { "failedAt": crate::stage::hours_ago(500) } };
+    stage.posts.update_one(doc! {}, aged).await.unwrap();
+    for _ in 0..6 {
+        let ran = stage.run(&["run", "--format", "json"]).await;
+        assert!(matches!(ran.code, 0 | 3), "{place}: {ran:?}");
+        if sign_in_where_stranded(&stage).await {
+            assert_eq!(endpoint, "tiktok.token", "{place}");
+        }
+    }
+    let (published, post) = (stage.sandbox.published(), stage.get(&id).await);
+    assert_eq!(stage.sandbox.world().violations, Vec::<String>::new(), "{place}");
+    if endpoint == "tiktok.photo_init" && post.get_str("failureCategory").ok() == Some("ambiguous") {
+        assert!(published.len() <= 1, "{place}: {post}");
+        return;
+    }
+    assert_eq!(published.len(), 1, "{place}: {post}");
+    assert_eq!(post.get_str("status").ok(), Some("posted"), "{place}: {post}");
+    let is_upload = published[0].source_url.is_none();
+    assert!(!is_upload || published[0].sha256 == sha256(&video(100_000, 1)), "{place}");
+}
+
+/// Every request of every kind of publish, and every way in which it or its answer can get lost: within a few passes
 /// the post is published, once.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_gets_lost_on_the_way_the_post_is_published_once() {
-    let steps = [
-        ("tiktok", &["creator_info", "video_init", "chunk", "status", "token"] as &[&str]),
-        ("instagram", &["limit", "create", "upload", "container", "publish", "permalink"]),
-        ("youtube", &["session", "chunk", "videos", "token"]),
-    ];
-    for (platform, endpoints) in steps {
-        for endpoint in endpoints {
-            for act in [Act::LoseRequest, Act::LoseAnswer, Act::Cut { after: 40_000 }, Act::Garbage] {
-                let stage = Stage::new().await;
-                let name = match (platform, *endpoint) {
-                    ("youtube", "token") => "google.token".to_owned(),
-                    _ => format!("{platform}.{endpoint}"),
-                };
-                stage.sandbox.fault(Fault::once(&name, act.clone()));
-                let id = stage.post(platform, doc! { "failedAt": crate::stage::hours_ago(500) }).await;
-                // A rotated token whose answer is lost is gone for good; then a person has to sign in anew.
-                let is_stranded = name == "tiktok.token" && !matches!(act, Act::LoseRequest);
-                if is_stranded {
-                    assert_eq!(stage.run(&["run"]).await.expect(0).stderr, "");
-                    assert_eq!(stage.pass(3).await["posts"][0]["category"], "auth");
-                    stage.sandbox.world().sign_in("tiktok", "sandbox-tiktok-refresh-0");
-                }
-                for _ in 0..4 {
-                    let ran = stage.run(&["run", "--format", "json"]).await;
-                    assert!(matches!(ran.code, 0 | 3), "{name} {act:?}: {ran:?}");
-                }
-                let published = stage.sandbox.published();
-                let post = stage.get(&id).await;
-                assert_eq!(published.len(), 1, "{name} {act:?}: {post}");
-                assert_eq!(published[0].sha256, sha256(&video(100_000, 1)), "{name} {act:?}");
-                assert_eq!(post.get_str("status").ok(), Some("posted"), "{name} {act:?}: {post}");
-                assert_eq!(stage.sandbox.world().violations, Vec::<String>::new(), "{name} {act:?}");
-            }
+    let mut places = Vec::new();
+    for kind in KINDS {
+        for (number, endpoint) in requests_of(kind).await.into_iter().enumerate() {
+            places.extend(losses().map(|act| lose_at(kind, number, endpoint.clone(), act)));
         }
     }
+    let count = places.len();
+    stream::iter(places).buffer_unordered(10).collect::<Vec<()>>().await;
+    println!("{count} losses");
 }
 
 #[tokio::test(flavor = "multi_thread")]

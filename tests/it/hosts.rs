@@ -6,34 +6,19 @@ use std::time::{Duration, Instant};
 
 use mongodb::bson::{Document, doc};
 
-use crate::stage::{Stage, hours_ago};
+use crate::chance::Chance;
+use crate::kinds::sign_in_where_stranded;
+use crate::stage::{Stage, hours_ago, signal};
 
 const POSTS: u64 = 500;
 const HOSTS: u32 = 8;
 
-/// A small generator, so that a run that failed can be told from another by its seed.
-struct Chance(u32);
-
-impl Chance {
-    fn below(&mut self, bound: u32) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 17;
-        self.0 ^= self.0 << 5;
-        self.0 % bound
-    }
-}
-
-async fn signal(id: u32, name: &str) {
-    drop(tokio::process::Command::new("kill").args([name, &id.to_string()]).status().await);
-}
-
 /// One host: passes one after the other, each left alone, killed, or stopped for longer than its claims last.
 async fn host(stage: Arc<Stage>, seed: u32, done: Arc<AtomicBool>) -> (u32, u32) {
-    let mut chance = Chance(seed);
+    let mut chance = Chance::new(seed);
     let (mut killed, mut stopped) = (0, 0);
     while !done.load(Ordering::Relaxed) {
         let mut process = stage.command(&["run", "-q", "--max-duration", "1s"]).spawn().unwrap();
-        let id = process.id().unwrap();
         tokio::time::sleep(Duration::from_millis(u64::from(100 + chance.below(500)))).await;
         match chance.below(3) {
             0 => {
@@ -41,9 +26,10 @@ async fn host(stage: Arc<Stage>, seed: u32, done: Arc<AtomicBool>) -> (u32, u32)
                 killed += 1;
             }
             1 => {
-                signal(id, "-STOP").await;
+                // One that has ended meanwhile is waited for below.
+                signal(&process, "-STOP").await;
                 tokio::time::sleep(Duration::from_millis(u64::from(500 + chance.below(2500)))).await;
-                signal(id, "-CONT").await;
+                signal(&process, "-CONT").await;
                 stopped += 1;
             }
             _ => {}
@@ -55,6 +41,25 @@ async fn host(stage: Arc<Stage>, seed: u32, done: Arc<AtomicBool>) -> (u32, u32)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_hosts_killed_and_stopped_at_random_publish_every_post_once() {
+    round(1).await;
+}
+
+/// The same for as long as one likes, each round with other chances: `SOAK_MINUTES`, 30 unless set.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes half an hour; README.md tells how to run it"]
+async fn soak() {
+    #[expect(clippy::disallowed_methods, reason = "a switch of the tests, not a setting")]
+    let minutes = std::env::var("SOAK_MINUTES").map_or(30, |minutes| minutes.parse().unwrap());
+    let (started, ends_after) = (Instant::now(), Duration::from_secs(60 * minutes));
+    let mut rounds = 0;
+    while started.elapsed() < ends_after {
+        rounds += 1;
+        round(rounds).await;
+        println!("round {rounds} after {} s", started.elapsed().as_secs());
+    }
+}
+
+async fn round(seed: u32) {
     let mut stage = Stage::new().await;
     stage.set("POST_RETRY_CLAIM", "1s");
     stage.set("HTTP_TIMEOUT", "3s");
@@ -75,7 +80,7 @@ async fn eight_hosts_killed_and_stopped_at_random_publish_every_post_once() {
     let stage = Arc::new(stage);
     let done = Arc::new(AtomicBool::new(false));
     let hosts: Vec<_> = (1..=HOSTS)
-        .map(|n| tokio::spawn(host(Arc::clone(&stage), 2_654_435_761_u32.wrapping_mul(n), Arc::clone(&done))))
+        .map(|n| tokio::spawn(host(Arc::clone(&stage), seed.wrapping_mul(HOSTS).wrapping_add(n), Arc::clone(&done))))
         .collect();
     let deadline = Instant::now() + Duration::from_secs(240);
     loop {
@@ -83,10 +88,7 @@ async fn eight_hosts_killed_and_stopped_at_random_publish_every_post_once() {
         if posted == POSTS {
             break;
         }
-        // TikTok's tokens rotate: a process that dies over a refresh strands the account, and a person signs in anew.
-        if stage.posts.count_documents(doc! { "failureCategory": "auth" }).await.unwrap() > 0 {
-            stage.sandbox.world().sign_in("tiktok", "sandbox-tiktok-refresh-0");
-        }
+        sign_in_where_stranded(&stage).await;
         if Instant::now() >= deadline {
             let left: Vec<Document> = {
                 let mut cursor = stage.posts.find(doc! { "status": "failed" }).limit(3).await.unwrap();

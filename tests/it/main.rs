@@ -1,12 +1,14 @@
 //! The tests through the real binary, a real MongoDB and the simulated platforms over HTTP.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod chance;
 mod commands;
 mod crash;
 mod failures;
 mod generated;
 mod hosts;
 mod kill;
+mod kinds;
 mod memory;
 mod model;
 mod outcomes;
@@ -19,4 +21,5 @@ mod settings;
 mod signals;
 mod sqlite;
 mod stage;
+mod stopped;
 mod store;

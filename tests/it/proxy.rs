@@ -1,11 +1,14 @@
 //! A proxy before MongoDB that counts the writes that pass through it, and holds one of them, before or after it has
-//! taken effect.
+//! taken effect; or that delays what passes and cuts connections at random.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::chance::Chance;
 
 /// On which side of its effect a step is broken off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +22,19 @@ struct State {
     writes: Vec<String>,
     hold: Option<(usize, Side)>,
     held: usize,
+    strays: Vec<String>,
+    weather: Option<Weather>,
+}
+
+/// How bad the connection is.
+#[derive(Debug)]
+struct Weather {
+    chance: Chance,
+    /// Of a hundred messages, so many are cut off: half of them before they take effect, half of them after.
+    cut: u32,
+    /// Each takes up to so many milliseconds more.
+    delay_ms: u32,
+    cuts: u32,
 }
 
 pub(crate) struct Proxy {
@@ -26,8 +42,11 @@ pub(crate) struct Proxy {
     state: Arc<Mutex<State>>,
 }
 
-/// The commands of the wire protocol that write.
+/// The commands of the wire protocol that write, and those that do not. Any other is a stray: nobody has thought about
+/// what it means for the post that the process dies in it.
 const WRITES: [&str; 5] = ["insert", "update", "delete", "findAndModify", "createIndexes"];
+const READS: [&str; 9] =
+    ["hello", "isMaster", "ping", "find", "aggregate", "getMore", "count", "listCollections", "endSessions"];
 
 impl Proxy {
     pub(crate) async fn start(server: SocketAddr) -> Self {
@@ -63,6 +82,21 @@ impl Proxy {
         lock(&self.state).held
     }
 
+    /// Makes the connection bad from now on.
+    pub(crate) fn worsen(&self, seed: u32, cut: u32, delay_ms: u32) {
+        lock(&self.state).weather = Some(Weather { chance: Chance::new(seed), cut, delay_ms, cuts: 0 });
+    }
+
+    /// Makes it good again; how often a connection was cut.
+    pub(crate) fn clear_up(&self) -> u32 {
+        lock(&self.state).weather.take().map_or(0, |weather| weather.cuts)
+    }
+
+    /// Commands that nobody has thought about.
+    pub(crate) fn strays(&self) -> Vec<String> {
+        lock(&self.state).strays.clone()
+    }
+
     /// The writes that came by, each as its command and collection.
     pub(crate) fn writes(&self) -> Vec<String> {
         lock(&self.state).writes.clone()
@@ -78,23 +112,51 @@ async fn relay(mut client: TcpStream, server: SocketAddr, state: &Mutex<State>) 
     let mut server = TcpStream::connect(server).await?;
     loop {
         let request = message(&mut client).await?;
-        let mut side = None;
-        if let Some(write) = write_of(&request) {
-            let mut state = lock(state);
-            let number = state.writes.len();
-            state.writes.push(write);
-            side = state.hold.filter(|(held, _)| *held == number).map(|(_, side)| side);
-        }
+        let side = register(&request, state);
+        let (delay, cut) = weather(state);
+        tokio::time::sleep(delay).await;
         if side == Some(Side::Before) {
             hold(state).await;
+        }
+        if cut == Some(Side::Before) {
+            return Ok(());
         }
         server.write_all(&request).await?;
         let answer = message(&mut server).await?;
         if side == Some(Side::After) {
             hold(state).await;
         }
+        if cut == Some(Side::After) {
+            return Ok(());
+        }
         client.write_all(&answer).await?;
     }
+}
+
+/// Writes a command down; on which side of its effect it is to be held, if at all.
+fn register(request: &[u8], state: &Mutex<State>) -> Option<Side> {
+    let (name, of) = command_of(request)?;
+    let mut state = lock(state);
+    if WRITES.contains(&name.as_str()) {
+        let number = state.writes.len();
+        state.writes.push(format!("{name} {of}"));
+        return state.hold.filter(|(held, _)| *held == number).map(|(_, side)| side);
+    }
+    if !READS.contains(&name.as_str()) {
+        state.strays.push(name);
+    }
+    None
+}
+
+/// How long a message takes more, and on which side of its effect its connection is cut, if at all.
+fn weather(state: &Mutex<State>) -> (Duration, Option<Side>) {
+    let mut state = lock(state);
+    let Some(weather) = &mut state.weather else { return (Duration::ZERO, None) };
+    let delay = weather.chance.below(weather.delay_ms + 1);
+    let side = if weather.chance.below(2) == 0 { Side::Before } else { Side::After };
+    let is_cut = weather.chance.below(100) < weather.cut;
+    weather.cuts += u32::from(is_cut);
+    (Duration::from_millis(delay.into()), is_cut.then_some(side))
 }
 
 async fn hold(state: &Mutex<State>) {
@@ -112,16 +174,20 @@ async fn message(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     Ok(message)
 }
 
-/// The command and collection of a message, if it writes: the first element of the body's document.
-fn write_of(message: &[u8]) -> Option<String> {
+/// The command of a message and what it is about: the first element of the body's document, with its value where that
+/// is a text.
+fn command_of(message: &[u8]) -> Option<(String, String)> {
     const BODY: usize = 16 + 4 + 1;
     let element = message.get(BODY + 4..)?;
     let name_end = element.iter().skip(1).position(|byte| *byte == 0)? + 1;
-    let name = std::str::from_utf8(element.get(1..name_end)?).ok()?;
-    if !WRITES.contains(&name) {
-        return None;
+    let name = std::str::from_utf8(element.get(1..name_end)?).ok()?.to_owned();
+    if element.first() != Some(&TEXT) {
+        return Some((name, String::new()));
     }
     let value = element.get(name_end + 1 + 4..)?;
     let value_end = value.iter().position(|byte| *byte == 0)?;
-    Some(format!("{name} {}", std::str::from_utf8(&value[..value_end]).ok()?))
+    Some((name, std::str::from_utf8(&value[..value_end]).ok()?.to_owned()))
 }
+
+/// The BSON type of a text.
+const TEXT: u8 = 2;

@@ -1,24 +1,9 @@
 //! Stopping in good order.
 
-use std::time::{Duration, Instant};
-
 use mongodb::bson::{Document, doc};
 use postretry_sandbox::{Act, Fault};
 
-use crate::stage::Stage;
-
-async fn signal(process: &tokio::process::Child, name: &str) {
-    let id = process.id().unwrap().to_string();
-    tokio::process::Command::new("kill").args([name, &id]).status().await.unwrap();
-}
-
-async fn until(mut done: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !done().await {
-        assert!(Instant::now() < deadline, "it did not come to this");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
+use crate::stage::{Stage, signal, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_lets_what_is_in_flight_settle_and_starts_nothing_new() {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use mongodb::Collection;
@@ -80,6 +81,21 @@ pub(crate) fn video(size: usize, seed: u8) -> Vec<u8> {
     }
     bytes.truncate(size);
     bytes
+}
+
+/// Sends a signal to a process.
+pub(crate) async fn signal(process: &tokio::process::Child, name: &str) {
+    let id = process.id().unwrap().to_string();
+    tokio::process::Command::new("kill").args([name, &id]).status().await.unwrap();
+}
+
+/// Waits until something has come about.
+pub(crate) async fn until(mut done: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !done().await {
+        assert!(Instant::now() < deadline, "it did not come to this");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 impl Stage {

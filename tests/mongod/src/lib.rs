@@ -13,11 +13,18 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use mongodb::bson::{Bson, doc};
+use mongodb::error::Error;
 use mongodb::{Client, Database};
 
-/// A MongoDB server of one's own: a replica set of one.
+/// A MongoDB replica set of one's own, of one member or several.
 #[derive(Debug)]
 pub struct Mongod {
+    members: Vec<Member>,
+}
+
+/// One server of the set.
+#[derive(Debug)]
+struct Member {
     watches: Vec<Child>,
     program: PathBuf,
     data: PathBuf,
@@ -28,45 +35,133 @@ pub struct Mongod {
 const START: Duration = Duration::from_secs(60);
 
 impl Mongod {
-    /// Starts a server on a free port and waits until it takes writes.
+    /// Starts a set of one server on a free port and waits until it takes writes.
+    ///
+    /// # Panics
+    /// Where there is no server to be had or it does not start; the message says what to do.
+    pub async fn start() -> Self {
+        Self::start_set(1).await
+    }
+
+    /// Starts a set of so many servers and waits until one of them takes writes.
     ///
     /// # Panics
     /// Where there is no server to be had or it does not start; the message says what to do.
     #[expect(clippy::panic, reason = "a test without its database has failed, and must say why")]
-    pub async fn start() -> Self {
+    pub async fn start_set(members: usize) -> Self {
         let program = program().unwrap_or_else(|problem| panic!("{problem}"));
-        let started = Self::launch(program.clone())
-            .unwrap_or_else(|error| panic!("cannot start `{}`: {error}", program.display()));
+        let launched = (0..members).map(|_| Member::launch(program.clone())).collect::<std::io::Result<Vec<_>>>();
+        let members = launched.unwrap_or_else(|error| panic!("cannot start `{}`: {error}", program.display()));
+        let started = Self { members };
         if let Err(error) = started.initiate().await {
             panic!("`{}` does not become a replica set: {error}", program.display());
         }
         started
     }
 
-    /// Kills the server with SIGKILL, as a machine that loses its power would.
-    ///
-    /// # Errors
-    /// Where the server does not answer.
-    pub async fn crash(&self) -> Result<(), mongodb::error::Error> {
-        let status = self.client().await?.database("admin").run_command(doc! { "serverStatus": 1 }).await?;
-        let id = match status.get("pid") {
-            Some(Bson::Int64(id)) => *id,
-            Some(Bson::Int32(id)) => i64::from(*id),
-            _ => return Err(mongodb::error::Error::custom("the server does not tell its process id")),
-        };
-        Command::new("kill").args(["-9", &id.to_string()]).status().map(drop).map_err(mongodb::error::Error::custom)
+    async fn initiate(&self) -> Result<(), Error> {
+        let hosts = self.members.iter().map(|member| format!("127.0.0.1:{}", member.port));
+        let members: Vec<_> = (0..).zip(hosts).map(|(n, host): (i32, _)| doc! { "_id": n, "host": host }).collect();
+        // Nobody here is far away, so an election need not wait long.
+        let settings = doc! { "electionTimeoutMillis": 500 };
+        let config = doc! { "_id": "rs0", "members": members, "settings": settings };
+        let deadline = Instant::now() + START;
+        // A member must be up before it can be asked to join.
+        for member in self.members.iter().rev() {
+            loop {
+                let admin = member.client().await?.database("admin");
+                let is_first = member.port == self.members[0].port;
+                let command = if is_first {
+                    doc! { "replSetInitiate": config.clone() }
+                } else {
+                    doc! { "hello": 1 }
+                };
+                match admin.run_command(command).await {
+                    Ok(_) => break,
+                    Err(error) if Instant::now() >= deadline => return Err(error),
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        }
+        self.await_primary(deadline).await.map(drop)
     }
 
-    /// Starts the server again on what it has left on disk, and waits until it takes writes.
+    /// The member that takes writes, by its place in the set.
+    async fn await_primary(&self, deadline: Instant) -> Result<usize, Error> {
+        while Instant::now() < deadline {
+            for (place, member) in self.members.iter().enumerate() {
+                let hello = member.client().await?.database("admin").run_command(doc! { "hello": 1 }).await;
+                if hello.is_ok_and(|hello| hello.get_bool("isWritablePrimary").unwrap_or(false)) {
+                    return Ok(place);
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Err(Error::custom("no primary was elected in time"))
+    }
+
+    /// Waits until some member takes writes.
+    ///
+    /// # Errors
+    /// Where none does in time.
+    pub async fn primary(&self) -> Result<(), Error> {
+        self.await_primary(Instant::now() + START).await.map(drop)
+    }
+
+    /// Kills the member that takes writes with SIGKILL, as a machine that loses its power would. Returns its place in
+    /// the set.
+    ///
+    /// # Errors
+    /// Where no member answers.
+    pub async fn crash(&self) -> Result<usize, Error> {
+        let place = self.await_primary(Instant::now() + START).await?;
+        self.members[place].crash().await?;
+        Ok(place)
+    }
+
+    /// Starts a member again on what it has left on disk, and waits until the set takes writes.
     ///
     /// # Errors
     /// Where it does not come up again.
-    pub async fn restart(&mut self) -> Result<(), mongodb::error::Error> {
-        let watch = Self::watch(&self.program, &self.data, self.port).map_err(mongodb::error::Error::custom)?;
-        self.watches.push(watch);
-        self.await_primary(Instant::now() + START).await
+    pub async fn restart(&mut self, place: usize) -> Result<(), Error> {
+        let member = self.members.get_mut(place).ok_or_else(|| Error::custom("there is no such member"))?;
+        member.restart().map_err(Error::custom)?;
+        self.primary().await
     }
 
+    /// Has the member that takes writes hand over to another.
+    ///
+    /// # Errors
+    /// Where it refuses.
+    pub async fn step_down(&self) -> Result<(), Error> {
+        let place = self.await_primary(Instant::now() + START).await?;
+        let admin = self.members[place].client().await?.database("admin");
+        admin.run_command(doc! { "replSetStepDown": 5, "secondaryCatchUpPeriodSecs": 2 }).await?;
+        self.primary().await
+    }
+
+    /// Where the first member listens.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.members[0].port))
+    }
+
+    /// A connection string for a database of it.
+    pub fn uri(&self, database: &str) -> String {
+        let hosts: Vec<String> = self.members.iter().map(|member| format!("127.0.0.1:{}", member.port)).collect();
+        let option = if hosts.len() == 1 { "directConnection=true" } else { "replicaSet=rs0" };
+        format!("mongodb://{}/{database}?{option}", hosts.join(","))
+    }
+
+    /// A database of it.
+    ///
+    /// # Errors
+    /// Where no client can be made.
+    pub async fn database(&self, name: &str) -> Result<Database, Error> {
+        Ok(Client::with_uri_str(self.uri(name)).await?.database(name))
+    }
+}
+
+impl Member {
     /// The server is watched by a shell that reads from us: when this process ends, however it ends, the shell reads
     /// the end, stops the server and removes its data.
     fn watch(program: &Path, data: &Path, port: u16) -> std::io::Result<Child> {
@@ -93,59 +188,31 @@ impl Mongod {
         Ok(Self { watches: vec![watch], program, data, port })
     }
 
-    async fn initiate(&self) -> Result<(), mongodb::error::Error> {
-        let admin = self.client().await?.database("admin");
-        let member = doc! { "_id": 0, "host": format!("127.0.0.1:{}", self.port) };
-        // Elections of a set of one need not wait for anybody.
-        let settings = doc! { "electionTimeoutMillis": 500 };
-        let config = doc! { "_id": "rs0", "members": [member], "settings": settings };
-        let deadline = Instant::now() + START;
-        loop {
-            match admin.run_command(doc! { "replSetInitiate": config.clone() }).await {
-                Ok(_) => break,
-                Err(error) if Instant::now() >= deadline => return Err(error),
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        }
-        self.await_primary(deadline).await
+    fn restart(&mut self) -> std::io::Result<()> {
+        self.watches.push(Self::watch(&self.program, &self.data, self.port)?);
+        Ok(())
     }
 
-    async fn await_primary(&self, deadline: Instant) -> Result<(), mongodb::error::Error> {
-        let admin = self.client().await?.database("admin");
-        while Instant::now() < deadline {
-            let hello = admin.run_command(doc! { "hello": 1 }).await;
-            if hello.is_ok_and(|hello| hello.get_bool("isWritablePrimary").unwrap_or(false)) {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Err(mongodb::error::Error::custom("no primary was elected in time"))
+    async fn crash(&self) -> Result<(), Error> {
+        let status = self.client().await?.database("admin").run_command(doc! { "serverStatus": 1 }).await?;
+        let id = match status.get("pid") {
+            Some(Bson::Int64(id)) => *id,
+            Some(Bson::Int32(id)) => i64::from(*id),
+            _ => return Err(Error::custom("the server does not tell its process id")),
+        };
+        Command::new("kill").args(["-9", &id.to_string()]).status().map(drop).map_err(Error::custom)
     }
 
-    async fn client(&self) -> Result<Client, mongodb::error::Error> {
-        Client::with_uri_str(format!("mongodb://127.0.0.1:{}/?directConnection=true", self.port)).await
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
-    }
-
-    /// A connection string for a database of it.
-    pub fn uri(&self, database: &str) -> String {
-        format!("mongodb://127.0.0.1:{}/{database}?directConnection=true", self.port)
-    }
-
-    /// A database of it.
-    ///
-    /// # Errors
-    /// Where no client can be made.
-    pub async fn database(&self, name: &str) -> Result<Database, mongodb::error::Error> {
-        Ok(self.client().await?.database(name))
+    async fn client(&self) -> Result<Client, Error> {
+        let uri = format!(
+            "mongodb://127.0.0.1:{}/?directConnection=true&serverSelectionTimeoutMS=1000&connectTimeoutMS=1000",
+            self.port
+        );
+        Client::with_uri_str(uri).await
     }
 }
 
-impl Drop for Mongod {
+impl Drop for Member {
     fn drop(&mut self) {
         for watch in &mut self.watches {
             drop(watch.stdin.take());
