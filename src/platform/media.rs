@@ -1,9 +1,11 @@
 //! The files to publish. What the documents say of them is not trusted.
 
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use url::Url;
 
+use super::duration::duration_of;
 use crate::post::{Category, Failure, MediaKind, Post};
 
 /// Where the files are.
@@ -61,6 +63,13 @@ impl AssetStore {
             .await
             .unwrap_or_else(|_| Err((String::new(), "it cannot be looked at".to_owned())))
             .map_err(|(path, problem)| missing(format!("file `{path}` of `{field}` cannot be published: {problem}")))
+    }
+
+    /// How long a video is, where its file tells.
+    pub(super) async fn duration_of(&self, file: &MediaFile) -> Option<Duration> {
+        let path = file.path.clone();
+        let told = tokio::task::spawn_blocking(move || duration_of(&mut std::fs::File::open(path).ok()?)).await;
+        told.ok().flatten()
     }
 
     /// Where an image can be fetched from.

@@ -5,6 +5,7 @@
 //! stands, that time pass. The rules that it follows are those of the platform sheets; every failure leaves it with a
 //! category.
 
+mod duration;
 mod http;
 mod instagram;
 mod media;

@@ -1,6 +1,9 @@
 //! The tests through the real binary, a real MongoDB and the simulated platforms over HTTP.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![expect(clippy::print_stdout, reason = "the figures that a test has come to are for its reader")]
 
+mod account;
+mod categories;
 mod chance;
 mod commands;
 mod crash;

@@ -11,6 +11,7 @@ mod recovery;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
@@ -182,6 +183,7 @@ impl TikTokPublisher {
             comment_disabled: flag("comment_disabled"),
             duet_disabled: flag("duet_disabled"),
             stitch_disabled: flag("stitch_disabled"),
+            longest: data["max_video_post_duration_sec"].as_u64().map(Duration::from_secs),
         })
     }
 
@@ -189,6 +191,7 @@ impl TikTokPublisher {
         let file = self.assets.file_of(post, MediaKind::Video).await?;
         let title = fitted_title(post)?;
         let creator = self.creator(attempt).await?;
+        check_duration(self.assets.duration_of(&file).await, creator.longest)?;
         let plan = ChunkPlan::for_size(file.size);
         let body = json!({
             "post_info": {
@@ -525,6 +528,22 @@ struct Creator {
     comment_disabled: bool,
     duet_disabled: bool,
     stitch_disabled: bool,
+    /// The longest video that it may post.
+    longest: Option<Duration>,
+}
+
+/// TikTok would take the whole upload before it said so.
+fn check_duration(is: Option<Duration>, longest: Option<Duration>) -> Result<(), Failure> {
+    match is.zip(longest) {
+        // The fraction of a second that an encoder adds is not worth a refusal that TikTok may not make.
+        Some((is, longest)) if is >= longest + Duration::from_secs(1) => {
+            let (is, longest) = (Duration::from_secs(is.as_secs()), humantime::format_duration(longest));
+            let text =
+                format!("the video lasts {}, the account may post {longest} on TikTok", humantime::format_duration(is));
+            Err(Failure::new(Category::MediaProcessing, text).advise("shorten it").not_retryable())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A failure that TikTok reports of an upload. Where it is an earlier attempt's, that attempt has been counted, and a

@@ -69,8 +69,11 @@ pub(super) fn settlement(platform: Platform, settlement: &Settlement) -> Vec<Doc
     if let Some(entry) = &settlement.entry {
         set.insert("retryHistory", history_with(entry, settlement.replaces_last));
     }
-    if let LastRetried::Restored(before) = settlement.last_retried_at {
-        set.insert("lastRetriedAt", optional(before.map(bson_date)));
+    let mut unset = vec!["retryClaim"];
+    match settlement.last_retried_at {
+        LastRetried::Kept => {}
+        LastRetried::Restored(Some(before)) => drop(set.insert("lastRetriedAt", bson_date(before))),
+        LastRetried::Restored(None) => unset.push("lastRetriedAt"),
     }
     if settlement.ticket == TicketFate::Dead {
         set.insert("publishTicket", literal(Bson::Null));
@@ -84,7 +87,7 @@ pub(super) fn settlement(platform: Platform, settlement: &Settlement) -> Vec<Doc
         set.insert("postedAt", NOW);
         set.extend(published_fields(platform, publication));
     }
-    vec![doc! { "$set": set }, doc! { "$unset": ["retryClaim"] }]
+    vec![doc! { "$set": set }, doc! { "$unset": unset }]
 }
 
 /// What the platform gave; what it did not give is left as it is.

@@ -1,0 +1,561 @@
+//! Every row of the platform sheets' tables *failure to category*, on the answers that the sheets give, through the real
+//! client: which category it is, whether it costs a retry, and when the post is due again.
+
+use std::ops::RangeInclusive;
+use std::panic::AssertUnwindSafe;
+
+use chrono::{TimeDelta, Timelike};
+use chrono_tz::America::Los_Angeles;
+use futures_util::{FutureExt, StreamExt, stream};
+use mongodb::bson::Document;
+use postretry_sandbox::{Act, Fault, Knobs};
+use serde_json::{Value, json};
+
+use crate::kinds::post_of;
+use crate::stage::{Stage, date_of, is_cleared, now};
+
+/// What follows from a failure.
+#[derive(Debug, Clone)]
+enum Then {
+    /// It costs a retry, and the backoff decides.
+    Retry,
+    /// It costs none, and the post is due again after so many seconds.
+    Wait(RangeInclusive<i64>),
+    /// It costs none, and the quota starts anew at the next midnight in California.
+    PacificMidnight,
+    /// It costs none, and the post waits for a person to mend the account; exit code 3.
+    Person,
+    /// It costs none, and the next pass looks again.
+    Look,
+    /// The post is permanently failed at once; exit code 3.
+    GiveUp,
+}
+
+use Then::{GiveUp, Look, PacificMidnight, Person, Retry, Wait};
+
+/// A row: the kind of publish, what goes wrong, and what is expected of it.
+struct Row {
+    kind: &'static str,
+    /// What goes wrong at every call of this endpoint.
+    fault: Option<(&'static str, Act)>,
+    /// What is different about the platforms.
+    knobs: fn(&mut Knobs),
+    category: &'static str,
+    then: Then,
+    /// What the error must say: the raw code.
+    says: &'static str,
+}
+
+fn row(kind: &'static str, endpoint: &'static str, act: Act, category: &'static str, then: Then) -> Row {
+    Row { kind, fault: Some((endpoint, act)), knobs: |_| {}, category, then, says: "" }
+}
+
+fn world(kind: &'static str, knobs: fn(&mut Knobs), category: &'static str, then: Then) -> Row {
+    Row { kind, fault: None, knobs, category, then, says: "" }
+}
+
+impl Row {
+    fn says(self, says: &'static str) -> Self {
+        Self { says, ..self }
+    }
+}
+
+/// About so many seconds: what a slow machine adds is not the point.
+fn about(seconds: i64) -> Then {
+    Wait(seconds - 60..=seconds + 60)
+}
+
+fn hour() -> Then {
+    about(3600)
+}
+
+fn day() -> Then {
+    about(86400)
+}
+
+fn with_header(status: u16, body: &Value, name: &str, value: &str) -> Act {
+    Act::Answer { status, body: body.to_string(), headers: [(name.to_owned(), value.to_owned())].into() }
+}
+
+fn tiktok_body(code: &str) -> Value {
+    json!({ "data": {}, "error": { "code": code, "message": "as the sheet has it", "log_id": "20261123" } })
+}
+
+fn flat(status: u16, code: &str) -> Act {
+    Act::json(status, &json!({ "error": code, "error_description": "as the sheet has it", "log_id": "1" }))
+}
+
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn tiktok_rows() -> Vec<Row> {
+    let init = "tiktok.video_init";
+    let refused =
+        |status, code, category, then| row("tiktok", init, Act::tiktok(status, code), category, then).says(code);
+    let asked =
+        |code, category, then| row("tiktok", "tiktok.creator_info", Act::tiktok(200, code), category, then).says(code);
+    let failed = |knobs, category, then, says| world("tiktok", knobs, category, then).says(says);
+    let mut rows = vec![
+        row("tiktok", "tiktok.creator_info", Act::LoseRequest, "network", Retry),
+        row("tiktok", init, Act::LoseAnswer, "network", Retry),
+        row("tiktok photo", "tiktok.photo_init", Act::LoseAnswer, "ambiguous", GiveUp),
+        row("tiktok photo", "tiktok.photo_init", Act::tiktok(500, "internal_error"), "ambiguous", GiveUp),
+        row("tiktok", "tiktok.chunk", Act::LoseRequest, "network", Retry),
+        row("tiktok", "tiktok.chunk", Act::json(503, &Value::Null), "platform_outage", Retry).says("503"),
+        row("tiktok", "tiktok.chunk", Act::json(403, &Value::Null), "network", Retry),
+        row("tiktok", "tiktok.chunk", Act::json(404, &Value::Null), "network", Retry),
+        row("tiktok", "tiktok.chunk", Act::json(416, &Value::Null), "network", Retry).says("416"),
+        row("tiktok", "tiktok.chunk", Act::json(400, &Value::Null), "media_processing", GiveUp).says("400"),
+        refused(500, "internal_error", "platform_outage", Retry),
+        row("tiktok", init, Act::json(502, &Value::Null), "platform_outage", Retry).says("502"),
+        refused(429, "rate_limit_exceeded", "rate_limited", hour()),
+        row(
+            "tiktok",
+            init,
+            with_header(429, &tiktok_body("rate_limit_exceeded"), "retry-after", "120"),
+            "rate_limited",
+            about(120),
+        ),
+        row(
+            "tiktok",
+            init,
+            with_header(429, &tiktok_body("rate_limit_exceeded"), "retry-after", "9999999"),
+            "rate_limited",
+            about(7 * 86400),
+        ),
+        asked("spam_risk_too_many_posts", "quota_exhausted", day()),
+        asked("reached_active_user_cap", "quota_exhausted", day()),
+        asked("spam_risk_user_banned_from_posting", "account_restricted", Person),
+        refused(403, "spam_risk_too_many_posts", "quota_exhausted", day()),
+        refused(403, "reached_active_user_cap", "quota_exhausted", day()),
+        refused(403, "spam_risk_too_many_pending_share", "quota_exhausted", day()),
+        refused(401, "access_token_invalid", "auth", Person),
+        refused(401, "scope_not_authorized", "auth", Person),
+        refused(400, "scope_permission_missed", "auth", Person),
+        refused(403, "spam_risk_user_banned_from_posting", "account_restricted", Person),
+        refused(403, "unaudited_client_can_only_post_to_private_accounts", "account_restricted", Person),
+        refused(403, "privacy_level_option_mismatch", "rejected_content", GiveUp),
+        refused(400, "invalid_param", "rejected_content", GiveUp),
+        refused(400, "invalid_params", "rejected_content", GiveUp),
+        refused(400, "invalid_file_upload", "media_processing", GiveUp),
+        refused(403, "spam_risk_text", "rejected_content", GiveUp),
+        refused(403, "spam_risk", "rejected_content", GiveUp),
+        refused(418, "teapot_short_and_stout", "unknown", Retry),
+        row("tiktok photo", "tiktok.photo_init", Act::tiktok(403, "url_ownership_unverified"), "missing_asset", Retry)
+            .says("url_ownership_unverified"),
+        row(
+            "tiktok photo",
+            "tiktok.photo_init",
+            Act::tiktok(400, "app_version_check_failed"),
+            "account_restricted",
+            Person,
+        )
+        .says("app_version_check_failed"),
+        row(
+            "tiktok",
+            "tiktok.status",
+            Act::tiktok(400, "token_not_authorized_for_specified_publish_id"),
+            "auth",
+            Person,
+        )
+        .says("token_not_authorized_for_specified_publish_id"),
+        world(
+            "tiktok",
+            |knobs| {
+                knobs.tiktok_forgets_ids = true;
+                knobs.tiktok_may_list = false;
+            },
+            "ambiguous",
+            GiveUp,
+        )
+        .says("invalid_publish_id"),
+        world("tiktok", |knobs| knobs.tiktok_looks = u32::MAX, "processing", Look),
+        world("tiktok", |knobs| knobs.tiktok_privacy_levels = vec!["SELF_ONLY".to_owned()], "rejected_content", GiveUp)
+            .says("SELF_ONLY"),
+    ];
+    for code in ["invalid_grant", "invalid_client", "unauthorized_client"] {
+        rows.push(row("tiktok", "tiktok.token", flat(200, code), "auth", Person).says(code));
+    }
+    rows.extend([
+        failed(|k| k.tiktok_fail_reason = Some("internal".into()), "platform_outage", Retry, "internal"),
+        failed(|k| k.tiktok_fail_reason = Some("auth_removed".into()), "auth", Person, "auth_removed"),
+        failed(
+            |k| k.tiktok_fail_reason = Some("spam_risk_too_many_posts".into()),
+            "quota_exhausted",
+            day(),
+            "too_many",
+        ),
+        failed(
+            |k| k.tiktok_fail_reason = Some("spam_risk_user_banned_from_posting".into()),
+            "account_restricted",
+            Person,
+            "banned",
+        ),
+        failed(|k| k.tiktok_fail_reason = Some("spam_risk_text".into()), "rejected_content", GiveUp, "spam_risk_text"),
+        failed(|k| k.tiktok_fail_reason = Some("spam_risk".into()), "rejected_content", GiveUp, "spam_risk"),
+        failed(
+            |k| k.tiktok_fail_reason = Some("file_format_check_failed".into()),
+            "media_processing",
+            GiveUp,
+            "file_format",
+        ),
+        failed(|k| k.tiktok_fail_reason = Some("duration_check_failed".into()), "media_processing", GiveUp, "duration"),
+        failed(|k| k.tiktok_fail_reason = Some("frame_rate_check_failed".into()), "media_processing", GiveUp, "frame"),
+        failed(|k| k.tiktok_fail_reason = Some("picture_size_check_failed".into()), "media_processing", GiveUp, "size"),
+        failed(
+            |k| k.tiktok_fail_reason = Some("video_pull_failed".into()),
+            "missing_asset",
+            Retry,
+            "video_pull_failed",
+        ),
+        failed(|k| k.tiktok_fail_reason = Some("publish_cancelled".into()), "ambiguous", GiveUp, "publish_cancelled"),
+        Row {
+            kind: "tiktok photo",
+            ..failed(|k| k.tiktok_fail_reason = Some("photo_pull_failed".into()), "missing_asset", Retry, "photo_pull")
+        },
+    ]);
+    rows
+}
+
+fn usage(minutes: i64) -> String {
+    json!({ "17841400000000001": [
+        { "type": "ads_insights", "estimated_time_to_regain_access": 600 },
+        { "type": "instagram", "call_count": 100, "estimated_time_to_regain_access": minutes },
+    ] })
+    .to_string()
+}
+
+fn graph_body(code: i64, subcode: Option<i64>) -> Value {
+    json!({ "error": {
+        "message": "Une erreur", "type": "OAuthException", "code": code, "error_subcode": subcode,
+        "is_transient": false, "fbtrace_id": "A",
+    } })
+}
+
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn instagram_rows() -> Vec<Row> {
+    let create = "instagram.create";
+    let refused =
+        |code, subcode, category, then| row("instagram", create, Act::graph(400, code, subcode), category, then);
+    let debug = |status, kind: &str, retriable: bool| {
+        let info = json!({ "retriable": retriable, "type": kind, "message": "as the sheet has it" });
+        Act::json(status, &json!({ "debug_info": info }))
+    };
+    let mut rows = vec![
+        row("instagram", create, Act::LoseRequest, "network", Retry),
+        row("instagram", create, Act::LoseAnswer, "network", Retry),
+        row("instagram", "instagram.upload", Act::LoseRequest, "network", Retry),
+        row("instagram", "instagram.container", Act::LoseRequest, "network", Retry),
+        row("instagram", create, Act::json(500, &Value::Null), "platform_outage", Retry).says("500"),
+        row(
+            "instagram",
+            create,
+            Act::json(400, &json!({ "error": { "code": 987, "is_transient": true, "message": "x" } })),
+            "platform_outage",
+            Retry,
+        )
+        .says("987"),
+        row("instagram", "instagram.upload", debug(500, "ProcessingFailedError", true), "platform_outage", Retry),
+        row("instagram", "instagram.upload", debug(400, "ProcessingFailedError", false), "media_processing", GiveUp)
+            .says("ProcessingFailedError"),
+        row("instagram", "instagram.upload", debug(401, "NotAuthorizedError", false), "auth", Person)
+            .says("NotAuthorizedError"),
+        row("instagram", create, Act::json(429, &Value::Null), "rate_limited", hour()).says("429"),
+        row(
+            "instagram",
+            create,
+            with_header(400, &graph_body(80002, None), "x-business-use-case-usage", &usage(25)),
+            "rate_limited",
+            about(25 * 60),
+        )
+        .says("80002"),
+        row("instagram", create, Act::json(401, &Value::Null), "auth", Person).says("401"),
+        row("instagram", "instagram.publish", Act::graph(400, 4, Some(2_207_051)), "account_restricted", Person)
+            .says("2207051"),
+        row("instagram", "instagram.publish", Act::graph(400, 9, Some(2_207_042)), "quota_exhausted", day())
+            .says("2207042"),
+        row("instagram", "instagram.publish", Act::graph(400, 9007, Some(2_207_027)), "media_processing", Retry)
+            .says("2207027"),
+        row("instagram", "instagram.container", Act::graph(400, 100, Some(33)), "auth", Person).says("100/33"),
+        row("instagram", create, Act::graph(400, 31_337, None), "unknown", Retry).says("31337"),
+        world("instagram", |k| k.instagram_quota = (50, 50), "quota_exhausted", day()).says("50"),
+        world("instagram", |k| k.instagram_looks = u32::MAX, "processing", Look),
+        world("instagram", |k| k.instagram_copyright = true, "rejected_content", GiveUp).says("copyright"),
+        world(
+            "instagram",
+            |k| k.instagram_error = Some("Error: media upload failed, error code 2207082".into()),
+            "media_processing",
+            Retry,
+        )
+        .says("2207082"),
+        world("instagram", |k| k.instagram_error = Some("9/2207042".into()), "quota_exhausted", day()).says("2207042"),
+        world("instagram", |k| k.instagram_error = Some("Error 2207026".into()), "media_processing", GiveUp)
+            .says("2207026"),
+    ];
+    for (code, subcode) in [(1, None), (2, None), (-1, Some(2_207_001)), (-1, Some(2_207_032)), (24, Some(2_207_008))] {
+        rows.push(refused(code, subcode, "platform_outage", Retry));
+    }
+    for code in [4, 17, 32, 613, 80002, 341] {
+        rows.push(refused(code, None, "rate_limited", hour()));
+    }
+    rows.push(refused(9, Some(2_207_042), "quota_exhausted", day()));
+    let auth = [
+        (190, Some(463)),
+        (190, Some(460)),
+        (190, Some(458)),
+        (190, None),
+        (102, None),
+        (3, None),
+        (10, None),
+        (200, None),
+        (299, None),
+        (190, Some(492)),
+    ];
+    rows.extend(auth.map(|(code, subcode)| refused(code, subcode, "auth", Person)));
+    for (code, subcode) in
+        [(190, Some(459)), (190, Some(464)), (25, Some(2_207_050)), (4, Some(2_207_051)), (368, None)]
+    {
+        rows.push(refused(code, subcode, "account_restricted", Person));
+    }
+    let rejected = [
+        (100, None),
+        (1, Some(2_207_057)),
+        (36004, Some(2_207_010)),
+        (100, Some(2_207_023)),
+        (100, Some(2_207_028)),
+        (100, Some(2_207_035)),
+        (100, Some(2_207_036)),
+        (100, Some(2_207_037)),
+        (100, Some(2_207_040)),
+        (100, Some(2_207_081)),
+    ];
+    rows.extend(rejected.map(|(code, subcode)| refused(code, subcode, "rejected_content", GiveUp)));
+    let unprocessable = [
+        (36000, Some(2_207_004)),
+        (36001, Some(2_207_005)),
+        (36003, Some(2_207_009)),
+        (352, Some(2_207_026)),
+        (100, Some(2_207_085)),
+    ];
+    rows.extend(unprocessable.map(|(code, subcode)| refused(code, subcode, "media_processing", GiveUp)));
+    for (code, subcode) in [(-2, 2_207_003), (9004, 2_207_052), (100, 2_207_077)] {
+        rows.push(refused(code, Some(subcode), "missing_asset", Retry));
+    }
+    for (code, subcode) in [(-1, 2_207_053), (100, 2_207_082)] {
+        rows.push(refused(code, Some(subcode), "media_processing", Retry));
+    }
+    rows
+}
+
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn youtube_rows() -> Vec<Row> {
+    let session = "youtube.session";
+    let refused = |status, reason, category, then| {
+        row("youtube", session, Act::youtube(status, reason, "as the sheet has it"), category, then).says(reason)
+    };
+    let per_day = "Quota exceeded for quota metric 'Video Uploads' and limit 'Video Uploads per day' of service";
+    let status = |knobs, category, then, says| world("youtube", knobs, category, then).says(says);
+    let mut rows = vec![
+        row("youtube", session, Act::LoseRequest, "network", Retry),
+        row("youtube", session, Act::LoseAnswer, "network", Retry),
+        row("youtube", "youtube.chunk", Act::LoseRequest, "network", Retry),
+        row("youtube", session, Act::json(502, &Value::Null), "platform_outage", Retry).says("502"),
+        row("youtube", session, Act::json(504, &Value::Null), "platform_outage", Retry).says("504"),
+        row("youtube", "youtube.chunk", Act::json(500, &Value::Null), "platform_outage", Retry).says("500"),
+        refused(500, "internalError", "platform_outage", Retry),
+        refused(503, "backendError", "platform_outage", Retry),
+        refused(429, "rateLimitExceeded", "rate_limited", hour()),
+        refused(403, "userRateLimitExceeded", "rate_limited", hour()),
+        row("youtube", session, Act::youtube(429, "rateLimitExceeded", per_day), "quota_exhausted", PacificMidnight),
+        refused(403, "quotaExceeded", "quota_exhausted", PacificMidnight),
+        refused(403, "dailyLimitExceeded", "quota_exhausted", PacificMidnight),
+        refused(400, "uploadLimitExceeded", "quota_exhausted", day()),
+        refused(418, "teapot", "unknown", Retry),
+        row("youtube", "youtube.chunk", Act::json(404, &Value::Null), "ambiguous", GiveUp),
+        world("youtube", |k| k.youtube_looks = u32::MAX, "processing", Look),
+        status(
+            |k| {
+                k.youtube_looks = u32::MAX;
+                k.youtube_processing = Some(json!({ "processingStatus": "terminated" }));
+            },
+            "ambiguous",
+            GiveUp,
+            "stopped processing",
+        ),
+        status(
+            |k| {
+                k.youtube_looks = u32::MAX;
+                k.youtube_processing =
+                    Some(json!({ "processingStatus": "failed", "processingFailureReason": "transcodeFailed" }));
+            },
+            "media_processing",
+            GiveUp,
+            "transcodeFailed",
+        ),
+        status(
+            |k| {
+                k.youtube_looks = u32::MAX;
+                k.youtube_processing =
+                    Some(json!({ "processingStatus": "failed", "processingFailureReason": "uploadFailed" }));
+            },
+            "media_processing",
+            Retry,
+            "uploadFailed",
+        ),
+    ];
+    for reason in ["authError", "expired", "authorizationRequired", "required"] {
+        rows.push(refused(401, reason, "auth", Person));
+    }
+    for reason in ["insufficientPermissions", "accessNotConfigured", "forbidden"] {
+        rows.push(refused(403, reason, "auth", Person));
+    }
+    for code in ["invalid_grant", "deleted_client", "invalid_client", "admin_policy_enforced"] {
+        rows.push(row("youtube", "google.token", flat(400, code), "auth", Person).says(code));
+    }
+    rows.push(refused(401, "youtubeSignupRequired", "account_restricted", Person));
+    for reason in [
+        "authenticatedUserNotChannel",
+        "accountDelegationForbidden",
+        "authenticatedUserAccountClosed",
+        "authenticatedUserAccountSuspended",
+        "channelClosed",
+        "channelSuspended",
+    ] {
+        rows.push(refused(403, reason, "account_restricted", Person));
+    }
+    for reason in [
+        "invalidTitle",
+        "invalidDescription",
+        "invalidTags",
+        "invalidCategoryId",
+        "invalidPublishAt",
+        "invalidFilename",
+        "invalidRecordingDetails",
+        "invalidVideoGameRating",
+        "invalidVideoMetadata",
+        "defaultLanguageNotSet",
+        "badRequest",
+        "missingRequiredParameter",
+        "unexpectedParameter",
+        "incompatibleParameters",
+    ] {
+        rows.push(refused(400, reason, "rejected_content", GiveUp));
+    }
+    for reason in ["forbiddenPrivacySetting", "forbiddenLicenseSetting"] {
+        rows.push(refused(403, reason, "rejected_content", GiveUp));
+    }
+    rows.push(refused(400, "mediaBodyRequired", "missing_asset", Retry));
+    macro_rules! rejected {
+        ($($reason:literal => $category:literal, $then:expr;)*) => {
+            $(rows.push(status(
+                |k| k.youtube_status = Some(json!({ "uploadStatus": "rejected", "rejectionReason": $reason })),
+                $category,
+                $then,
+                $reason,
+            ));)*
+        };
+    }
+    rejected! {
+        "copyright" => "rejected_content", GiveUp;
+        "claim" => "rejected_content", GiveUp;
+        "inappropriate" => "rejected_content", GiveUp;
+        "termsOfUse" => "rejected_content", GiveUp;
+        "trademark" => "rejected_content", GiveUp;
+        "legal" => "rejected_content", GiveUp;
+        "length" => "rejected_content", GiveUp;
+        "duplicate" => "rejected_content", GiveUp;
+        "uploaderAccountClosed" => "account_restricted", Person;
+        "uploaderAccountSuspended" => "account_restricted", Person;
+    }
+    rows.push(status(
+        |k| k.youtube_status = Some(json!({ "uploadStatus": "failed", "failureReason": "codec" })),
+        "media_processing",
+        GiveUp,
+        "codec",
+    ));
+    rows.push(status(
+        |k| k.youtube_status = Some(json!({ "uploadStatus": "failed", "failureReason": "uploadAborted" })),
+        "media_processing",
+        Retry,
+        "uploadAborted",
+    ));
+    rows
+}
+
+async fn check(row: Row) {
+    let Row { kind, fault, knobs, category, then, says } = row;
+    let place = format!("{kind}: {fault:?} {category} {says}");
+    let mut stage = Stage::new().await;
+    stage.set("HTTP_TIMEOUT", "2s");
+    stage.set("POST_RETRY_WAIT", "300ms");
+    knobs(&mut stage.sandbox.world().knobs);
+    if let Some((endpoint, act)) = fault {
+        stage.sandbox.fault(Fault::always(endpoint, act));
+    }
+    let (platform, fields) = post_of(kind);
+    let id = stage.post(platform, fields).await;
+    let started_at = now();
+    let ran = stage.run(&["run", "--format", "json"]).await;
+    let code = if matches!(then, Person | GiveUp) { 3 } else { 0 };
+    assert_eq!(ran.code, code, "{place}: {ran:?}");
+    assert_eq!(ran.json()["posts"][0]["category"], category, "{place}: {ran:?}");
+    let post: Document = stage.get(&id).await;
+    assert_eq!(post.get_str("failureCategory").ok(), Some(category), "{place}: {post}");
+    let error = post.get_str("error").unwrap();
+    assert!(error.contains(says), "{place}: {error}");
+    let spent = i32::from(matches!(then, Retry | GiveUp));
+    assert_eq!(post.get_i32("retryCount").ok(), Some(spent), "{place}: {post}");
+    let is_permanent = matches!(then, GiveUp);
+    assert_eq!(post.get_bool("permanentlyFailed").unwrap_or(false), is_permanent, "{place}: {post}");
+    let wait = || (date_of(&post, "retryNotBefore") - started_at).num_seconds();
+    match then {
+        Retry | Person | Look | GiveUp => assert!(is_cleared(&post, "retryNotBefore"), "{place}: {post}"),
+        Wait(ref seconds) => assert!(seconds.contains(&wait()), "{place}: {}", wait()),
+        PacificMidnight => {
+            let local = date_of(&post, "retryNotBefore").with_timezone(&Los_Angeles);
+            assert_eq!(local.num_seconds_from_midnight(), 0, "{place}: {local}");
+            assert!((0..=25 * 3600 + 60).contains(&wait()), "{place}: {}", wait());
+        }
+    }
+    assert_eq!(stage.sandbox.world().violations, Vec::<String>::new(), "{place}");
+    // One that costs no retry is due by its old place as soon as nothing holds it back.
+    if matches!(then, Person | Look) {
+        let listed = stage.run(&["list-failed", "--due", "--format", "json"]).await.expect(0).json();
+        assert_eq!(listed["total"], 1, "{place}");
+    }
+}
+
+async fn check_all(rows: Vec<Row>) {
+    let count = rows.len();
+    let checks = rows.into_iter().map(|row| AssertUnwindSafe(check(row)).catch_unwind());
+    let ended: Vec<_> = stream::iter(checks).buffer_unordered(8).collect().await;
+    let failed = ended.into_iter().filter(Result::is_err).count();
+    assert_eq!(failed, 0, "rows of {count} that do not hold; they are told above");
+    println!("{count} rows");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_of_tiktoks_sheet() {
+    check_all(tiktok_rows()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_of_instagrams_sheet() {
+    check_all(instagram_rows()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_of_youtubes_sheet() {
+    check_all(youtube_rows()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_after_may_be_a_date() {
+    let stage = Stage::new().await;
+    let at = now() + TimeDelta::minutes(90);
+    let date = httpdate::fmt_http_date(at.into());
+    let act = with_header(429, &tiktok_body("rate_limit_exceeded"), "retry-after", &date);
+    stage.sandbox.fault(Fault::always("tiktok.video_init", act));
+    let id = stage.post("tiktok", Document::new()).await;
+    stage.pass(0).await;
+    let apart = (date_of(&stage.get(&id).await, "retryNotBefore") - at).num_seconds().abs();
+    assert!(apart <= 1, "{apart} s apart");
+}
