@@ -3,24 +3,52 @@
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 
+use indicatif::{MultiProgress, ProgressDrawTarget};
+
 use super::args::{Global, When};
-use crate::report::Screen;
+use super::error::render;
+use crate::report::{Paint, Screen};
 
 /// Where results and errors go.
 #[derive(Debug)]
 pub(super) struct Console {
     is_quiet: bool,
-    out_is_terminal: bool,
-    err_is_terminal: bool,
+    out: Stream,
+    err: Stream,
+    /// The lines that are drawn while posts are worked on; hidden where nobody watches.
+    progress: MultiProgress,
+}
+
+/// One of the two streams.
+#[derive(Debug, Clone, Copy)]
+struct Stream {
+    is_terminal: bool,
+    has_color: bool,
+}
+
+impl Stream {
+    fn new(is_terminal: bool, global: &Global, environment: &[(OsString, OsString)]) -> Self {
+        let is = |wanted: &str, test: fn(&str) -> bool| {
+            environment.iter().any(|(name, value)| name == wanted && value.to_str().is_some_and(test))
+        };
+        let has_color = match global.color {
+            When::Always => true,
+            When::Never => false,
+            When::Auto => {
+                is_terminal && !is("NO_COLOR", |value| !value.is_empty()) && !is("TERM", |value| value == "dumb")
+            }
+        };
+        Self { is_terminal, has_color }
+    }
 }
 
 impl Console {
-    pub(super) fn new(global: &Global) -> Self {
-        Self {
-            is_quiet: global.quiet,
-            out_is_terminal: std::io::stdout().is_terminal(),
-            err_is_terminal: std::io::stderr().is_terminal(),
-        }
+    pub(super) fn new(global: &Global, environment: &[(OsString, OsString)]) -> Self {
+        let out = Stream::new(std::io::stdout().is_terminal(), global, environment);
+        let err = Stream::new(std::io::stderr().is_terminal(), global, environment);
+        let is_watched = err.is_terminal && !global.quiet;
+        let target = if is_watched { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        Self { is_quiet: global.quiet, out, err, progress: MultiProgress::with_draw_target(target) }
     }
 
     /// Starts the log on standard error: warnings; with `-v` what is done; `RUST_LOG` over both. Only our own records
@@ -34,30 +62,27 @@ impl Console {
         };
         let from_environment = environment.iter().find(|(name, _)| name == "RUST_LOG");
         let filter = from_environment.and_then(|(_, value)| value.to_str()).filter(|value| !value.trim().is_empty());
-        let has_time = !self.err_is_terminal;
-        let style = match global.color {
-            When::Always => env_logger::WriteStyle::Always,
-            When::Never => env_logger::WriteStyle::Never,
-            When::Auto => env_logger::WriteStyle::Auto,
-        };
+        let Stream { is_terminal, has_color } = self.err;
         let started = env_logger::Builder::new()
             .parse_filters(filter.unwrap_or(level))
-            .write_style(style)
+            .target(env_logger::Target::Pipe(Box::new(BesideProgress(self.progress.clone()))))
             .format(move |buffer, record| {
                 if !record.target().starts_with("postretry") {
                     return Ok(());
                 }
-                let level = match record.level() {
-                    log::Level::Error => "error",
-                    log::Level::Warn => "warning",
-                    log::Level::Info => "info",
-                    log::Level::Debug => "debug",
-                    log::Level::Trace => "trace",
+                let (level, paint) = match record.level() {
+                    log::Level::Error => ("error:", Paint::Bad),
+                    log::Level::Warn => ("warning:", Paint::Warning),
+                    log::Level::Info => ("info:", Paint::Plain),
+                    log::Level::Debug => ("debug:", Paint::Plain),
+                    log::Level::Trace => ("trace:", Paint::Plain),
                 };
-                if has_time {
-                    writeln!(buffer, "{} {level}: {}", buffer.timestamp_seconds(), record.args())
+                let level = paint.on(level, has_color);
+                // Whoever watches knows the time; whoever reads it later does not.
+                if is_terminal {
+                    writeln!(buffer, "{level} {}", record.args())
                 } else {
-                    writeln!(buffer, "{level}: {}", record.args())
+                    writeln!(buffer, "{} {level} {}", buffer.timestamp_seconds(), record.args())
                 }
             })
             .try_init();
@@ -67,25 +92,23 @@ impl Console {
 
     /// What a table may take.
     pub(super) fn screen(&self) -> Screen {
-        let width = self.out_is_terminal.then(|| comfy_table::Table::new().width()).flatten();
-        Screen { width: width.map(usize::from) }
+        let width = self.out.is_terminal.then(|| comfy_table::Table::new().width()).flatten();
+        Screen { width: width.map(usize::from), has_color: self.out.has_color }
     }
 
-    /// The columns for the progress, where a person is watching.
-    pub(super) fn progress_width(&self) -> Option<usize> {
-        let mut table = comfy_table::Table::new();
-        let width = table.use_stderr().width().map_or(80, usize::from);
-        (self.err_is_terminal && !self.is_quiet).then_some(width)
+    /// The lines to draw progress in, where a person is watching.
+    pub(super) fn progress(&self) -> Option<MultiProgress> {
+        (self.err.is_terminal && !self.is_quiet).then(|| self.progress.clone())
     }
 
     /// Whether standard output is a terminal.
     pub(super) fn is_terminal(&self) -> bool {
-        self.out_is_terminal
+        self.out.is_terminal
     }
 
     /// Whether a person can be asked.
     pub(super) fn can_ask(&self) -> bool {
-        std::io::stdin().is_terminal() && self.err_is_terminal
+        std::io::stdin().is_terminal() && self.err.is_terminal
     }
 
     /// Asks a question that is answered with yes or no; anything but a clear yes is a no.
@@ -102,17 +125,37 @@ impl Console {
         if self.is_quiet && exit == super::Exit::Done {
             return;
         }
-        if self.progress_width().is_some() {
-            self.error("\r\x1b[K");
-        }
-        let mut out = std::io::stdout().lock();
-        drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+        self.progress.suspend(|| {
+            let mut out = std::io::stdout().lock();
+            drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+        });
+    }
+
+    /// Says what failed, and what to do about it.
+    pub(super) fn problem(&self, problem: &str, hint: Option<&str>) {
+        self.error(&render(problem, hint, self.err.has_color));
     }
 
     /// Writes to standard error.
-    #[expect(clippy::unused_self, reason = "whoever writes has been handed the console")]
-    pub(super) fn error(&self, text: &str) {
-        let mut err = std::io::stderr().lock();
-        drop(err.write_all(text.as_bytes()).and_then(|()| err.flush()));
+    fn error(&self, text: &str) {
+        drop(BesideProgress(self.progress.clone()).write_all(text.as_bytes()));
+    }
+}
+
+/// Standard error, without disturbing the lines that are drawn there.
+struct BesideProgress(MultiProgress);
+
+impl Write for BesideProgress {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.suspend(|| {
+            let mut err = std::io::stderr().lock();
+            err.write_all(bytes)?;
+            err.flush()?;
+            Ok(bytes.len())
+        })
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }

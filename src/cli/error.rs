@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::report::Paint;
 use crate::settings::SettingsError;
 use crate::store::StoreError;
 
@@ -45,6 +46,18 @@ impl From<Exit> for ExitCode {
             Exit::Terminated => 143,
         })
     }
+}
+
+/// The lines for standard error: what failed, and what to do about it.
+pub(super) fn render(problem: &str, hint: Option<&str>, has_color: bool) -> String {
+    let mut text = String::new();
+    for problem in problem.lines() {
+        text.push_str(&format!("{} {problem}\n", Paint::Bad.on("error:", has_color)));
+    }
+    if let Some(hint) = hint {
+        text.push_str(&format!("{} {hint}\n", Paint::Heading.on("hint:", has_color)));
+    }
+    text
 }
 
 /// What ends a command before its result.
@@ -96,21 +109,13 @@ impl AppError {
         }
     }
 
-    fn hint(&self) -> Option<&str> {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Unsuitable { hint, .. } | Self::Usage { hint, .. } => hint.as_deref(),
             Self::Store(error) => error.advice(),
             Self::Settings(SettingsError::Invalid(_)) => Some("`.env.example` lists every setting with its default"),
             Self::Settings(_) | Self::Declined | Self::System { .. } => None,
         }
-    }
-
-    /// The lines for standard error: what failed, on what and why; then what to do.
-    pub fn render(&self) -> String {
-        let mut text = format!("error: {self}\n");
-        if let Some(hint) = self.hint() {
-            text.push_str(&format!("hint: {hint}\n"));
-        }
-        text
     }
 }

@@ -29,7 +29,10 @@ pub(super) async fn run(
             Found::NotFailed(_) => "it is not failed",
             Found::Nothing => "there is no such post",
         };
-        console.error(&format!("error: cannot show post `{id}`: {problem}\n"));
+        console.problem(
+            &format!("failed to show post `{id}`: {problem}"),
+            Some("`postretry list-failed` lists the failed posts"),
+        );
         return Ok(Exit::NoPost);
     }
     let filter = ListFilter {

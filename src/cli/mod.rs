@@ -44,12 +44,12 @@ pub fn main(
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
         }
     };
-    let console = Console::new(&cli.global);
+    let console = Console::new(&cli.global, &environment);
     console.start_log(&cli.global, &environment);
     match start(&cli, environment, &console) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            console.error(&error.render());
+            console.problem(&error.to_string(), error.hint());
             error.exit().into()
         }
     }
@@ -82,8 +82,10 @@ fn start(cli: &Cli, environment: Vec<(OsString, OsString)>, console: &Console) -
             Command::Stats(args) => stats::run(args, format, &settings, console).await,
         }
     });
-    // A connection that will not close must not keep cron waiting.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    // The end of the process ends what still runs in the background. Ending it here instead would drop the tasks of the
+    // MongoDB driver one by one, and some panic when they find another gone; nor must a connection that will not close
+    // keep cron waiting.
+    std::mem::forget(runtime);
     exit
 }
 
@@ -127,8 +129,8 @@ async fn open_workshop(settings: &Settings, console: &Console) -> Result<Worksho
         poll: PollSettings { first: settings.pace.poll, total: settings.pace.wait },
         vault: Arc::new(StoreVault(Arc::clone(&store))),
     };
-    let listener: Arc<dyn Listener> = match console.progress_width() {
-        Some(width) => Arc::new(ProgressListener::new(width)),
+    let listener: Arc<dyn Listener> = match console.progress() {
+        Some(lines) => Arc::new(ProgressListener::new(lines)),
         None => Arc::new(LogListener),
     };
     Ok(Workshop {

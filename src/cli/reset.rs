@@ -37,7 +37,7 @@ pub(super) async fn run(
             Found::NotFailed(_) => ("notFailed", "it is not failed"),
             Found::Nothing => ("notFound", "there is no such post"),
         };
-        console.error(&format!("error: failed to reset post `{id}`: {}\n", problem.1));
+        console.problem(&format!("failed to reset post `{id}`: {}", problem.1), None);
         rows.push((id.clone(), problem.0, Some(problem.1.to_owned())));
         exit = exit.max(Exit::NoPost);
     }
@@ -52,7 +52,7 @@ pub(super) async fn run(
             Reset::NotFailed => ("notFailed", Some("it is not failed any more"), Exit::NoPost),
         };
         if let Some(problem) = problem {
-            console.error(&format!("error: failed to reset post `{id}`: {problem}\n"));
+            console.problem(&format!("failed to reset post `{id}`: {problem}"), None);
         }
         rows.push((id.to_string(), outcome, problem.map(str::to_owned)));
         exit = exit.max(code);

@@ -99,7 +99,7 @@ fn tell(report: &RetryReport, console: &Console) {
         RetryOutcome::NotFound | RetryOutcome::NotFailed => "`postretry list-failed` lists the failed posts".to_owned(),
     };
     let problem = report.error.as_deref().unwrap_or("it cannot be retried");
-    console.error(&format!("error: failed to retry post `{}`: {problem}\nhint: {hint}\n", report.id));
+    console.problem(&format!("failed to retry post `{}`: {problem}", report.id), Some(&hint));
 }
 
 /// A `retry` that made an attempt is a run.
@@ -115,7 +115,7 @@ async fn record(
     for attempt in reports.iter().filter_map(|report| report.attempt.as_ref()) {
         totals.count(attempt.outcome);
         if attempt.category != Some(Category::Expired) {
-            attempts.count(attempt.platform, attempt.attempt, attempt.outcome);
+            attempts.count(attempt.platform, attempt.attempt, attempt.after, attempt.outcome);
         }
         match by_platform.iter_mut().find(|(platform, _)| *platform == attempt.platform) {
             Some((_, totals)) => totals.count(attempt.outcome),

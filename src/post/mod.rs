@@ -31,7 +31,7 @@ pub use schedule::{BackoffFrom, DueReason, RetryPolicy, Standing, WaitReason};
 pub use text::{Fitted, hashtags_in, with_hashtags};
 pub use ticket::{Ticket, TicketHandle};
 pub use token::{TokenRecord, ends_soon};
-pub use totals::{AttemptCounts, Totals};
+pub use totals::{AttemptCount, AttemptCounts, Totals};
 
 use chrono::{DateTime, Utc};
 

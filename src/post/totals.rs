@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, Platform};
+use super::{Category, Outcome, Platform};
 
 /// Posts counted by what became of them. `due` is the sum of the five that follow it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -60,27 +60,48 @@ impl std::iter::Sum for Totals {
     }
 }
 
-/// The attempts of a run, by platform and attempt number: what the statistics are made of. A deferral is no attempt,
-/// nor is a post that expired: nothing was sent for it.
+/// The attempts of a run, by platform, attempt number and cause: what the statistics are made of. A deferral is no
+/// attempt, nor is a post that expired: nothing was sent for it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AttemptCounts(BTreeMap<(Platform, u32), (u64, u64)>);
+pub struct AttemptCounts(BTreeMap<(Platform, u32, Option<Category>), (u64, u64)>);
+
+/// Some attempts of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttemptCount {
+    /// On this platform.
+    pub platform: Platform,
+    /// With this number.
+    pub attempt: u32,
+    /// Made after a failure of this category; none for a post whose failure nobody has classified.
+    pub after: Option<Category>,
+    /// So many.
+    pub attempts: u64,
+    /// So many of them were posted.
+    pub posted: u64,
+}
 
 impl AttemptCounts {
-    /// Counts an attempt.
-    pub fn count(&mut self, platform: Platform, attempt: u32, outcome: Outcome) {
+    /// Counts an attempt, made after a failure of the category `after`.
+    pub fn count(&mut self, platform: Platform, attempt: u32, after: Option<Category>, outcome: Outcome) {
         let is_posted = match outcome {
             Outcome::Posted => 1,
             Outcome::Failed | Outcome::PermanentlyFailed => 0,
             Outcome::Deferred | Outcome::Interrupted | Outcome::Withdrawn => return,
         };
-        let (attempts, posted) = self.0.entry((platform, attempt)).or_default();
+        let (attempts, posted) = self.0.entry((platform, attempt, after)).or_default();
         *attempts = attempts.saturating_add(1);
         *posted = posted.saturating_add(is_posted);
     }
 
-    /// Platform, attempt number, attempts made, and how many of them were posted.
-    pub fn iter(&self) -> impl Iterator<Item = (Platform, u32, u64, u64)> {
-        self.0.iter().map(|((platform, attempt), (attempts, posted))| (*platform, *attempt, *attempts, *posted))
+    /// The counts, by attempt number within a platform.
+    pub fn iter(&self) -> impl Iterator<Item = AttemptCount> {
+        self.0.iter().map(|((platform, attempt, after), (attempts, posted))| AttemptCount {
+            platform: *platform,
+            attempt: *attempt,
+            after: *after,
+            attempts: *attempts,
+            posted: *posted,
+        })
     }
 
     /// Whether no attempt was made.

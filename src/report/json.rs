@@ -7,7 +7,7 @@ use crate::post::{Category, EntryOutcome, HistoryEntry, Malformed, Platform, Pos
 use crate::retry::{AttemptReport, DryRunReport, MalformedPost, PassReport, PlannedPost, PlatformReport};
 use crate::store::{Statistics, StoredPost};
 
-use super::views::explain;
+use super::explain::explain;
 
 /// A value as one JSON document with a line end.
 pub fn to_json(value: &impl Serialize) -> String {
@@ -351,6 +351,7 @@ pub struct StatsJson {
     by_platform: Vec<PlatformJson>,
     by_attempt: Vec<AttemptJson>,
     by_category: Vec<CategoryJson>,
+    by_cause: Vec<CauseJson>,
     tokens: Vec<TokenJson>,
     runs: RunsJson,
 }
@@ -385,6 +386,16 @@ struct AttemptJson {
 struct CategoryJson {
     category: &'static str,
     count: u64,
+}
+
+/// What retrying after a failure of a category has led to; beyond what the contract names.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CauseJson {
+    category: Option<&'static str>,
+    attempts: u64,
+    posted: u64,
+    success_rate: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -447,6 +458,16 @@ impl StatsJson {
                 .by_category
                 .iter()
                 .map(|(category, count)| CategoryJson { category: category.as_str(), count: *count })
+                .collect(),
+            by_cause: statistics
+                .by_cause
+                .iter()
+                .map(|cause| CauseJson {
+                    category: cause.after.map(Category::as_str),
+                    attempts: cause.attempts,
+                    posted: cause.posted,
+                    success_rate: rate(cause.posted, cause.attempts),
+                })
                 .collect(),
             tokens: statistics
                 .tokens

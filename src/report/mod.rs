@@ -2,18 +2,24 @@
 
 mod alert;
 mod csv;
+mod explain;
 mod json;
+mod list;
 mod progress;
 mod prometheus;
+mod run;
+mod screen;
+mod stats;
 mod table;
 mod text;
-mod views;
 
 pub use alert::alert_message;
 pub use csv::posts_csv;
 pub use json::{ListJson, PostDetailJson, ResultsJson, RunJson, StatsJson, to_json};
+pub use list::{list_text, post_text};
 pub use progress::{LogListener, ProgressListener};
 pub use prometheus::exposition;
-pub use table::{Align, Column, Table};
+pub use run::{dry_run_text, platform_note, results_text, run_text};
+pub use screen::{Paint, Screen};
+pub use stats::stats_text;
 pub use text::{bytes, plural, relative, utc};
-pub use views::{Screen, dry_run_text, list_text, platform_note, post_text, results_text, run_text, stats_text};

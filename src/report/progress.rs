@@ -1,13 +1,14 @@
-//! What is seen of a pass while it works.
+//! What is seen of a pass while it works: a line for each platform, drawn over and over on a terminal.
 
-use std::collections::HashMap;
-use std::io::Write;
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::bytes;
-use super::table::cut;
-use crate::post::{Platform, PostId};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::{bytes, plural};
+use crate::post::{Outcome, Platform, PostId};
 use crate::retry::{Event, Listener};
 
 /// Sees nothing: what is worth knowing is in the log.
@@ -18,65 +19,120 @@ impl Listener for LogListener {
     fn notice(&self, _event: &Event<'_>) {}
 }
 
-/// Shows one line on a terminal that is written over again and again: the posts in flight and how far their files are.
+/// Draws a line for each platform: what is done, and how far the file is that is being uploaded.
 #[derive(Debug)]
 pub struct ProgressListener {
-    width: usize,
-    uploads: Mutex<HashMap<PostId, Upload>>,
+    lines: MultiProgress,
+    platforms: Mutex<BTreeMap<Platform, (ProgressBar, Lane)>>,
 }
 
+/// A platform's posts in this pass.
+#[derive(Debug, Default)]
+struct Lane {
+    posted: u64,
+    not_posted: u64,
+    in_flight: Vec<Upload>,
+}
+
+/// A post that is being worked on.
 #[derive(Debug)]
 struct Upload {
-    platform: Platform,
+    id: PostId,
+    file: String,
     sent: u64,
     of: u64,
-    since: Instant,
+    /// When its first bytes were seen to move.
+    since: Option<Instant>,
 }
 
 impl ProgressListener {
-    /// For a terminal of so many columns: a longer line would not be written over.
-    pub fn new(width: usize) -> Self {
-        Self { width, uploads: Mutex::default() }
-    }
-
-    fn show(&self, uploads: &HashMap<PostId, Upload>) {
-        let mut parts: Vec<String> = uploads
-            .iter()
-            .map(|(id, upload)| {
-                if upload.of == 0 {
-                    return format!("{} {id}", upload.platform);
-                }
-                let seconds = upload.since.elapsed().as_secs().max(1);
-                let rate = bytes(upload.sent / seconds);
-                format!("{} {id}: {} of {} ({rate}/s)", upload.platform, bytes(upload.sent), bytes(upload.of))
-            })
-            .collect();
-        parts.sort();
-        let mut stderr = std::io::stderr().lock();
-        // A terminal that is gone is no reason to stop publishing.
-        let line = cut(&parts.join("  "), self.width.saturating_sub(1));
-        drop(write!(stderr, "\r\x1b[K{line}").and_then(|()| stderr.flush()));
+    /// Draws in these lines.
+    pub fn new(lines: MultiProgress) -> Self {
+        Self { lines, platforms: Mutex::default() }
     }
 }
 
 impl Listener for ProgressListener {
     fn notice(&self, event: &Event<'_>) {
-        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        let post = match event {
+            Event::Started { post, .. } | Event::Sent { post, .. } | Event::Ended { post, .. } => post,
+        };
+        let mut platforms = self.platforms.lock().unwrap_or_else(PoisonError::into_inner);
+        let (bar, lane) = platforms.entry(post.platform).or_insert_with(|| {
+            let style = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+            (self.lines.add(ProgressBar::new_spinner().with_style(style)), Lane::default())
+        });
         match event {
-            Event::Started { post, .. } => {
-                let upload = Upload { platform: post.platform, sent: 0, of: 0, since: Instant::now() };
-                uploads.insert(post.id.clone(), upload);
+            Event::Started { .. } => {
+                let path = post.content.video_path.as_deref().or(post.content.image_path.as_deref());
+                let file = path.and_then(|path| Path::new(path).file_name());
+                let file = file.map_or_else(|| post.id.to_string(), |name| name.to_string_lossy().into_owned());
+                lane.in_flight.push(Upload { id: post.id.clone(), file, sent: 0, of: 0, since: None });
             }
-            Event::Sent { post, bytes, of } => {
-                if let Some(upload) = uploads.get_mut(&post.id) {
-                    upload.sent = *bytes;
-                    upload.of = *of;
+            Event::Sent { bytes, of, .. } => {
+                if let Some(upload) = lane.in_flight.iter_mut().find(|upload| upload.id == post.id) {
+                    (upload.sent, upload.of) = (*bytes, *of);
+                    upload.since.get_or_insert_with(Instant::now);
                 }
             }
-            Event::Ended { post, .. } => {
-                uploads.remove(&post.id);
+            Event::Ended { report, .. } => {
+                lane.in_flight.retain(|upload| upload.id != post.id);
+                let counter = if report.outcome == Outcome::Posted { &mut lane.posted } else { &mut lane.not_posted };
+                *counter += 1;
             }
         }
-        self.show(&uploads);
+        bar.set_message(lane.line(post.platform));
+        if lane.in_flight.is_empty() {
+            bar.tick();
+        }
+    }
+}
+
+impl Lane {
+    /// Its line: what is done, the file that moves, and how many more are in flight.
+    fn line(&self, platform: Platform) -> String {
+        let mut parts = Vec::new();
+        if self.posted > 0 {
+            parts.push(format!("{} posted", self.posted));
+        }
+        if self.not_posted > 0 {
+            parts.push(format!("{} not", self.not_posted));
+        }
+        let moving = self.in_flight.iter().find(|upload| upload.sent < upload.of).or(self.in_flight.first());
+        parts.extend(moving.map(Upload::told));
+        if self.in_flight.len() > 1 {
+            parts.push(plural(self.in_flight.len() as u64 - 1, "more in flight", "more in flight"));
+        }
+        format!("{platform}: {}", parts.join(", "))
+    }
+}
+
+impl Upload {
+    fn told(&self) -> String {
+        if self.of == 0 {
+            return self.file.clone();
+        }
+        let elapsed = self.since.map_or(Duration::ZERO, |since| since.elapsed()).max(Duration::from_millis(200));
+        let rate = u128::from(self.sent).saturating_mul(1000) / elapsed.as_millis();
+        let rate = bytes(u64::try_from(rate).unwrap_or(u64::MAX));
+        format!("{} {} of {} at {rate}/s", self.file, bytes(self.sent), bytes(self.of))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_what_is_done_and_what_moves() {
+        let upload = |file: &str, sent, of| {
+            let id = PostId::from_text(file);
+            Upload { id, file: file.to_owned(), sent, of, since: None }
+        };
+        let mut lane = Lane { posted: 3, not_posted: 1, in_flight: vec![upload("a.mp4", 0, 0)] };
+        assert_eq!(lane.line(Platform::TikTok), "tiktok: 3 posted, 1 not, a.mp4");
+        lane.in_flight.push(upload("b.mp4", 12_300_000, 40_000_000));
+        let told = lane.line(Platform::TikTok);
+        assert_eq!(told, "tiktok: 3 posted, 1 not, b.mp4 12.3 MB of 40.0 MB at 61.5 MB/s, 1 more in flight");
     }
 }

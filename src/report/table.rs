@@ -1,113 +1,215 @@
 //! Tables without borders that fit a width: the only place that knows the table library.
 
-use comfy_table::{Cell, CellAlignment, presets};
+use comfy_table::{Attribute, Cell as StyledCell, CellAlignment, Color, presets};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::{Paint, Screen};
+use crate::post::one_line;
 
 /// On which side a column's cells stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Align {
+pub(super) enum Align {
     /// Words.
     Left,
     /// Numbers.
     Right,
 }
 
+/// What becomes of a column where the screen is too narrow for all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Give {
+    /// It always stands whole.
+    Nothing,
+    /// Its cells are cut, but not to fewer characters than these; where even that is too wide, they stand in a line of
+    /// their own below the row.
+    Room(usize),
+    /// It is left out.
+    All,
+}
+
 /// A column.
 #[derive(Debug, Clone, Copy)]
-pub struct Column {
-    /// Its heading.
-    pub title: &'static str,
-    /// On which side its cells stand.
-    pub align: Align,
-    /// How far it may be cut; none where it must stand whole.
-    pub least: Option<usize>,
+pub(super) struct Column {
+    title: &'static str,
+    align: Align,
+    give: Give,
 }
 
 impl Column {
-    /// A column of words that stand whole.
-    pub const fn whole(title: &'static str) -> Self {
-        Self { title, align: Align::Left, least: None }
+    /// A column of words that always stand whole.
+    pub(super) const fn whole(title: &'static str) -> Self {
+        Self { title, align: Align::Left, give: Give::Nothing }
     }
 
     /// A column of words that may be cut, but not to fewer characters than these.
-    pub const fn flexible(title: &'static str, least: usize) -> Self {
-        Self { title, align: Align::Left, least: Some(least) }
+    pub(super) const fn flexible(title: &'static str, least: usize) -> Self {
+        Self { title, align: Align::Left, give: Give::Room(least) }
     }
 
     /// A column of numbers.
-    pub const fn number(title: &'static str) -> Self {
-        Self { title, align: Align::Right, least: None }
+    pub(super) const fn number(title: &'static str) -> Self {
+        Self { title, align: Align::Right, give: Give::Nothing }
+    }
+
+    /// The same column, to be left out where there is no room for it; the rightmost of such columns goes first.
+    #[must_use]
+    pub(super) const fn dispensable(self) -> Self {
+        Self { give: Give::All, ..self }
+    }
+}
+
+/// A cell: its text and how it is painted.
+#[derive(Debug, Clone)]
+pub(super) struct Cell {
+    text: String,
+    paint: Paint,
+}
+
+impl Cell {
+    /// A text that is painted.
+    pub(super) fn painted(text: impl Into<String>, paint: Paint) -> Self {
+        // What documents and platforms say may hold anything, sequences that terminals obey included.
+        Self { text: one_line(&text.into(), usize::MAX), paint }
+    }
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::painted(text, Paint::Plain)
     }
 }
 
 /// Rows under headings.
 #[derive(Debug)]
-pub struct Table {
+pub(super) struct Table {
     columns: Vec<Column>,
-    rows: Vec<Vec<String>>,
+    rows: Vec<Vec<Cell>>,
 }
 
 /// Blanks between two columns.
 const GAP: usize = 2;
 
+/// How a table is laid out: the width of every column that stands in it.
+struct Layout {
+    widths: Vec<Option<usize>>,
+    /// Whether what may be cut stands below its row.
+    is_stacked: bool,
+}
+
 impl Table {
     /// An empty table.
-    pub fn new(columns: &[Column]) -> Self {
+    pub(super) fn new(columns: &[Column]) -> Self {
         Self { columns: columns.to_vec(), rows: Vec::new() }
     }
 
     /// Adds a row with a cell for each column.
-    pub fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+    pub(super) fn row<const N: usize>(&mut self, cells: [Cell; N]) {
+        self.rows.push(cells.into());
     }
 
-    /// The table's text. Where a width is given no line is wider, unless what must stand whole needs more.
-    pub fn text(&self, width: Option<usize>) -> String {
-        let limits = self.limits(width);
+    /// Whether there is no row.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The table's text. On a screen no line is wider than it, unless what must stand whole needs more.
+    pub(super) fn text(&self, screen: Screen) -> String {
+        let layout = self.layout(screen.width);
+        let shown = |index: &usize| layout.widths[*index].is_some();
+        let indices: Vec<usize> = (0..self.columns.len()).filter(shown).collect();
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING).force_no_tty();
-        table.set_header(self.columns.iter().map(|column| column.title.to_uppercase()));
-        for row in &self.rows {
-            let cells = row.iter().zip(&limits).map(|(cell, limit)| Cell::new(cut(cell, *limit)));
-            table.add_row(cells.collect::<Vec<_>>());
+        if screen.has_color {
+            table.enforce_styling();
         }
-        for (index, spec) in self.columns.iter().enumerate() {
-            if let Some(column) = table.column_mut(index) {
-                column.set_padding((0, u16::try_from(GAP).unwrap_or(2)));
-                if spec.align == Align::Right {
+        let heading = |index: &usize| styled(&self.columns[*index].title.to_uppercase(), Paint::Heading);
+        table.set_header(indices.iter().map(heading));
+        for row in &self.rows {
+            let cell = |index: &usize| {
+                let cell = &row[*index];
+                styled(&cut(&cell.text, layout.widths[*index].unwrap_or_default()), cell.paint)
+            };
+            table.add_row(indices.iter().map(cell).collect::<Vec<_>>());
+        }
+        for (place, index) in indices.iter().enumerate() {
+            if let Some(column) = table.column_mut(place) {
+                let gap = if place + 1 == indices.len() { 0 } else { GAP };
+                column.set_padding((0, u16::try_from(gap).unwrap_or(2)));
+                if self.columns[*index].align == Align::Right {
                     column.set_cell_alignment(CellAlignment::Right);
                 }
             }
         }
-        table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+        let mut lines = table.lines().map(|line| format!("{}\n", line.trim_end()));
+        let mut text = lines.next().unwrap_or_default();
+        for (row, line) in self.rows.iter().zip(lines) {
+            text.push_str(&line);
+            if layout.is_stacked {
+                text.push_str(&self.below(row, screen.width));
+            }
+        }
+        text
     }
 
-    /// The width that each column gets: its own, where the flexible ones share what is left.
-    fn limits(&self, width: Option<usize>) -> Vec<usize> {
-        let natural: Vec<usize> = self
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(index, column)| {
-                let cells = self.rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.width());
-                cells.chain([column.title.width()]).max().unwrap_or(0)
-            })
-            .collect();
-        let mut limits = natural;
-        let Some(width) = width else { return limits };
-        let total = |limits: &[usize]| limits.iter().map(|limit| limit + GAP).sum::<usize>() - GAP;
-        while total(&limits) > width {
-            // The widest column that may still shrink gives way.
-            let widest = self
-                .columns
-                .iter()
-                .enumerate()
-                .filter(|(index, column)| column.least.is_some_and(|least| limits[*index] > least))
-                .max_by_key(|(index, _)| limits[*index]);
-            let Some((index, _)) = widest else { break };
-            limits[index] -= 1;
+    /// The line below a row of a narrow screen.
+    fn below(&self, row: &[Cell], width: Option<usize>) -> String {
+        let flexible = self.columns.iter().zip(row).filter(|(column, _)| matches!(column.give, Give::Room(_)));
+        let parts: Vec<&str> = flexible.map(|(_, cell)| cell.text.as_str()).filter(|text| !text.is_empty()).collect();
+        if parts.is_empty() {
+            return String::new();
         }
-        limits
+        format!("{}\n", cut(&format!("  {}", parts.join(" · ")), width.unwrap_or(usize::MAX)))
+    }
+
+    fn natural_width(&self, index: usize) -> usize {
+        let cells = self.rows.iter().map(|row| row[index].text.width());
+        cells.chain([self.columns[index].title.width()]).max().unwrap_or(0)
+    }
+
+    /// Each column gets its own width, where those that may be cut share what is left; where that is not enough, these
+    /// go below their rows and dispensable ones are left out.
+    fn layout(&self, width: Option<usize>) -> Layout {
+        let mut widths: Vec<Option<usize>> =
+            (0..self.columns.len()).map(|index| Some(self.natural_width(index))).collect();
+        let Some(width) = width else { return Layout { widths, is_stacked: false } };
+        let total = |widths: &[Option<usize>]| {
+            widths.iter().flatten().map(|width| width + GAP).sum::<usize>().saturating_sub(GAP)
+        };
+        while total(&widths) > width {
+            // The widest column that may still shrink gives way.
+            let may_shrink = |index: &usize| match (self.columns[*index].give, widths[*index]) {
+                (Give::Room(least), Some(width)) => width > least,
+                _ => false,
+            };
+            let widest = (0..widths.len()).filter(may_shrink).max_by_key(|index| widths[*index]);
+            let Some(index) = widest else { break };
+            widths[index] = widths[index].map(|width| width - 1);
+        }
+        let is_stacked = total(&widths) > width;
+        if is_stacked {
+            for (column, width) in self.columns.iter().zip(&mut widths) {
+                if matches!(column.give, Give::Room(_)) {
+                    *width = None;
+                }
+            }
+        }
+        for index in (0..self.columns.len()).rev() {
+            if self.columns[index].give == Give::All && total(&widths) > width {
+                widths[index] = None;
+            }
+        }
+        Layout { widths, is_stacked }
+    }
+}
+
+fn styled(text: &str, paint: Paint) -> StyledCell {
+    let cell = StyledCell::new(text);
+    match paint {
+        Paint::Plain => cell,
+        Paint::Heading => cell.add_attribute(Attribute::Bold),
+        Paint::Good => cell.fg(Color::Green),
+        Paint::Warning => cell.fg(Color::Yellow),
+        Paint::Bad => cell.fg(Color::Red),
     }
 }
 
@@ -134,25 +236,66 @@ pub(super) fn cut(text: &str, limit: usize) -> String {
 mod tests {
     use super::*;
 
+    fn screen(width: usize) -> Screen {
+        Screen { width: Some(width), has_color: false }
+    }
+
     fn table() -> Table {
-        let mut table = Table::new(&[Column::whole("id"), Column::number("n"), Column::flexible("error", 6)]);
-        table.row(vec!["65f0a1".into(), "1".into(), "a long explanation of what went wrong".into()]);
-        table.row(vec!["x".into(), "12".into(), "日本語の説明が続きます".into()]);
+        let columns = [
+            Column::whole("id"),
+            Column::number("n"),
+            Column::whole("when").dispensable(),
+            Column::flexible("error", 6),
+        ];
+        let mut table = Table::new(&columns);
+        table.row(["65f0a1".into(), "1".into(), "in 2 h".into(), "a long explanation of what went wrong".into()]);
+        table.row(["x".into(), "12".into(), "now".into(), "日本語の説明が続きます 👩‍👩‍👧‍👦".into()]);
         table
     }
 
     #[test]
     fn a_table_keeps_within_its_width_and_cuts_only_what_may_be_cut() {
-        for width in 18..60 {
-            let text = table().text(Some(width));
+        for width in 10..60 {
+            let text = table().text(screen(width));
             assert!(text.lines().all(|line| line.width() <= width), "{width}:\n{text}");
             assert!(text.contains("65f0a1"));
         }
-        assert_eq!(table().text(Some(24)), "ID       N  ERROR\n65f0a1   1  a long expl…\nx       12  日本語の説…\n");
+        let text = table().text(screen(32));
+        assert_eq!(
+            text,
+            "ID       N  WHEN    ERROR\n65f0a1   1  in 2 h  a long expl…\nx       12  now     日本語の説…\n"
+        );
+    }
+
+    #[test]
+    fn on_a_narrow_screen_what_may_be_cut_stands_below_and_what_is_dispensable_is_left_out() {
+        let text = table().text(screen(20));
+        assert_eq!(
+            text,
+            "ID       N  WHEN\n65f0a1   1  in 2 h\n  a long explanatio…\nx       12  now\n  日本語の説明が続…\n"
+        );
+        assert!(!table().text(screen(12)).contains("WHEN"));
     }
 
     #[test]
     fn without_a_width_nothing_is_cut() {
-        assert!(table().text(None).contains("what went wrong"));
+        assert!(table().text(Screen::default()).contains("what went wrong"));
+    }
+
+    #[test]
+    fn colour_changes_nothing_but_the_colour() {
+        let mut table = table();
+        table.row([Cell::painted("bad", Paint::Bad), "1".into(), "".into(), "".into()]);
+        let colored = table.text(Screen { width: Some(40), has_color: true });
+        assert!(colored.contains("\u{1b}[38;5;9m") || colored.contains("\u{1b}[31m"), "{colored:?}");
+        let mut plain = String::new();
+        let mut rest = colored.as_str();
+        while let Some((before, after)) = rest.split_once('\u{1b}') {
+            plain.push_str(before);
+            rest = after.split_once('m').map_or("", |(_, after)| after);
+        }
+        plain.push_str(rest);
+        let trimmed: String = plain.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+        assert_eq!(trimmed, table.text(screen(40)));
     }
 }

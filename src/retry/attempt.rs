@@ -265,6 +265,7 @@ impl Workshop {
             title: work.post.content.title.clone(),
             outcome: settlement.outcome,
             attempt: work.start.attempt,
+            after: work.post.retry.category,
             category: settlement.category,
             error: settlement.error.clone(),
             next_retry_at: match settlement.outcome {

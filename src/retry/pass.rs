@@ -93,7 +93,7 @@ pub async fn run_pass(workshop: &Arc<Workshop>, options: &PassOptions) -> Result
         report.malformed.extend(result.malformed);
         for post in result.posts {
             if post.category != Some(Category::Expired) {
-                report.attempts.count(post.platform, post.attempt, post.outcome);
+                report.attempts.count(post.platform, post.attempt, post.after, post.outcome);
             }
             report.posts.push(post);
         }

@@ -18,6 +18,8 @@ pub struct AttemptReport {
     pub outcome: Outcome,
     /// The attempt's number.
     pub attempt: u32,
+    /// The category of the failure that it was made after.
+    pub after: Option<Category>,
     /// Why it failed.
     pub category: Option<Category>,
     /// In words.

@@ -75,7 +75,7 @@ pub enum SettingsError {
         problem: String,
     },
     /// Values that cannot be used, one line each.
-    #[error("{}", .0.join("\nerror: "))]
+    #[error("{}", .0.join("\n"))]
     Invalid(Vec<String>),
 }
 

@@ -24,7 +24,9 @@ use crate::post::{
 pub use error::StoreError;
 pub use mongo::MongoSettings;
 pub use query::{DueCursor, DueQuery, ListFilter, Page, PostPage, Scope};
-pub use statistics::{AttemptStatistics, PlatformStatistics, RunOutcome, RunRecord, RunStatistics, Statistics};
+pub use statistics::{
+    AttemptStatistics, CauseStatistics, PlatformStatistics, RunOutcome, RunRecord, RunStatistics, Statistics,
+};
 
 /// A failed post as its store has it, readable or not.
 pub type StoredPost = Result<Post, Malformed>;

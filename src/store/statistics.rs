@@ -19,6 +19,8 @@ pub struct Statistics {
     pub by_attempt: Vec<AttemptStatistics>,
     /// Most frequent first.
     pub by_category: Vec<(Category, u64)>,
+    /// Whether retrying helped, by what the attempts were made after; most attempts first.
+    pub by_cause: Vec<CauseStatistics>,
     /// When each platform's account has to be signed in to again.
     pub tokens: Vec<(Platform, Option<DateTime<Utc>>)>,
     pub runs: RunStatistics,
@@ -44,8 +46,22 @@ impl PlatformStatistics {
 }
 
 impl Statistics {
-    /// Adds attempts of one platform and number; to be called in the order of the numbers.
-    pub(super) fn count_attempts(&mut self, platform: Option<Platform>, more: AttemptStatistics) {
+    /// Adds attempts of one platform, number and cause; to be called in the order of the numbers.
+    pub(super) fn count_attempts(
+        &mut self,
+        platform: Option<Platform>,
+        after: Option<Category>,
+        more: AttemptStatistics,
+    ) {
+        let known = self.by_cause.iter().position(|cause| cause.after == after);
+        let known = known.unwrap_or_else(|| {
+            self.by_cause.push(CauseStatistics { after, attempts: 0, posted: 0 });
+            self.by_cause.len() - 1
+        });
+        let cause = &mut self.by_cause[known];
+        cause.attempts += more.attempts;
+        cause.posted += more.posted;
+        self.by_cause.sort_by_key(|cause| (std::cmp::Reverse(cause.attempts), cause.after));
         if let Some(entry) = self.by_platform.iter_mut().find(|entry| Some(entry.platform) == platform) {
             entry.attempts += more.attempts;
             entry.posted += more.posted;
@@ -58,6 +74,15 @@ impl Statistics {
             None => self.by_attempt.push(more),
         }
     }
+}
+
+/// The attempts that were made after a failure of one category.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the JSON output")]
+pub struct CauseStatistics {
+    pub after: Option<Category>,
+    pub attempts: u64,
+    pub posted: u64,
 }
 
 /// The attempts with one number.

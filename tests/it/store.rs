@@ -513,9 +513,9 @@ async fn runs_are_counted(bed: Bed) {
     let at = store.now().await.unwrap();
     for days in [0, 40] {
         let mut attempts = postretry::post::AttemptCounts::default();
-        attempts.count(Platform::TikTok, 1, Outcome::Posted);
-        attempts.count(Platform::TikTok, 2, Outcome::Failed);
-        attempts.count(Platform::Instagram, 1, Outcome::Deferred);
+        attempts.count(Platform::TikTok, 1, Some(Category::Network), Outcome::Posted);
+        attempts.count(Platform::TikTok, 2, None, Outcome::Failed);
+        attempts.count(Platform::Instagram, 1, None, Outcome::Deferred);
         let mut totals = postretry::post::Totals::default();
         totals.count(Outcome::Posted);
         totals.count(Outcome::Failed);
@@ -544,6 +544,8 @@ async fn runs_are_counted(bed: Bed) {
     assert_eq!((all.by_attempt[0].attempts, all.by_attempt[0].posted), (2, 2));
     let recent = store.statistics(&policy, at, Some(at - TimeDelta::days(30))).await.unwrap();
     assert_eq!((recent.runs.run_count, recent.by_platform[0].attempts), (1, 2));
+    let causes: Vec<_> = all.by_cause.iter().map(|cause| (cause.after, cause.attempts, cause.posted)).collect();
+    assert_eq!(causes, [(None, 2, 0), (Some(Category::Network), 2, 2)]);
     assert_eq!(recent.runs.last_duration_ms, Some(1500));
     assert_eq!(recent.runs.last_outcome.as_deref(), Some("attention"));
     assert_eq!(recent.runs.last_run, Some(at));

@@ -12,6 +12,8 @@ pub(super) const DUE: &str = "postretry_due";
 pub(super) const DUE_LAST_ATTEMPT: &str = "postretry_due_last_attempt";
 /// Serves the posts whose claim ran out.
 pub(super) const CLAIMS: &str = "postretry_claims";
+/// Serves the list, newest failure first.
+pub(super) const LIST: &str = "postretry_list";
 /// Serves the posts that a platform is still processing, and counts by category.
 pub(super) const CATEGORY: &str = "postretry_category";
 
@@ -25,6 +27,7 @@ pub(super) fn of_posts(backoff_from: BackoffFrom) -> Vec<IndexModel> {
         ),
         index(CLAIMS, doc! { "retryClaim.until": 1 }, Some(doc! { "retryClaim.until": { "$exists": true } })),
         index(CATEGORY, doc! { "status": 1, "failureCategory": 1, "platform": 1 }, None),
+        index(LIST, doc! { "status": 1, "failedAt": -1, "_id": 1 }, None),
     ];
     if backoff_from == BackoffFrom::LastAttempt {
         let keys = doc! {

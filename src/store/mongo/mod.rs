@@ -375,18 +375,33 @@ impl PostStore for MongoPostStore {
     }
 
     async fn list(&self, filter: &ListFilter, page: Page) -> Result<PostPage, StoreError> {
-        let amount = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let mut pipeline = vec![
-            doc! { "$match": filter::listed(filter) },
-            doc! { "$project": projection_with_anchor() },
-            doc! { "$sort": { ANCHOR: -1, "_id": 1 } },
-            doc! { "$skip": amount(page.skip) },
-        ];
         if page.limit == 0 {
             return Ok(PostPage::default());
         }
-        pipeline.push(doc! { "$limit": amount(page.limit) });
-        let documents = self.collect(pipeline).await?;
+        let amount = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        // Almost every post carries `failedAt`, so those come in order from an index and no others are looked at; the
+        // rest is put among them. Of either not more than the page's end can be wanted.
+        let wanted = doc! { "$limit": amount(page.skip.saturating_add(page.limit)) };
+        let dated =
+            |failed_at: Bson| doc! { "$match": { "$and": [filter::listed(filter), { "failedAt": failed_at }] } };
+        let undated = vec![
+            dated(Bson::Null),
+            doc! { "$sort": { "updatedAt": -1, "_id": 1 } },
+            wanted.clone(),
+            doc! { "$project": projection_with_anchor() },
+        ];
+        let documents = self
+            .collect(vec![
+                dated(Bson::Document(doc! { "$ne": Bson::Null })),
+                doc! { "$sort": { "failedAt": -1, "_id": 1 } },
+                wanted,
+                doc! { "$project": projection_with_anchor() },
+                doc! { "$unionWith": { "coll": self.posts.name(), "pipeline": undated } },
+                doc! { "$sort": { ANCHOR: -1, "_id": 1 } },
+                doc! { "$skip": amount(page.skip) },
+                doc! { "$limit": amount(page.limit) },
+            ])
+            .await?;
         let mut posts: Vec<StoredPost> = documents.iter().map(document::post_from).collect();
         self.name_stories(&mut posts).await?;
         Ok(PostPage { posts, next: None })

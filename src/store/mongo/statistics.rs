@@ -32,10 +32,11 @@ pub(super) fn run_document(run: &RunRecord) -> Document {
     let attempts: Vec<Document> = run
         .attempts
         .iter()
-        .map(|(platform, attempt, attempts, posted)| {
+        .map(|count| {
             doc! {
-                "platform": platform.as_str(), "attempt": integer(attempt),
-                "attempts": whole(attempts), "posted": whole(posted),
+                "platform": count.platform.as_str(), "attempt": integer(count.attempt),
+                "after": count.after.map(Category::as_str),
+                "attempts": whole(count.attempts), "posted": whole(count.posted),
             }
         })
         .collect();
@@ -170,7 +171,9 @@ impl MongoPostStore {
             doc! { "$match": wanted.clone() },
             doc! { "$unwind": "$attempts" },
             doc! { "$group": {
-                "_id": { "platform": "$attempts.platform", "attempt": "$attempts.attempt" },
+                "_id": {
+                    "platform": "$attempts.platform", "attempt": "$attempts.attempt", "after": "$attempts.after",
+                },
                 "attempts": { "$sum": "$attempts.attempts" },
                 "posted": { "$sum": "$attempts.posted" },
             } },
@@ -185,7 +188,8 @@ impl MongoPostStore {
             let attempt = u32::try_from(count_in(key, "attempt")).unwrap_or(u32::MAX);
             let (attempts, posted) = (count_in(&group, "attempts"), count_in(&group, "posted"));
             let platform = key.get_str("platform").ok().and_then(|name| name.parse::<Platform>().ok());
-            statistics.count_attempts(platform, AttemptStatistics { attempt, attempts, posted });
+            let after = key.get_str("after").ok().and_then(|name| name.parse().ok());
+            statistics.count_attempts(platform, after, AttemptStatistics { attempt, attempts, posted });
         }
         let last = self.runs.find_one(wanted).sort(doc! { "startedAt": -1 }).await.map_err(&failed)?;
         let sum = |name: &str| sums.first().map_or(0, |sums| count_in(sums, name));

@@ -27,8 +27,11 @@ pub(super) fn run_sql(run: &RunRecord) -> Sql {
     let attempts: Vec<_> = run
         .attempts
         .iter()
-        .map(|(platform, attempt, attempts, posted)| {
-            json!({ "platform": platform.as_str(), "attempt": attempt, "attempts": attempts, "posted": posted })
+        .map(|count| {
+            json!({
+                "platform": count.platform.as_str(), "attempt": count.attempt, "after": count.after.map(Category::as_str),
+                "attempts": count.attempts, "posted": count.posted,
+            })
         })
         .collect();
     let string = |text: &str| Value::Text(text.to_owned());
@@ -146,15 +149,17 @@ fn runs(connection: &Connection, since: &str) -> rusqlite::Result<RunStatistics>
 
 fn attempts(connection: &Connection, since: &str, statistics: &mut Statistics) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(
-        "SELECT value ->> 'platform', value ->> 'attempt', sum(value ->> 'attempts'), sum(value ->> 'posted') \
-         FROM runs, json_each(runs.attempts) WHERE started_at >= ? GROUP BY 1, 2 ORDER BY 2",
+        "SELECT value ->> 'platform', value ->> 'attempt', sum(value ->> 'attempts'), sum(value ->> 'posted'), \
+         value ->> 'after' FROM runs, json_each(runs.attempts) WHERE started_at >= ? GROUP BY 1, 2, 5 ORDER BY 2",
     )?;
     let mut rows = statement.query([since])?;
     while let Some(row) = rows.next()? {
         let platform: Option<Platform> = row.get::<_, String>(0)?.parse().ok();
         let attempt = u32::try_from(number(row, 1)?).unwrap_or(u32::MAX);
+        let after = row.get::<_, Option<String>>(4)?.and_then(|name| name.parse().ok());
         statistics.count_attempts(
             platform,
+            after,
             AttemptStatistics { attempt, attempts: number(row, 2)?, posted: number(row, 3)? },
         );
     }

@@ -1,0 +1,142 @@
+//! Failed posts for people: the list, and one of them in full.
+
+use chrono::{DateTime, Utc};
+
+use super::explain::explain;
+use super::json::PostJson;
+use super::table::{Cell, Column, Table};
+use super::{Paint, Screen, plural, relative, utc};
+use crate::post::{Category, EntryOutcome, HistoryEntry, RetryPolicy, Standing, one_line};
+use crate::store::StoredPost;
+
+/// The list of failed posts.
+pub fn list_text(
+    posts: &[StoredPost],
+    total: u64,
+    skip: u64,
+    policy: &RetryPolicy,
+    now: DateTime<Utc>,
+    screen: Screen,
+) -> String {
+    if total == 0 {
+        return "no failed posts\n".to_owned();
+    }
+    let mut table = Table::new(&[
+        Column::whole("id"),
+        Column::whole("platform"),
+        Column::flexible("title", 10),
+        Column::whole("failed").dispensable(),
+        Column::number("retry"),
+        Column::whole("next").dispensable(),
+        Column::flexible("error", 20),
+    ]);
+    for stored in posts {
+        let post = PostJson::new(stored, policy, now);
+        let failed_at = match stored {
+            Ok(post) => post.failed_at,
+            Err(malformed) => malformed.draft.failed_at,
+        };
+        table.row([
+            post.id.into(),
+            post.platform.unwrap_or_default().into(),
+            post.title.unwrap_or_default().into(),
+            failed_at.map(|at| relative(at, now)).unwrap_or_default().into(),
+            format!("{}/{}", post.retry_count, post.max_retries).into(),
+            next_retry(stored, policy, now),
+            post.error.unwrap_or_default().into(),
+        ]);
+    }
+    let mut text = table.text(screen);
+    let shown = posts.len() as u64;
+    if shown < total {
+        let first = if shown == 0 { skip } else { skip + 1 };
+        text.push_str(&format!("{first} to {} of {}\n", skip + shown, plural(total, "failed post", "failed posts")));
+    }
+    text
+}
+
+fn next_retry(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>) -> Cell {
+    let Ok(post) = stored else { return Cell::painted("malformed", Paint::Bad) };
+    match policy.standing(post, now) {
+        Standing::Due(_) => Cell::painted("due", Paint::Good),
+        Standing::Claimed { .. } => "running".into(),
+        Standing::PermanentlyFailed | Standing::Spent => Cell::painted("never", Paint::Bad),
+        Standing::Waiting { until, .. } => {
+            until.map_or_else(|| "never".to_owned(), |until| relative(until, now)).into()
+        }
+    }
+}
+
+/// One post in full, with its history.
+pub fn post_text(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>, screen: Screen) -> String {
+    let post = PostJson::new(stored, policy, now);
+    let (history, claim) = match stored {
+        Ok(post) => (&post.retry.history, &post.retry.claim),
+        Err(malformed) => (&malformed.draft.history, &malformed.draft.claim),
+    };
+    let given_up =
+        post.permanently_failed.then(|| post.permanently_failed_at.clone().unwrap_or_else(|| "yes".to_owned()));
+    let lines = [
+        ("id", Some(post.id)),
+        ("title", post.title),
+        ("platform", post.platform),
+        ("story", post.story),
+        ("failed at", post.failed_at),
+        ("retries", Some(format!("{} of {}", post.retry_count, post.max_retries))),
+        ("last retried at", post.last_retried_at),
+        ("next retry at", post.next_retry_at),
+        ("permanently failed", given_up),
+        ("category", post.category.map(str::to_owned)),
+        ("error", post.error),
+        ("claimed by", claim.as_ref().map(|claim| claim.by.clone())),
+    ];
+    let mut text = String::new();
+    for (name, value) in lines {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            let name = Paint::Heading.on(&format!("{name:<20}"), screen.has_color);
+            text.push_str(&format!("{name}{}\n", one_line(&value, usize::MAX)));
+        }
+    }
+    text.push_str(&format!("\n{}\n", explain(stored, policy, now)));
+    if !history.is_empty() {
+        text.push('\n');
+        text.push_str(&history_table(history, now).text(screen));
+    }
+    text
+}
+
+fn history_table(history: &[HistoryEntry], now: DateTime<Utc>) -> Table {
+    let mut table = Table::new(&[
+        Column::number("attempt"),
+        Column::whole("started"),
+        Column::whole("outcome"),
+        Column::whole("category").dispensable(),
+        Column::flexible("host", 10),
+        Column::flexible("error", 20),
+    ]);
+    for entry in history {
+        let interruptions = match entry.interruptions {
+            0 => None,
+            count => Some(plural(u64::from(count), "interruption", "interruptions")),
+        };
+        let reset = entry.reset.as_ref().map(|reset| format!("reset by {} {}", reset.by, relative(reset.at, now)));
+        let details = [entry.error.clone(), interruptions, reset];
+        table.row([
+            entry.attempt.to_string().into(),
+            entry.started_at.map(utc).unwrap_or_default().into(),
+            Cell::painted(entry.outcome.as_str(), paint_of(entry.outcome)),
+            entry.category.map_or("", Category::as_str).into(),
+            entry.host.clone().into(),
+            details.into_iter().flatten().collect::<Vec<_>>().join("; ").into(),
+        ]);
+    }
+    table
+}
+
+fn paint_of(outcome: EntryOutcome) -> Paint {
+    match outcome {
+        EntryOutcome::Posted => Paint::Good,
+        EntryOutcome::Failed => Paint::Bad,
+        EntryOutcome::Deferred | EntryOutcome::Interrupted => Paint::Warning,
+    }
+}
