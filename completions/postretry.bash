@@ -75,11 +75,11 @@ _postretry() {
             fi
             case "${prev}" in
                 --platform)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "tiktok instagram youtube_shorts" -- "${cur}"))
                     return 0
                     ;;
                 --category)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "network platform_outage rate_limited quota_exhausted auth missing_asset media_processing processing rejected_content ambiguous account_restricted expired interrupted unknown" -- "${cur}"))
                     return 0
                     ;;
                 --since)
@@ -125,11 +125,11 @@ _postretry() {
             fi
             case "${prev}" in
                 --platform)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "tiktok instagram youtube_shorts" -- "${cur}"))
                     return 0
                     ;;
                 --category)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "network platform_outage rate_limited quota_exhausted auth missing_asset media_processing processing rejected_content ambiguous account_restricted expired interrupted unknown" -- "${cur}"))
                     return 0
                     ;;
                 --store)
@@ -193,7 +193,7 @@ _postretry() {
             fi
             case "${prev}" in
                 --platform)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "tiktok instagram youtube_shorts" -- "${cur}"))
                     return 0
                     ;;
                 --limit)

@@ -42,7 +42,9 @@ complete -c postretry -n "__fish_postretry_needs_command" -f -a "list-failed" -d
 complete -c postretry -n "__fish_postretry_needs_command" -f -a "retry" -d 'Publish these failed posts now, whatever their backoff'
 complete -c postretry -n "__fish_postretry_needs_command" -f -a "reset" -d 'Give posts their retries back'
 complete -c postretry -n "__fish_postretry_needs_command" -f -a "stats" -d 'Counts, success rates, reasons, and what past runs did'
-complete -c postretry -n "__fish_postretry_using_subcommand run" -l platform -d 'Only posts for this platform (repeatable)' -r
+complete -c postretry -n "__fish_postretry_using_subcommand run" -l platform -d 'Only posts for this platform (repeatable)' -r -f -a "tiktok\t''
+instagram\t''
+youtube_shorts\t''"
 complete -c postretry -n "__fish_postretry_using_subcommand run" -l limit -d 'Start at most N posts' -r
 complete -c postretry -n "__fish_postretry_using_subcommand run" -l concurrency -d 'Posts in flight per platform, 1 to 256' -r
 complete -c postretry -n "__fish_postretry_using_subcommand run" -l max-duration -d 'Start no new post after this long, for example 50m' -r
@@ -59,8 +61,23 @@ complete -c postretry -n "__fish_postretry_using_subcommand run" -l dry-run -d '
 complete -c postretry -n "__fish_postretry_using_subcommand run" -s q -l quiet -d 'Print nothing unless the exit code is not 0'
 complete -c postretry -n "__fish_postretry_using_subcommand run" -s v -l verbose -d 'Log what is done; twice for more'
 complete -c postretry -n "__fish_postretry_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l platform -d 'Only posts for this platform' -r
-complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l category -d 'Only posts whose last failure is of this category' -r
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l platform -d 'Only posts for this platform' -r -f -a "tiktok\t''
+instagram\t''
+youtube_shorts\t''"
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l category -d 'Only posts whose last failure is of this category' -r -f -a "network\t''
+platform_outage\t''
+rate_limited\t''
+quota_exhausted\t''
+auth\t''
+missing_asset\t''
+media_processing\t''
+processing\t''
+rejected_content\t''
+ambiguous\t''
+account_restricted\t''
+expired\t''
+interrupted\t''
+unknown\t''"
 complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l since -d 'Only posts that failed within this time, for example 7d' -r
 complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l limit -d 'Show at most N posts' -r
 complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l skip -d 'Leave out the first N posts' -r
@@ -91,8 +108,23 @@ complete -c postretry -n "__fish_postretry_using_subcommand retry" -l force -d '
 complete -c postretry -n "__fish_postretry_using_subcommand retry" -s q -l quiet -d 'Print nothing unless the exit code is not 0'
 complete -c postretry -n "__fish_postretry_using_subcommand retry" -s v -l verbose -d 'Log what is done; twice for more'
 complete -c postretry -n "__fish_postretry_using_subcommand retry" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c postretry -n "__fish_postretry_using_subcommand reset" -l platform -d 'All posts for this platform' -r
-complete -c postretry -n "__fish_postretry_using_subcommand reset" -l category -d 'All posts whose last failure is of this category' -r
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l platform -d 'All posts for this platform' -r -f -a "tiktok\t''
+instagram\t''
+youtube_shorts\t''"
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l category -d 'All posts whose last failure is of this category' -r -f -a "network\t''
+platform_outage\t''
+rate_limited\t''
+quota_exhausted\t''
+auth\t''
+missing_asset\t''
+media_processing\t''
+processing\t''
+rejected_content\t''
+ambiguous\t''
+account_restricted\t''
+expired\t''
+interrupted\t''
+unknown\t''"
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l store -d 'The post store: `mongodb://…` or `sqlite:PATH`' -r
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l env-file -d 'Read settings from this file instead of .env' -r -F
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l format -d 'How the result is written' -r -f -a "table\t'For people'

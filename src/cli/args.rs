@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use super::help;
 
 use crate::post::{Category, Platform};
 
@@ -13,7 +16,7 @@ use crate::post::{Category, Platform};
     name = "postretry",
     version,
     about = "Publishes failed TikTok, Instagram and YouTube Shorts posts again, at most once each",
-    after_long_help = AFTER_HELP,
+    after_long_help = help::after_help(),
     max_term_width = 100,
     disable_help_subcommand = true
 )]
@@ -25,25 +28,6 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 }
-
-const AFTER_HELP: &str = "\
-Examples:
-  postretry run                      one retry pass, as cron starts it every hour
-  postretry run --dry-run            what a pass would do, and why
-  postretry list-failed --due        the posts that the next pass will take
-  postretry list-failed ID           one post with its history, and what happens to it next
-  postretry retry ID                 publish a failed post now
-  postretry reset ID                 give a post its retries back
-
-Exit codes:
-  0  done                            4  configuration missing or invalid
-  1  another error                   5  the store cannot be reached or refused us
-  2  the command line is wrong       6  no such post, or it is not failed
-  3  done, but a person is needed    7  the post is being retried by another process
-  130, 143  stopped by SIGINT, SIGTERM
-
-Settings come from the environment, or .env in the working directory; .env.example lists them.
-docs/sqlite.md has the schema of the embedded store and an INSERT for it.";
 
 /// The options of every command.
 #[derive(Debug, Args)]
@@ -96,14 +80,36 @@ pub enum When {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// One retry pass: publish every failed post that is due
+    ///
+    /// Finds the posts that are due, oldest first, publishes each again through its platform's API, and records every
+    /// outcome when it comes. Passes may run beside each other, on one host or on many. Under cron nothing is printed
+    /// when there was nothing to do.
+    #[command(after_long_help = help::after_help_of("run"))]
     Run(RunArgs),
     /// Failed posts with their retry state; with an ID, one post in full
+    ///
+    /// Lists newest failures first. With an ID it shows one post with the history of its retries, and says in a sentence
+    /// what happens to it next, when and why.
+    #[command(after_long_help = help::after_help_of("list-failed"))]
     ListFailed(ListArgs),
     /// Publish these failed posts now, whatever their backoff
+    ///
+    /// The attempt counts like one of a pass. An earlier upload is looked up first, so a post that is on its platform
+    /// already is recorded as posted and not sent again.
+    #[command(after_long_help = help::after_help_of("retry"))]
     Retry(RetryArgs),
     /// Give posts their retries back
+    ///
+    /// The posts stay failed and are due again by their first failure; the history is kept and tells who reset them. A
+    /// selection takes posts that may be published already (category ambiguous) only if it names that category: look at
+    /// the account first.
+    #[command(after_long_help = help::after_help_of("reset"))]
     Reset(ResetArgs),
     /// Counts, success rates, reasons, and what past runs did
+    ///
+    /// Tells whether retrying helps: by platform, by attempt number, and by what went wrong before; and what waits for a
+    /// person.
+    #[command(after_long_help = help::after_help_of("stats"))]
     Stats(StatsArgs),
 }
 
@@ -114,7 +120,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Only posts for this platform (repeatable)
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = platform())]
     pub platform: Vec<Platform>,
     /// Start at most N posts
     #[arg(long, value_name = "N")]
@@ -134,7 +140,7 @@ pub struct ListArgs {
     #[arg(value_name = "ID")]
     pub id: Option<String>,
     /// Only posts for this platform
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = platform())]
     pub platform: Option<Platform>,
     /// Only posts that are due
     #[arg(long)]
@@ -143,7 +149,7 @@ pub struct ListArgs {
     #[arg(long)]
     pub permanent: bool,
     /// Only posts whose last failure is of this category
-    #[arg(long, value_name = "C")]
+    #[arg(long, value_name = "C", value_parser = category())]
     pub category: Option<Category>,
     /// Only posts that failed within this time, for example 7d
     #[arg(long, value_name = "DUR", value_parser = duration)]
@@ -171,17 +177,16 @@ pub struct RetryArgs {
 #[derive(Debug, Args)]
 pub struct ResetArgs {
     /// The posts
-    #[arg(value_name = "ID", required_unless_present_any = ["permanent", "platform", "category"],
-          conflicts_with_all = ["permanent", "platform", "category"])]
+    #[arg(value_name = "ID", conflicts_with_all = ["permanent", "platform", "category"])]
     pub ids: Vec<String>,
     /// All posts that are permanently failed
     #[arg(long)]
     pub permanent: bool,
     /// All posts for this platform
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = platform())]
     pub platform: Option<Platform>,
     /// All posts whose last failure is of this category
-    #[arg(long, value_name = "C")]
+    #[arg(long, value_name = "C", value_parser = category())]
     pub category: Option<Category>,
     /// Do not ask
     #[arg(long)]
@@ -197,6 +202,17 @@ pub struct StatsArgs {
     /// Count only runs within this time, for example 30d
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub since: Option<Duration>,
+}
+
+/// A platform by its name or another spelling of it; a mistyped one is told what it looks like.
+fn platform() -> impl TypedValueParser<Value = Platform> {
+    let names = Platform::ALL.map(|platform| PossibleValue::new(platform.as_str()).aliases(platform.spellings()));
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Platform>())
+}
+
+/// A category by its name.
+fn category() -> impl TypedValueParser<Value = Category> {
+    PossibleValuesParser::new(Category::ALL.map(Category::as_str)).try_map(|name| name.parse::<Category>())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -142,6 +142,12 @@ impl Console {
     }
 }
 
+/// Writes to standard error before there is a console. A reader that has gone away does not matter.
+pub(super) fn say(text: &str) {
+    let mut err = std::io::stderr().lock();
+    drop(err.write_all(text.as_bytes()).and_then(|()| err.flush()));
+}
+
 /// Standard error, without disturbing the lines that are drawn there.
 struct BesideProgress(MultiProgress);
 
@@ -149,9 +155,7 @@ impl Write for BesideProgress {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.suspend(|| {
             let mut err = std::io::stderr().lock();
-            err.write_all(bytes)?;
-            err.flush()?;
-            Ok(bytes.len())
+            err.write_all(bytes).and_then(|()| err.flush()).map(|()| bytes.len())
         })
     }
 

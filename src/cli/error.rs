@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
+
 use crate::report::Paint;
 use crate::settings::SettingsError;
 use crate::store::StoreError;
@@ -58,6 +60,35 @@ pub(super) fn render(problem: &str, hint: Option<&str>, has_color: bool) -> Stri
         text.push_str(&format!("{} {hint}\n", Paint::Heading.on("hint:", has_color)));
     }
     text
+}
+
+/// What is wrong with a command line, in one line, and what to do about it; none where all that is to be told is how the
+/// program is used.
+pub(super) fn usage(error: &clap::Error) -> Option<(String, String)> {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return None;
+    }
+    let text = error.render().to_string().replace('\'', "`");
+    let (said, usage) = text.split_once("Usage:").unwrap_or((&text, ""));
+    let (mut problem, mut hint) = (String::new(), None);
+    for line in said.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if let Some(tip) = line.strip_prefix("tip: ") {
+            hint.get_or_insert(tip.to_owned());
+        } else if !line.starts_with("For more information") {
+            let gap = if problem.is_empty() { "" } else { " " };
+            problem.push_str(gap);
+            problem.push_str(line.strip_prefix("error: ").unwrap_or(line));
+        }
+    }
+    let usage = usage.lines().next().unwrap_or_default().trim();
+    let hint = hint.unwrap_or_else(|| match usage {
+        _ if error.kind() == ErrorKind::InvalidSubcommand => {
+            "the commands are `run`, `list-failed`, `retry`, `reset` and `stats`".to_owned()
+        }
+        "" => "`postretry --help` tells how it is used".to_owned(),
+        usage => format!("it is used as `{usage}`; `--help` tells more"),
+    });
+    Some((problem, hint))
 }
 
 /// What ends a command before its result.

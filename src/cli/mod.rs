@@ -4,6 +4,7 @@ mod alert;
 mod args;
 mod console;
 mod error;
+pub mod help;
 mod list_failed;
 mod reset;
 mod retry;
@@ -39,9 +40,7 @@ pub fn main(
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are results, not errors. A reader that has gone away does not matter.
-            drop(error.print());
-            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+            return wrong_usage(&error).into();
         }
     };
     let console = Console::new(&cli.global, &environment);
@@ -55,8 +54,25 @@ pub fn main(
     }
 }
 
+/// Says what is wrong with the command line, in the form of every other error. Help and version come this way too; they
+/// are results. A reader that has gone away does not matter.
+fn wrong_usage(error: &clap::Error) -> Exit {
+    if !error.use_stderr() {
+        drop(error.print());
+        return Exit::Done;
+    }
+    match error::usage(error) {
+        Some((problem, hint)) => console::say(&error::render(&problem, Some(&hint), false)),
+        None => drop(error.print()),
+    }
+    Exit::Usage
+}
+
 fn start(cli: &Cli, environment: Vec<(OsString, OsString)>, console: &Console) -> Result<Exit, AppError> {
     check_format(cli)?;
+    if let Command::Reset(args) = &cli.command {
+        reset::check(args)?;
+    }
     let operator = operator(&environment);
     let environment = Environment::load(environment, cli.global.env_file.as_deref())?;
     let overrides = Overrides {

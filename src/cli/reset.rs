@@ -13,6 +13,18 @@ const PAGE: u64 = 500;
 
 type ResultRow = (String, &'static str, Option<String>);
 
+/// Whether any post is meant at all.
+pub(super) fn check(args: &ResetArgs) -> Result<(), AppError> {
+    let is_selection = args.permanent || args.platform.is_some() || args.category.is_some();
+    if args.ids.is_empty() && !is_selection {
+        return Err(AppError::Usage {
+            problem: "no post is named".to_owned(),
+            hint: Some("name posts by ID, or select them with `--permanent`, `--platform` and `--category`".to_owned()),
+        });
+    }
+    Ok(())
+}
+
 pub(super) async fn run(
     args: &ResetArgs,
     format: Format,

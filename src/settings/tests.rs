@@ -103,14 +103,3 @@ fn the_store_must_be_named_and_have_a_database() {
     let text = problems(&[("POSTRETRY_STORE", "postgres://user:hush@db")]);
     assert!(text.contains("sqlite:PATH") && !text.contains("hush"), "{text}");
 }
-
-#[test]
-fn the_example_file_is_current() {
-    let committed = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/.env.example")).unwrap_or_default();
-    #[expect(clippy::disallowed_methods, reason = "a switch of the tests, not a setting")]
-    if std::env::var_os("UPDATE_GENERATED").is_some() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/.env.example"), env_example()).unwrap();
-        return;
-    }
-    assert_eq!(committed, env_example(), "run the tests with UPDATE_GENERATED=1 and commit .env.example");
-}

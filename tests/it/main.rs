@@ -12,6 +12,7 @@ mod generated;
 mod hosts;
 mod kill;
 mod kinds;
+mod man;
 mod memory;
 mod model;
 mod outcomes;
