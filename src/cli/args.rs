@@ -126,7 +126,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
     /// Posts in flight per platform, 1 to 256
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", value_parser = concurrency)]
     pub concurrency: Option<u16>,
     /// Start no new post after this long, for example 50m
     #[arg(long, value_name = "DUR", value_parser = duration)]
@@ -213,6 +213,11 @@ fn platform() -> impl TypedValueParser<Value = Platform> {
 /// A category by its name.
 fn category() -> impl TypedValueParser<Value = Category> {
     PossibleValuesParser::new(Category::ALL.map(Category::as_str)).try_map(|name| name.parse::<Category>())
+}
+
+fn concurrency(text: &str) -> Result<u16, String> {
+    let number = text.parse().ok().filter(|number| (1..=256).contains(number));
+    number.ok_or_else(|| "it is not a whole number from 1 to 256".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

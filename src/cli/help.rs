@@ -62,7 +62,7 @@ pub const EXIT_CODES: &[(&str, &str)] = &[
 
 /// What `postretry --help` ends with.
 pub(super) fn after_help() -> String {
-    let settings = VARIABLES.iter().map(setting).collect::<Vec<_>>().join("");
+    let settings = VARIABLES.iter().map(setting).collect::<String>();
     format!(
         "{}\n{}\nSettings, from the environment or `.env` in the working directory (or `--env-file`); the environment \
          wins over the file, an option over both:\n{settings}\npostretry(5) tells the rest: documents, categories, and the embedded store.",

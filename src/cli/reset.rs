@@ -128,5 +128,6 @@ fn confirm(args: &ResetArgs, chosen: &[PostId], console: &Console) -> Result<(),
             hint: Some("add `--yes`, or look first with `--dry-run`".to_owned()),
         });
     }
-    if console.ask(&format!("Give {count} their retries back?")) { Ok(()) } else { Err(AppError::Declined) }
+    let whose = if chosen.len() == 1 { "its" } else { "their" };
+    if console.ask(&format!("Give {count} {whose} retries back?")) { Ok(()) } else { Err(AppError::Declined) }
 }

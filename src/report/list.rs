@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::explain::explain;
 use super::json::PostJson;
 use super::table::{Cell, Column, Table};
+use super::text::wrapped;
 use super::{Paint, Screen, plural, relative, utc};
 use crate::post::{Category, EntryOutcome, HistoryEntry, RetryPolicy, Standing, one_line};
 use crate::store::StoredPost;
@@ -67,6 +68,9 @@ fn next_retry(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>) -> 
     }
 }
 
+/// Columns for the name of a field.
+const NAME_WIDTH: usize = 20;
+
 /// One post in full, with its history.
 pub fn post_text(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>, screen: Screen) -> String {
     let post = PostJson::new(stored, policy, now);
@@ -93,11 +97,13 @@ pub fn post_text(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>, 
     let mut text = String::new();
     for (name, value) in lines {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
-            let name = Paint::Heading.on(&format!("{name:<20}"), screen.has_color);
-            text.push_str(&format!("{name}{}\n", one_line(&value, usize::MAX)));
+            let value = one_line(&value, usize::MAX);
+            let line = wrapped(&format!("{name:<NAME_WIDTH$}{value}"), screen.width, NAME_WIDTH);
+            let (name, value) = line.split_at(NAME_WIDTH);
+            text.push_str(&format!("{}{value}\n", Paint::Heading.on(name, screen.has_color)));
         }
     }
-    text.push_str(&format!("\n{}\n", explain(stored, policy, now)));
+    text.push_str(&format!("\n{}\n", wrapped(&explain(stored, policy, now), screen.width, 0)));
     if !history.is_empty() {
         text.push('\n');
         text.push_str(&history_table(history, now).text(screen));

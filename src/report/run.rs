@@ -1,6 +1,7 @@
 //! What a pass did or would do, and what became of single posts, for people.
 
 use super::table::{Cell, Column, Table};
+use super::text::wrapped;
 use super::{Paint, Screen, plural, relative, utc};
 use crate::post::{Category, Outcome, Totals};
 use crate::retry::{AttemptReport, DryRunReport, GivenUp, MalformedPost, PassReport, PlatformReport};
@@ -19,18 +20,23 @@ pub fn run_text(report: &PassReport, screen: Screen) -> String {
         Column::flexible("detail", 24),
     ]);
     for post in &report.posts {
+        // What is due already is taken by the next pass, however long ago that was.
+        let next = post
+            .next_retry_at
+            .map(|at| if at <= report.finished_at { "due".to_owned() } else { relative(at, report.finished_at) });
         table.row([
             post.id.as_str().into(),
             post.platform.as_str().into(),
             outcome_cell(post.outcome),
             post.attempt.to_string().into(),
-            post.next_retry_at.map(|at| relative(at, report.finished_at)).unwrap_or_default().into(),
+            next.unwrap_or_default().into(),
             detail(post).into(),
         ]);
     }
     let mut text = if table.is_empty() { String::new() } else { table.text(screen) };
     text.push_str(&summary(&report.platforms));
     for note in report.platforms.iter().filter_map(platform_note) {
+        let note = wrapped(&note, screen.width, 2);
         text.push_str(&format!("{}\n", Paint::Warning.on(&note, screen.has_color)));
     }
     text.push_str(&malformed_notes(&report.malformed, screen));
@@ -82,33 +88,29 @@ fn summary(platforms: &[PlatformReport]) -> String {
 /// Why a platform got no or no further post, in one line without its end; none where it got all of them.
 pub fn platform_note(report: &PlatformReport) -> Option<String> {
     let platform = report.platform;
-    let waiting = |count| plural(count, "post waits", "posts wait");
     let skipped = report.totals.skipped;
     if !report.is_configured {
-        let note = format!(
-            "{platform}: not configured, {} as they are",
-            plural(skipped, "due post is left", "due posts are left")
-        );
-        return (skipped > 0).then_some(note);
+        let left = plural(skipped, "due post is left as it is", "due posts are left as they are");
+        return (skipped > 0).then(|| format!("{platform}: not configured, {left}"));
     }
-    let GivenUp { category, reason, advice, until, waiting: count, is_circuit } = report.given_up.as_ref()?;
-    let (count, advice) = (waiting(*count), advice.as_deref().unwrap_or(reason));
+    let GivenUp { category, reason, advice, until, waiting, is_circuit } = report.given_up.as_ref()?;
+    let wait = plural(*waiting, "post waits", "posts wait");
+    let by_itself = if *waiting == 1 { "it will go out by itself" } else { "they will go out by themselves" };
+    let advice = advice.as_deref().unwrap_or(reason);
     let until = until.map(|until| format!(" until {}", utc(until))).unwrap_or_default();
     Some(match category {
-        _ if *is_circuit => format!("{platform}: in trouble, {count} for the next run; {reason}"),
-        Category::Auth => format!("{platform}: sign-in refused, {count}; {advice}, they will go out by themselves"),
-        Category::AccountRestricted => {
-            format!("{platform}: account restricted, {count}; {advice}, they will go out by themselves")
-        }
-        Category::QuotaExhausted => format!("{platform}: quota used up, {count}{until}; {advice}"),
-        _ => format!("{platform}: asked for a pause, {count}{until}; {advice}"),
+        _ if *is_circuit => format!("{platform}: in trouble, {wait} for the next run; {reason}"),
+        Category::Auth => format!("{platform}: sign-in refused, {wait}; {advice}, {by_itself}"),
+        Category::AccountRestricted => format!("{platform}: account restricted, {wait}; {advice}, {by_itself}"),
+        Category::QuotaExhausted => format!("{platform}: quota used up, {wait}{until}; {advice}"),
+        _ => format!("{platform}: asked for a pause, {wait}{until}; {advice}"),
     })
 }
 
 fn malformed_notes(malformed: &[MalformedPost], screen: Screen) -> String {
     let note = |post: &MalformedPost| {
         let text = format!("malformed post {}: field `{}`: {}; left as it is", post.id, post.field, post.problem);
-        format!("{}\n", Paint::Bad.on(&text, screen.has_color))
+        format!("{}\n", Paint::Bad.on(&wrapped(&text, screen.width, 2), screen.has_color))
     };
     malformed.iter().map(note).collect()
 }

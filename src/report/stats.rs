@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::json::rate;
 use super::table::{Cell, Column, Table};
+use super::text::wrapped;
 use super::{Paint, Screen, plural, relative};
 use crate::post::{Category, ends_soon};
 use crate::store::Statistics;
@@ -24,7 +25,7 @@ pub fn stats_text(statistics: &Statistics, now: DateTime<Utc>, screen: Screen) -
         text.push_str(&table.text(screen));
     }
     text.push('\n');
-    text.push_str(&runs(statistics, now));
+    text.push_str(&runs(statistics, now, screen));
     text
 }
 
@@ -137,7 +138,7 @@ fn tokens(statistics: &Statistics, now: DateTime<Utc>) -> Table {
     table
 }
 
-fn runs(statistics: &Statistics, now: DateTime<Utc>) -> String {
+fn runs(statistics: &Statistics, now: DateTime<Utc>, screen: Screen) -> String {
     let runs = &statistics.runs;
     let mut text = format!(
         "{}: {} posted, {} failed",
@@ -147,7 +148,9 @@ fn runs(statistics: &Statistics, now: DateTime<Utc>) -> String {
     );
     if let (Some(last), Some(millis)) = (runs.last_run, runs.last_duration_ms) {
         let outcome = runs.last_outcome.as_deref().unwrap_or("unknown");
-        text.push_str(&format!("\nthe last one, {}, took {millis} ms and ended with `{outcome}`", relative(last, now)));
+        let last = relative(last, now);
+        let last = format!("the last one started {last}, took {millis} ms and ended with `{outcome}`");
+        text.push_str(&format!("\n{}", wrapped(&last, screen.width, 2)));
     }
     text.push('\n');
     text

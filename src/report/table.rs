@@ -151,14 +151,18 @@ impl Table {
         text
     }
 
-    /// The line below a row of a narrow screen.
+    /// What stands below a row of a narrow screen: in one line, or in one for each cell where that is too short.
     fn below(&self, row: &[Cell], width: Option<usize>) -> String {
         let flexible = self.columns.iter().zip(row).filter(|(column, _)| matches!(column.give, Give::Room(_)));
         let parts: Vec<&str> = flexible.map(|(_, cell)| cell.text.as_str()).filter(|text| !text.is_empty()).collect();
         if parts.is_empty() {
             return String::new();
         }
-        format!("{}\n", cut(&format!("  {}", parts.join(" · ")), width.unwrap_or(usize::MAX)))
+        let width = width.unwrap_or(usize::MAX);
+        let whole = format!("  {}", parts.join(" · "));
+        let lines =
+            if whole.width() <= width { vec![whole] } else { parts.iter().map(|part| format!("  {part}")).collect() };
+        lines.iter().map(|line| format!("{}\n", cut(line, width))).collect()
     }
 
     fn natural_width(&self, index: usize) -> usize {

@@ -1,6 +1,7 @@
 //! Times, sizes and numbers as people read them.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use unicode_width::UnicodeWidthStr;
 
 /// An instant as JSON and logs have it: RFC 3339, UTC, `Z`; milliseconds only where there are some.
 pub fn utc(at: DateTime<Utc>) -> String {
@@ -46,6 +47,27 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
+/// A text in lines of at most so many columns, broken between words; every line but the first begins with `indent`
+/// blanks. A word that is wider stands in a line of its own. Without a width it stays one line.
+pub(super) fn wrapped(text: &str, width: Option<usize>, indent: usize) -> String {
+    let Some(width) = width else { return text.to_owned() };
+    let (mut lines, mut used) = (String::new(), 0);
+    for word in text.split(' ') {
+        let word_width = word.width();
+        if used > indent && used + 1 + word_width > width {
+            lines.push('\n');
+            lines.push_str(&" ".repeat(indent));
+            used = indent;
+        } else if used > 0 {
+            lines.push(' ');
+            used += 1;
+        }
+        lines.push_str(word);
+        used += word_width;
+    }
+    lines
+}
+
 /// A count and its noun.
 pub fn plural(count: u64, one: &str, many: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
@@ -54,6 +76,14 @@ pub fn plural(count: u64, one: &str, many: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_broken_between_words() {
+        let text = "the quick brown fox 日本語 jumps";
+        assert_eq!(wrapped(text, Some(12), 2), "the quick\n  brown fox\n  日本語\n  jumps");
+        assert_eq!(wrapped(text, None, 2), text);
+        assert_eq!(wrapped("incomprehensibilities are long", Some(10), 2), "incomprehensibilities\n  are long");
+    }
 
     #[test]
     fn times_are_told_from_now() {

@@ -524,11 +524,11 @@ fn plan(
     let why = match due {
         DueReason::BackoffOver { since } => {
             let since = since.format("%Y-%m-%dT%H:%M:%SZ");
-            format!("its backoff is over since {since}")
+            format!("due since {since}")
         }
-        DueReason::NoDate => "it carries no date to wait from".to_owned(),
-        DueReason::Processing => "the platform was still processing it".to_owned(),
-        DueReason::Interrupted => "the process that worked on it died".to_owned(),
+        DueReason::NoDate => "due, since it carries no date to wait from".to_owned(),
+        DueReason::Processing => "due, since the platform was still processing it".to_owned(),
+        DueReason::Interrupted => "due, since the process that worked on it died".to_owned(),
     };
     let action = match (skipped, &post.retry.ticket) {
         (Some(SkipReason::NotConfigured), _) => {

@@ -63,7 +63,7 @@ async fn a_dry_run_tells_the_reasons_and_changes_nothing() {
     assert_eq!(output["run"]["dryRun"], true);
     assert_eq!(output["totals"]["due"], 1);
     assert_eq!(output["posts"][0]["outcome"], "due");
-    assert!(output["posts"][0]["reason"].as_str().unwrap().contains("backoff is over"));
+    assert!(output["posts"][0]["reason"].as_str().unwrap().starts_with("due since "));
     assert_eq!(stage.get(&id).await, before);
     assert_eq!(stage.sandbox.world().requests.len(), 0);
     assert_eq!(stage.database.list_collection_names().await.unwrap(), ["marketing_posts"], "it is no run");

@@ -20,6 +20,7 @@ mod plans;
 mod proxy;
 mod publish;
 mod schedule;
+mod screens;
 mod secrets;
 mod settings;
 mod signals;

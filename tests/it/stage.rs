@@ -2,6 +2,7 @@
 //! binary with nothing in its environment but what the test says.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -214,6 +215,28 @@ impl Stage {
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
+    }
+
+    /// Runs the binary on a terminal of so many columns, with something typed on it. Its exit code, and every byte that
+    /// it has sent to the terminal.
+    pub(crate) async fn on_terminal(&self, columns: u16, arguments: &[&str], typed: &str) -> (i32, Vec<u8>) {
+        let (mut pty, pts) = pty_process::blocking::open().unwrap();
+        pty.resize(pty_process::Size::new(60, columns)).unwrap();
+        let command = pty_process::blocking::Command::new(env!("CARGO_BIN_EXE_postretry"))
+            .args(arguments)
+            .env_clear()
+            .env("TERM", "xterm-256color")
+            .envs(&self.settings)
+            .current_dir(self.folder.path());
+        let mut process = command.spawn(pts).unwrap();
+        pty.write_all(typed.as_bytes()).unwrap();
+        let ended = tokio::task::spawn_blocking(move || {
+            let mut bytes = Vec::new();
+            // A terminal whose other side is gone ends with an error, on Linux.
+            drop(pty.read_to_end(&mut bytes));
+            (process.wait().unwrap().code().unwrap_or(-1), bytes)
+        });
+        ended.await.unwrap()
     }
 
     /// One pass with JSON output, which must end like this.

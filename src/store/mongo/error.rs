@@ -22,13 +22,20 @@ pub(super) fn translate(action: &str, address: &str, error: Error) -> StoreError
 
 fn explain(error: &Error) -> (String, Option<&'static str>) {
     const REACHABLE: &str = "check that MongoDB is reachable from this host; `MONGODB_URI` sets the address";
+    const TLS: &str = "check `tls=` and `tlsCAFile=` in `MONGODB_URI`, and the port";
     const CREDENTIALS: &str = "check the user name, the password and `authSource` in `MONGODB_URI`";
     const PRIVILEGES: &str = "the user needs to find and update in the posts, and to write in `postretry_runs` and \
                               `postretry_tokens`";
     match error.kind.as_ref() {
         ErrorKind::ServerSelection { message, .. } => match inner_of_selection(message) {
-            Some(text) if text.contains("certificate") || text.contains("tls") => {
-                ("the TLS connection was refused: its certificate is not trusted".to_owned(), Some(REACHABLE))
+            Some(text) if text.contains("certificate") => {
+                ("the server's TLS certificate is not trusted".to_owned(), Some(TLS))
+            }
+            Some(text) if text.contains("tls") || text.contains("corrupt message") => {
+                ("no TLS connection came about; the server may not speak TLS".to_owned(), Some(TLS))
+            }
+            Some(text) if text.contains("eof") || text.contains("reset") => {
+                ("the server closed the connection; it may want TLS".to_owned(), Some(TLS))
             }
             Some(text) if text.contains("failed to lookup address") || text.contains("resolve") => {
                 ("there is no host of that name".to_owned(), Some(REACHABLE))
@@ -42,7 +49,7 @@ fn explain(error: &Error) -> (String, Option<&'static str>) {
             ("the user name or the password was refused".to_owned(), Some(CREDENTIALS))
         }
         ErrorKind::Command(command) if command.code == UNAUTHORIZED => {
-            (format!("it does not allow this: {}", command.message), Some(PRIVILEGES))
+            (format!("it does not allow the user to {}", refused_command(&command.message)), Some(PRIVILEGES))
         }
         ErrorKind::Command(command) => (format!("{} (code {})", command.message, command.code), None),
         ErrorKind::Write(WriteFailure::WriteError(write)) => (format!("{} (code {})", write.message, write.code), None),
@@ -57,6 +64,12 @@ fn explain(error: &Error) -> (String, Option<&'static str>) {
     }
 }
 
+/// What a server has refused. Its message repeats the whole command, with what is in the post.
+fn refused_command(message: &str) -> String {
+    let command = message.split_once("command { ").and_then(|(_, command)| command.split_once(':'));
+    command.map_or_else(|| "do this".to_owned(), |(name, _)| format!("run `{name}`"))
+}
+
 /// The lower-cased text of a selection error, where the cause is only told in words.
 fn inner_of_selection(message: &str) -> Option<String> {
     message.contains("rror").then(|| message.to_lowercase())
@@ -65,4 +78,16 @@ fn inner_of_selection(message: &str) -> Option<String> {
 /// Whether the user may not do this.
 pub(super) fn is_unauthorized(error: &Error) -> bool {
     matches!(error.kind.as_ref(), ErrorKind::Command(command) if command.code == UNAUTHORIZED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_command_is_named_without_its_contents() {
+        let message = "not authorized on app to execute command { findAndModify: \"marketing_posts\", query: {} }";
+        assert_eq!(refused_command(message), "run `findAndModify`");
+        assert_eq!(refused_command("not authorized"), "do this");
+    }
 }

@@ -1,0 +1,336 @@
+//! What a person sees: the whole of every command and of every kind of error, on terminals of three widths and without
+//! one. Times, addresses and the like are replaced by others of the same width.
+
+use std::num::NonZero;
+
+use chrono::TimeDelta;
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{Bson, Document, doc};
+use postretry_sandbox::{Act, Fault};
+
+use crate::stage::{Ran, Stage, date, now};
+
+/// Columns of the terminals; the last is none at all.
+const SCREENS: [Option<u16>; 4] = [Some(60), Some(80), Some(140), None];
+
+/// What differs from run to run, and what stands for it.
+const FILTERS: [(&str, &str); 9] = [
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "2026-01-01T00:00:00.000Z"),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "2026-01-01T00:00:00Z"),
+    (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
+    (r"/[^ `\n]*/assets", "/[assets]"),
+    (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "00000000-0000-4000-8000-000000000000"),
+    (r"started (now|\d+ s ago), took \d+ ms", "started now, took 42 ms"),
+    (r#""(durationMs|lastDurationMs)": \d+"#, r#""$1": 42"#),
+    (r"postretry_last_run_(\w+) [0-9.]+", "postretry_last_run_$1 42"),
+    (r"postretry_token_expiry_timestamp_seconds\{(.*)\} [0-9.]+", "postretry_token_expiry_timestamp_seconds{$1} 42"),
+];
+
+const ERROR: &str = "Instagram did not answer to make a container for the post: connection reset by peer; \
+                     \u{1b}[2Jit goes on by itself";
+
+fn id(number: u8) -> ObjectId {
+    ObjectId::parse_str(format!("65f0a1b2c3d4e5f6a7b8c9d{number:x}")).unwrap()
+}
+
+fn ago(minutes: i64) -> Bson {
+    date(now() - TimeDelta::minutes(minutes))
+}
+
+/// Posts in every state that a person meets.
+async fn stage() -> Stage {
+    let mut stage = Stage::new().await;
+    // One after the other, so that the result is always in the same order.
+    stage.set("POST_RETRY_CONCURRENCY", "1");
+    let entry = |attempt: i32, category: &str| {
+        doc! {
+            "attempt": attempt, "startedAt": ago(300), "finishedAt": ago(299), "outcome": "failed",
+            "category": category, "error": ERROR, "host": "web1",
+        }
+    };
+    let posts = [
+        ("tiktok", doc! { "title": "Spring in the garden 🌷", "failedAt": ago(570) }),
+        (
+            "instagram",
+            doc! {
+                "title": "日本語の長いタイトルは表の中でも揃う", "failedAt": ago(330), "retryCount": 3,
+                "failureCategory": "network", "error": ERROR, "lastRetriedAt": ago(300),
+                "retryHistory": [entry(1, "platform_outage"), entry(2, "network"), entry(3, "network")],
+            },
+        ),
+        (
+            "youtube_shorts",
+            doc! {
+                "title": "Given up", "failedAt": ago(4000), "retryCount": 1, "permanentlyFailed": true,
+                "permanentlyFailedAt": ago(3900), "failureCategory": "rejected_content",
+                "error": "YouTube failed to open an upload session: `invalidTitle`, HTTP 400; correct the post's title",
+            },
+        ),
+        ("tiktok", doc! { "title": "Malformed", "failedAt": ago(200), "retryCount": "three" }),
+        (
+            "instagram",
+            doc! {
+                "title": "Waits for a sign-in", "failedAt": ago(1500), "failureCategory": "auth",
+                "error": "Instagram refused the sign-in", "videoPath": "none.mp4",
+            },
+        ),
+        ("youtube", doc! { "title": Bson::Undefined, "caption": Bson::Undefined, "failedAt": ago(100) }),
+    ];
+    for (number, (platform, fields)) in (0..).zip(posts) {
+        let mut fields: Document = fields;
+        fields.insert("_id", id(number));
+        stage.post(platform, fields).await;
+    }
+    stage
+}
+
+/// A terminal that has been sent these bytes.
+fn terminal(columns: u16, bytes: &[u8]) -> vt100::Parser {
+    let size = |number| NonZero::new(number).unwrap();
+    let mut terminal = vt100::Parser::new(size(60), size(columns), 0);
+    terminal.process(bytes);
+    terminal
+}
+
+/// What a command has left on a terminal, or on two streams where there is none.
+async fn seen(stage: &Stage, screen: Option<u16>, arguments: &[&str], typed: &str) -> String {
+    let line = format!("$ postretry {}", arguments.join(" "));
+    match screen {
+        Some(columns) => {
+            let (code, bytes) = stage.on_terminal(columns, arguments, typed).await;
+            let terminal = terminal(columns, &bytes);
+            let rows: Vec<String> = terminal.screen().rows(0, columns).map(|row| row.trim_end().to_owned()).collect();
+            format!("{line}\nexit code {code}\n{}\n", rows.join("\n").trim_end())
+        }
+        None => {
+            let Ran { code, stdout, stderr } = stage.run(arguments).await;
+            format!("{line}\nexit code {code}\n--- standard output\n{stdout}--- standard error\n{stderr}")
+        }
+    }
+}
+
+fn check(name: &str, text: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    for (pattern, replacement) in FILTERS {
+        settings.add_filter(pattern, replacement);
+    }
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}
+
+/// The commands one after the other, on a stage of their own for each screen.
+async fn check_screens(name: &str, commands: &[(&[&str], &str)]) {
+    for screen in SCREENS {
+        let stage = stage().await;
+        let mut texts = Vec::new();
+        for (arguments, typed) in commands {
+            texts.push(seen(&stage, screen, arguments, typed).await);
+        }
+        let columns = screen.map_or_else(|| "none".to_owned(), |columns| columns.to_string());
+        check(&format!("{name}_{columns}"), &texts.join("\n"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn list_failed() {
+    let (waiting, given_up, malformed) = (id(1).to_hex(), id(2).to_hex(), id(3).to_hex());
+    check_screens(
+        "list_failed",
+        &[
+            (&["list-failed"], ""),
+            (&["list-failed", "--limit", "2", "--skip", "1"], ""),
+            (&["list-failed", "--category", "expired"], ""),
+            (&["list-failed", &waiting], ""),
+            (&["list-failed", &given_up], ""),
+            (&["list-failed", &malformed], ""),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn run() {
+    check_screens("run", &[(&["run", "--dry-run"], ""), (&["run"], ""), (&["stats"], ""), (&["run"], "")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_and_reset() {
+    let (due, waiting, given_up, malformed) = (id(0).to_hex(), id(1).to_hex(), id(2).to_hex(), id(3).to_hex());
+    check_screens(
+        "retry_and_reset",
+        &[
+            (&["retry", &due], ""),
+            (&["retry", &due], ""),
+            (&["retry", &given_up, &malformed], ""),
+            (&["reset", "--permanent", "--dry-run"], ""),
+            (&["reset", "--category", "expired", "--yes"], ""),
+            (&["reset", "--permanent"], "n\n"),
+            (&["reset", "--permanent"], "y\n"),
+            (&["reset", &waiting, &due], ""),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn formats() {
+    let stage = stage().await;
+    let waiting = id(1).to_hex();
+    let mut texts = Vec::new();
+    let commands: [&[&str]; 9] = [
+        &["run", "--dry-run", "--format", "json"],
+        &["run", "--format", "json"],
+        &["list-failed", "--format", "json"],
+        &["list-failed", "--format", "csv"],
+        &["list-failed", &waiting, "--format", "json"],
+        &["retry", &waiting, "nothing", "--format", "json"],
+        &["reset", "--permanent", "--yes", "--format", "json"],
+        &["stats", "--format", "json"],
+        &["stats", "--format", "prometheus"],
+    ];
+    for arguments in commands {
+        texts.push(seen(&stage, None, arguments, "").await);
+    }
+    check("formats", &texts.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trouble_of_a_pass() {
+    for screen in SCREENS {
+        let mut stage = stage().await;
+        stage.unset("YOUTUBE_");
+        stage.sandbox.world().revoke_refresh("tiktok");
+        let limit = Act::graph(400, 80002, None);
+        stage.sandbox.fault(Fault::always("instagram.create", limit));
+        let claim = doc! { "$set": { "videoPath": "a.mp4" } };
+        stage.posts.update_one(doc! { "_id": id(4) }, claim).await.unwrap();
+        let texts = [
+            seen(&stage, screen, &["run"], "").await,
+            seen(&stage, screen, &["run", "-q"], "").await,
+            seen(&stage, screen, &["list-failed", "--category", "auth"], "").await,
+        ];
+        let columns = screen.map_or_else(|| "none".to_owned(), |columns| columns.to_string());
+        check(&format!("trouble_{columns}"), &texts.join("\n"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors() {
+    let mut stage = stage().await;
+    let claim = doc! { "$set": { "retryClaim": { "by": "web1:1:abc", "until": ago(-60) } } };
+    stage.posts.update_one(doc! { "_id": id(0) }, claim).await.unwrap();
+    let (claimed, given_up) = (id(0).to_hex(), id(2).to_hex());
+    let mut texts = Vec::new();
+    let commands: [&[&str]; 18] = [
+        &["frobnicate"],
+        &["list-faild"],
+        &["run", "--platform", "tictok"],
+        &["list-failed", "--category", "netwrok"],
+        &["list-failed", "--categroy", "auth"],
+        &["run", "--concurrency", "0"],
+        &["run", "--max-duration", "soon"],
+        &["run", "--format", "csv"],
+        &["retry"],
+        &["reset"],
+        &["reset", "x", "--permanent"],
+        &["reset", "--permanent"],
+        &["list-failed", "000000000000000000000000"],
+        &["retry", "000000000000000000000000"],
+        &["reset", "000000000000000000000000"],
+        &["retry", &claimed],
+        &["reset", &claimed],
+        &["retry", &given_up],
+    ];
+    for arguments in commands {
+        texts.push(seen(&stage, None, arguments, "").await);
+    }
+    let uri = stage.uri.clone();
+    let hosts = uri.trim_start_matches("mongodb://").to_owned();
+    let settings: [&[(&str, &str)]; 12] = [
+        &[("MAX_POST_RETRIES", "five"), ("POST_RETRY_GAP", "ages"), ("TIKTOK_CLIENT_SECRET", "")],
+        &[("INSTAGRAM_API_URL", "http://graph.example")],
+        &[("POST_ASSET_ROOT", "/nowhere/assets")],
+        &[("MONGODB_URI", "")],
+        &[("MONGODB_URI", "mongodb://localhost")],
+        &[("MONGODB_URI", "postgres://user:hush-hush@localhost/app")],
+        &[("MONGODB_URI", "mongodb://127.0.0.1:1/app?serverSelectionTimeoutMS=300")],
+        &[("MONGODB_URI", "mongodb://no-such-host.invalid/app?serverSelectionTimeoutMS=300")],
+        &[("MONGODB_URI", &format!("mongodb://user:hush-hush@{hosts}"))],
+        &[("MONGODB_URI", &format!("{uri}&tls=true&serverSelectionTimeoutMS=1000"))],
+        &[("POSTRETRY_STORE", "sqlite:/nowhere/assets")],
+        &[("POSTRETRY_STORE", "sqlite:.")],
+    ];
+    for changed in settings {
+        let mut command = stage.command(&["run"]);
+        for (name, value) in changed {
+            command.env(name, value);
+        }
+        let output = command.output().await.unwrap();
+        let told: Vec<String> = changed.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let told = told.join(" ").replace(&uri, "mongodb://HOST/app").replace(&hosts, "HOST/app");
+        let code = output.status.code().unwrap();
+        let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert_eq!(stdout, "");
+        assert!(!stderr.contains("hush"), "{stderr}");
+        texts.push(format!("$ {told} postretry run\nexit code {code}\n{stderr}"));
+    }
+    stage.unset("TIKTOK_");
+    stage.posts.update_one(doc! { "_id": id(0) }, doc! { "$unset": { "retryClaim": "" } }).await.unwrap();
+    texts.push(seen(&stage, None, &["retry", &claimed], "").await);
+    check("errors", &texts.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn colour_is_for_terminals_and_can_be_had_and_refused() {
+    let mut stage = stage().await;
+    let has_color = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains("\u{1b}[");
+    assert!(has_color(&stage.on_terminal(100, &["list-failed"], "").await.1));
+    assert!(!has_color(&stage.on_terminal(100, &["list-failed", "--color", "never"], "").await.1));
+    assert!(!has_color(stage.run(&["list-failed"]).await.stdout.as_bytes()));
+    assert!(has_color(stage.run(&["list-failed", "--color", "always"]).await.stdout.as_bytes()));
+    stage.set("NO_COLOR", "1");
+    assert!(!has_color(&stage.on_terminal(100, &["list-failed"], "").await.1));
+    assert!(has_color(&stage.on_terminal(100, &["list-failed", "--color", "always"], "").await.1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_is_drawn_on_a_terminal_and_gone_at_the_end() {
+    let mut stage = Stage::new().await;
+    stage.file("large.mp4", &crate::stage::video(3_000_000, 4));
+    stage.sandbox.fault(Fault::once("tiktok.status", Act::Slow { ms: 1500 }));
+    stage.post("tiktok", doc! { "videoPath": "large.mp4" }).await;
+    let (code, bytes) = stage.on_terminal(100, &["run"], "").await;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    assert_eq!(code, 0);
+    assert!(text.contains("tiktok: large.mp4"), "{text:?}");
+    let left = terminal(100, &bytes).screen().contents();
+    assert!(!left.contains("large.mp4") && left.contains("1 due: 1 posted"), "{left}");
+    stage.set("TERM", "dumb");
+    stage.post("tiktok", doc! { "videoPath": "large.mp4" }).await;
+    assert!(!stage.run(&["run", "-v"]).await.expect(0).stderr.contains('\u{1b}'));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_has_gone_away_is_no_failure() {
+    let stage = stage().await;
+    for arguments in ["list-failed --format json", "--help", "stats"] {
+        let script =
+            format!("{} {arguments} | head -c 1 > /dev/null; echo ${{PIPESTATUS[0]}}", env!("CARGO_BIN_EXE_postretry"));
+        let mut command = tokio::process::Command::new("bash");
+        let settings: Vec<_> = stage
+            .command(&[])
+            .as_std()
+            .get_envs()
+            .map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned)))
+            .collect();
+        command
+            .args(["-c", &script])
+            .env_clear()
+            .envs(settings.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        command.env("PATH", "/usr/bin:/bin");
+        let output = command.output().await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "0", "{arguments}: {output:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments}");
+    }
+}
