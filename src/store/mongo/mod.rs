@@ -280,11 +280,13 @@ impl PostStore for MongoPostStore {
     }
 
     async fn count_due(&self, query: &DueQuery, after: Option<&DueCursor>) -> Result<u64, StoreError> {
+        let due = filter::due(query, MalformedPosts::Excluded);
+        let Some(place) = after else {
+            // Without a place to count from the server needs nothing but its index.
+            return self.posts.count_documents(due).await.map_err(self.failed("count posts in"));
+        };
         let anchor = doc! { ANCHOR: { "$ifNull": ["$failedAt", "$updatedAt"] } };
-        let mut pipeline =
-            vec![doc! { "$match": filter::due(query, MalformedPosts::Excluded) }, doc! { "$project": anchor }];
-        pipeline.extend(after.map(behind));
-        pipeline.push(doc! { "$count": "n" });
+        let pipeline = vec![doc! { "$match": due }, doc! { "$project": anchor }, behind(place), doc! { "$count": "n" }];
         let counted = self.collect(pipeline).await?;
         Ok(counted.first().map_or(0, |counted| statistics::count_in(counted, "n")))
     }
