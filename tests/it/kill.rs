@@ -7,13 +7,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mongodb::bson::Bson;
+use mongodb::bson::{Bson, doc};
 use postretry_sandbox::{Act, Fault};
 use tokio::sync::Semaphore;
 
 use crate::kinds::{KINDS, is_settled, post_of, sign_in_where_stranded};
 use crate::proxy::{Proxy, Side};
-use crate::stage::{Stage, is_cleared, mongod};
+use crate::stage::{Stage, hours_ago, is_cleared, mongod};
 
 /// Where a process is killed.
 #[derive(Clone)]
@@ -40,7 +40,8 @@ async fn stage() -> (Stage, Proxy) {
         "MONGODB_URI",
         &stage.uri.replace(&mongod().await.address().to_string(), &format!("127.0.0.1:{}", proxy.port())),
     );
-    stage.set("POST_RETRY_CLAIM", "2s");
+    // So long that none is renewed, however slow the machine: the same publish always makes the same writes.
+    stage.set("POST_RETRY_CLAIM", "10m");
     stage.set("HTTP_TIMEOUT", "3s");
     // Instagram says late that a container is published.
     stage.sandbox.world().knobs.instagram_lag = 2;
@@ -83,6 +84,10 @@ async fn kill_at(kind: &str, step: &Step, side: Side) {
     process.kill().await.unwrap();
     proxy.release();
     let was_claimed = stage.get(&id).await.contains_key("retryClaim");
+    if was_claimed {
+        let run_out = doc! { "$set": { "retryClaim.until": hours_ago(1) } };
+        stage.posts.update_one(doc! {}, run_out).await.unwrap();
+    }
 
     let mut settled = false;
     for _ in 0..20 {
@@ -146,6 +151,6 @@ async fn killed_at_every_step_a_post_is_published_once() {
     assert!(failures.is_empty(), "{} of {count}:\n{}", failures.len(), failures.join("\n"));
     println!("{count} kill points");
     // A step that is new is killed at like the others; that there is one is to be noticed, and told.
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../README.md").split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(readme.contains(&format!("{count} points")), "README.md tells another number of kill points than {count}");
 }
