@@ -28,6 +28,9 @@ const TICKETS: usize = 2;
 /// How often one that waits for the gap looks whether its platform has been given up.
 const GATE_LOOK: Duration = Duration::from_secs(1);
 
+/// How long an outcome may wait for the store even where the claim has run out.
+const LEAST_WAIT: Duration = Duration::from_secs(1);
+
 /// How long to wait before a write that the store did not confirm is tried again.
 const WRITE_AGAIN: Duration = Duration::from_millis(500);
 
@@ -216,7 +219,12 @@ impl Workshop {
         let settlement = settle(work, &self.policy, end.clone(), self.clock.now());
         let mut was_unconfirmed = false;
         let hold = loop {
-            match self.store.settle(&work.post, lease, &settlement).await {
+            let settling = self.store.settle(&work.post, lease, &settlement);
+            let settled = match tokio::time::timeout(running.held_until.left().max(LEAST_WAIT), settling).await {
+                Ok(settled) => settled,
+                Err(_) => Err(unanswered("record the outcome of a post")),
+            };
+            match settled {
                 Ok(hold) => break hold,
                 Err(error) if !(running.held_check())() => {
                     return Err(unrecorded(work, &end, error));
@@ -277,6 +285,12 @@ impl Workshop {
             warning: publication.warning,
         }
     }
+}
+
+/// The claim ran out while the store was asked to do this.
+fn unanswered(action: &'static str) -> StoreError {
+    StoreError::new(action, "the post store did not answer for as long as the claim lasted")
+        .hint("check that the store is reachable from this host; what was published is found by the next pass")
 }
 
 /// The store stayed away. What was published is told, since nothing else tells it until the next pass.
@@ -415,7 +429,12 @@ impl Running {
     async fn keep_claim(&self) -> Halt {
         loop {
             tokio::time::sleep(self.lease.lasts / 3).await;
-            match self.renew().await {
+            // A store that does not answer at all is as good as one that is away.
+            let renewed = match tokio::time::timeout(self.held_until.left(), self.renew()).await {
+                Ok(renewed) => renewed,
+                Err(_) => Err(away(unanswered("renew the claim on a post"))),
+            };
+            match renewed {
                 Ok(()) => {}
                 Err(Halt::Store(error)) => {
                     if self.held_until.left().is_zero() {

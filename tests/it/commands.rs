@@ -90,10 +90,21 @@ async fn a_selection_is_reset_only_when_told_to() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_malformed_post_is_mended_by_a_reset() {
     let stage = Stage::new().await;
-    let id = stage.post("tiktok", doc! { "retryCount": "three" }).await;
-    stage.run(&["reset", &id]).await.expect(0);
-    stage.pass(0).await;
-    assert_eq!(stage.get(&id).await.get_str("status").ok(), Some("posted"));
+    let wrong = [
+        doc! { "retryCount": "three" },
+        doc! { "permanentlyFailed": "no", "permanentlyFailedAt": 7 },
+        doc! { "retryNotBefore": "later", "lastRetriedAt": "now" },
+        doc! { "retryHistory": "none", "error": 500 },
+        doc! { "retryClaim": "mine", "failureCategory": 7 },
+    ];
+    for fields in wrong {
+        let id = stage.post("tiktok", fields.clone()).await;
+        let shown = stage.run(&["list-failed", &id]).await.expect(0);
+        assert!(shown.stdout.contains("malformed field"), "{fields}: {}", shown.stdout);
+        stage.run(&["reset", &id]).await.expect(0);
+        stage.pass(0).await;
+        assert_eq!(stage.get(&id).await.get_str("status").ok(), Some("posted"), "{fields}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

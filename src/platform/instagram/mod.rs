@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use self::account::{InstagramRefresher, fitted_caption, regains_access_at};
 use self::classify::{GraphCode, classify, classify_upload};
-use super::http::{Answer, Http, Origin, SendError};
+use super::http::{Answer, Http, Origin, SendError, text_or_number};
 use super::media::AssetStore;
 use super::patience::{Look, Patience, PollSettings, Troubles};
 use super::tokens::{TokenKeeper, TokenSource};
@@ -463,14 +463,6 @@ fn refusal(step: &str, answer: &Answer, graph: GraphCode, json: &Value, attempt:
     let now = attempt.now();
     let at = regains_access_at(answer, now).or_else(|| answer.retry_after(now));
     classify(step, answer.status, graph, message).retry_at(at)
-}
-
-fn text_or_number(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
 }
 
 /// Instagram would publish it all the same, and the account would bear the consequences.

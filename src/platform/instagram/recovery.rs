@@ -4,7 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::account::fitted_caption;
-use super::{CallError, InstagramPublisher, text_or_number};
+use super::{CallError, InstagramPublisher};
+use crate::platform::http::text_or_number;
 use crate::platform::{Attempt, PublishError, Pursued};
 use crate::post::{Post, Publication, Ticket};
 

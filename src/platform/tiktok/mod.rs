@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use self::account::{TikTokRefresher, fitted_title};
 use self::chunks::ChunkPlan;
 use self::classify::{UNKNOWN_ID, classify};
-use super::http::{Answer, Http, JSON_UTF8, Origin, SendError};
+use super::http::{Answer, Http, JSON_UTF8, Origin, SendError, text_or_number};
 use super::media::{AssetStore, MediaFile};
 use super::patience::{Look, Patience, PollSettings, Troubles};
 use super::tokens::{TokenKeeper, TokenSource};
@@ -578,11 +578,7 @@ fn lost_photo(why: &str) -> Failure {
 /// What TikTok gave. The id is empty until moderation is over, and always for posts that are not public.
 fn publication(ticket: &Ticket, data: &Value) -> Publication {
     let ids = [&data["publicaly_available_post_id"], &data["publicly_available_post_id"]];
-    let id = ids.into_iter().find_map(|list| match list.get(0)? {
-        Value::String(id) => Some(id.clone()),
-        Value::Number(id) => id.as_u64().map(|id| id.to_string()),
-        _ => None,
-    });
+    let id = ids.into_iter().find_map(|list| text_or_number(list.get(0)?));
     let (username, kind) = match &ticket.handle {
         TicketHandle::TiktokVideo { username, .. } => (username.as_deref(), "video"),
         TicketHandle::TiktokPhoto { username, .. } => (username.as_deref(), "photo"),

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::{TikTokPublisher, fitted_title, untellable};
+use crate::platform::http::text_or_number;
 use crate::platform::{Attempt, PublishError, Pursued};
 use crate::post::{Failure, Post, Publication, Ticket};
 
@@ -59,11 +60,7 @@ impl TikTokPublisher {
         let mut matches = data["videos"].as_array().into_iter().flatten().filter(is_match);
         Ok(match (matches.next(), matches.next()) {
             (Some(video), None) => Some(Publication {
-                id: match &video["id"] {
-                    Value::String(id) => Some(id.clone()),
-                    Value::Number(id) => Some(id.to_string()),
-                    _ => None,
-                },
+                id: text_or_number(&video["id"]),
                 url: video["share_url"].as_str().map(str::to_owned),
                 warning: None,
             }),

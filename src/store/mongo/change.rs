@@ -31,6 +31,11 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// Whether a field is of this type.
+fn is_of(field: &str, kind: &str) -> Document {
+    doc! { "$eq": [{ "$type": field }, kind] }
+}
+
 /// Takes the post and starts the attempt.
 pub(super) fn start(start: &AttemptStart, lease: &Lease) -> Vec<Document> {
     let mut set = doc! {
@@ -155,7 +160,15 @@ pub(super) fn reset(by: &str) -> Vec<Document> {
         "failureCategory": Bson::Null,
         "publishTicket": { "$cond": [was_ambiguous, Bson::Null, "$publishTicket"] },
         "updatedAt": NOW,
-        "retryHistory": { "$cond": [has_entries, with_mark, "$retryHistory"] },
+        "retryHistory": { "$switch": {
+            "branches": [
+                { "case": has_entries, "then": with_mark },
+                // What is no list is no history, and would keep the post malformed.
+                { "case": is_of("$retryHistory", "array"), "then": "$retryHistory" },
+            ],
+            "default": "$$REMOVE",
+        } },
+        "error": { "$cond": [is_of("$error", "string"), "$error", "$$REMOVE"] },
     };
     vec![doc! { "$set": set }, doc! { "$unset": ["retryClaim"] }]
 }

@@ -1,6 +1,8 @@
 //! The driver's errors, said for the person who has to mend them. The driver's own texts are written for programmers,
 //! and some repeat the connection string.
 
+use std::time::Duration;
+
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 
 use crate::store::StoreError;
@@ -8,6 +10,8 @@ use crate::store::StoreError;
 /// Codes of the server that a person can do something about.
 const UNAUTHORIZED: i32 = 13;
 const AUTHENTICATION_FAILED: i32 = 18;
+
+const REACHABLE: &str = "check that MongoDB is reachable from this host; `MONGODB_URI` sets the address";
 
 /// Says what failed on which address, and why.
 pub(super) fn translate(action: &str, address: &str, error: Error) -> StoreError {
@@ -20,8 +24,13 @@ pub(super) fn translate(action: &str, address: &str, error: Error) -> StoreError
     .caused_by(error)
 }
 
+/// Says what was tried on which address where no answer came at all.
+pub(super) fn unanswered(action: &str, address: &str, patience: Duration) -> StoreError {
+    let problem = format!("no answer came within {}", humantime::format_duration(patience));
+    StoreError::new(format!("{action} the post store at `{address}`"), problem).hint(REACHABLE)
+}
+
 fn explain(error: &Error) -> (String, Option<&'static str>) {
-    const REACHABLE: &str = "check that MongoDB is reachable from this host; `MONGODB_URI` sets the address";
     const TLS: &str = "check `tls=` and `tlsCAFile=` in `MONGODB_URI`, and the port";
     const CREDENTIALS: &str = "check the user name, the password and `authSource` in `MONGODB_URI`";
     const PRIVILEGES: &str = "the user needs to find and update in the posts, and to write in `postretry_runs` and \

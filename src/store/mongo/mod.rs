@@ -24,7 +24,7 @@ use mongodb::options::{
     Acknowledgment, ClientOptions, ConnectionString, ReadConcern, ReadPreference, ReturnDocument, SelectionCriteria,
     WriteConcern,
 };
-use mongodb::{Client, Collection, Database};
+use mongodb::{Client, Collection, Cursor, Database};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::query::MalformedPosts;
@@ -36,6 +36,10 @@ use crate::post::{AttemptStart, BackoffFrom, Post, PostId, RetryPolicy, Settleme
 
 /// How long a connection string without its own wish waits for a server.
 const SELECTION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the server may take for anything. Longer than a majority may be waited for, and than a count over all posts
+/// takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a write may wait for its majority before it is an error.
 const MAJORITY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -133,9 +137,30 @@ impl MongoPostStore {
         move |error| error::translate(action, &self.address, error)
     }
 
+    /// Asks the server something, and does not wait for ever where the connection has gone dead.
+    async fn ask<T>(
+        &self,
+        action: &'static str,
+        question: impl IntoFuture<Output = mongodb::error::Result<T>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(PATIENCE, question.into_future()).await {
+            Ok(answer) => answer.map_err(|error| error::translate(action, &self.address, error)),
+            Err(_) => Err(error::unanswered(action, &self.address, PATIENCE)),
+        }
+    }
+
+    /// Asks for documents, and reads them to the last.
+    async fn ask_all(
+        &self,
+        action: &'static str,
+        question: impl IntoFuture<Output = mongodb::error::Result<Cursor<Document>>>,
+    ) -> Result<Vec<Document>, StoreError> {
+        self.ask(action, async { question.await?.try_collect().await }).await
+    }
+
     /// One write to one post, only if the filter lets it pass.
     async fn write(&self, action: &'static str, filter: Document, change: Vec<Document>) -> Result<Hold, StoreError> {
-        let result = self.posts.update_one(filter, change).await.map_err(self.failed(action))?;
+        let result = self.ask(action, self.posts.update_one(filter, change)).await?;
         Ok(if result.matched_count == 1 { Hold::Held } else { Hold::Lost })
     }
 
@@ -152,8 +177,7 @@ impl MongoPostStore {
     }
 
     async fn collect(&self, pipeline: Vec<Document>) -> Result<Vec<Document>, StoreError> {
-        let failed = self.failed("read posts from");
-        self.posts.aggregate(pipeline).allow_disk_use(true).await.map_err(&failed)?.try_collect().await.map_err(&failed)
+        self.ask_all("read posts from", self.posts.aggregate(pipeline).allow_disk_use(true)).await
     }
 
     /// Puts the names of the stories to the posts that carry only their key: one query for all.
@@ -163,16 +187,8 @@ impl MongoPostStore {
         if keys.is_empty() {
             return Ok(());
         }
-        let failed = self.failed("read stories from");
-        let found: Vec<Document> = self
-            .stories
-            .find(doc! { "_id": { "$in": keys } })
-            .projection(doc! { "name": 1, "title": 1 })
-            .await
-            .map_err(&failed)?
-            .try_collect()
-            .await
-            .map_err(&failed)?;
+        let question = self.stories.find(doc! { "_id": { "$in": keys } }).projection(doc! { "name": 1, "title": 1 });
+        let found = self.ask_all("read stories from", question).await?;
         let names: HashMap<String, String> = found
             .iter()
             .filter_map(|story| {
@@ -266,8 +282,7 @@ impl PostStore for MongoPostStore {
     }
 
     async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
-        let failed = self.failed("connect to");
-        let answer = self.database.run_command(doc! { "hello": 1 }).await.map_err(failed)?;
+        let answer = self.ask("connect to", self.database.run_command(doc! { "hello": 1 })).await?;
         answer
             .get_datetime("localTime")
             .ok()
@@ -283,7 +298,7 @@ impl PostStore for MongoPostStore {
         let due = filter::due(query, MalformedPosts::Excluded);
         let Some(place) = after else {
             // Without a place to count from the server needs nothing but its index.
-            return self.posts.count_documents(due).await.map_err(self.failed("count posts in"));
+            return self.ask("count posts in", self.posts.count_documents(due)).await;
         };
         let anchor = doc! { ANCHOR: { "$ifNull": ["$failedAt", "$updatedAt"] } };
         let pipeline = vec![doc! { "$match": due }, doc! { "$project": anchor }, behind(place), doc! { "$count": "n" }];
@@ -307,16 +322,8 @@ impl PostStore for MongoPostStore {
 
     async fn find(&self, id: &str) -> Result<Found, StoreError> {
         let candidates = identity::values_written(id);
-        let failed = self.failed("read a post from");
-        let found: Vec<Document> = self
-            .posts
-            .find(doc! { "_id": { "$in": candidates.clone() } })
-            .projection(projection())
-            .await
-            .map_err(&failed)?
-            .try_collect()
-            .await
-            .map_err(&failed)?;
+        let question = self.posts.find(doc! { "_id": { "$in": candidates.clone() } }).projection(projection());
+        let found = self.ask_all("read a post from", question).await?;
         let keys: Vec<String> = candidates.iter().map(identity::key_of).collect();
         let rank = |document: &Document| {
             let key = document.get("_id").map(identity::key_of);
@@ -334,13 +341,12 @@ impl PostStore for MongoPostStore {
 
     async fn claim(&self, post: &Post, start: &AttemptStart, lease: &Lease) -> Result<Option<StoredPost>, StoreError> {
         let filter = filter::untouched(identity::value_of(post.id.key()), post);
-        let claimed = self
+        let question = self
             .posts
             .find_one_and_update(filter, change::start(start, lease))
             .projection(projection())
-            .return_document(ReturnDocument::After)
-            .await
-            .map_err(self.failed("claim a post in"))?;
+            .return_document(ReturnDocument::After);
+        let claimed = self.ask("claim a post in", question).await?;
         Ok(claimed.as_ref().map(document::post_from))
     }
 
@@ -370,7 +376,7 @@ impl PostStore for MongoPostStore {
             Hold::Held => Ok(Reset::Done),
             Hold::Lost => {
                 let failed = self.posts.find_one(doc! { "_id": id, "status": "failed" });
-                let is_failed = failed.await.map_err(self.failed("read a post from"))?.is_some();
+                let is_failed = self.ask("read a post from", failed).await?.is_some();
                 Ok(if is_failed { Reset::Busy } else { Reset::NotFailed })
             }
         }
@@ -410,7 +416,7 @@ impl PostStore for MongoPostStore {
     }
 
     async fn count(&self, filter: &ListFilter) -> Result<u64, StoreError> {
-        self.posts.count_documents(filter::listed(filter)).await.map_err(self.failed("count posts in"))
+        self.ask("count posts in", self.posts.count_documents(filter::listed(filter))).await
     }
 
     async fn statistics(
@@ -423,8 +429,7 @@ impl PostStore for MongoPostStore {
     }
 
     async fn record_run(&self, run: &RunRecord) -> Result<(), StoreError> {
-        let failed = self.failed("record the run in");
-        self.runs.insert_one(statistics::run_document(run)).await.map(drop).map_err(failed)
+        self.ask("record the run in", self.runs.insert_one(statistics::run_document(run))).await.map(drop)
     }
 
     async fn load_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError> {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
 
 use super::document::{bson_date, integer};
@@ -83,11 +82,8 @@ impl MongoPostStore {
         statistics.by_category = by_category;
         for entry in &mut statistics.by_platform {
             let query = DueQuery { policy: *policy, now, scope: Scope::Platform(entry.platform) };
-            entry.due = self
-                .posts
-                .count_documents(filter::due(&query, MalformedPosts::Excluded))
-                .await
-                .map_err(self.failed("count posts in"))?;
+            let due = self.posts.count_documents(filter::due(&query, MalformedPosts::Excluded));
+            entry.due = self.ask("count posts in", due).await?;
             statistics.due += entry.due;
         }
         statistics.runs = self.run_statistics(runs_since, &mut statistics).await?;
@@ -158,7 +154,7 @@ impl MongoPostStore {
         statistics: &mut Statistics,
     ) -> Result<RunStatistics, StoreError> {
         let wanted = since.map_or_else(Document::new, |since| doc! { "startedAt": { "$gte": bson_date(since) } });
-        let failed = self.failed("read runs from");
+        let action = "read runs from";
         let sums = vec![
             doc! { "$match": wanted.clone() },
             doc! { "$group": {
@@ -180,11 +176,8 @@ impl MongoPostStore {
             } },
             doc! { "$sort": { "_id.attempt": 1 } },
         ];
-        let sums: Vec<Document> =
-            self.runs.aggregate(sums).await.map_err(&failed)?.try_collect().await.map_err(&failed)?;
-        let groups: Vec<Document> =
-            self.runs.aggregate(attempts).await.map_err(&failed)?.try_collect().await.map_err(&failed)?;
-        for group in groups {
+        let sums = self.ask_all(action, self.runs.aggregate(sums)).await?;
+        for group in self.ask_all(action, self.runs.aggregate(attempts)).await? {
             let Ok(key) = group.get_document("_id") else { continue };
             let attempt = u32::try_from(count_in(key, "attempt")).unwrap_or(u32::MAX);
             let (attempts, posted) = (count_in(&group, "attempts"), count_in(&group, "posted"));
@@ -192,7 +185,7 @@ impl MongoPostStore {
             let after = key.get_str("after").ok().and_then(|name| name.parse().ok());
             statistics.count_attempts(platform, after, AttemptStatistics { attempt, attempts, posted });
         }
-        let last = self.runs.find_one(wanted).sort(doc! { "startedAt": -1 }).await.map_err(&failed)?;
+        let last = self.ask(action, self.runs.find_one(wanted).sort(doc! { "startedAt": -1 })).await?;
         let sum = |name: &str| sums.first().map_or(0, |sums| count_in(sums, name));
         Ok(RunStatistics {
             run_count: sum("runs"),

@@ -14,19 +14,22 @@ const DUPLICATE_KEY: i32 = 11000;
 
 impl MongoPostStore {
     pub(super) async fn read_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError> {
-        let found = self.tokens.find_one(doc! { "_id": key }).await.map_err(self.failed("read tokens from"))?;
+        let found = self.ask("read tokens from", self.tokens.find_one(doc! { "_id": key })).await?;
         Ok(found.as_ref().and_then(record_from))
     }
 
     /// Takes the lease where none is live. The document is made first, since an upsert may not ask for the time.
     pub(super) async fn take_token_lock(&self, key: &str, lease: &Lease) -> Result<Hold, StoreError> {
-        let failed = self.failed("lock tokens in");
+        let action = "lock tokens in";
         let made = self.tokens.update_one(doc! { "_id": key }, doc! { "$setOnInsert": { "_id": key } }).upsert(true);
-        match made.await {
-            Err(error) if !is_duplicate(&error) => return Err(failed(error)),
-            // Another process made it at the same moment.
-            Ok(_) | Err(_) => {}
-        }
+        let made = async {
+            match made.await {
+                // Another process made it at the same moment.
+                Err(error) if is_duplicate(&error) => Ok(()),
+                made => made.map(drop),
+            }
+        };
+        self.ask(action, made).await?;
         let lasts = i64::try_from(lease.lasts.as_millis()).unwrap_or(i64::MAX);
         let free = doc! { "$or": [
             { "$ne": [{ "$type": "$refresh.until" }, "date"] },
@@ -36,7 +39,7 @@ impl MongoPostStore {
             "refresh": { "by": { "$literal": lease.by.as_str() }, "until": { "$add": ["$$NOW", lasts] } },
         } };
         let filter = doc! { "_id": key, "$expr": free };
-        let taken = self.tokens.update_one(filter, vec![change]).await.map_err(failed)?;
+        let taken = self.ask(action, self.tokens.update_one(filter, vec![change])).await?;
         Ok(if taken.matched_count == 1 { Hold::Held } else { Hold::Lost })
     }
 
@@ -52,21 +55,18 @@ impl MongoPostStore {
         };
         let change = doc! { "$set": set, "$unset": { "refresh": "" }, "$currentDate": { "updatedAt": true } };
         let filter = doc! { "_id": &record.key, "refresh.by": by };
-        let written = self.tokens.update_one(filter, change).await.map_err(self.failed("store tokens in"))?;
+        let written = self.ask("store tokens in", self.tokens.update_one(filter, change)).await?;
         Ok(if written.matched_count == 1 { Hold::Held } else { Hold::Lost })
     }
 
     pub(super) async fn drop_token_lock(&self, key: &str, by: &str) -> Result<(), StoreError> {
         let filter = doc! { "_id": key, "refresh.by": by };
         let change = doc! { "$unset": { "refresh": "" } };
-        self.tokens.update_one(filter, change).await.map(drop).map_err(self.failed("unlock tokens in"))
+        self.ask("unlock tokens in", self.tokens.update_one(filter, change)).await.map(drop)
     }
 
     pub(super) async fn all_tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
-        use futures_util::TryStreamExt;
-        let failed = self.failed("read tokens from");
-        let found: Vec<Document> =
-            self.tokens.find(doc! {}).await.map_err(&failed)?.try_collect().await.map_err(&failed)?;
+        let found = self.ask_all("read tokens from", self.tokens.find(doc! {})).await?;
         Ok(found.iter().filter_map(record_from).collect())
     }
 }

@@ -415,7 +415,8 @@ impl PostStore for SqlitePostStore {
              publish_ticket = CASE WHEN failure_category = 'ambiguous' THEN 'null' ELSE publish_ticket END, \
              failure_category = NULL, updated_at = ?, retry_history = CASE \
              WHEN json_valid(retry_history) AND json_type(retry_history, '$[#-1]') = 'object' \
-             THEN json_set(retry_history, '$[#-1].resetAt', ?, '$[#-1].resetBy', ?) ELSE retry_history END",
+             THEN json_set(retry_history, '$[#-1].resetAt', ?, '$[#-1].resetBy', ?) \
+             WHEN json_valid(retry_history) AND json_type(retry_history) = 'array' THEN retry_history END",
         );
         sql.values = vec![text(at), text(at), string(by)];
         let condition = format!(" WHERE id = ? AND status = 'failed' AND coalesce({}, 0) <= ?", millis("claim_until"));
