@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 /// How fast and how patiently posts are worked on.
 #[derive(Debug, Clone)]
 pub struct Pace {
@@ -17,4 +19,12 @@ pub struct Pace {
     pub poll: Duration,
     /// How long one attempt waits for a platform's processing.
     pub wait: Duration,
+}
+
+impl Pace {
+    /// Whether a post that failed then is not worth publishing any more at `now`.
+    pub fn is_too_old(&self, failed_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+        let age = failed_at.and_then(|failed_at| now.signed_duration_since(failed_at).to_std().ok());
+        self.expire.zip(age).is_some_and(|(limit, age)| age > limit)
+    }
 }

@@ -3,24 +3,18 @@
 //! From the claim to the record, everything happens under the claim: it is renewed while the attempt works, asked for
 //! before every request, and whoever loses it sends nothing and writes nothing more.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
-use tokio::time::Instant;
-
-use super::clock::StoreClock;
 use super::gate::Gate;
 use super::report::AttemptReport;
-use super::vault::away;
-use super::{Event, Listener, Workshop};
-use crate::platform::{Attempt, Halt, HeldCheck, PublishError, Publisher, Pursued, TicketAge};
+use super::running::{Moment, Running};
+use super::{Event, Workshop};
+use crate::platform::{Attempt, Halt, PublishError, Publisher, Pursued, TicketAge};
 use crate::post::{
-    AttemptEnd, AttemptStart, Category, ClaimedPost, Failure, Outcome, Post, Publication, Settlement, Ticket, settle,
+    AttemptEnd, AttemptStart, Category, ClaimedPost, Failure, Outcome, Post, Publication, Settlement, settle,
 };
-use crate::store::{Found, Hold, Lease, PostStore, StoreError};
+use crate::store::{Found, Hold, Lease, StoreError};
 
 /// How many tickets one attempt may ask for: one, and one more where it dies at once.
 const TICKETS: usize = 2;
@@ -174,19 +168,12 @@ impl Workshop {
     }
 
     fn check_expiry(&self, post: &Post, expiry: Expiry) -> Result<(), Failure> {
-        let limit = match expiry {
-            Expiry::Observed => self.pace.expire.and_then(|limit| TimeDelta::from_std(limit).ok()),
-            Expiry::Ignored => None,
-        };
-        let age = post.failed_at.map(|failed_at| self.clock.now() - failed_at);
-        match limit.zip(age) {
-            Some((limit, age)) if age > limit => {
-                let limit = humantime::format_duration(self.pace.expire.unwrap_or_default());
-                let text = format!("it failed longer than {limit} ago and is not worth publishing any more");
-                Err(Failure::new(Category::Expired, text))
-            }
-            _ => Ok(()),
+        if expiry == Expiry::Ignored || !self.pace.is_too_old(post.failed_at, self.clock.now()) {
+            return Ok(());
         }
+        let limit = humantime::format_duration(self.pace.expire.unwrap_or_default());
+        let text = format!("it failed longer than {limit} ago and is not worth publishing any more");
+        Err(Failure::new(Category::Expired, text))
     }
 
     /// Waits for the gap before a new ticket is asked for. Where the platform has been given up meanwhile, or the
@@ -288,7 +275,7 @@ impl Workshop {
 }
 
 /// The claim ran out while the store was asked to do this.
-fn unanswered(action: &'static str) -> StoreError {
+pub(super) fn unanswered(action: &'static str) -> StoreError {
     StoreError::new(action, "the post store did not answer for as long as the claim lasted")
         .hint("check that the store is reachable from this host; what was published is found by the next pass")
 }
@@ -329,169 +316,5 @@ fn log_outcome(work: &ClaimedPost, report: &AttemptReport) {
                 report.category.map_or("", Category::as_str),
             );
         }
-    }
-}
-
-/// A moment by both of this machine's clocks: the steady one stands still while the machine sleeps, the other one can
-/// be set.
-#[derive(Debug, Clone, Copy)]
-struct Moment {
-    steady: Instant,
-    wall: DateTime<Utc>,
-}
-
-impl Moment {
-    fn now(clock: &StoreClock) -> Self {
-        Self { steady: Instant::now(), wall: clock.now() }
-    }
-}
-
-/// Until when the claim stands as far as is known: counted from before the request that renewed it, so that the
-/// store's end of it is never earlier.
-#[derive(Debug)]
-struct HeldUntil {
-    origin: Instant,
-    steady_ms: AtomicU64,
-    wall_ms: AtomicI64,
-    clock: StoreClock,
-}
-
-impl HeldUntil {
-    fn new(claimed_at: Moment, lasts: Duration, clock: StoreClock) -> Self {
-        let (steady_ms, wall_ms) = (AtomicU64::new(0), AtomicI64::new(0));
-        let held_until = Self { origin: claimed_at.steady, steady_ms, wall_ms, clock };
-        held_until.renewed(claimed_at, lasts);
-        held_until
-    }
-
-    fn renewed(&self, asked_at: Moment, lasts: Duration) {
-        let lasts_ms = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
-        let steady = u64::try_from(asked_at.steady.saturating_duration_since(self.origin).as_millis());
-        self.steady_ms.store(steady.unwrap_or(0).saturating_add(lasts_ms), Ordering::Relaxed);
-        let wall = asked_at.wall.timestamp_millis().saturating_add_unsigned(lasts_ms);
-        self.wall_ms.store(wall, Ordering::Relaxed);
-    }
-
-    /// How long the claim still stands, by the clock that says less.
-    fn left(&self) -> Duration {
-        let gone = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let by_steady = self.steady_ms.load(Ordering::Relaxed).saturating_sub(gone);
-        let by_wall = self.wall_ms.load(Ordering::Relaxed).saturating_sub(self.clock.now().timestamp_millis());
-        Duration::from_millis(by_steady.min(u64::try_from(by_wall).unwrap_or(0)))
-    }
-}
-
-/// The attempt as its publisher sees it.
-#[derive(Debug)]
-struct Running {
-    store: Arc<dyn PostStore>,
-    post: Post,
-    lease: Lease,
-    clock: StoreClock,
-    listener: Arc<dyn Listener>,
-    held_until: Arc<HeldUntil>,
-    gate: Arc<Gate>,
-    ticket: Mutex<Option<Ticket>>,
-}
-
-impl Running {
-    fn new(workshop: &Workshop, work: &ClaimedPost, lease: Lease, claimed_at: Moment, gate: Arc<Gate>) -> Self {
-        let held_until = HeldUntil::new(claimed_at, lease.lasts, workshop.clock);
-        Self {
-            store: Arc::clone(&workshop.store),
-            post: work.post.clone(),
-            lease,
-            clock: workshop.clock,
-            listener: Arc::clone(&workshop.listener),
-            held_until: Arc::new(held_until),
-            gate,
-            ticket: Mutex::new(work.post.retry.ticket.clone()),
-        }
-    }
-
-    /// The ticket as it was last stored.
-    fn latest_ticket(&self) -> Option<Ticket> {
-        self.ticket.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    async fn renew(&self) -> Result<(), Halt> {
-        let asked_at = Moment::now(&self.clock);
-        match self.store.renew(&self.post.id, &self.lease).await.map_err(away)? {
-            Hold::Held => {
-                self.held_until.renewed(asked_at, self.lease.lasts);
-                Ok(())
-            }
-            Hold::Lost => Err(Halt::ClaimLost),
-        }
-    }
-
-    /// Renews the claim for as long as the attempt works; returns when it cannot be kept.
-    async fn keep_claim(&self) -> Halt {
-        loop {
-            tokio::time::sleep(self.lease.lasts / 3).await;
-            // A store that does not answer at all is as good as one that is away.
-            let renewed = match tokio::time::timeout(self.held_until.left(), self.renew()).await {
-                Ok(renewed) => renewed,
-                Err(_) => Err(away(unanswered("renew the claim on a post"))),
-            };
-            match renewed {
-                Ok(()) => {}
-                Err(Halt::Store(error)) => {
-                    if self.held_until.left().is_zero() {
-                        return Halt::Store(error);
-                    }
-                    log::warn!("post {}: its claim could not be renewed, trying again: {error}", self.post.id);
-                }
-                Err(halt) => return halt,
-            }
-        }
-    }
-
-    async fn write_ticket(&self, ticket: Option<&Ticket>) -> Result<(), Halt> {
-        match self.store.store_ticket(&self.post.id, &self.lease, ticket).await.map_err(away)? {
-            Hold::Held => {
-                *self.ticket.lock().unwrap_or_else(PoisonError::into_inner) = ticket.cloned();
-                Ok(())
-            }
-            Hold::Lost => Err(Halt::ClaimLost),
-        }
-    }
-
-    /// Forgets a ticket that is dead.
-    async fn drop_ticket(&self) -> Result<(), Halt> {
-        self.write_ticket(None).await
-    }
-}
-
-#[async_trait]
-impl Attempt for Running {
-    fn now(&self) -> DateTime<Utc> {
-        self.clock.now()
-    }
-
-    fn held_check(&self) -> HeldCheck {
-        let held_until = Arc::clone(&self.held_until);
-        Arc::new(move || !held_until.left().is_zero())
-    }
-
-    async fn hold(&self) -> Result<(), Halt> {
-        // With less than half of it left, or after a sleep of the machine, only the store knows.
-        if self.held_until.left() < self.lease.lasts / 2 { self.renew().await } else { Ok(()) }
-    }
-
-    async fn keep(&self, ticket: &Ticket) -> Result<(), Halt> {
-        self.write_ticket(Some(ticket)).await
-    }
-
-    async fn pause(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-
-    fn signed_in(&self) {
-        self.gate.sign_in_taken();
-    }
-
-    fn sent(&self, bytes: u64, of: u64) {
-        self.listener.notice(&Event::Sent { post: &self.post, bytes, of });
     }
 }

@@ -7,7 +7,9 @@ mod attempt;
 mod clock;
 mod gate;
 mod pass;
+mod plan;
 mod report;
+mod running;
 mod shutdown;
 mod single;
 mod vault;
@@ -21,7 +23,8 @@ use crate::post::{Pace, Platform, Post, RetryPolicy};
 use crate::store::PostStore;
 
 pub use clock::StoreClock;
-pub use pass::{PassOptions, dry_run, run_pass};
+pub use pass::{PassOptions, run_pass};
+pub use plan::dry_run;
 pub use report::{
     AttemptReport, DryRunReport, GivenUp, MalformedPost, PassReport, PlannedPost, PlatformReport, SkipReason,
 };

@@ -14,15 +14,13 @@ use tokio::time::Instant;
 use super::Workshop;
 use super::attempt::{Expiry, Worked};
 use super::gate::{Closed, Gate};
-use super::report::{
-    AttemptReport, DryRunReport, GivenUp, MalformedPost, PassReport, PlannedPost, PlatformReport, SkipReason,
-};
+use super::report::{AttemptReport, GivenUp, MalformedPost, PassReport, PlatformReport};
 use crate::platform::{Publisher, SignInEnd};
-use crate::post::{AttemptCounts, Category, DueReason, Outcome, Platform, Post, Standing, Totals, ends_soon};
+use crate::post::{AttemptCounts, Category, Outcome, Platform, Post, Standing, Totals, ends_soon};
 use crate::store::{DueCursor, DueQuery, Hold, Scope, StoreError};
 
 /// How many posts are read at a time.
-const PAGE: u32 = 64;
+pub(super) const PAGE: u32 = 64;
 
 /// What is asked of a pass.
 #[derive(Debug, Clone, Default)]
@@ -36,12 +34,12 @@ pub struct PassOptions {
 }
 
 impl PassOptions {
-    fn platforms(&self) -> Vec<Platform> {
+    pub(super) fn platforms(&self) -> Vec<Platform> {
         Platform::ALL.into_iter().filter(|known| self.platforms.is_empty() || self.platforms.contains(known)).collect()
     }
 
     /// Posts whose platform is unknown belong to a pass over everything only.
-    fn covers_unknown_platforms(&self) -> bool {
+    pub(super) fn covers_unknown_platforms(&self) -> bool {
         self.platforms.is_empty()
     }
 }
@@ -407,7 +405,7 @@ impl Lane {
 }
 
 /// The posts whose platform is none that is known: they can only be reported.
-async fn read_unknown_platforms(workshop: &Workshop) -> Result<Vec<MalformedPost>, StoreError> {
+pub(super) async fn read_unknown_platforms(workshop: &Workshop) -> Result<Vec<MalformedPost>, StoreError> {
     let query = DueQuery { policy: workshop.policy, now: workshop.clock.now(), scope: Scope::UnknownPlatform };
     let mut malformed = Vec::new();
     let mut after: Option<DueCursor> = None;
@@ -418,136 +416,5 @@ async fn read_unknown_platforms(workshop: &Workshop) -> Result<Vec<MalformedPost
         if after.is_none() {
             return Ok(malformed);
         }
-    }
-}
-
-/// What a pass would do, decided by the same rules; writes nothing and calls no platform.
-///
-/// # Errors
-/// Where the store fails.
-pub async fn dry_run(workshop: &Workshop, options: &PassOptions) -> Result<DryRunReport, StoreError> {
-    let started_at = workshop.clock.now();
-    let mut report = DryRunReport {
-        run_id: uuid::Uuid::new_v4().to_string(),
-        started_at,
-        finished_at: started_at,
-        platforms: Vec::new(),
-        posts: Vec::new(),
-        malformed: Vec::new(),
-    };
-    let mut left = options.limit;
-    for platform in options.platforms() {
-        let is_configured = workshop.publishers.contains_key(&platform);
-        let query = DueQuery { policy: workshop.policy, now: started_at, scope: Scope::Platform(platform) };
-        let mut totals = Totals::default();
-        // Without credentials a platform's posts are left exactly as they are.
-        if is_configured {
-            totals.flagged = count_spent(workshop, &query, &mut report.malformed).await?;
-        }
-        let mut after: Option<DueCursor> = None;
-        loop {
-            let page = workshop.store.due_posts(&query, after.as_ref(), PAGE).await?;
-            for stored in page.posts {
-                let post = match stored {
-                    Ok(post) => post,
-                    Err(malformed) => {
-                        report.malformed.push(MalformedPost::from(&malformed));
-                        continue;
-                    }
-                };
-                let Standing::Due(reason) = workshop.policy.standing(&post, started_at) else { continue };
-                let skipped = match left {
-                    _ if !is_configured => Some(SkipReason::NotConfigured),
-                    Some(0) => Some(SkipReason::Limit),
-                    _ => None,
-                };
-                if skipped.is_none() {
-                    left = left.map(|left| left - 1);
-                }
-                totals.skip(1);
-                report.posts.push(plan(workshop, &post, reason, skipped, started_at));
-            }
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        let sign_in_end = None;
-        report.platforms.push(PlatformReport { platform, totals, is_configured, given_up: None, sign_in_end });
-    }
-    if options.covers_unknown_platforms() {
-        report.malformed.extend(read_unknown_platforms(workshop).await?);
-    }
-    report.finished_at = workshop.clock.now();
-    Ok(report)
-}
-
-/// How many posts a pass would mark, since their retries were spent already.
-async fn count_spent(
-    workshop: &Workshop,
-    query: &DueQuery,
-    malformed: &mut Vec<MalformedPost>,
-) -> Result<u64, StoreError> {
-    let mut count = 0;
-    let mut after: Option<DueCursor> = None;
-    loop {
-        let page = workshop.store.spent_posts(query, after.as_ref(), PAGE).await?;
-        for stored in page.posts {
-            match stored {
-                Ok(_) => count += 1,
-                Err(wrong) => malformed.push(MalformedPost::from(&wrong)),
-            }
-        }
-        after = page.next;
-        if after.is_none() {
-            return Ok(count);
-        }
-    }
-}
-
-fn plan(
-    workshop: &Workshop,
-    post: &Post,
-    due: DueReason,
-    skipped: Option<SkipReason>,
-    now: DateTime<Utc>,
-) -> PlannedPost {
-    let attempt = match due {
-        DueReason::Interrupted => post.retry.count.max(1),
-        DueReason::BackoffOver { .. } | DueReason::NoDate | DueReason::Processing => post.retry.count + 1,
-    };
-    let is_too_old = workshop
-        .pace
-        .expire
-        .zip(post.failed_at)
-        .is_some_and(|(limit, failed_at)| (now - failed_at).to_std().is_ok_and(|age| age > limit));
-    let why = match due {
-        DueReason::BackoffOver { since } => {
-            let since = since.format("%Y-%m-%dT%H:%M:%SZ");
-            format!("due since {since}")
-        }
-        DueReason::NoDate => "due, since it carries no date to wait from".to_owned(),
-        DueReason::Processing => "due, since the platform was still processing it".to_owned(),
-        DueReason::Interrupted => "due, since the process that worked on it died".to_owned(),
-    };
-    let action = match (skipped, &post.retry.ticket) {
-        (Some(SkipReason::NotConfigured), _) => {
-            format!("{} is not configured, so it would be left as it is", post.platform.title())
-        }
-        (Some(SkipReason::Limit), _) => "it would not be started, since the limit is reached before it".to_owned(),
-        (None, Some(_)) => format!("its earlier upload would be looked up before attempt {attempt} sends anything"),
-        (None, None) if is_too_old => "it failed too long ago and would be given up".to_owned(),
-        (None, None) => format!("attempt {attempt} would publish it"),
-    };
-    PlannedPost {
-        id: post.id.clone(),
-        platform: post.platform,
-        title: post.content.title.clone(),
-        attempt,
-        due_since: workshop.policy.next_retry_at(post, now),
-        category: post.retry.category,
-        error: post.retry.error.clone(),
-        reason: format!("{why}; {action}"),
-        skipped,
     }
 }
