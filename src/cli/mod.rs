@@ -183,7 +183,6 @@ fn operator(environment: &[(OsString, OsString)]) -> String {
 
 /// This machine's name, for claims and histories.
 fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() { "unknown-host".to_owned() } else { name.to_owned() }
+    let name = gethostname::gethostname().to_string_lossy().trim().to_owned();
+    if name.is_empty() { "unknown-host".to_owned() } else { name }
 }

@@ -7,13 +7,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use mongodb::bson::{Bson, doc};
 use postretry_sandbox::{Act, Fault};
 use tokio::sync::Semaphore;
 
-use crate::kinds::{KINDS, is_settled, post_of, sign_in_where_stranded};
+use crate::kinds::{KINDS, is_settled, post_of, requests_of, sign_in_where_stranded};
 use crate::proxy::{Proxy, Side};
-use crate::stage::{Stage, hours_ago, is_cleared, mongod};
+use crate::stage::{Stage, hours_ago, is_cleared, mongod, until};
+use crate::store::insert_row;
 
 /// Where a process is killed.
 #[derive(Clone)]
@@ -153,4 +155,77 @@ async fn killed_at_every_step_a_post_is_published_once() {
     // A step that is new is killed at like the others; that there is one is to be noticed, and told.
     let readme = include_str!("../../README.md").split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(readme.contains(&format!("{count} points")), "README.md tells another number of kill points than {count}");
+}
+
+/// The same on the embedded store, at every request: what is written stands between two of them.
+async fn kill_on_sqlite(kind: &'static str, number: usize, endpoint: String, side: Side) {
+    let place = format!("{kind} on SQLite: {side:?} request {number} ({endpoint})");
+    let mut stage = Stage::new().await;
+    let path = stage.on_sqlite().await;
+    stage.set("POST_RETRY_CLAIM", "10m");
+    stage.set("HTTP_TIMEOUT", "3s");
+    stage.sandbox.world().knobs.instagram_lag = 2;
+    let (platform, fields) = post_of(kind);
+    let mut row = doc! {
+        "id": "p1", "title": "A title", "platform": platform, "status": "failed", "failedAt": hours_ago(2),
+    };
+    row.extend(if fields.is_empty() {
+        doc! { "videoPath": "a.mp4" }
+    } else {
+        fields
+    });
+    insert_row(&path, &row);
+    let act = if side == Side::Before { Act::HoldRequest } else { Act::HoldAnswer };
+    stage.sandbox.fault(Fault::once("*", act).after(u32::try_from(number).unwrap()));
+    let mut process = stage.command(&["run"]).spawn().unwrap();
+    until(async || stage.sandbox.world().held > 0).await;
+    process.kill().await.unwrap();
+
+    let store = rusqlite::Connection::open(&path).unwrap();
+    store.busy_timeout(Duration::from_secs(10)).unwrap();
+    let run_out = "UPDATE posts SET claim_until = '2026-01-01T00:00:00Z' WHERE claim_until IS NOT NULL";
+    assert_eq!(store.execute(run_out, []).unwrap(), 1, "{place}");
+    let told = |column: &str| -> Option<String> {
+        store.query_row(&format!("SELECT {column} FROM posts"), [], |row| row.get(0)).unwrap()
+    };
+    let is_parked = || told("CAST(permanently_failed AS TEXT)").as_deref() == Some("1");
+    let mut is_settled = false;
+    for _ in 0..20 {
+        let ran = stage.run(&["run"]).await;
+        assert!(matches!(ran.code, 0 | 3), "{place}: {ran:?}");
+        is_settled = told("status").as_deref() == Some("posted") || is_parked();
+        if is_settled {
+            break;
+        }
+        if told("failure_category").as_deref() == Some("auth") {
+            assert!(endpoint == "tiktok.token", "{place}");
+            stage.sandbox.world().sign_in("tiktok", "sandbox-tiktok-refresh-0");
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    assert!(is_settled, "{place}: {:?}", told("error"));
+    assert_eq!(stage.sandbox.world().violations, Vec::<String>::new(), "{place}");
+    let published = stage.sandbox.published().len();
+    if is_parked() {
+        assert!(kind == "tiktok photo" && published <= 1, "{place}: {:?}", told("error"));
+        assert_eq!(told("failure_category").as_deref(), Some("ambiguous"), "{place}");
+        return;
+    }
+    assert_eq!(published, 1, "{place}");
+    assert_eq!(told("CAST(retry_count AS TEXT)").as_deref(), Some("0"), "{place}");
+    assert_eq!((told("claim_by"), told("publish_ticket")), (None, None), "{place}");
+    assert!(told("retry_history").unwrap().contains("\"interruptions\":1"), "{place}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_every_request_on_sqlite_a_post_is_published_once() {
+    let mut places = Vec::new();
+    for kind in KINDS {
+        for (number, endpoint) in requests_of(kind).await.into_iter().enumerate() {
+            places.extend([Side::Before, Side::After].map(|side| kill_on_sqlite(kind, number, endpoint.clone(), side)));
+        }
+    }
+    let count = places.len();
+    stream::iter(places).buffer_unordered(10).collect::<Vec<()>>().await;
+    println!("{count} kill points on SQLite");
 }

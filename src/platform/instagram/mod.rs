@@ -72,6 +72,13 @@ pub struct InstagramPublisher {
     tokens: TokenKeeper,
 }
 
+/// A container, and whether we are filling it with a reel: only then are its bytes and its sound of interest.
+#[derive(Debug, Clone, Copy)]
+struct Container<'a> {
+    id: &'a str,
+    is_reel: bool,
+}
+
 /// What a container says of itself.
 enum State {
     Processing {
@@ -234,10 +241,14 @@ impl InstagramPublisher {
     }
 
     /// What the container says of itself. A read that fails for a passing reason is borne a few times.
-    async fn state(&self, container: &str, attempt: &dyn Attempt) -> Result<State, PublishError> {
+    async fn state(&self, container: Container<'_>, attempt: &dyn Attempt) -> Result<State, PublishError> {
         let step = "say how the container stands";
-        let url = self.url(container);
-        let fields = "id,status,status_code,video_status,copyright_check_status";
+        let url = self.url(container.id);
+        let fields = if container.is_reel {
+            "id,status,status_code,video_status,copyright_check_status"
+        } else {
+            "id,status,status_code"
+        };
         let request = || self.http.get(url.clone()).query(&[("fields", fields)]);
         let mut troubles = Troubles::default();
         let mut patience = Patience::new(self.poll);
@@ -303,7 +314,7 @@ impl InstagramPublisher {
     async fn upload(
         &self,
         post: &Post,
-        container: &str,
+        container: Container<'_>,
         uri: &str,
         size: u64,
         mut offset: u64,
@@ -366,7 +377,7 @@ impl InstagramPublisher {
         &self,
         post: &Post,
         ticket: &mut Ticket,
-        container: &str,
+        container: Container<'_>,
         attempt: &dyn Attempt,
     ) -> Result<Pursued, PublishError> {
         let step = "publish the post";
@@ -376,8 +387,8 @@ impl InstagramPublisher {
             *ticket = ticket.clone().committed(attempt.now());
             attempt.keep(ticket).await?;
             // Said in the body too: only a body is held back when the claim has run out meanwhile.
-            let said = json!({ "creation_id": container });
-            let request = || self.http.post(url.clone()).query(&[("creation_id", container)]).json(&said);
+            let said = json!({ "creation_id": container.id });
+            let request = || self.http.post(url.clone()).query(&[("creation_id", container.id)]).json(&said);
             let (failure, is_unanswered) = match self.call(step, request, attempt).await {
                 Ok(json) => match text_or_number(&json["id"]) {
                     Some(id) => return Ok(Pursued::Published(self.publication(Some(id), attempt).await)),
@@ -410,7 +421,12 @@ impl InstagramPublisher {
 
     /// Whether an unanswered publish has happened: the container says so now or after a pause; or it says twice, each
     /// time after a pause, that it has not been published.
-    async fn settle(&self, container: &str, attempt: &dyn Attempt, failure: &Failure) -> Result<Settled, PublishError> {
+    async fn settle(
+        &self,
+        container: Container<'_>,
+        attempt: &dyn Attempt,
+        failure: &Failure,
+    ) -> Result<Settled, PublishError> {
         for pause in [Duration::ZERO, self.settings.settle, self.settings.settle] {
             attempt.pause(pause).await;
             match self.state(container, attempt).await {
@@ -505,29 +521,30 @@ impl Publisher for InstagramPublisher {
         let TicketHandle::InstagramContainer { container_id, upload_uri, size } = ticket.handle.clone() else {
             return Ok(Pursued::Dead);
         };
+        let container = Container { id: &container_id, is_reel: size.is_some() };
         let reel = upload_uri.zip(size);
         if let (TicketAge::Fresh, Some((uri, size))) = (age, &reel) {
-            self.upload(post, &container_id, uri, *size, 0, attempt).await?;
+            self.upload(post, container, uri, *size, 0, attempt).await?;
         }
         let mut is_first_look = age == TicketAge::Stored;
         let mut patience = Patience::new(self.poll);
         loop {
-            match self.state(&container_id, attempt).await? {
+            match self.state(container, attempt).await? {
                 State::Published => return self.recovered(post, &ticket, attempt).await,
                 State::Finished if ticket.is_committed() => {
                     let unanswered = Failure::new(
                         Category::Network,
                         "an earlier publish at Instagram was not answered; the container is read again",
                     );
-                    return match self.settle(&container_id, attempt, &unanswered).await? {
+                    return match self.settle(container, attempt, &unanswered).await? {
                         Settled::Published => self.recovered(post, &ticket, attempt).await,
-                        Settled::NotPublished => self.publish(post, &mut ticket, &container_id, attempt).await,
+                        Settled::NotPublished => self.publish(post, &mut ticket, container, attempt).await,
                         Settled::Moved(State::Failed(failure)) => Err(failure.into()),
                         Settled::Moved(State::Processing { .. }) => Err(still_processing().into()),
                         Settled::Moved(_) => self.unreadable(post, &ticket, &unanswered, attempt).await,
                     };
                 }
-                State::Finished => return self.publish(post, &mut ticket, &container_id, attempt).await,
+                State::Finished => return self.publish(post, &mut ticket, container, attempt).await,
                 State::Failed(failure) => {
                     let was_under_way = post.retry.category == Some(Category::Processing);
                     let is_hopeless = failure.retryable == Retryable::No;
@@ -544,7 +561,7 @@ impl Publisher for InstagramPublisher {
                 State::Unreadable(failure) => return self.unreadable(post, &ticket, &failure, attempt).await,
                 State::Processing { uploaded: Some(bytes) } => match &reel {
                     Some((uri, size)) if is_first_look && bytes < *size => {
-                        self.upload(post, &container_id, uri, *size, bytes, attempt).await?;
+                        self.upload(post, container, uri, *size, bytes, attempt).await?;
                     }
                     Some(_) => {}
                     // Only the application knew where the bytes go; without them nothing can be published.
