@@ -22,9 +22,6 @@ const TICKETS: usize = 2;
 /// How often one that waits for the gap looks whether its platform has been given up.
 const GATE_LOOK: Duration = Duration::from_secs(1);
 
-/// How long an outcome may wait for the store even where the claim has run out.
-const LEAST_WAIT: Duration = Duration::from_secs(1);
-
 /// How long to wait before a write that the store did not confirm is tried again.
 const WRITE_AGAIN: Duration = Duration::from_millis(500);
 
@@ -207,11 +204,8 @@ impl Workshop {
         let mut was_unconfirmed = false;
         let hold = loop {
             let settling = self.store.settle(&work.post, lease, &settlement);
-            let settled = match tokio::time::timeout(running.held_until.left().max(LEAST_WAIT), settling).await {
-                Ok(settled) => settled,
-                Err(_) => Err(unanswered("record the outcome of a post")),
-            };
-            match settled {
+            let settled = tokio::time::timeout(running.patience(), settling).await;
+            match settled.unwrap_or_else(|_| Err(unanswered("record the outcome of a post"))) {
                 Ok(hold) => break hold,
                 Err(error) if !(running.held_check())() => {
                     return Err(unrecorded(work, &end, error));

@@ -17,6 +17,9 @@ use crate::platform::{Attempt, Halt, HeldCheck};
 use crate::post::{ClaimedPost, Post, Ticket};
 use crate::store::{Hold, Lease, PostStore};
 
+/// How long the store may take even where the claim has run out.
+const LEAST_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A moment by both of this machine's clocks: the steady one stands still while the machine sleeps, the other one can
 /// be set.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +37,7 @@ impl Moment {
 /// Until when the claim stands as far as is known: counted from before the request that renewed it, so that the
 /// store's end of it is never earlier.
 #[derive(Debug)]
-pub(super) struct HeldUntil {
+struct HeldUntil {
     origin: Instant,
     steady_ms: AtomicU64,
     wall_ms: AtomicI64,
@@ -58,7 +61,7 @@ impl HeldUntil {
     }
 
     /// How long the claim still stands, by the clock that says less.
-    pub(super) fn left(&self) -> Duration {
+    fn left(&self) -> Duration {
         let gone = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
         let by_steady = self.steady_ms.load(Ordering::Relaxed).saturating_sub(gone);
         let by_wall = self.wall_ms.load(Ordering::Relaxed).saturating_sub(self.clock.now().timestamp_millis());
@@ -74,7 +77,7 @@ pub(super) struct Running {
     lease: Lease,
     clock: StoreClock,
     listener: Arc<dyn Listener>,
-    pub(super) held_until: Arc<HeldUntil>,
+    held_until: Arc<HeldUntil>,
     gate: Arc<Gate>,
     ticket: Mutex<Option<Ticket>>,
 }
@@ -116,16 +119,19 @@ impl Running {
         }
     }
 
+    /// How long the store may take for what is asked of it under the claim. A claim that has run out while the process
+    /// was stopped is asked for all the same: that it is lost is an answer too.
+    pub(super) fn patience(&self) -> Duration {
+        self.held_until.left().max(LEAST_PATIENCE)
+    }
+
     /// Renews the claim for as long as the attempt works; returns when it cannot be kept.
     pub(super) async fn keep_claim(&self) -> Halt {
         loop {
             tokio::time::sleep(self.lease.lasts / 3).await;
             // A store that does not answer at all is as good as one that is away.
-            let renewed = match tokio::time::timeout(self.held_until.left(), self.renew()).await {
-                Ok(renewed) => renewed,
-                Err(_) => Err(away(unanswered("renew the claim on a post"))),
-            };
-            match renewed {
+            let renewed = tokio::time::timeout(self.patience(), self.renew()).await;
+            match renewed.unwrap_or_else(|_| Err(away(unanswered("renew the claim on a post")))) {
                 Ok(()) => {}
                 Err(Halt::Store(error)) => {
                     if self.held_until.left().is_zero() {
