@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 
 use crate::report::Paint;
 use crate::settings::SettingsError;
-use crate::store::StoreError;
+use crate::store::{RunOutcome, StoreError};
 
 /// The exit codes of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +31,18 @@ pub enum Exit {
     Interrupted,
     /// Stopped by SIGTERM.
     Terminated,
+}
+
+/// How the run is recorded that ends like this.
+impl From<Exit> for RunOutcome {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => Self::Ok,
+            Exit::Attention => Self::Attention,
+            Exit::Interrupted | Exit::Terminated => Self::Interrupted,
+            Exit::Error | Exit::Usage | Exit::Configuration | Exit::Store | Exit::NoPost | Exit::Busy => Self::Error,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {

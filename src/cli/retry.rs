@@ -7,7 +7,7 @@ use crate::post::{AttemptCounts, Category, Outcome, Platform, Totals};
 use crate::report::{ResultsJson, results_text, to_json};
 use crate::retry::{Force, Gates, RetryOutcome, RetryReport, Signal, Workshop, retry_post};
 use crate::settings::Settings;
-use crate::store::{RunOutcome, RunRecord};
+use crate::store::RunRecord;
 
 pub(super) async fn run(
     args: &RetryArgs,
@@ -129,19 +129,13 @@ async fn record(
     if totals.is_empty() {
         return Ok(());
     }
-    let outcome = match exit {
-        Exit::Interrupted | Exit::Terminated => RunOutcome::Interrupted,
-        Exit::Done => RunOutcome::Ok,
-        Exit::Attention => RunOutcome::Attention,
-        _ => RunOutcome::Error,
-    };
     let run = RunRecord {
         id: uuid::Uuid::new_v4().to_string(),
         command: "retry",
         started_at,
         finished_at: workshop.clock.now(),
         host: workshop.host.clone(),
-        outcome,
+        outcome: exit.into(),
         totals,
         by_platform,
         attempts,

@@ -8,7 +8,7 @@ use super::{AppError, Exit, alert, open_workshop};
 use crate::report::{RunJson, dry_run_text, platform_note, relative, run_text, to_json, utc};
 use crate::retry::{PassOptions, PassReport, Signal, Workshop, dry_run, run_pass};
 use crate::settings::Settings;
-use crate::store::{RunOutcome, RunRecord};
+use crate::store::RunRecord;
 
 pub(super) async fn run(
     args: &RunArgs,
@@ -57,23 +57,19 @@ fn exit_of(report: &PassReport, signal: Option<Signal>) -> Exit {
         Some(Signal::Interrupt) => Exit::Interrupted,
         Some(Signal::Terminate) => Exit::Terminated,
         None if report.needs_person() => Exit::Attention,
+        None if report.has_broken_off => Exit::Error,
         None => Exit::Done,
     }
 }
 
 async fn record(workshop: &Workshop, report: &PassReport, exit: Exit) -> Result<(), AppError> {
-    let outcome = match exit {
-        Exit::Interrupted | Exit::Terminated => RunOutcome::Interrupted,
-        Exit::Attention => RunOutcome::Attention,
-        _ => RunOutcome::Ok,
-    };
     let run = RunRecord {
         id: report.run_id.clone(),
         command: "run",
         started_at: report.started_at,
         finished_at: report.finished_at,
         host: workshop.host.clone(),
-        outcome,
+        outcome: exit.into(),
         totals: report.totals(),
         by_platform: report.platforms.iter().map(|platform| (platform.platform, platform.totals)).collect(),
         attempts: report.attempts.clone(),

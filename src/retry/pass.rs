@@ -55,6 +55,7 @@ pub async fn run_pass(workshop: &Arc<Workshop>, options: &PassOptions) -> Result
         limit: options.limit,
         ends_at: options.max_duration.and_then(|duration| Instant::now().checked_add(duration)),
         has_store_failed: AtomicBool::new(false),
+        has_broken_off: AtomicBool::new(false),
     });
     let mut lanes = JoinSet::new();
     for platform in options.platforms() {
@@ -70,7 +71,10 @@ pub async fn run_pass(workshop: &Arc<Workshop>, options: &PassOptions) -> Result
                 shared.has_store_failed.store(true, Ordering::Relaxed);
                 failed.get_or_insert(error);
             }
-            Err(panic) => log::error!("a platform's pass broke off: {panic}"),
+            Err(panic) => {
+                log::error!("a platform's pass broke off: {panic}");
+                shared.has_broken_off.store(true, Ordering::Relaxed);
+            }
         }
     }
     if let Some(error) = failed {
@@ -85,6 +89,7 @@ pub async fn run_pass(workshop: &Arc<Workshop>, options: &PassOptions) -> Result
         posts: Vec::new(),
         malformed: Vec::new(),
         attempts: AttemptCounts::default(),
+        has_broken_off: shared.has_broken_off.load(Ordering::Relaxed),
     };
     for result in results {
         report.platforms.push(result.platform);
@@ -110,6 +115,7 @@ struct Shared {
     limit: Option<u64>,
     ends_at: Option<Instant>,
     has_store_failed: AtomicBool,
+    has_broken_off: AtomicBool,
 }
 
 impl Shared {
@@ -390,6 +396,7 @@ impl Lane {
             // One post's attempt must not take the others with it; its claim dies by itself.
             Err(panic) => {
                 log::error!("an attempt broke off: {panic}; its post is taken up again when its claim has run out");
+                self.shared.has_broken_off.store(true, Ordering::Relaxed);
                 Ok(())
             }
         }

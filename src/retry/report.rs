@@ -100,6 +100,8 @@ pub struct PassReport {
     pub malformed: Vec<MalformedPost>,
     /// The attempts, for the statistics.
     pub attempts: AttemptCounts,
+    /// Whether some of it broke off by a fault of the program; the log tells.
+    pub has_broken_off: bool,
 }
 
 impl PassReport {
