@@ -329,6 +329,26 @@ pub(super) fn text_or_number(value: &Value) -> Option<String> {
     }
 }
 
+/// The one of these that has an id which no post is recorded with; none where there is none, or where there are several.
+pub(super) async fn only_unrecorded<'a>(
+    candidates: impl Iterator<Item = &'a Value> + Send,
+    id_of: fn(&Value) -> Option<String>,
+    attempt: &dyn Attempt,
+) -> Result<Option<(String, &'a Value)>, Halt> {
+    let mut only = None;
+    for candidate in candidates {
+        let Some(id) = id_of(candidate) else { continue };
+        if attempt.is_recorded(&id).await? {
+            continue;
+        }
+        if only.is_some() {
+            return Ok(None);
+        }
+        only = Some((id, candidate));
+    }
+    Ok(only)
+}
+
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {

@@ -140,6 +140,10 @@ pub trait Attempt: Send + Sync {
     /// Stores the ticket. It is durable when this returns.
     async fn keep(&self, ticket: &Ticket) -> Result<(), Halt>;
 
+    /// Whether a post is recorded already as the one that the platform knows by this id. Two posts may have the same
+    /// words, and what one of them has become must not be taken for the other.
+    async fn is_recorded(&self, id: &str) -> Result<bool, Halt>;
+
     /// Lets time pass. Where the process is told to stop and the time to settle is over, the attempt ends in here.
     async fn pause(&self, duration: Duration);
 

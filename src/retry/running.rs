@@ -180,6 +180,10 @@ impl Attempt for Running {
         self.write_ticket(Some(ticket)).await
     }
 
+    async fn is_recorded(&self, id: &str) -> Result<bool, Halt> {
+        self.store.is_recorded(self.post.platform, id).await.map_err(away)
+    }
+
     async fn pause(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }

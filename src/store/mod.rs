@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::post::{
-    AttemptStart, BackoffFrom, Malformed, Post, PostId, RetryPolicy, Settlement, Story, Ticket, TokenRecord,
+    AttemptStart, BackoffFrom, Malformed, Platform, Post, PostId, RetryPolicy, Settlement, Story, Ticket, TokenRecord,
 };
 
 pub use error::StoreError;
@@ -143,6 +143,9 @@ pub trait PostStore: Send + Sync + std::fmt::Debug {
 
     /// Writes what an attempt led to, and ends the claim.
     async fn settle(&self, post: &Post, lease: &Lease, settlement: &Settlement) -> Result<Hold, StoreError>;
+
+    /// Whether a post is recorded as the one that its platform knows by this id.
+    async fn is_recorded(&self, platform: Platform, id: &str) -> Result<bool, StoreError>;
 
     /// Gives a post its retries back; its history tells that `by` did so.
     async fn reset(&self, id: &PostId, by: &str) -> Result<Reset, StoreError>;

@@ -196,3 +196,20 @@ async fn a_token_that_lives_shortly_is_not_refreshed_for_every_request() {
     assert_eq!(stage.sandbox.calls("tiktok.token"), 1);
     assert_eq!(stage.sandbox.calls("google.token"), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_post_has_become_is_not_taken_for_this_one() {
+    let stage = Stage::new().await;
+    stage.sandbox.fault(Fault::always("instagram.publish", Act::LoseRequest));
+    let lost = stage.post("instagram", doc! { "failedAt": crate::stage::hours_ago(500) }).await;
+    assert_eq!(stage.pass(0).await["posts"][0]["category"], "network");
+    // A post with the very same words goes out, and then the container of the first one can tell no more.
+    stage.sandbox.world().faults.clear();
+    let twin = stage.post("instagram", Document::new()).await;
+    stage.run(&["retry", &twin]).await.expect(0);
+    stage.sandbox.world().knobs.instagram_expired = true;
+    let output = stage.pass(3).await;
+    assert_eq!(output["posts"][0]["category"], "ambiguous", "{output}");
+    assert_eq!(stage.get(&lost).await.get_str("status").ok(), Some("failed"));
+    assert_eq!(stage.sandbox.published().len(), 1);
+}

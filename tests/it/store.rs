@@ -137,6 +137,7 @@ on_every_store!(
     of_many_claimants_one_wins,
     a_claim_runs_out_by_the_stores_clock_and_its_holder_writes_nothing_more,
     tickets_and_outcomes_come_back_as_they_were_written,
+    a_published_post_is_known_by_its_id_on_the_platform,
     the_history_keeps_its_last_fifty_entries,
     pages_go_through_the_whole_backlog_once_oldest_first,
     what_the_store_finds_due_is_what_the_rules_call_due,
@@ -248,6 +249,21 @@ async fn tickets_and_outcomes_come_back_as_they_were_written(bed: Bed) {
     expected.retry.ticket = Some(ticket(now));
     expected.updated_at = after.updated_at;
     assert_eq!(after, expected);
+}
+
+async fn a_published_post_is_known_by_its_id_on_the_platform(bed: Bed) {
+    let id = bed.post("instagram", doc! {}).await;
+    let store = bed.open().await;
+    let work = claim(store.as_ref(), &read(store.as_ref(), &id).await, "me").await.unwrap();
+    let publication = Publication { id: Some("1801".into()), url: None, warning: None };
+    let now = store.now().await.unwrap();
+    let settlement = settle(&work, &RetryPolicy::default(), AttemptEnd::Posted(publication), now);
+    store.settle(&work.post, &lease("me"), &settlement).await.unwrap();
+    for (platform, id, is_recorded) in
+        [(Platform::Instagram, "1801", true), (Platform::Instagram, "1802", false), (Platform::TikTok, "1801", false)]
+    {
+        assert_eq!(store.is_recorded(platform, id).await.unwrap(), is_recorded, "{platform} {id}");
+    }
 }
 
 async fn the_history_keeps_its_last_fifty_entries(bed: Bed) {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::account::fitted_caption;
 use super::{CallError, InstagramPublisher};
-use crate::platform::http::text_or_number;
+use crate::platform::http::{only_unrecorded, text_or_number};
 use crate::platform::{Attempt, PublishError, Pursued};
 use crate::post::{Post, Publication, Ticket};
 
@@ -38,14 +38,18 @@ impl InstagramPublisher {
         Ok(Pursued::Published(found.unwrap_or_default()))
     }
 
-    /// The one post of the account with this caption since the ticket was made; none where there is none or several.
+    /// The one post of the account with this caption since the ticket was made that is no other post's; none where there
+    /// is none or several.
     pub(super) async fn search(
         &self,
         post: &Post,
         ticket: &Ticket,
         attempt: &dyn Attempt,
     ) -> Result<Option<Publication>, PublishError> {
-        let Ok(caption) = fitted_caption(post) else { return Ok(None) };
+        // Without words there is nothing to know it by.
+        let Some(caption) = fitted_caption(post).ok().filter(|caption| !caption.trim().is_empty()) else {
+            return Ok(None);
+        };
         let since = ticket.made_at - CLOCK_SLACK;
         let fields = "id,caption,timestamp,permalink,media_product_type";
         let query = [
@@ -64,15 +68,13 @@ impl InstagramPublisher {
             media["caption"].as_str().unwrap_or_default().trim() == caption.trim()
                 && media["timestamp"].as_str().and_then(parse_timestamp).is_some_and(|at| at >= since)
         };
-        let mut matches = json["data"].as_array().into_iter().flatten().filter(is_match);
-        Ok(match (matches.next(), matches.next()) {
-            (Some(media), None) => Some(Publication {
-                id: text_or_number(&media["id"]),
-                url: media["permalink"].as_str().map(str::to_owned),
-                warning: None,
-            }),
-            _ => None,
-        })
+        let media = json["data"].as_array().into_iter().flatten().filter(is_match);
+        let found = only_unrecorded(media, |media| text_or_number(&media["id"]), attempt).await?;
+        Ok(found.map(|(id, media)| Publication {
+            id: Some(id),
+            url: media["permalink"].as_str().map(str::to_owned),
+            warning: None,
+        }))
     }
 }
 

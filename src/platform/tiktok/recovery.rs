@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::{TikTokPublisher, fitted_title, untellable};
-use crate::platform::http::text_or_number;
+use crate::platform::http::{only_unrecorded, text_or_number};
 use crate::platform::{Attempt, PublishError, Pursued};
 use crate::post::{Failure, Post, Publication, Ticket};
 
@@ -16,7 +16,7 @@ const LISTED: u32 = 20;
 
 impl TikTokPublisher {
     /// Looks for the video among the account's public ones (platform sheet, section 12). Only a single match of caption
-    /// and time counts; without one the post is parked, and never sent again by itself. The list needs the scope
+    /// and time counts that is no other post's; without one the post is parked, and never sent again by itself. The list needs the scope
     /// `video.list`, and private videos are never in it, so its silence proves nothing.
     pub(super) async fn find_listed(
         &self,
@@ -43,6 +43,10 @@ impl TikTokPublisher {
         attempt: &dyn Attempt,
     ) -> Result<Option<Publication>, PublishError> {
         let title = fitted_title(post)?;
+        // Without words there is nothing to know it by.
+        if title.trim().is_empty() {
+            return Ok(None);
+        }
         let since = ticket.made_at - CLOCK_SLACK;
         let step = "list the account's videos";
         let path = "/v2/video/list/?fields=id,title,video_description,create_time,share_url";
@@ -57,14 +61,12 @@ impl TikTokPublisher {
                 video["create_time"].as_i64().and_then(|seconds| DateTime::<Utc>::from_timestamp(seconds, 0));
             has_caption && created_at.is_some_and(|at| at >= since)
         };
-        let mut matches = data["videos"].as_array().into_iter().flatten().filter(is_match);
-        Ok(match (matches.next(), matches.next()) {
-            (Some(video), None) => Some(Publication {
-                id: text_or_number(&video["id"]),
-                url: video["share_url"].as_str().map(str::to_owned),
-                warning: None,
-            }),
-            _ => None,
-        })
+        let videos = data["videos"].as_array().into_iter().flatten().filter(is_match);
+        let found = only_unrecorded(videos, |video| text_or_number(&video["id"]), attempt).await?;
+        Ok(found.map(|(id, video)| Publication {
+            id: Some(id),
+            url: video["share_url"].as_str().map(str::to_owned),
+            warning: None,
+        }))
     }
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::{YouTubePublisher, metadata};
+use crate::platform::http::{only_unrecorded, text_or_number};
 use crate::platform::patience::{Look, Patience};
 use crate::platform::{Attempt, PublishError, Pursued, TicketAge};
 use crate::post::{Category, Failure, Post, Ticket};
@@ -41,7 +42,8 @@ impl YouTubePublisher {
         Err(Failure::new(Category::Ambiguous, text).into())
     }
 
-    /// The one upload with this title since the session was opened, of the file's size where `YouTube` tells it.
+    /// The one upload with this title since the session was opened that is no other post's, of the file's size where
+    /// `YouTube` tells it.
     async fn search_uploads(
         &self,
         post: &Post,
@@ -89,10 +91,8 @@ impl YouTubePublisher {
             };
             told.is_none_or(|told| told == size)
         };
-        let mut matches = videos["items"].as_array().into_iter().flatten().filter(has_size);
-        Ok(match (matches.next(), matches.next()) {
-            (Some(video), None) => Some(video.clone()),
-            _ => None,
-        })
+        let videos = videos["items"].as_array().into_iter().flatten().filter(has_size);
+        let found = only_unrecorded(videos, |video| text_or_number(&video["id"]), attempt).await?;
+        Ok(found.map(|(_, video)| video.clone()))
     }
 }

@@ -95,13 +95,18 @@ pub(super) fn settlement(platform: Platform, settlement: &Settlement) -> Vec<Doc
     vec![doc! { "$set": set }, doc! { "$unset": unset }]
 }
 
-/// What the platform gave; what it did not give is left as it is.
-fn published_fields(platform: Platform, publication: &Publication) -> Document {
-    let (id, url) = match platform {
+/// The fields for a platform's id of a post and for its address there.
+pub(super) fn published_names(platform: Platform) -> (&'static str, &'static str) {
+    match platform {
         Platform::TikTok => ("tiktokVideoId", "tiktokShareUrl"),
         Platform::Instagram => ("instagramMediaId", "instagramPermalink"),
         Platform::YouTubeShorts => ("youtubeVideoId", "youtubeUrl"),
-    };
+    }
+}
+
+/// What the platform gave; what it did not give is left as it is.
+fn published_fields(platform: Platform, publication: &Publication) -> Document {
+    let (id, url) = published_names(platform);
     let given = [(id, &publication.id), (url, &publication.url)];
     given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), literal(value.as_deref()?).into()))).collect()
 }

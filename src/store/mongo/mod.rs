@@ -32,7 +32,7 @@ use super::{
     DueCursor, DueQuery, Found, Hold, Lease, ListFilter, Page, PostPage, PostStore, Reset, RunRecord, Statistics,
     StoreError, StoredPost, unnamed_stories,
 };
-use crate::post::{AttemptStart, BackoffFrom, Post, PostId, RetryPolicy, Settlement, Ticket, TokenRecord};
+use crate::post::{AttemptStart, BackoffFrom, Platform, Post, PostId, RetryPolicy, Settlement, Ticket, TokenRecord};
 
 /// How long a connection string without its own wish waits for a server.
 const SELECTION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -363,6 +363,13 @@ impl PostStore for MongoPostStore {
     async fn settle(&self, post: &Post, lease: &Lease, settlement: &Settlement) -> Result<Hold, StoreError> {
         let filter = filter::held(identity::value_of(post.id.key()), &lease.by);
         self.write("record an outcome in", filter, change::settlement(post.platform, settlement)).await
+    }
+
+    async fn is_recorded(&self, platform: Platform, id: &str) -> Result<bool, StoreError> {
+        // Asked so rarely, after a lost answer, that no index is kept for it.
+        let (field, _) = change::published_names(platform);
+        let question = self.posts.find_one(doc! { field: id }).projection(doc! { "_id": 1 });
+        Ok(self.ask("read a post from", question).await?.is_some())
     }
 
     async fn reset(&self, id: &PostId, by: &str) -> Result<Reset, StoreError> {

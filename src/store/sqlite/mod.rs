@@ -268,6 +268,15 @@ fn set_history(sql: &mut Sql, entry: &HistoryEntry, replaces_last: bool) {
     );
 }
 
+/// The columns for a platform's id of a post and for its address there.
+fn published_columns(platform: Platform) -> (&'static str, &'static str) {
+    match platform {
+        Platform::TikTok => ("tiktok_video_id", "tiktok_share_url"),
+        Platform::Instagram => ("instagram_media_id", "instagram_permalink"),
+        Platform::YouTubeShorts => ("youtube_video_id", "youtube_url"),
+    }
+}
+
 fn settlement_sql(post: &Post, lease: &Lease, settlement: &Settlement) -> Sql {
     let at = text(now());
     let mut sql = Sql::new("UPDATE posts SET retry_count = ?, error = ?, failure_category = ?, retry_not_before = ?");
@@ -288,11 +297,7 @@ fn settlement_sql(post: &Post, lease: &Lease, settlement: &Settlement) -> Sql {
         sql.push(", permanently_failed = 1, permanently_failed_at = ?", [at.clone()]);
     }
     if let Some(publication) = &settlement.publication {
-        let (id, url) = match post.platform {
-            Platform::TikTok => ("tiktok_video_id", "tiktok_share_url"),
-            Platform::Instagram => ("instagram_media_id", "instagram_permalink"),
-            Platform::YouTubeShorts => ("youtube_video_id", "youtube_url"),
-        };
+        let (id, url) = published_columns(post.platform);
         sql.push(", status = 'posted', posted_at = ?, publish_ticket = NULL", [at]);
         let given = format!(", {id} = coalesce(?, {id}), {url} = coalesce(?, {url})");
         sql.push(&given, [optional(publication.id.as_deref()), optional(publication.url.as_deref())]);
@@ -405,6 +410,13 @@ impl PostStore for SqlitePostStore {
 
     async fn settle(&self, post: &Post, lease: &Lease, settlement: &Settlement) -> Result<Hold, StoreError> {
         self.write("record an outcome in", settlement_sql(post, lease, settlement)).await
+    }
+
+    async fn is_recorded(&self, platform: Platform, id: &str) -> Result<bool, StoreError> {
+        let (column, _) = published_columns(platform);
+        let mut sql = Sql::new(format!("SELECT count(*) FROM posts WHERE {column} = ?"));
+        sql.values = vec![string(id)];
+        Ok(self.with("read a post from", move |connection| statistics::count(connection, &sql)).await? > 0)
     }
 
     async fn reset(&self, id: &PostId, by: &str) -> Result<Reset, StoreError> {
