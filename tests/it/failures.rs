@@ -213,3 +213,34 @@ async fn what_another_post_has_become_is_not_taken_for_this_one() {
     assert_eq!(stage.get(&lost).await.get_str("status").ok(), Some("failed"));
     assert_eq!(stage.sandbox.published().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_is_gone_before_it_was_published_is_replaced_at_once() {
+    let expired = Act::json(200, &serde_json::json!({ "id": "1", "status_code": "EXPIRED", "status": "Expired" }));
+    for gone in [Act::graph(400, 24, Some(2_207_006)), Act::graph(400, -2, Some(2_207_020)), expired] {
+        let mut stage = Stage::new().await;
+        stage.set("POST_RETRY_WAIT", "50ms");
+        stage.sandbox.world().knobs.instagram_looks = u32::MAX;
+        let id = stage.post("instagram", Document::new()).await;
+        assert_eq!(stage.pass(0).await["posts"][0]["category"], "processing");
+        stage.sandbox.world().knobs.instagram_looks = 0;
+        stage.sandbox.fault(Fault::once("instagram.container", gone.clone()));
+        assert_eq!(stage.pass(0).await["totals"]["posted"], 1, "{gone:?}");
+        assert_eq!(stage.get(&id).await.get_i32("retryCount").ok(), Some(0));
+        assert_eq!(stage.sandbox.calls("instagram.create"), 2, "{gone:?}");
+        assert_eq!(stage.sandbox.published().len(), 1, "{gone:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_is_not_found_for_a_moment_is_asked_again() {
+    for subcode in [Some(33), Some(2_207_008)] {
+        let stage = Stage::new().await;
+        let code = if subcode == Some(33) { 100 } else { 24 };
+        let absent = Fault { times: 2, ..Fault::once("instagram.container", Act::graph(400, code, subcode)) };
+        stage.sandbox.fault(absent);
+        stage.post("instagram", Document::new()).await;
+        assert_eq!(stage.pass(0).await["totals"]["posted"], 1);
+        assert_eq!(stage.sandbox.calls("instagram.create"), 1);
+    }
+}
