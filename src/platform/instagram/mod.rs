@@ -7,6 +7,7 @@
 
 mod account;
 mod classify;
+mod publish;
 mod recovery;
 
 use std::sync::Arc;
@@ -21,14 +22,13 @@ use serde_json::{Value, json};
 
 use self::account::{InstagramRefresher, fitted_caption, regains_access_at};
 use self::classify::{GraphCode, classify, classify_upload};
+use self::publish::Settled;
 use super::http::{Answer, Http, Origin, SendError, text_or_number};
 use super::media::AssetStore;
 use super::patience::{Look, Patience, PollSettings, Troubles};
 use super::tokens::{TokenKeeper, TokenSource};
 use super::{Attempt, Halt, PublishError, Publisher, Pursued, SignInEnd, TicketAge, Tools};
-use crate::post::{
-    Category, Consequence, Failure, MediaKind, Platform, Post, Publication, Retryable, Ticket, TicketHandle,
-};
+use crate::post::{Category, Failure, MediaKind, Platform, Post, Publication, Retryable, Ticket, TicketHandle};
 
 /// The domain of the upload host.
 const DOMAIN: &str = "facebook.com";
@@ -91,13 +91,6 @@ enum State {
     Expired,
     /// It cannot be read, for a reason that will not pass.
     Unreadable(Failure),
-}
-
-/// Whether the container may be published once more.
-enum Settled {
-    Published,
-    NotPublished,
-    Moved(State),
 }
 
 /// Why a call of the API has no result.
@@ -370,104 +363,6 @@ impl InstagramPublisher {
                 State::Expired | State::Unreadable(_) => return Err(trouble.with_dead_ticket().into()),
             }
         }
-    }
-
-    /// Makes the container public, once.
-    async fn publish(
-        &self,
-        post: &Post,
-        ticket: &mut Ticket,
-        container: Container<'_>,
-        attempt: &dyn Attempt,
-    ) -> Result<Pursued, PublishError> {
-        let step = "publish the post";
-        let url = self.of_account("media_publish");
-        // Once more where the first call seems not to have arrived; never a third time in one attempt.
-        for is_last_call in [false, true] {
-            *ticket = ticket.clone().committed(attempt.now());
-            attempt.keep(ticket).await?;
-            // Said in the body too: only a body is held back when the claim has run out meanwhile.
-            let said = json!({ "creation_id": container.id });
-            let request = || self.http.post(url.clone()).query(&[("creation_id", container.id)]).json(&said);
-            let (failure, is_unanswered) = match self.call(step, request, attempt).await {
-                Ok(json) => match text_or_number(&json["id"]) {
-                    Some(id) => return Ok(Pursued::Published(self.publication(Some(id), attempt).await)),
-                    None => (misunderstood(step, 200), true),
-                },
-                Err(CallError::Refused { failure, .. }) => {
-                    let is_passing = matches!(failure.category, Category::PlatformOutage | Category::Unknown);
-                    (failure, is_passing)
-                }
-                Err(error) => match error.into_harmless(step) {
-                    PublishError::Failed(failure) => {
-                        let is_network = failure.category == Category::Network;
-                        (failure, is_network)
-                    }
-                    halted @ PublishError::Halted(_) => return Err(halted),
-                },
-            };
-            log::debug!("post {}: reading the container, since {}", post.id, failure.message);
-            match self.settle(container, attempt, &failure).await? {
-                Settled::Published => return self.recovered(post, ticket, attempt).await,
-                Settled::NotPublished if is_unanswered && !is_last_call => {}
-                Settled::NotPublished => return Err(failure.into()),
-                Settled::Moved(State::Failed(failed)) => return Err(failed.into()),
-                Settled::Moved(State::Processing { .. }) => return Err(still_processing().into()),
-                Settled::Moved(_) => return self.unreadable(post, ticket, &failure, attempt).await,
-            }
-        }
-        Err(still_processing().into())
-    }
-
-    /// Whether an unanswered publish has happened: the container says so now or after a pause; or it says twice, each
-    /// time after a pause, that it has not been published.
-    async fn settle(
-        &self,
-        container: Container<'_>,
-        attempt: &dyn Attempt,
-        failure: &Failure,
-    ) -> Result<Settled, PublishError> {
-        for pause in [Duration::ZERO, self.settings.settle, self.settings.settle] {
-            attempt.pause(pause).await;
-            match self.state(container, attempt).await {
-                Ok(State::Published) => return Ok(Settled::Published),
-                Ok(State::Finished) => {}
-                Ok(moved) => return Ok(Settled::Moved(moved)),
-                // A refusal does not prove that nothing was published, so without a look at the container it must not
-                // end the post: the next attempt looks again.
-                Err(PublishError::Failed(unread)) if failure.consequence() == Consequence::GiveUp => {
-                    let text = format!("{}; whether it was published all the same is not known yet", unread.message);
-                    return Err(Failure { message: text, ..unread }.into());
-                }
-                Err(PublishError::Failed(_)) => return Err(failure.clone().into()),
-                Err(halted) => return Err(halted),
-            }
-        }
-        Ok(Settled::NotPublished)
-    }
-
-    /// The container is gone or cannot be read. Unless a publish was meant, nothing can have come of it.
-    async fn unreadable(
-        &self,
-        post: &Post,
-        ticket: &Ticket,
-        failure: &Failure,
-        attempt: &dyn Attempt,
-    ) -> Result<Pursued, PublishError> {
-        if !ticket.is_committed() {
-            // A container that is not found for good is most likely there, but not for this token.
-            let is_hidden = failure.category == Category::Auth;
-            return if is_hidden { Err(failure.clone().into()) } else { Ok(Pursued::Dead) };
-        }
-        if let Some(found) = self.search(post, ticket, attempt).await? {
-            return Ok(Pursued::Published(found));
-        }
-        let text = format!(
-            "Instagram's container can no longer tell whether the post was published ({}); look at the account before \
-             it is sent again",
-            failure.message
-        );
-        Err(Failure::new(Category::Ambiguous, text).into())
     }
 }
 

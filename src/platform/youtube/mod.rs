@@ -4,8 +4,10 @@
 //! session, which answers at any time how far it has come and repeats its result when it is complete; the step that
 //! cannot be taken back is the last chunk.
 
+mod account;
 mod classify;
 mod metadata;
+mod processing;
 mod recovery;
 
 use std::sync::Arc;
@@ -18,13 +20,14 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
 
-use self::classify::{Processed, classify, read_processing};
+use self::account::GoogleRefresher;
+use self::classify::classify;
 use super::http::{Answer, Http, JSON_UTF8, Origin, SendError};
 use super::media::{AssetStore, MediaFile};
 use super::patience::{Look, Patience, PollSettings, Troubles};
-use super::tokens::{Refreshed, Refresher, TokenKeeper, TokenSource};
+use super::tokens::{TokenKeeper, TokenSource};
 use super::{Attempt, Halt, PublishError, Publisher, Pursued, SignInEnd, TicketAge, Tools};
-use crate::post::{Category, Failure, MediaKind, Platform, Post, Publication, Ticket, TicketHandle};
+use crate::post::{Category, Failure, MediaKind, Platform, Post, Ticket, TicketHandle};
 
 /// The domain of Google's upload hosts.
 const DOMAIN: &str = "googleapis.com";
@@ -265,74 +268,6 @@ impl YouTubePublisher {
             is_renewed = true;
         }
     }
-
-    /// Waits until the uploaded video is processed. The video exists, so nothing is ever sent again for it unless
-    /// `YouTube` says that it failed.
-    async fn processed(
-        &self,
-        ticket: &mut Ticket,
-        video: &Value,
-        age: TicketAge,
-        attempt: &dyn Attempt,
-    ) -> Result<Pursued, PublishError> {
-        let id = video["id"].as_str().unwrap_or_default().to_owned();
-        if let TicketHandle::YoutubeSession { video_id, .. } = &mut ticket.handle
-            && video_id.is_none()
-        {
-            *video_id = Some(id.clone());
-            attempt.keep(ticket).await?;
-        }
-        let mut video = video.clone();
-        let mut patience = Patience::new(self.poll);
-        let mut troubles = Troubles::default();
-        let mut was_seen = false;
-        loop {
-            match read_processing(&video) {
-                Processed::Done => return Ok(Pursued::Published(self.publication(&id, &video))),
-                Processed::Failed(failure) => return Err(failure.into()),
-                Processed::NotYet => {}
-            }
-            let url = self.settings.api.at("/youtube/v3/videos");
-            let query = [("part", "status,processingDetails"), ("id", id.as_str())];
-            let step = "say whether the video is processed";
-            match self.call(step, || self.http.get(url.clone()).query(&query), attempt).await {
-                Ok(json) => {
-                    troubles.forget();
-                    if json["items"][0].is_object() {
-                        was_seen = true;
-                        video = json["items"][0].clone();
-                        if read_processing(&video) != Processed::NotYet {
-                            continue;
-                        }
-                    }
-                }
-                Err(PublishError::Failed(failure)) => match failure.category {
-                    Category::Network | Category::PlatformOutage if troubles.bear() => {}
-                    Category::Network | Category::PlatformOutage | Category::RateLimited | Category::QuotaExhausted => {
-                        return Err(failure.into());
-                    }
-                    // Without the right to read there is no more to learn; the video is on the channel.
-                    _ => {
-                        log::debug!("taking the video as published: {}", failure.message);
-                        return Ok(Pursued::Published(self.publication(&id, &video)));
-                    }
-                },
-                Err(halted) => return Err(halted),
-            }
-            if patience.wait(attempt).await == Look::Enough {
-                let is_missing = !was_seen && age == TicketAge::Stored;
-                return Err(if is_missing { vanished(&id) } else { still_processing() }.into());
-            }
-        }
-    }
-
-    fn publication(&self, id: &str, video: &Value) -> Publication {
-        let wanted = self.settings.privacy_status.as_str();
-        let warning = video["status"]["privacyStatus"].as_str().filter(|got| *got != wanted).map(|got| {
-            format!("YouTube made video {id} `{got}` though `{wanted}` was asked for; look at the channel's settings")
-        });
-        Publication { id: Some(id.to_owned()), url: Some(format!("https://www.youtube.com/shorts/{id}")), warning }
-    }
 }
 
 /// What an answer of a session says.
@@ -391,20 +326,10 @@ fn bytes_stored(range: &str) -> u64 {
     last.map_or(0, |last: u64| last.saturating_add(1))
 }
 
-fn still_processing() -> Failure {
-    let text = "YouTube has the video and is still processing it; the next pass looks again";
-    Failure::new(Category::Processing, text)
-}
-
 /// The file is not the one that was announced. The session says that bytes are missing, so there is no video of it.
 fn replaced_file() -> Failure {
     let text = "the video file has changed since its upload to YouTube began; the next retry sends it as it is now";
     Failure::new(Category::MissingAsset, text).with_dead_ticket()
-}
-
-fn vanished(id: &str) -> Failure {
-    let text = format!("video {id} was uploaded to YouTube and is not there any more; look at the channel");
-    Failure::new(Category::Ambiguous, text)
 }
 
 fn misunderstood(step: &str, status: u16) -> Failure {
@@ -456,41 +381,6 @@ impl Publisher for YouTubePublisher {
             Session::Failed(failure) => Err(failure.into()),
             Session::Gone | Session::WantsFrom(_) if !ticket.is_committed() => Ok(Pursued::Dead),
             Session::Gone | Session::WantsFrom(_) => self.find_uploaded(post, &mut ticket, size, attempt).await,
-        }
-    }
-}
-
-/// Gets new access tokens; the refresh token stays the same.
-#[derive(Debug)]
-struct GoogleRefresher {
-    http: Http,
-    url: Url,
-    client_id: String,
-    client_secret: SecretString,
-}
-
-#[async_trait]
-impl Refresher for GoogleRefresher {
-    async fn refresh(&self, with: &SecretString, attempt: &dyn Attempt) -> Result<Refreshed, PublishError> {
-        let step = "renew the token";
-        let form = [
-            ("client_id", self.client_id.as_str()),
-            ("client_secret", self.client_secret.expose_secret()),
-            ("grant_type", "refresh_token"),
-            ("refresh_token", with.expose_secret()),
-        ];
-        let request = self.http.post(self.url.clone()).form(&form);
-        let sent = self.http.send(request, attempt).await;
-        let answer = sent.map_err(|error| error.into_harmless(Platform::YouTubeShorts, step))?;
-        let json = answer.json();
-        match json["access_token"].as_str() {
-            Some(token) if answer.is_success() => Ok(Refreshed {
-                access_token: SecretString::from(token),
-                expires_in: json["expires_in"].as_i64(),
-                refresh_token: json["refresh_token"].as_str().map(SecretString::from),
-                refresh_expires_in: json["refresh_token_expires_in"].as_i64(),
-            }),
-            _ => Err(classify(step, answer.status, &json, attempt.now()).into()),
         }
     }
 }

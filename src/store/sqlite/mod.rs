@@ -3,6 +3,7 @@
 //! SQLite is asked on threads of its own, so the rest of the program never waits for a disk. Every write is one
 //! statement on its own condition, and durable when it returns. The clock is this machine's.
 
+mod change;
 mod question;
 mod row;
 mod schema;
@@ -19,18 +20,16 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params_from_iter};
 use secrecy::{ExposeSecret, SecretString};
 
+use self::change::{held, published_columns, set_history, settlement_sql, untouched};
 use self::question::{Sql, due_ids, listed, spent_ids, text, text_of};
-use self::row::{COLUMNS, entry_text, post_from, ticket_text};
+use self::row::{COLUMNS, post_from, ticket_text};
 use self::schema::millis;
 use super::query::MalformedPosts;
 use super::{
     DueCursor, DueQuery, Found, Hold, Lease, ListFilter, Page, PostPage, PostStore, Reset, RunRecord, Statistics,
     StoreError, StoredPost, unnamed_stories,
 };
-use crate::post::{
-    AttemptStart, BackoffFrom, Category, HISTORY_LIMIT, HistoryEntry, LastRetried, Platform, Post, PostId, RetryPolicy,
-    Settlement, Ticket, TicketFate, TokenRecord,
-};
+use crate::post::{AttemptStart, BackoffFrom, Platform, Post, PostId, RetryPolicy, Settlement, Ticket, TokenRecord};
 
 pub use schema::SCHEMA;
 
@@ -217,95 +216,6 @@ fn optional(text: Option<&str>) -> Value {
 
 fn optional_date(at: Option<DateTime<Utc>>) -> Value {
     at.map_or(Value::Null, text)
-}
-
-/// The post, as long as this claim on it is live.
-fn held(sql: &mut Sql, id: &PostId, lease: &Lease) {
-    let condition = format!(" WHERE id = ? AND claim_by = ? AND {} > ?", millis("claim_until"));
-    sql.push(&condition, [string(id.key()), string(&lease.by), Value::Integer(now().timestamp_millis())]);
-}
-
-/// The post, as long as its retry state is what was read and no live claim is on it.
-fn untouched(sql: &mut Sql, post: &Post) {
-    let retry = &post.retry;
-    let same = |column: &str| format!("{} IS ?", millis(column));
-    let condition = format!(
-        " WHERE id = ? AND status = 'failed' AND flagged = 0 AND retries = ? AND {} AND {} AND {}",
-        same("last_retried_at"),
-        same("retry_not_before"),
-        same("failed_at"),
-    );
-    let date = |at: Option<DateTime<Utc>>| at.map_or(Value::Null, |at| Value::Integer(at.timestamp_millis()));
-    let values = [
-        string(post.id.key()),
-        Value::Integer(retry.count.into()),
-        date(retry.last_retried_at),
-        date(retry.not_before),
-        date(post.failed_at),
-    ];
-    sql.push(&condition, values);
-    match &retry.claim {
-        None => sql.push(" AND claim_until IS NULL", []),
-        Some(dead) => {
-            let condition = format!(" AND claim_by = ? AND {} <= ?", millis("claim_until"));
-            sql.push(&condition, [string(&dead.by), Value::Integer(now().timestamp_millis())]);
-        }
-    }
-}
-
-/// Sets the history to what is stored and one entry more, or with its last one replaced; the last 50 are kept.
-fn set_history(sql: &mut Sql, entry: &HistoryEntry, replaces_last: bool) {
-    let stored =
-        "CASE WHEN json_valid(retry_history) AND json_type(retry_history) = 'array' THEN retry_history ELSE '[]' END";
-    let kept = if replaces_last { format!("json_remove({stored}, '$[#-1]')") } else { stored.to_owned() };
-    let longer = format!("json_insert({kept}, '$[#]', json(?))");
-    sql.push(
-        &format!(
-            ", retry_history = CASE WHEN json_array_length({kept}) >= {HISTORY_LIMIT} \
-             THEN json_remove({longer}, '$[0]') ELSE {longer} END"
-        ),
-        [string(&entry_text(entry)), string(&entry_text(entry))],
-    );
-}
-
-/// The columns for a platform's id of a post and for its address there.
-fn published_columns(platform: Platform) -> (&'static str, &'static str) {
-    match platform {
-        Platform::TikTok => ("tiktok_video_id", "tiktok_share_url"),
-        Platform::Instagram => ("instagram_media_id", "instagram_permalink"),
-        Platform::YouTubeShorts => ("youtube_video_id", "youtube_url"),
-    }
-}
-
-fn settlement_sql(post: &Post, lease: &Lease, settlement: &Settlement) -> Sql {
-    let at = text(now());
-    let mut sql = Sql::new("UPDATE posts SET retry_count = ?, error = ?, failure_category = ?, retry_not_before = ?");
-    sql.values = vec![
-        Value::Integer(settlement.retry_count.into()),
-        optional(settlement.error.as_deref()),
-        optional(settlement.category.map(Category::as_str)),
-        optional_date(settlement.not_before),
-    ];
-    sql.push(", claim_by = NULL, claim_until = NULL, updated_at = ?", [at.clone()]);
-    if let Some(entry) = &settlement.entry {
-        set_history(&mut sql, entry, settlement.replaces_last);
-    }
-    if let LastRetried::Restored(before) = settlement.last_retried_at {
-        sql.push(", last_retried_at = ?", [optional_date(before)]);
-    }
-    if settlement.is_permanent() {
-        sql.push(", permanently_failed = 1, permanently_failed_at = ?", [at.clone()]);
-    }
-    if let Some(publication) = &settlement.publication {
-        let (id, url) = published_columns(post.platform);
-        sql.push(", status = 'posted', posted_at = ?, publish_ticket = NULL", [at]);
-        let given = format!(", {id} = coalesce(?, {id}), {url} = coalesce(?, {url})");
-        sql.push(&given, [optional(publication.id.as_deref()), optional(publication.url.as_deref())]);
-    } else if settlement.ticket == TicketFate::Dead {
-        sql.push(", publish_ticket = ?", [string(&ticket_text(None))]);
-    }
-    held(&mut sql, &post.id, lease);
-    sql
 }
 
 #[async_trait]

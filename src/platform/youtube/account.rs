@@ -1,0 +1,46 @@
+//! The channel's sign-in at Google.
+
+use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::classify::classify;
+use crate::platform::http::Http;
+use crate::platform::tokens::{Refreshed, Refresher};
+use crate::platform::{Attempt, PublishError};
+use crate::post::Platform;
+
+/// Gets new access tokens; the refresh token stays the same.
+#[derive(Debug)]
+pub(super) struct GoogleRefresher {
+    pub(super) http: Http,
+    pub(super) url: Url,
+    pub(super) client_id: String,
+    pub(super) client_secret: SecretString,
+}
+
+#[async_trait]
+impl Refresher for GoogleRefresher {
+    async fn refresh(&self, with: &SecretString, attempt: &dyn Attempt) -> Result<Refreshed, PublishError> {
+        let step = "renew the token";
+        let form = [
+            ("client_id", self.client_id.as_str()),
+            ("client_secret", self.client_secret.expose_secret()),
+            ("grant_type", "refresh_token"),
+            ("refresh_token", with.expose_secret()),
+        ];
+        let request = self.http.post(self.url.clone()).form(&form);
+        let sent = self.http.send(request, attempt).await;
+        let answer = sent.map_err(|error| error.into_harmless(Platform::YouTubeShorts, step))?;
+        let json = answer.json();
+        match json["access_token"].as_str() {
+            Some(token) if answer.is_success() => Ok(Refreshed {
+                access_token: SecretString::from(token),
+                expires_in: json["expires_in"].as_i64(),
+                refresh_token: json["refresh_token"].as_str().map(SecretString::from),
+                refresh_expires_in: json["refresh_token_expires_in"].as_i64(),
+            }),
+            _ => Err(classify(step, answer.status, &json, attempt.now()).into()),
+        }
+    }
+}
