@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::post::{Failure, Platform, Post, Publication, Ticket};
 
@@ -29,6 +29,9 @@ pub use patience::PollSettings;
 pub use tiktok::{TikTokCredentials, TikTokPublisher, TikTokSettings};
 pub use tokens::TokenVault;
 pub use youtube::{YouTubePublisher, YouTubeSettings};
+
+/// How far the clocks of the store and of a platform may be apart, where a post is searched for by its time.
+const CLOCK_SLACK: TimeDelta = TimeDelta::minutes(5);
 
 /// What every publisher works with.
 #[derive(Debug, Clone)]

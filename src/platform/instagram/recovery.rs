@@ -1,16 +1,13 @@
 //! Finding a post again that was published without our having its id.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::account::fitted_caption;
 use super::{CallError, InstagramPublisher};
 use crate::platform::http::{only_unrecorded, text_or_number};
-use crate::platform::{Attempt, PublishError, Pursued};
+use crate::platform::{Attempt, CLOCK_SLACK, PublishError, Pursued};
 use crate::post::{Post, Publication, Ticket};
-
-/// How far the clocks of the store and of Instagram may be apart.
-const CLOCK_SLACK: TimeDelta = TimeDelta::minutes(5);
 
 impl InstagramPublisher {
     /// The link of a post, if Instagram tells; a post without it is published all the same.

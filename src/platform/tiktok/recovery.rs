@@ -1,15 +1,12 @@
 //! Finding a video again whose `publish_id` TikTok does not know any more, though its last chunk was sent.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{TikTokPublisher, fitted_title, untellable};
 use crate::platform::http::{only_unrecorded, text_or_number};
-use crate::platform::{Attempt, PublishError, Pursued};
+use crate::platform::{Attempt, CLOCK_SLACK, PublishError, Pursued};
 use crate::post::{Failure, Post, Publication, Ticket};
-
-/// How far the clocks of the store and of TikTok may be apart.
-const CLOCK_SLACK: TimeDelta = TimeDelta::minutes(5);
 
 /// The most videos that one call lists.
 const LISTED: u32 = 20;

@@ -1,16 +1,13 @@
 //! Finding a video again whose session is gone, though its last byte was sent.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{YouTubePublisher, metadata};
 use crate::platform::http::{only_unrecorded, text_or_number};
 use crate::platform::patience::{Look, Patience};
-use crate::platform::{Attempt, PublishError, Pursued, TicketAge};
+use crate::platform::{Attempt, CLOCK_SLACK, PublishError, Pursued, TicketAge};
 use crate::post::{Category, Failure, Post, Ticket};
-
-/// How far the clocks of the store and of `YouTube` may be apart.
-const CLOCK_SLACK: TimeDelta = TimeDelta::minutes(5);
 
 impl YouTubePublisher {
     /// Looks for the video among the channel's uploads for as long as an attempt waits. Only a single match counts;
