@@ -28,7 +28,7 @@ pub(crate) struct Stage {
     pub(crate) database: mongodb::Database,
     pub(crate) posts: Collection<Document>,
     pub(crate) uri: String,
-    settings: BTreeMap<String, String>,
+    pub(crate) settings: BTreeMap<String, String>,
     folder: tempfile::TempDir,
 }
 
