@@ -108,6 +108,16 @@ pub enum PublishError {
     Halted(#[from] Halt),
 }
 
+impl PublishError {
+    /// Its failure, to be weighed further; what halts the attempt is handed on.
+    pub(crate) fn into_failure(self) -> Result<Failure, Halt> {
+        match self {
+            Self::Failed(failure) => Ok(failure),
+            Self::Halted(halt) => Err(halt),
+        }
+    }
+}
+
 impl From<Failure> for PublishError {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Attempt;
+use crate::post::Failure;
 
 /// The longest wait between two looks.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -18,11 +19,16 @@ pub struct PollSettings {
     pub total: Duration,
 }
 
+/// How many failures in a row a publisher bears while it looks or sends, before it lets the attempt fail.
+const BEARABLE: u32 = 3;
+
 /// The patience of one attempt with one platform.
 #[derive(Debug)]
 pub(super) struct Patience {
     next: Duration,
     ends_at: Instant,
+    /// Failures in a row.
+    troubles: u32,
 }
 
 /// Whether to look once more.
@@ -36,7 +42,7 @@ pub(super) enum Look {
 
 impl Patience {
     pub(super) fn new(settings: PollSettings) -> Self {
-        Self { next: settings.first, ends_at: Instant::now() + settings.total }
+        Self { next: settings.first, ends_at: Instant::now() + settings.total, troubles: 0 }
     }
 
     /// Waits for the next look.
@@ -49,24 +55,21 @@ impl Patience {
         self.next = (self.next * 2).min(LONGEST);
         Look::Again
     }
-}
 
-/// How many failures in a row a publisher bears while it looks or sends, before it lets the attempt fail.
-const BEARABLE: u32 = 3;
-
-/// Failures in a row.
-#[derive(Debug, Default)]
-pub(super) struct Troubles(u32);
-
-impl Troubles {
-    /// Counts one more; whether it can still be borne.
-    pub(super) fn bear(&mut self) -> bool {
-        self.0 += 1;
-        self.0 <= BEARABLE
+    /// Waits after a failure before the step is taken again. It is enough where the failure is none that passes, where
+    /// it is one too many in a row, and where there is no time left.
+    pub(super) async fn bear(&mut self, failure: &Failure, attempt: &dyn Attempt) -> Look {
+        if failure.category.is_passing() && self.bears_one_more() { self.wait(attempt).await } else { Look::Enough }
     }
 
-    /// Something went well.
-    pub(super) fn forget(&mut self) {
-        self.0 = 0;
+    /// Counts one more failure; whether it can still be borne.
+    pub(super) fn bears_one_more(&mut self) -> bool {
+        self.troubles += 1;
+        self.troubles <= BEARABLE
+    }
+
+    /// Something went well: the failures before it do not count any more.
+    pub(super) fn forget_troubles(&mut self) {
+        self.troubles = 0;
     }
 }

@@ -25,7 +25,7 @@ use self::classify::{GraphCode, classify, classify_upload};
 use self::publish::Settled;
 use super::http::{Answer, Http, Origin, SendError, text_or_number};
 use super::media::AssetStore;
-use super::patience::{Look, Patience, PollSettings, Troubles};
+use super::patience::{Look, Patience, PollSettings};
 use super::tokens::{TokenKeeper, TokenSource};
 use super::{Attempt, Halt, PublishError, Publisher, Pursued, SignInEnd, TicketAge, Tools};
 use crate::post::{Category, Failure, MediaKind, Platform, Post, Publication, Retryable, Ticket, TicketHandle};
@@ -243,7 +243,6 @@ impl InstagramPublisher {
             "id,status,status_code"
         };
         let request = || self.http.get(url.clone()).query(&[("fields", fields)]);
-        let mut troubles = Troubles::default();
         let mut patience = Patience::new(self.poll);
         let json = loop {
             let failure = match self.call(step, request, attempt).await {
@@ -255,7 +254,7 @@ impl InstagramPublisher {
                     // A container that was just there is at times not found; for good that means another account.
                     let is_passing_absence = graph.is_missing() || graph.subcode == Some(2_207_008);
                     if is_passing_absence {
-                        if troubles.bear() && patience.wait(attempt).await == Look::Again {
+                        if patience.bears_one_more() && patience.wait(attempt).await == Look::Again {
                             continue;
                         }
                         let category = if graph.is_missing() { Category::Auth } else { failure.category };
@@ -263,12 +262,9 @@ impl InstagramPublisher {
                     }
                     failure
                 }
-                Err(error) => match error.into_harmless(step) {
-                    PublishError::Failed(failure) => failure,
-                    halted @ PublishError::Halted(_) => return Err(halted),
-                },
+                Err(error) => error.into_harmless(step).into_failure()?,
             };
-            if !failure.category.is_passing() || !troubles.bear() || patience.wait(attempt).await == Look::Enough {
+            if patience.bear(&failure, attempt).await == Look::Enough {
                 return Err(failure.into());
             }
         };
@@ -321,7 +317,6 @@ impl InstagramPublisher {
         let url = self.settings.upload.trusted(uri, DOMAIN, Platform::Instagram)?;
         let mut token = self.tokens.access(attempt).await?;
         let mut is_renewed = false;
-        let mut troubles = Troubles::default();
         let mut patience = Patience::new(self.poll);
         loop {
             let request = self
@@ -348,12 +343,9 @@ impl InstagramPublisher {
                     }
                     failure
                 }
-                Err(error) => match error.into_harmless(Platform::Instagram, "take the video's bytes") {
-                    PublishError::Failed(failure) => failure,
-                    halted @ PublishError::Halted(_) => return Err(halted),
-                },
+                Err(error) => error.into_harmless(Platform::Instagram, "take the video's bytes").into_failure()?,
             };
-            if !trouble.category.is_passing() || !troubles.bear() || patience.wait(attempt).await == Look::Enough {
+            if patience.bear(&trouble, attempt).await == Look::Enough {
                 return Err(trouble.into());
             }
             match self.state(container, attempt).await? {

@@ -46,13 +46,11 @@ impl InstagramPublisher {
                     let is_passing = matches!(failure.category, Category::PlatformOutage | Category::Unknown);
                     (failure, is_passing)
                 }
-                Err(error) => match error.into_harmless(step) {
-                    PublishError::Failed(failure) => {
-                        let is_network = failure.category == Category::Network;
-                        (failure, is_network)
-                    }
-                    halted @ PublishError::Halted(_) => return Err(halted),
-                },
+                Err(error) => {
+                    let failure = error.into_harmless(step).into_failure()?;
+                    let is_network = failure.category == Category::Network;
+                    (failure, is_network)
+                }
             };
             log::debug!("post {}: reading the container, since {}", post.id, failure.message);
             match self.settle(container, attempt, &failure).await? {

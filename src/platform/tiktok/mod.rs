@@ -25,7 +25,7 @@ use self::chunks::ChunkPlan;
 use self::classify::{UNKNOWN_ID, classify};
 use super::http::{Answer, Http, JSON_UTF8, Origin, SendError, text_or_number};
 use super::media::{AssetStore, MediaFile};
-use super::patience::{Look, Patience, PollSettings, Troubles};
+use super::patience::{Look, Patience, PollSettings};
 use super::tokens::{TokenKeeper, TokenSource};
 use super::{Attempt, Halt, PublishError, Publisher, Pursued, SignInEnd, TicketAge, Tools};
 use crate::post::{
@@ -264,7 +264,6 @@ impl TikTokPublisher {
             _ => return Ok(Upload::Closed),
         };
         let plan = ChunkPlan::for_size(file.size);
-        let mut troubles = Troubles::default();
         let mut patience = Patience::new(self.poll);
         while offset < plan.size {
             let range = plan.rest_of_chunk_at(offset);
@@ -279,7 +278,7 @@ impl TikTokPublisher {
                     200 | 201 | 206 if is_last => return Ok(Upload::Complete),
                     201 => return Ok(Upload::Complete),
                     200 | 206 => {
-                        troubles.forget();
+                        patience.forget_troubles();
                         offset = range.end;
                         continue;
                     }
@@ -297,12 +296,9 @@ impl TikTokPublisher {
                 Err(error @ (SendError::File(_) | SendError::TooLong { .. })) => {
                     return Err(error.into_harmless(Platform::TikTok, step));
                 }
-                Err(error) => match error.into_harmless(Platform::TikTok, step) {
-                    PublishError::Failed(failure) => failure,
-                    halted @ PublishError::Halted(_) => return Err(halted),
-                },
+                Err(error) => error.into_harmless(Platform::TikTok, step).into_failure()?,
             };
-            if !trouble.category.is_passing() || !troubles.bear() || patience.wait(attempt).await == Look::Enough {
+            if patience.bear(&trouble, attempt).await == Look::Enough {
                 return Err(trouble.into());
             }
             log::debug!("TikTok upload interrupted, asking how far it came: {}", trouble.message);
@@ -332,6 +328,28 @@ impl TikTokPublisher {
         self.http.upload(request, file, range, attempt).await
     }
 
+    /// The state of an upload. A look that fails for a passing reason is borne a few times.
+    async fn patient_state(
+        &self,
+        ticket: &Ticket,
+        publish_id: &str,
+        patience: &mut Patience,
+        attempt: &dyn Attempt,
+    ) -> Result<State, PublishError> {
+        loop {
+            let failure = match self.state(ticket, publish_id, attempt).await {
+                Ok(state) => {
+                    patience.forget_troubles();
+                    return Ok(state);
+                }
+                Err(error) => error.into_failure()?,
+            };
+            if patience.bear(&failure, attempt).await == Look::Enough {
+                return Err(failure.into());
+            }
+        }
+    }
+
     async fn pursue_video(
         &self,
         post: &Post,
@@ -343,7 +361,6 @@ impl TikTokPublisher {
             return Ok(Pursued::Dead);
         };
         let mut patience = Patience::new(self.poll);
-        let mut troubles = Troubles::default();
         let mut resume_at = (age == TicketAge::Fresh).then_some(0);
         let mut is_first_look = age == TicketAge::Stored;
         loop {
@@ -356,20 +373,7 @@ impl TikTokPublisher {
                     return self.closed_upload(post, &ticket, &publish_id, file.size, attempt).await;
                 }
             }
-            let state = match self.state(&ticket, &publish_id, attempt).await {
-                Ok(state) => {
-                    troubles.forget();
-                    state
-                }
-                Err(PublishError::Failed(failure)) if failure.category.is_passing() && troubles.bear() => {
-                    if patience.wait(attempt).await == Look::Enough {
-                        return Err(failure.into());
-                    }
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            match state {
+            match self.patient_state(&ticket, &publish_id, &mut patience, attempt).await? {
                 State::Published(publication) => return Ok(Pursued::Published(publication)),
                 State::Failed(failure) => return failed_before_or_now(failure, is_first_look, post),
                 State::Unknown(_) if !ticket.is_committed() => return Ok(Pursued::Dead),

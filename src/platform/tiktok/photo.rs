@@ -5,7 +5,7 @@ use serde_json::json;
 use super::account::fitted_photo_text;
 use super::{CallError, State, TikTokPublisher, failed_before_or_now, still_processing, untellable};
 use crate::platform::http::SendError;
-use crate::platform::patience::{Look, Patience, Troubles};
+use crate::platform::patience::{Look, Patience};
 use crate::platform::{Attempt, PublishError, Pursued, TicketAge};
 use crate::post::{Category, Failure, MediaKind, Platform, Post, Ticket, TicketHandle};
 
@@ -38,18 +38,12 @@ impl TikTokPublisher {
         let step = "take the photo";
         let data = match self.call(step, "/v2/post/publish/content/init/", &body, attempt).await {
             Ok(data) => data,
-            Err(CallError::Send(error @ SendError::NotSent(_))) => {
-                return Err(match error.into_harmless(Platform::TikTok, step) {
-                    PublishError::Failed(failure) => failure.with_dead_ticket().into(),
-                    halted @ PublishError::Halted(_) => halted,
-                });
-            }
             Err(CallError::Send(SendError::Lost(why))) => return Err(lost_photo(&why).into()),
             Err(CallError::Send(error)) => {
-                return Err(match error.into_harmless(Platform::TikTok, step) {
-                    PublishError::Failed(failure) => lost_photo(&failure.message).into(),
-                    halted @ PublishError::Halted(_) => halted,
-                });
+                let was_sent = !matches!(error, SendError::NotSent(_));
+                let failure = error.into_harmless(Platform::TikTok, step).into_failure()?;
+                let failure = if was_sent { lost_photo(&failure.message) } else { failure.with_dead_ticket() };
+                return Err(failure.into());
             }
             Err(CallError::Refused { failure, status, code }) => {
                 // Without a code of TikTok's own, whoever answered may not be the one who took the photo.
@@ -58,8 +52,7 @@ impl TikTokPublisher {
                 return Err(failure.into());
             }
             // Whether to renew a token is asked only after the refusal of the one before, so nothing was taken.
-            Err(CallError::Stopped(PublishError::Failed(failure))) => return Err(failure.with_dead_ticket().into()),
-            Err(CallError::Stopped(halted)) => return Err(halted),
+            Err(CallError::Stopped(error)) => return Err(error.into_failure()?.with_dead_ticket().into()),
         };
         let Some(publish_id) = data["publish_id"].as_str() else {
             return Err(lost_photo("the answer names no publish_id").into());
@@ -78,21 +71,13 @@ impl TikTokPublisher {
             return Err(lost_photo("an earlier attempt was broken off before the answer was stored").into());
         };
         let mut patience = Patience::new(self.poll);
-        let mut troubles = Troubles::default();
         let mut is_first_look = age == TicketAge::Stored;
         loop {
-            match self.state(&ticket, &publish_id, attempt).await {
-                Ok(State::Published(publication)) => return Ok(Pursued::Published(publication)),
-                Ok(State::Failed(failure)) => return failed_before_or_now(failure, is_first_look, post),
-                Ok(State::Unknown(failure)) => return Err(untellable(&failure).into()),
-                Ok(State::Uploading(_) | State::Processing) => troubles.forget(),
-                Err(PublishError::Failed(failure)) if failure.category.is_passing() && troubles.bear() => {
-                    if patience.wait(attempt).await == Look::Enough {
-                        return Err(failure.into());
-                    }
-                    continue;
-                }
-                Err(error) => return Err(error),
+            match self.patient_state(&ticket, &publish_id, &mut patience, attempt).await? {
+                State::Published(publication) => return Ok(Pursued::Published(publication)),
+                State::Failed(failure) => return failed_before_or_now(failure, is_first_look, post),
+                State::Unknown(failure) => return Err(untellable(&failure).into()),
+                State::Uploading(_) | State::Processing => {}
             }
             is_first_look = false;
             if patience.wait(attempt).await == Look::Enough {

@@ -24,7 +24,7 @@ use self::account::GoogleRefresher;
 use self::classify::classify;
 use super::http::{Answer, Http, JSON_UTF8, Origin, SendError};
 use super::media::{AssetStore, MediaFile};
-use super::patience::{Look, Patience, PollSettings, Troubles};
+use super::patience::{Look, Patience, PollSettings};
 use super::tokens::{TokenKeeper, TokenSource};
 use super::{Attempt, Halt, PublishError, Publisher, Pursued, SignInEnd, TicketAge, Tools};
 use crate::post::{Category, Failure, MediaKind, Platform, Post, Ticket, TicketHandle};
@@ -200,7 +200,6 @@ impl YouTubePublisher {
         attempt: &dyn Attempt,
     ) -> Result<Session, PublishError> {
         let step = "take the video's bytes";
-        let mut troubles = Troubles::default();
         let mut patience = Patience::new(self.poll);
         loop {
             let end = file.size.min(offset.saturating_add(CHUNK));
@@ -212,25 +211,21 @@ impl YouTubePublisher {
                 Ok(answer) => match read_session(step, &answer, attempt) {
                     Ok(Session::WantsFrom(next)) => {
                         if next > offset {
-                            troubles.forget();
+                            patience.forget_troubles();
                             offset = next;
                             continue;
                         }
                         Failure::new(Category::Network, "YouTube took none of the bytes that were sent")
                     }
                     Ok(end) => return Ok(end),
-                    Err(PublishError::Failed(failure)) => failure,
-                    Err(halted) => return Err(halted),
+                    Err(error) => error.into_failure()?,
                 },
                 Err(CallError::Send(error @ (SendError::File(_) | SendError::TooLong { .. }))) => {
                     return Err(error.into_harmless(Platform::YouTubeShorts, step));
                 }
-                Err(error) => match error.into_harmless(step) {
-                    PublishError::Failed(failure) => failure,
-                    halted @ PublishError::Halted(_) => return Err(halted),
-                },
+                Err(error) => error.into_harmless(step).into_failure()?,
             };
-            if !trouble.category.is_passing() || !troubles.bear() || patience.wait(attempt).await == Look::Enough {
+            if patience.bear(&trouble, attempt).await == Look::Enough {
                 return Err(trouble.into());
             }
             match self.session(url, file.size, attempt).await {

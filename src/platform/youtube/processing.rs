@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::YouTubePublisher;
 use super::classify::{Processed, read_processing};
-use crate::platform::patience::{Look, Patience, Troubles};
+use crate::platform::patience::{Look, Patience};
 use crate::platform::{Attempt, PublishError, Pursued, TicketAge};
 use crate::post::{Category, Failure, Publication, Ticket, TicketHandle};
 
@@ -28,7 +28,6 @@ impl YouTubePublisher {
         }
         let mut video = video.clone();
         let mut patience = Patience::new(self.poll);
-        let mut troubles = Troubles::default();
         let mut was_seen = false;
         loop {
             match read_processing(&video) {
@@ -41,7 +40,7 @@ impl YouTubePublisher {
             let step = "say whether the video is processed";
             match self.call(step, || self.http.get(url.clone()).query(&query), attempt).await {
                 Ok(json) => {
-                    troubles.forget();
+                    patience.forget_troubles();
                     if json["items"][0].is_object() {
                         was_seen = true;
                         video = json["items"][0].clone();
@@ -51,7 +50,7 @@ impl YouTubePublisher {
                     }
                 }
                 Err(PublishError::Failed(failure)) => match failure.category {
-                    Category::Network | Category::PlatformOutage if troubles.bear() => {}
+                    Category::Network | Category::PlatformOutage if patience.bears_one_more() => {}
                     Category::Network | Category::PlatformOutage | Category::RateLimited | Category::QuotaExhausted => {
                         return Err(failure.into());
                     }
