@@ -320,7 +320,7 @@ impl Http {
     }
 }
 
-/// An id, which platforms write as a text or as a number.
+/// An id or a size, which platforms write as a text or as a number.
 pub(super) fn text_or_number(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

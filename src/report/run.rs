@@ -1,7 +1,7 @@
 //! What a pass did or would do, and what became of single posts, for people.
 
 use super::table::{Cell, Column, Table};
-use super::text::wrapped;
+use super::text::{tally, wrapped};
 use super::{Paint, Screen, plural, relative, utc};
 use crate::post::{Category, Outcome, Totals};
 use crate::retry::{AttemptReport, DryRunReport, GivenUp, MalformedPost, PassReport, PlatformReport};
@@ -65,18 +65,16 @@ fn detail(post: &AttemptReport) -> String {
 /// The counts in one line; those that are none are left out.
 fn summary(platforms: &[PlatformReport]) -> String {
     let totals: Totals = platforms.iter().map(|platform| platform.totals).sum();
-    let counts = [
+    let counts = tally(&[
         (totals.posted, "posted"),
         (totals.failed, "failed"),
         (totals.permanently_failed, "permanently failed"),
         (totals.deferred, "deferred"),
         (totals.skipped, "skipped"),
-    ];
-    let parts: Vec<String> =
-        counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    ]);
     let mut line = format!("{} due", totals.due);
-    if !parts.is_empty() {
-        line.push_str(&format!(": {}", parts.join(", ")));
+    if !counts.is_empty() {
+        line.push_str(&format!(": {counts}"));
     }
     if totals.flagged > 0 {
         line.push_str(&format!("; {} marked as permanently failed", totals.flagged));

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::json::rate;
 use super::table::{Cell, Column, Table};
-use super::text::wrapped;
+use super::text::{tally, wrapped};
 use super::{Paint, Screen, plural, relative};
 use crate::post::{Category, ends_soon};
 use crate::store::Statistics;
@@ -40,15 +40,13 @@ fn headline(statistics: &Statistics) -> String {
     let of = |wanted: Category| {
         statistics.by_category.iter().find(|(category, _)| *category == wanted).map_or(0, |(_, count)| *count)
     };
-    let for_a_person = [
+    let for_a_person = tally(&[
         (statistics.permanently_failed, "permanently failed"),
         (of(Category::Auth), "for a sign-in"),
         (of(Category::AccountRestricted), "for an account to be freed"),
-    ];
-    let parts: Vec<String> =
-        for_a_person.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    if !parts.is_empty() {
-        text.push_str(&format!("waiting for a person: {}\n", parts.join(", ")));
+    ]);
+    if !for_a_person.is_empty() {
+        text.push_str(&format!("waiting for a person: {for_a_person}\n"));
     }
     text
 }

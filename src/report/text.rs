@@ -68,6 +68,13 @@ pub(super) fn wrapped(text: &str, width: Option<usize>, indent: usize) -> String
     lines
 }
 
+/// The counts that are not zero, each before its word.
+pub(super) fn tally(counts: &[(u64, &str)]) -> String {
+    let parts: Vec<String> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    parts.join(", ")
+}
+
 /// A count and its noun.
 pub fn plural(count: u64, one: &str, many: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::Workshop;
 use super::attempt::{Expiry, Worked};
 use super::gate::{Closed, Gate};
-use super::report::{AttemptReport, GivenUp, MalformedPost, PassReport, PlatformReport};
+use super::report::{AttemptReport, GivenUp, MalformedPost, PassReport, PlatformReport, readable};
 use crate::platform::{Publisher, SignInEnd};
 use crate::post::{AttemptCounts, Category, Outcome, Platform, Post, Standing, Totals, ends_soon};
 use crate::store::{DueCursor, DueQuery, Hold, Scope, StoreError};
@@ -261,16 +261,11 @@ impl Lane {
         let mut after: Option<DueCursor> = None;
         loop {
             let page = self.workshop.store.spent_posts(&self.query(), after.as_ref(), PAGE).await?;
-            for stored in page.posts {
-                match stored {
-                    Ok(post) if self.workshop.policy.standing(&post, self.workshop.clock.now()) == Standing::Spent => {
-                        if self.workshop.store.mark_spent(&post).await? == Hold::Held {
-                            self.totals.flagged += 1;
-                            log::info!("post {}: its retries were spent, marked as permanently failed", post.id);
-                        }
-                    }
-                    Ok(_) => {}
-                    Err(malformed) => self.malformed.push(MalformedPost::from(&malformed)),
+            for post in readable(page.posts, &mut self.malformed) {
+                let is_spent = self.workshop.policy.standing(&post, self.workshop.clock.now()) == Standing::Spent;
+                if is_spent && self.workshop.store.mark_spent(&post).await? == Hold::Held {
+                    self.totals.flagged += 1;
+                    log::info!("post {}: its retries were spent, marked as permanently failed", post.id);
                 }
             }
             after = page.next;
@@ -291,14 +286,7 @@ impl Lane {
         loop {
             let page = self.workshop.store.due_posts(&self.query(), after.as_ref(), PAGE).await?;
             let mut is_skipping = false;
-            for stored in page.posts {
-                let post = match stored {
-                    Ok(post) => post,
-                    Err(malformed) => {
-                        self.malformed.push(MalformedPost::from(&malformed));
-                        continue;
-                    }
-                };
+            for post in readable(page.posts, &mut self.malformed) {
                 // What the store found is decided once more by the rules themselves, on the post as it was read.
                 if !matches!(self.workshop.policy.standing(&post, self.workshop.clock.now()), Standing::Due(_)) {
                     continue;

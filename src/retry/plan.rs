@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::Workshop;
 use super::pass::{PAGE, PassOptions, read_unknown_platforms};
-use super::report::{DryRunReport, MalformedPost, PlannedPost, PlatformReport, SkipReason};
+use super::report::{DryRunReport, MalformedPost, PlannedPost, PlatformReport, SkipReason, readable};
 use crate::post::{DueReason, Post, Standing, Totals};
 use crate::store::{DueCursor, DueQuery, Scope, StoreError};
 
@@ -34,14 +34,7 @@ pub async fn dry_run(workshop: &Workshop, options: &PassOptions) -> Result<DryRu
         let mut after: Option<DueCursor> = None;
         loop {
             let page = workshop.store.due_posts(&query, after.as_ref(), PAGE).await?;
-            for stored in page.posts {
-                let post = match stored {
-                    Ok(post) => post,
-                    Err(malformed) => {
-                        report.malformed.push(MalformedPost::from(&malformed));
-                        continue;
-                    }
-                };
+            for post in readable(page.posts, &mut report.malformed) {
                 let Standing::Due(reason) = workshop.policy.standing(&post, started_at) else { continue };
                 let skipped = match left {
                     _ if !is_configured => Some(SkipReason::NotConfigured),
@@ -79,12 +72,7 @@ async fn count_spent(
     let mut after: Option<DueCursor> = None;
     loop {
         let page = workshop.store.spent_posts(query, after.as_ref(), PAGE).await?;
-        for stored in page.posts {
-            match stored {
-                Ok(_) => count += 1,
-                Err(wrong) => malformed.push(MalformedPost::from(&wrong)),
-            }
-        }
+        count += readable(page.posts, malformed).len() as u64;
         after = page.next;
         if after.is_none() {
             return Ok(count);

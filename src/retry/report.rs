@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use crate::platform::SignInEnd;
-use crate::post::{AttemptCounts, Category, Malformed, Outcome, Platform, PostId, Totals};
+use crate::post::{AttemptCounts, Category, Malformed, Outcome, Platform, Post, PostId, Totals};
+use crate::store::StoredPost;
 
 /// One attempt and its outcome.
 #[derive(Debug, Clone)]
@@ -81,6 +82,18 @@ impl From<&Malformed> for MalformedPost {
     fn from(malformed: &Malformed) -> Self {
         Self { id: malformed.id().clone(), field: malformed.field, problem: malformed.problem.clone() }
     }
+}
+
+/// The posts of a page that can be read; the others are put to `malformed`.
+pub(super) fn readable(posts: Vec<StoredPost>, malformed: &mut Vec<MalformedPost>) -> Vec<Post> {
+    let keep = |stored: StoredPost| match stored {
+        Ok(post) => Some(post),
+        Err(wrong) => {
+            malformed.push(MalformedPost::from(&wrong));
+            None
+        }
+    };
+    posts.into_iter().filter_map(keep).collect()
 }
 
 /// What a pass has done.

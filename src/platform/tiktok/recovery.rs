@@ -13,8 +13,8 @@ const LISTED: u32 = 20;
 
 impl TikTokPublisher {
     /// Looks for the video among the account's public ones (platform sheet, section 12). Only a single match of caption
-    /// and time counts that is no other post's; without one the post is parked, and never sent again by itself. The list needs the scope
-    /// `video.list`, and private videos are never in it, so its silence proves nothing.
+    /// and time counts that is no other post's; without one the post is parked, and never sent again by itself. The list
+    /// needs the scope `video.list`, and private videos are never in it, so its silence proves nothing.
     pub(super) async fn find_listed(
         &self,
         post: &Post,

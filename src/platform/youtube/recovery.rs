@@ -81,11 +81,7 @@ impl YouTubePublisher {
         let ids = candidates.join(",");
         let videos = list("/youtube/v3/videos", &[("part", "status,fileDetails"), ("id", ids.as_str())]).await?;
         let has_size = |video: &&Value| {
-            let told = match &video["fileDetails"]["fileSize"] {
-                Value::String(text) => text.parse::<u64>().ok(),
-                Value::Number(number) => number.as_u64(),
-                _ => None,
-            };
+            let told = text_or_number(&video["fileDetails"]["fileSize"]).and_then(|text| text.parse::<u64>().ok());
             told.is_none_or(|told| told == size)
         };
         let videos = videos["items"].as_array().into_iter().flatten().filter(has_size);
