@@ -139,6 +139,12 @@ fn check(name: &str, text: &str) {
     settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
+/// What was seen on one of the screens.
+fn check_on(screen: Option<u16>, name: &str, texts: &[String]) {
+    let columns = screen.map_or_else(|| "none".to_owned(), |columns| columns.to_string());
+    check(&format!("{name}_{columns}"), &texts.join("\n"));
+}
+
 /// The commands one after the other, on a stage of their own for each screen.
 async fn check_screens(name: &str, commands: &[(&[&str], &str)]) {
     for screen in SCREENS {
@@ -147,8 +153,7 @@ async fn check_screens(name: &str, commands: &[(&[&str], &str)]) {
         for (arguments, typed) in commands {
             texts.push(seen(&stage, screen, arguments, typed).await);
         }
-        let columns = screen.map_or_else(|| "none".to_owned(), |columns| columns.to_string());
-        check(&format!("{name}_{columns}"), &texts.join("\n"));
+        check_on(screen, name, &texts);
     }
 }
 
@@ -230,16 +235,14 @@ async fn trouble_of_a_pass() {
             seen(&stage, screen, &["run", "-q"], "").await,
             seen(&stage, screen, &["list-failed", "--category", "auth"], "").await,
         ];
-        let columns = screen.map_or_else(|| "none".to_owned(), |columns| columns.to_string());
-        check(&format!("trouble_{columns}"), &texts.join("\n"));
+        check_on(screen, "trouble", &texts);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn errors() {
     for screen in SCREENS {
-        let columns = screen.map_or_else(|| "none".to_owned(), |columns| columns.to_string());
-        check(&format!("errors_{columns}"), &errors_on(screen).await.join("\n"));
+        check_on(screen, "errors", &errors_on(screen).await);
     }
 }
 
@@ -285,7 +288,7 @@ async fn errors_on(screen: Option<u16>) -> Vec<String> {
         &[("MONGODB_URI", "mongodb://localhost")],
         &[("MONGODB_URI", "postgres://user:hush-hush@localhost/app")],
         &[("MONGODB_URI", "mongodb://127.0.0.1:1/app?serverSelectionTimeoutMS=300")],
-        &[("MONGODB_URI", "mongodb://no-such-host.invalid/app?serverSelectionTimeoutMS=300")],
+        &[("MONGODB_URI", "mongodb://no-such-host.invalid/app?serverSelectionTimeoutMS=3000")],
         &[("MONGODB_URI", &format!("mongodb://user:hush-hush@{hosts}"))],
         &[("MONGODB_URI", &format!("{uri}&tls=true&serverSelectionTimeoutMS=1000"))],
         &[("POSTRETRY_STORE", "sqlite:/nowhere/assets")],
