@@ -244,3 +244,36 @@ async fn a_container_that_is_not_found_for_a_moment_is_asked_again() {
         assert_eq!(stage.sandbox.calls("instagram.create"), 1);
     }
 }
+
+/// What passes is borne three times in a row while a post is sent or looked at, and costs no retry; then it is a failure,
+/// and the next retry goes on by the same ticket.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_passes_is_borne_three_times_in_a_row_within_one_attempt() {
+    for (kind, endpoint, opening) in [
+        ("tiktok", "tiktok.chunk", "tiktok.video_init"),
+        ("tiktok", "tiktok.status", "tiktok.video_init"),
+        ("tiktok photo", "tiktok.status", "tiktok.photo_init"),
+        ("instagram", "instagram.upload", "instagram.create"),
+        ("instagram", "instagram.container", "instagram.create"),
+        ("youtube", "youtube.chunk", "youtube.session"),
+    ] {
+        for (times, posted) in [(3, 1), (4, 0)] {
+            let stage = Stage::new().await;
+            stage.sandbox.fault(Fault { times, ..Fault::once(endpoint, Act::LoseRequest) });
+            let (platform, fields) = post_of(kind);
+            let id = stage.post(platform, fields).await;
+            let output = stage.pass(0).await;
+            assert_eq!(output["totals"]["posted"], posted, "{kind}, {endpoint}, {times} times: {output}");
+            let retries = stage.get(&id).await.get_i32("retryCount").ok();
+            assert_eq!(retries, Some(1 - posted), "{kind}, {endpoint}, {times} times");
+            if posted == 0 {
+                assert_eq!(output["posts"][0]["category"], "network", "{kind}, {endpoint}: {output}");
+                let aged = doc! { "$set": { "failedAt": crate::stage::hours_ago(500) } };
+                stage.posts.update_one(doc! {}, aged).await.unwrap();
+                assert_eq!(stage.pass(0).await["totals"]["posted"], 1, "{kind}, {endpoint}");
+            }
+            assert_eq!(stage.sandbox.calls(opening), 1, "{kind}, {endpoint}, {times} times");
+            assert_eq!(stage.sandbox.published().len(), 1, "{kind}, {endpoint}, {times} times");
+        }
+    }
+}
