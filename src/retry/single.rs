@@ -6,7 +6,7 @@ use super::Workshop;
 use super::attempt::{Expiry, Worked};
 use super::gate::Gate;
 use super::report::AttemptReport;
-use crate::post::{Outcome, Platform};
+use crate::post::{Outcome, Platform, Post};
 use crate::store::{Found, Reset, StoreError};
 
 /// What became of a request to retry a post.
@@ -84,8 +84,7 @@ pub async fn retry_post(
     let mut found = workshop.store.find(id).await?;
     if let (Found::Failed(stored), Force::Yes { by }) = (&found, force)
         && let Ok(post) = stored.as_ref()
-        && (post.retry.permanently_failed || workshop.policy.is_spent(post.retry.count))
-        && post.retry.claim.is_none()
+        && (post.retry.permanently_failed || is_spent(workshop, post))
         && workshop.publishers.contains_key(&post.platform)
     {
         match workshop.store.reset(&post.id, by).await? {
@@ -108,8 +107,7 @@ pub async fn retry_post(
     if post.retry.claim.as_ref().is_some_and(|claim| claim.is_live(workshop.clock.now())) {
         return ended(RetryOutcome::Busy, Some(BUSY));
     }
-    let is_spent = workshop.policy.is_spent(post.retry.count) && post.retry.claim.is_none() && *force == Force::No;
-    if post.retry.permanently_failed || is_spent {
+    if post.retry.permanently_failed || (*force == Force::No && is_spent(workshop, &post)) {
         return ended(RetryOutcome::Permanent, Some("it is permanently failed"));
     }
     let (Some(publisher), Some(gate)) = (workshop.publishers.get(&post.platform), gates.of(post.platform)) else {
@@ -126,6 +124,11 @@ pub async fn retry_post(
         Worked::Taken => ended(RetryOutcome::Busy, Some(BUSY)),
         Worked::Lost => ended(RetryOutcome::Busy, Some("its claim was lost on the way; the next pass settles it")),
     }
+}
+
+/// Whether its retries are used up. An attempt whose process died is the last one and still to be taken up again.
+fn is_spent(workshop: &Workshop, post: &Post) -> bool {
+    workshop.policy.is_spent(post.retry.count) && post.retry.claim.is_none()
 }
 
 const BUSY: &str = "it is being retried by another process right now";

@@ -75,6 +75,11 @@ async fn retry_ignores_the_backoff_and_its_exit_codes_are_those_of_the_contract(
     assert_eq!(outcome(&retry(&permanent).await.expect(3)), "permanent");
     let forced = stage.run(&["retry", "--force", &permanent, "--format", "json"]).await.expect(0);
     assert_eq!(outcome(&forced), "posted");
+    let dead = doc! { "by": "another:1:x", "until": hours_ago(1) };
+    let left = stage.post("tiktok", doc! { "retryCount": 2, "permanentlyFailed": true, "retryClaim": dead }).await;
+    assert_eq!(outcome(&retry(&left).await.expect(3)), "permanent");
+    let forced = stage.run(&["retry", "--force", &left, "--format", "json"]).await.expect(0);
+    assert_eq!(outcome(&forced), "posted");
 
     let claim = doc! { "by": "another:1:x", "until": date(now() + TimeDelta::hours(1)) };
     let busy = stage.post("tiktok", doc! { "retryClaim": claim }).await;
@@ -95,7 +100,7 @@ async fn retry_ignores_the_backoff_and_its_exit_codes_are_those_of_the_contract(
     assert_eq!(stage.get(&good).await.get_str("status").ok(), Some("posted"));
     // A retry that made an attempt is a run; one that started nothing is none.
     let runs = stage.database.collection::<Document>("postretry_runs");
-    assert_eq!(runs.count_documents(doc! { "command": "retry" }).await.unwrap(), 5);
+    assert_eq!(runs.count_documents(doc! { "command": "retry" }).await.unwrap(), 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
