@@ -3,7 +3,7 @@
 use super::args::{Format, ListArgs};
 use super::console::Console;
 use super::{AppError, Exit, open_store};
-use crate::report::{ListJson, PostDetailJson, list_text, post_text, posts_csv, to_json};
+use crate::report::{ListJson, ListPart, PostDetailJson, list_text, post_text, posts_csv, to_json};
 use crate::settings::Settings;
 use crate::store::{Found, ListFilter, Page};
 
@@ -42,17 +42,16 @@ pub(super) async fn run(
         category: args.category,
         since: args.since.and_then(|since| now.checked_sub_signed(chrono::TimeDelta::from_std(since).ok()?)),
     };
-    let page = store.list(&filter, Page { skip: args.skip, limit: args.limit }).await?;
+    let page = Page { skip: args.skip, limit: args.limit };
+    let posts = store.list(&filter, page).await?.posts;
+    if format == Format::Csv {
+        console.result(&posts_csv(&posts, &policy, now), Exit::Done);
+        return Ok(Exit::Done);
+    }
+    let part = ListPart { posts: &posts, page, total: store.count(&filter).await?, filter: &filter };
     let text = match format {
-        Format::Json => {
-            let total = store.count(&filter).await?;
-            to_json(&ListJson::new(&page.posts, total, args.limit, args.skip, &policy, now))
-        }
-        Format::Csv => posts_csv(&page.posts, &policy, now),
-        Format::Table | Format::Prometheus => {
-            let total = store.count(&filter).await?;
-            list_text(&page.posts, total, args.skip, &policy, now, console.screen())
-        }
+        Format::Json => to_json(&ListJson::new(&part, &policy, now)),
+        Format::Table | Format::Csv | Format::Prometheus => list_text(&part, &policy, now, console.screen()),
     };
     console.result(&text, Exit::Done);
     Ok(Exit::Done)

@@ -5,9 +5,10 @@ use serde::{Serialize, Serializer};
 
 use crate::post::{Category, EntryOutcome, HistoryEntry, Malformed, Platform, Post, RetryPolicy, Standing, Totals};
 use crate::retry::{AttemptReport, DryRunReport, MalformedPost, PassReport, PlannedPost, PlatformReport};
-use crate::store::{Statistics, StoredPost};
+use crate::store::{Page, Statistics, StoredPost};
 
 use super::explain::explain;
+use super::list::ListPart;
 
 /// A value as one JSON document with a line end.
 pub fn to_json(value: &impl Serialize) -> String {
@@ -231,20 +232,14 @@ pub struct ListJson {
 
 impl ListJson {
     /// Of one part of a list.
-    pub fn new(
-        posts: &[StoredPost],
-        total: u64,
-        limit: u64,
-        skip: u64,
-        policy: &RetryPolicy,
-        now: DateTime<Utc>,
-    ) -> Self {
+    pub fn new(part: &ListPart<'_>, policy: &RetryPolicy, now: DateTime<Utc>) -> Self {
+        let Page { skip, limit } = part.page;
         Self {
-            posts: posts.iter().map(|post| PostJson::new(post, policy, now)).collect(),
-            total,
+            posts: part.posts.iter().map(|post| PostJson::new(post, policy, now)).collect(),
+            total: part.total,
             limit,
             skip,
-            has_more: skip.saturating_add(posts.len() as u64) < total,
+            has_more: skip.saturating_add(part.posts.len() as u64) < part.total,
         }
     }
 }

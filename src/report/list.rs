@@ -8,19 +8,30 @@ use super::table::{Cell, Column, Table};
 use super::text::wrapped;
 use super::{Paint, Screen, plural, relative, utc};
 use crate::post::{Category, EntryOutcome, HistoryEntry, RetryPolicy, Standing, one_line};
-use crate::store::StoredPost;
+use crate::store::{ListFilter, Page, StoredPost};
+
+/// A part of the list of failed posts.
+#[derive(Debug)]
+pub struct ListPart<'a> {
+    /// The posts of this part.
+    pub posts: &'a [StoredPost],
+    /// Which part it is.
+    pub page: Page,
+    /// How many posts the whole list has.
+    pub total: u64,
+    /// Which posts are in it.
+    pub filter: &'a ListFilter,
+}
 
 /// The list of failed posts.
-pub fn list_text(
-    posts: &[StoredPost],
-    total: u64,
-    skip: u64,
-    policy: &RetryPolicy,
-    now: DateTime<Utc>,
-    screen: Screen,
-) -> String {
-    if total == 0 {
-        return "no failed posts\n".to_owned();
+pub fn list_text(part: &ListPart<'_>, policy: &RetryPolicy, now: DateTime<Utc>, screen: Screen) -> String {
+    let shown = part.posts.len() as u64;
+    let all = plural(part.total, "failed post", "failed posts");
+    match shown {
+        0 if part.total > 0 => return format!("0 of {all}\n"),
+        0 if part.filter.is_everything() => return "no failed posts\n".to_owned(),
+        0 => return "no failed post fits the selection\n".to_owned(),
+        _ => {}
     }
     let mut table = Table::new(&[
         Column::whole("id"),
@@ -31,7 +42,7 @@ pub fn list_text(
         Column::whole("next").dispensable(),
         Column::flexible("error", 20),
     ]);
-    for stored in posts {
+    for stored in part.posts {
         let post = PostJson::new(stored, policy, now);
         let failed_at = match stored {
             Ok(post) => post.failed_at,
@@ -48,10 +59,9 @@ pub fn list_text(
         ]);
     }
     let mut text = table.text(screen);
-    let shown = posts.len() as u64;
-    if shown < total {
-        let first = if shown == 0 { skip } else { skip + 1 };
-        text.push_str(&format!("{first} to {} of {}\n", skip + shown, plural(total, "failed post", "failed posts")));
+    if shown < part.total {
+        let skip = part.page.skip;
+        text.push_str(&format!("{} to {} of {all}\n", skip + 1, skip + shown));
     }
     text
 }

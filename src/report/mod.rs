@@ -16,7 +16,7 @@ mod text;
 pub use alert::alert_message;
 pub use csv::posts_csv;
 pub use json::{ListJson, PostDetailJson, ResultsJson, RunJson, StatsJson, to_json};
-pub use list::{list_text, post_text};
+pub use list::{ListPart, list_text, post_text};
 pub use progress::{LogListener, ProgressListener};
 pub use prometheus::exposition;
 pub use run::{dry_run_text, platform_note, results_text, run_text};

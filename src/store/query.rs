@@ -62,6 +62,14 @@ pub struct ListFilter {
     pub since: Option<DateTime<Utc>>,
 }
 
+impl ListFilter {
+    /// Whether every failed post passes.
+    pub fn is_everything(&self) -> bool {
+        let Self { platform, due, permanent, category, since } = self;
+        platform.is_none() && due.is_none() && permanent.is_none() && category.is_none() && since.is_none()
+    }
+}
+
 /// Which part of a list.
 #[derive(Debug, Clone, Copy)]
 pub struct Page {

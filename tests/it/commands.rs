@@ -42,6 +42,12 @@ async fn the_list_is_newest_first_in_pages_with_stories_and_filters() {
     assert_eq!(ids(&list(&["--since", "6h"]).await), [new.clone(), middle]);
     assert_eq!(ids(&list(&["--due"]).await).len(), 3);
 
+    // An empty answer tells an empty list from a selection that nothing fits, and from a part beyond the end.
+    let text = async |more: &[&str]| stage.run(&[&["list-failed"], more].concat()).await.expect(0).stdout;
+    assert_eq!(text(&["--category", "quota_exhausted"]).await, "no failed post fits the selection\n");
+    assert_eq!(text(&["--skip", "99"]).await, "0 of 3 failed posts\n");
+    assert!(text(&["--skip", "1", "--limit", "1"]).await.ends_with("2 to 2 of 3 failed posts\n"));
+
     let csv = stage.run(&["list-failed", "--format", "csv"]).await.expect(0).stdout;
     assert_eq!(csv.lines().count(), 4);
     assert!(csv.starts_with("id,title,platform,story,status,error,category,failedAt,retryCount,"));
