@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::args::{Format, RunArgs};
 use super::console::Console;
 use super::{AppError, Exit, alert, open_workshop};
-use crate::report::{RunJson, dry_run_text, platform_note, relative, run_text, to_json, utc};
+use crate::report::{RunJson, dry_run_text, malformed_note, platform_note, relative, run_text, to_json, utc};
 use crate::retry::{PassOptions, PassReport, Signal, Workshop, dry_run, run_pass};
 use crate::settings::Settings;
 use crate::store::RunRecord;
@@ -79,11 +79,9 @@ async fn record(workshop: &Workshop, report: &PassReport, exit: Exit) -> Result<
 
 /// Says on standard error what the JSON output does not: once a pass and platform.
 fn tell(report: &PassReport) {
-    for note in report.platforms.iter().filter_map(platform_note) {
+    let platforms = report.platforms.iter().filter_map(platform_note);
+    for note in platforms.chain(report.malformed.iter().map(malformed_note)) {
         log::warn!("{note}");
-    }
-    for post in &report.malformed {
-        log::warn!("malformed post {}: field `{}`: {}", post.id, post.field, post.problem);
     }
 }
 

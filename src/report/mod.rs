@@ -19,7 +19,7 @@ pub use json::{ListJson, PostDetailJson, ResultsJson, RunJson, StatsJson, to_jso
 pub use list::{ListPart, list_text, post_text};
 pub use progress::{LogListener, ProgressListener};
 pub use prometheus::exposition;
-pub use run::{dry_run_text, platform_note, results_text, run_text};
+pub use run::{dry_run_text, malformed_note, platform_note, results_text, run_text};
 pub use screen::{Paint, Screen};
 pub use stats::stats_text;
 pub use text::{bytes, plural, relative, utc};

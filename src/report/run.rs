@@ -105,10 +105,15 @@ pub fn platform_note(report: &PlatformReport) -> Option<String> {
     })
 }
 
+/// Why a post cannot be worked on, in one line without its end.
+pub fn malformed_note(post: &MalformedPost) -> String {
+    format!("malformed post {}: field `{}`: {}; left as it is", post.id, post.field, post.problem)
+}
+
 fn malformed_notes(malformed: &[MalformedPost], screen: Screen) -> String {
     let note = |post: &MalformedPost| {
-        let text = format!("malformed post {}: field `{}`: {}; left as it is", post.id, post.field, post.problem);
-        format!("{}\n", Paint::Bad.on(&wrapped(&text, screen.width, 2), screen.has_color))
+        let text = wrapped(&malformed_note(post), screen.width, 2);
+        format!("{}\n", Paint::Bad.on(&text, screen.has_color))
     };
     malformed.iter().map(note).collect()
 }
