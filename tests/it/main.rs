@@ -17,6 +17,7 @@ mod memory;
 mod model;
 mod outcomes;
 mod plans;
+mod privileges;
 mod proxy;
 mod publish;
 mod schedule;

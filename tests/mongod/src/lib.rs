@@ -6,8 +6,12 @@
 
 mod fetch;
 
+use std::ffi::OsStr;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -29,6 +33,8 @@ struct Member {
     program: PathBuf,
     data: PathBuf,
     port: u16,
+    /// What members of a set with access control know each other by.
+    key: Option<PathBuf>,
 }
 
 /// How long a server may take to start.
@@ -125,8 +131,20 @@ impl Mongod {
     /// Where it does not come up again.
     pub async fn restart(&mut self, place: usize) -> Result<(), Error> {
         let member = self.members.get_mut(place).ok_or_else(|| Error::custom("there is no such member"))?;
-        member.restart().map_err(Error::custom)?;
+        member.watch().map_err(Error::custom)?;
         self.primary().await
+    }
+
+    /// Starts the first member again with access control: from now on every client has to sign in. Users must have been
+    /// made before.
+    ///
+    /// # Errors
+    /// Where it does not come up again.
+    pub async fn demand_sign_in(&mut self) -> Result<(), Error> {
+        let member = &mut self.members[0];
+        member.crash().await?;
+        member.make_key().map_err(Error::custom)?;
+        self.restart(0).await
     }
 
     /// Has the member that takes writes hand over to another.
@@ -164,32 +182,40 @@ impl Mongod {
 impl Member {
     /// The server is watched by a shell that reads from us: when this process ends, however it ends, the shell reads
     /// the end, stops the server and removes its data.
-    fn watch(program: &Path, data: &Path, port: u16) -> std::io::Result<Child> {
+    fn watch(&mut self) -> std::io::Result<()> {
         const WATCH: &str = r#"data=$1; shift; "$@" & server=$!; cat > /dev/null; kill -9 $server; rm -rf "$data""#;
-        Command::new("sh")
+        let watch = Command::new("sh")
             .args(["-c", WATCH, "watch"])
-            .arg(data)
-            .arg(program)
+            .arg(&self.data)
+            .arg(&self.program)
             .arg("--dbpath")
-            .arg(data)
-            .args(["--replSet", "rs0", "--bind_ip", "127.0.0.1", "--port", &port.to_string()])
+            .arg(&self.data)
+            .args(["--replSet", "rs0", "--bind_ip", "127.0.0.1", "--port", &self.port.to_string()])
             .args(["--wiredTigerCacheSizeGB", "0.25", "--quiet", "--oplogSize", "128"])
+            .args(self.key.iter().flat_map(|key| [OsStr::new("--keyFile"), key.as_os_str()]))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn()
+            .spawn()?;
+        self.watches.push(watch);
+        Ok(())
     }
 
     fn launch(program: PathBuf) -> std::io::Result<Self> {
         let data = tempfile::tempdir()?.keep();
         // Between this and the server's own bind another process could take the port; then the start fails and says so.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let watch = Self::watch(&program, &data, port)?;
-        Ok(Self { watches: vec![watch], program, data, port })
+        let mut member = Self { watches: Vec::new(), program, data, port, key: None };
+        member.watch()?;
+        Ok(member)
     }
 
-    fn restart(&mut self) -> std::io::Result<()> {
-        self.watches.push(Self::watch(&self.program, &self.data, self.port)?);
+    fn make_key(&mut self) -> std::io::Result<()> {
+        let path = self.data.join("key");
+        // The server refuses a key that others could read.
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        file.write_all(b"known to the members of this set")?;
+        self.key = Some(path);
         Ok(())
     }
 

@@ -1,0 +1,122 @@
+//! What the MongoDB user needs: the least role of docs/operations.md, taken from its text, and less than that.
+
+use mongodb::bson::{Bson, Document, doc};
+use postretry_mongod::Mongod;
+
+use crate::stage::{Ran, Stage};
+
+/// A collection, and what may be done with it.
+type Privilege = (String, Vec<String>);
+
+const PASSWORD: &str = "hush-of-the-user";
+
+/// The privileges of the role in the documentation, by collection.
+fn documented() -> Vec<Privilege> {
+    let text = include_str!("../../docs/operations.md");
+    let role = text.split_once("db.createRole(").and_then(|(_, rest)| rest.split_once("db.createUser(")).unwrap().0;
+    let quoted = |line: &str| -> Vec<String> { line.split('"').skip(1).step_by(2).map(str::to_owned).collect() };
+    let privileges = role.lines().filter(|line| line.contains("resource:")).map(quoted);
+    privileges.map(|words| (words[1].clone(), words[2..].to_vec())).collect()
+}
+
+/// A server with access control, and a user for every role: its name, and which actions on which collection it has.
+async fn guarded(roles: &[(&str, Vec<Privilege>)]) -> (Mongod, Stage) {
+    let mut server = Mongod::start().await;
+    let mut stage = Stage::on(&server).await;
+    let name = stage.database.name().to_owned();
+    for (user, privileges) in roles {
+        let privileges: Vec<Document> = privileges
+            .iter()
+            .map(|(collection, actions)| {
+                doc! { "resource": { "db": &name, "collection": collection }, "actions": actions.clone() }
+            })
+            .collect();
+        let role = doc! { "createRole": *user, "privileges": privileges, "roles": [] };
+        stage.database.run_command(role).await.unwrap();
+        let made = doc! { "createUser": *user, "pwd": PASSWORD, "roles": [*user] };
+        stage.database.run_command(made).await.unwrap();
+    }
+    let owner = doc! { "createUser": "owner", "pwd": PASSWORD, "roles": ["dbOwner"] };
+    stage.database.run_command(owner).await.unwrap();
+    server.demand_sign_in().await.unwrap();
+    let owner = mongodb::Client::with_uri_str(signed_in(&stage, "owner")).await.unwrap();
+    stage.database = owner.database(&name);
+    stage.posts = stage.database.collection("marketing_posts");
+    (server, stage)
+}
+
+/// The connection string of a user.
+fn signed_in(stage: &Stage, user: &str) -> String {
+    stage.uri.replace("mongodb://", &format!("mongodb://{user}:{PASSWORD}@"))
+}
+
+fn without(action: &str, privileges: &[Privilege]) -> Vec<Privilege> {
+    let less = |actions: &[String]| actions.iter().filter(|has| *has != action).cloned().collect();
+    privileges.iter().map(|(collection, actions)| (collection.clone(), less(actions))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documented_role_is_enough_and_what_is_missing_is_told() {
+    let least = documented();
+    assert_eq!(least.len(), 4, "{least:?}");
+    let reading = least.iter().map(|(collection, _)| (collection.clone(), vec!["find".to_owned()])).collect();
+    let no_index = without("createIndex", &least);
+    let (_server, mut stage) =
+        guarded(&[("postretry", least), ("no_index", no_index), ("reader", reading), ("nobody", Vec::new())]).await;
+    let command = async |stage: &mut Stage, user: &str, arguments: &[&str]| -> Ran {
+        stage.set("MONGODB_URI", &signed_in(stage, user));
+        let ran = stage.run(arguments).await;
+        assert!(!ran.stdout.contains("hush") && !ran.stderr.contains("hush"), "{ran:?}");
+        ran
+    };
+
+    // A user without the right to make indexes is warned, and publishes.
+    let id = stage.post("tiktok", Document::new()).await;
+    let ran = command(&mut stage, "no_index", &["run"]).await.expect(0);
+    assert!(ran.stderr.contains("may not create the indexes"), "{}", ran.stderr);
+    assert_eq!(stage.get(&id).await.get_str("status").ok(), Some("posted"));
+
+    // The documented one does everything without a word.
+    let posts = [
+        stage.post("tiktok", Document::new()).await,
+        stage.post("instagram", doc! { "storyId": "spring" }).await,
+        stage.post("youtube", doc! { "retryCount": 5, "permanentlyFailed": true }).await,
+    ];
+    for arguments in [
+        &["run", "--dry-run"][..],
+        &["list-failed"],
+        &["list-failed", &posts[1]],
+        &["reset", &posts[2]],
+        &["run"],
+        &["stats"],
+    ] {
+        let ran = command(&mut stage, "postretry", arguments).await.expect(0);
+        assert_eq!(ran.stderr, "", "{arguments:?}");
+    }
+    for id in &posts {
+        assert_eq!(stage.get(id).await.get_str("status").ok(), Some("posted"));
+    }
+    let indexes = stage.posts.list_index_names().await.unwrap();
+    assert!(indexes.iter().any(|name| name == "postretry_due"), "{indexes:?}");
+    let again = stage.post("tiktok", Document::new()).await;
+    command(&mut stage, "postretry", &["retry", &again]).await.expect(0);
+
+    // Whoever may only read sees everything and publishes nothing.
+    let id = stage.post("tiktok", Document::new()).await;
+    let sent = stage.sandbox.world().requests.len();
+    for arguments in [&["list-failed"][..], &["list-failed", &id], &["stats"], &["run", "--dry-run"]] {
+        command(&mut stage, "reader", arguments).await.expect(0);
+    }
+    for arguments in [&["run"][..], &["retry", &id], &["reset", &id]] {
+        let ran = command(&mut stage, "reader", arguments).await.expect(5);
+        assert!(ran.stderr.contains("it does not allow the user to run"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("hint: the user needs"), "{}", ran.stderr);
+    }
+    let ran = command(&mut stage, "nobody", &["stats"]).await.expect(5);
+    assert!(ran.stderr.contains("it does not allow the user to run"), "{}", ran.stderr);
+    stage.set("MONGODB_URI", &signed_in(&stage, "postretry").replace(PASSWORD, "mistyped"));
+    let ran = stage.run(&["stats"]).await.expect(5);
+    assert!(ran.stderr.contains("the user name or the password was refused"), "{}", ran.stderr);
+    assert_eq!(stage.sandbox.world().requests.len(), sent, "nothing was sent without the right to record it");
+    assert_eq!(stage.get(&id).await.get("retryCount"), Some(&Bson::Int32(0)));
+}
