@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::gate::Gate;
 use super::report::AttemptReport;
 use super::running::{Moment, Running};
+use super::vault::cause_of;
 use super::{Event, Workshop};
 use crate::platform::{Attempt, Halt, PublishError, Publisher, Pursued, TicketAge};
 use crate::post::{
@@ -85,10 +86,7 @@ impl Workshop {
                 log::warn!("post {}: the claim was lost; the next pass finds out how far it came", work.post.id);
                 return Ok(Worked::Lost);
             }
-            Err(Halt::Store(error)) => {
-                let text = format!("post {}: the post store went away in the middle of its attempt", work.post.id);
-                return Err(StoreError::new("go on with a post", format!("{text}: {error}")));
-            }
+            Err(Halt::Store(error)) => return Err(cause_of(error.as_ref()).for_post(&work.post.id)),
         };
         work.post.retry.ticket = running.latest_ticket();
         self.record(&work, &lease, &running, end).await
@@ -205,7 +203,7 @@ impl Workshop {
         let hold = loop {
             let settling = self.store.settle(&work.post, lease, &settlement);
             let settled = tokio::time::timeout(running.patience(), settling).await;
-            match settled.unwrap_or_else(|_| Err(unanswered("record the outcome of a post"))) {
+            match settled.unwrap_or_else(|_| Err(unanswered("record the outcome"))) {
                 Ok(hold) => break hold,
                 Err(error) if !(running.held_check())() => {
                     return Err(unrecorded(work, &end, error));
@@ -279,7 +277,7 @@ fn unrecorded(work: &ClaimedPost, end: &AttemptEnd, error: StoreError) -> StoreE
     if let AttemptEnd::Posted(publication) = end {
         log::error!("{}", published_unrecorded(work, publication));
     }
-    error
+    error.for_post(&work.post.id)
 }
 
 fn published_unrecorded(work: &ClaimedPost, publication: &Publication) -> String {

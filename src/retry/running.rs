@@ -131,7 +131,7 @@ impl Running {
             tokio::time::sleep(self.lease.lasts / 3).await;
             // A store that does not answer at all is as good as one that is away.
             let renewed = tokio::time::timeout(self.patience(), self.renew()).await;
-            match renewed.unwrap_or_else(|_| Err(away(unanswered("renew the claim on a post")))) {
+            match renewed.unwrap_or_else(|_| Err(away(unanswered("renew the claim")))) {
                 Ok(()) => {}
                 Err(Halt::Store(error)) => {
                     if self.held_until.left().is_zero() {

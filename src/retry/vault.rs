@@ -1,5 +1,6 @@
 //! The store as the publishers' vault of tokens.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,11 @@ pub struct StoreVault(pub Arc<dyn PostStore>);
 
 pub(super) fn away(error: StoreError) -> Halt {
     Halt::Store(Arc::new(error))
+}
+
+/// The error that [`away`] has put into a halt.
+pub(super) fn cause_of(halt: &(dyn Error + Send + Sync + 'static)) -> StoreError {
+    halt.downcast_ref().cloned().unwrap_or_else(|| StoreError::new("use the post store", halt.to_string()))
 }
 
 #[async_trait]

@@ -1,14 +1,18 @@
 //! What can go wrong with a store, said for the person who has to mend it.
 
+use std::sync::Arc;
+
+use crate::post::PostId;
+
 /// The store cannot be reached, or refused us.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("failed to {action}: {problem}")]
 pub struct StoreError {
     action: String,
     problem: String,
     hint: Option<String>,
     #[source]
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl StoreError {
@@ -26,7 +30,13 @@ impl StoreError {
     /// The same, with what caused it.
     #[must_use]
     pub fn caused_by(self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self { source: Some(Box::new(source)), ..self }
+        Self { source: Some(Arc::new(source)), ..self }
+    }
+
+    /// The same, said of the post that was being worked on.
+    #[must_use]
+    pub fn for_post(self, id: &PostId) -> Self {
+        Self { action: format!("{} for post {id}", self.action), ..self }
     }
 
     /// What to do about it.

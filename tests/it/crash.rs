@@ -142,7 +142,8 @@ async fn a_store_that_does_not_answer_any_more_ends_the_pass_and_what_was_publis
     let url = format!("https://www.tiktok.com/@sandbox_creator/video/{}", stage.sandbox.published()[0].id);
     let told = ran.stderr.lines().find(|line| line.contains("but that could not be recorded")).unwrap();
     assert!(told.contains(&id) && told.contains(&url), "{}", ran.stderr);
-    assert!(ran.stderr.contains("error: failed to record the outcome of a post: "), "{}", ran.stderr);
+    let error = format!("error: failed to record the outcome for post {id}: ");
+    assert!(ran.stderr.contains(&error) && ran.stderr.contains("\nhint: "), "{}", ran.stderr);
 
     proxy.release();
     let output = stage.pass(0).await;

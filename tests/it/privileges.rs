@@ -50,9 +50,13 @@ fn signed_in(stage: &Stage, user: &str) -> String {
     stage.uri.replace("mongodb://", &format!("mongodb://{user}:{PASSWORD}@"))
 }
 
-fn without(action: &str, privileges: &[Privilege]) -> Vec<Privilege> {
-    let less = |actions: &[String]| actions.iter().filter(|has| *has != action).cloned().collect();
-    privileges.iter().map(|(collection, actions)| (collection.clone(), less(actions))).collect()
+/// The privileges without one action on one collection.
+fn without(action: &str, on: &str, privileges: &[Privilege]) -> Vec<Privilege> {
+    let mut less = privileges.to_vec();
+    for (_, actions) in less.iter_mut().filter(|(collection, _)| collection == on) {
+        actions.retain(|has| has != action);
+    }
+    less
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,9 +64,16 @@ async fn the_documented_role_is_enough_and_what_is_missing_is_told() {
     let least = documented();
     assert_eq!(least.len(), 4, "{least:?}");
     let reading = least.iter().map(|(collection, _)| (collection.clone(), vec!["find".to_owned()])).collect();
-    let no_index = without("createIndex", &least);
-    let (_server, mut stage) =
-        guarded(&[("postretry", least), ("no_index", no_index), ("reader", reading), ("nobody", Vec::new())]).await;
+    let no_index = without("createIndex", "marketing_posts", &least);
+    let no_tokens = without("update", "postretry_tokens", &least);
+    let (_server, mut stage) = guarded(&[
+        ("postretry", least),
+        ("no_index", no_index),
+        ("no_tokens", no_tokens),
+        ("reader", reading),
+        ("nobody", Vec::new()),
+    ])
+    .await;
     let command = async |stage: &mut Stage, user: &str, arguments: &[&str]| -> Ran {
         stage.set("MONGODB_URI", &signed_in(stage, user));
         let ran = stage.run(arguments).await;
@@ -112,11 +123,16 @@ async fn the_documented_role_is_enough_and_what_is_missing_is_told() {
         assert!(ran.stderr.contains("it does not allow the user to run"), "{}", ran.stderr);
         assert!(ran.stderr.contains("hint: the user needs"), "{}", ran.stderr);
     }
+    assert_eq!(stage.get(&id).await.get("retryCount"), Some(&Bson::Int32(0)));
+    // With no token stored, a new one has to be asked for and kept.
+    stage.database.collection::<Document>("postretry_tokens").drop().await.unwrap();
+    let ran = command(&mut stage, "no_tokens", &["run"]).await.expect(5);
+    let error = format!("for post {id}: it does not allow the user to run `update`\nhint: the user needs");
+    assert!(ran.stderr.contains("failed to lock tokens in") && ran.stderr.contains(&error), "{}", ran.stderr);
     let ran = command(&mut stage, "nobody", &["stats"]).await.expect(5);
     assert!(ran.stderr.contains("it does not allow the user to run"), "{}", ran.stderr);
     stage.set("MONGODB_URI", &signed_in(&stage, "postretry").replace(PASSWORD, "mistyped"));
     let ran = stage.run(&["stats"]).await.expect(5);
     assert!(ran.stderr.contains("the user name or the password was refused"), "{}", ran.stderr);
     assert_eq!(stage.sandbox.world().requests.len(), sent, "nothing was sent without the right to record it");
-    assert_eq!(stage.get(&id).await.get("retryCount"), Some(&Bson::Int32(0)));
 }
