@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::{TikTokPublisher, fitted_title, untellable};
+use super::account::fitted_title;
+use super::{TikTokPublisher, untellable};
 use crate::platform::http::{only_unrecorded, text_or_number};
 use crate::platform::{Attempt, CLOCK_SLACK, PublishError, Pursued};
 use crate::post::{Failure, Post, Publication, Ticket};
