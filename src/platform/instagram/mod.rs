@@ -7,6 +7,7 @@
 
 mod account;
 mod classify;
+mod container;
 mod publish;
 mod recovery;
 
@@ -16,22 +17,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use reqwest::RequestBuilder;
-use reqwest::header::AUTHORIZATION;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use self::account::{InstagramRefresher, fitted_caption, regains_access_at};
-use self::classify::{GraphCode, classify, classify_upload};
+use self::account::{InstagramRefresher, regains_access_at};
+use self::classify::{GraphCode, classify};
+use self::container::{Container, State};
 use self::publish::Settled;
-use super::http::{Answer, Http, Origin, SendError, text_or_number};
+use super::http::{Answer, Http, Origin, SendError};
 use super::media::AssetStore;
 use super::patience::{Look, Patience, PollSettings};
 use super::tokens::{TokenKeeper, TokenSource};
 use super::{Attempt, Halt, PublishError, Publisher, Pursued, SignInEnd, TicketAge, Tools};
-use crate::post::{Category, Failure, MediaKind, Platform, Post, Publication, Retryable, Ticket, TicketHandle};
-
-/// The domain of the upload host.
-const DOMAIN: &str = "facebook.com";
+use crate::post::{Category, Failure, Platform, Post, Retryable, Ticket, TicketHandle};
 
 /// A token that lives two months is exchanged this long before its end.
 const TOKEN_MARGIN: TimeDelta = TimeDelta::days(10);
@@ -70,27 +68,6 @@ pub struct InstagramPublisher {
     assets: Arc<AssetStore>,
     poll: PollSettings,
     tokens: TokenKeeper,
-}
-
-/// A container, and whether we are filling it with a reel: only then are its bytes and its sound of interest.
-#[derive(Debug, Clone, Copy)]
-struct Container<'a> {
-    id: &'a str,
-    is_reel: bool,
-}
-
-/// What a container says of itself.
-enum State {
-    Processing {
-        /// Bytes of the reel that have arrived, while some are missing.
-        uploaded: Option<u64>,
-    },
-    Finished,
-    Published,
-    Failed(Failure),
-    Expired,
-    /// It cannot be read, for a reason that will not pass.
-    Unreadable(Failure),
 }
 
 /// Why a call of the API has no result.
@@ -179,183 +156,6 @@ impl InstagramPublisher {
             return Err(CallError::Refused { failure: refusal(step, &answer, graph, &json, attempt), graph });
         }
     }
-
-    /// Whether the account has posts left today. Where that cannot be read, publishing will tell.
-    async fn check_quota(&self, attempt: &dyn Attempt) -> Result<(), PublishError> {
-        let step = "say how many posts the account has left";
-        let url = self.of_account("content_publishing_limit");
-        let request = || self.http.get(url.clone()).query(&[("fields", "config,quota_usage")]);
-        let limit = match self.call(step, request, attempt).await {
-            Ok(json) => json["data"][0].clone(),
-            Err(CallError::Stopped(error)) => return Err(error),
-            Err(error) => {
-                if let PublishError::Failed(failure) = error.into_harmless(step) {
-                    log::debug!("going on without knowing the quota: {}", failure.message);
-                }
-                return Ok(());
-            }
-        };
-        match (limit["quota_usage"].as_u64(), limit["config"]["quota_total"].as_u64()) {
-            (Some(used), Some(total)) if used >= total => {
-                let text = format!("the Instagram account has used {used} of its {total} posts of 24 h");
-                Err(Failure::new(Category::QuotaExhausted, text).into())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    async fn create(&self, post: &Post, attempt: &dyn Attempt) -> Result<Ticket, PublishError> {
-        let kind = post.content.media_kind()?;
-        let file = self.assets.file_of(post, kind).await?;
-        let caption = fitted_caption(post)?;
-        let fields = match kind {
-            MediaKind::Video => json!({ "media_type": "REELS", "upload_type": "resumable", "caption": caption }),
-            MediaKind::Image => json!({ "image_url": self.assets.public_url(&file)?.as_str(), "caption": caption }),
-        };
-        self.check_quota(attempt).await?;
-        let step = "make a container for the post";
-        let url = self.of_account("media");
-        // A container whose id is lost is never seen by anyone and dies after a day.
-        let json = self
-            .call(step, || self.http.post(url.clone()).json(&fields), attempt)
-            .await
-            .map_err(|error| error.into_harmless(step))?;
-        let Some(container_id) = text_or_number(&json["id"]) else { return Err(misunderstood(step, 200).into()) };
-        let upload_uri = json["uri"].as_str().map(str::to_owned);
-        let size = match kind {
-            MediaKind::Video => {
-                let Some(uri) = &upload_uri else { return Err(misunderstood(step, 200).into()) };
-                self.settings.upload.trusted(uri, DOMAIN, Platform::Instagram)?;
-                Some(file.size)
-            }
-            MediaKind::Image => None,
-        };
-        Ok(Ticket::new(attempt.now(), TicketHandle::InstagramContainer { container_id, upload_uri, size }))
-    }
-
-    /// What the container says of itself. A read that fails for a passing reason is borne a few times.
-    async fn state(&self, container: Container<'_>, attempt: &dyn Attempt) -> Result<State, PublishError> {
-        let step = "say how the container stands";
-        let url = self.url(container.id);
-        let fields = if container.is_reel {
-            "id,status,status_code,video_status,copyright_check_status"
-        } else {
-            "id,status,status_code"
-        };
-        let request = || self.http.get(url.clone()).query(&[("fields", fields)]);
-        let mut patience = Patience::new(self.poll);
-        let json = loop {
-            let failure = match self.call(step, request, attempt).await {
-                Ok(json) => break json,
-                Err(CallError::Refused { failure, graph }) => {
-                    if graph.subcode == Some(2_207_006) || graph.subcode == Some(2_207_020) {
-                        return Ok(State::Unreadable(failure));
-                    }
-                    // A container that was just there is at times not found; for good that means another account.
-                    let is_passing_absence = graph.is_missing() || graph.subcode == Some(2_207_008);
-                    if is_passing_absence {
-                        if patience.bears_one_more() && patience.wait(attempt).await == Look::Again {
-                            continue;
-                        }
-                        let category = if graph.is_missing() { Category::Auth } else { failure.category };
-                        return Ok(State::Unreadable(Failure { category, ..failure }));
-                    }
-                    failure
-                }
-                Err(error) => error.into_harmless(step).into_failure()?,
-            };
-            if patience.bear(&failure, attempt).await == Look::Enough {
-                return Err(failure.into());
-            }
-        };
-        let status = json["status"].as_str().unwrap_or_default();
-        Ok(match json["status_code"].as_str().unwrap_or_default() {
-            "FINISHED" if json["copyright_check_status"]["matches_found"].as_bool() == Some(true) => {
-                State::Failed(infringing())
-            }
-            "FINISHED" => State::Finished,
-            "PUBLISHED" => State::Published,
-            "EXPIRED" => State::Expired,
-            "ERROR" => {
-                let graph = GraphCode::in_status(status);
-                let failure = if graph.subcode.is_some() {
-                    classify("process the media", 200, graph, status)
-                } else {
-                    let text = format!("Instagram failed to process the media: {status}");
-                    Failure::new(Category::MediaProcessing, text)
-                };
-                State::Failed(failure.with_dead_ticket())
-            }
-            _ => {
-                let phase = &json["video_status"]["uploading_phase"];
-                let is_uploading = phase["status"].as_str().is_some_and(|status| status != "complete");
-                State::Processing {
-                    uploaded: phase["bytes_transferred"]
-                        .as_u64()
-                        .or(is_uploading.then_some(0))
-                        .filter(|_| is_uploading),
-                }
-            }
-        })
-    }
-
-    /// Sends the bytes of a reel from `offset` on; an upload that breaks off is resumed where it stands.
-    async fn upload(
-        &self,
-        post: &Post,
-        container: Container<'_>,
-        uri: &str,
-        size: u64,
-        mut offset: u64,
-        attempt: &dyn Attempt,
-    ) -> Result<(), PublishError> {
-        let file = self.assets.file_of(post, MediaKind::Video).await?;
-        if file.size != size {
-            let text = "the video file has changed since its upload to Instagram began";
-            return Err(Failure::new(Category::MissingAsset, text).with_dead_ticket().into());
-        }
-        let url = self.settings.upload.trusted(uri, DOMAIN, Platform::Instagram)?;
-        let mut token = self.tokens.access(attempt).await?;
-        let mut is_renewed = false;
-        let mut patience = Patience::new(self.poll);
-        loop {
-            let request = self
-                .http
-                .post(url.clone())
-                .header(AUTHORIZATION, format!("OAuth {}", token.expose_secret()))
-                .header("offset", offset)
-                .header("file_size", size);
-            let trouble = match self.http.upload(request, &file, offset..size, attempt).await {
-                Ok(answer) => {
-                    let json = answer.json();
-                    if answer.is_success() && json["success"].as_bool() == Some(true) {
-                        return Ok(());
-                    }
-                    let failure = if answer.is_success() {
-                        misunderstood("take the video's bytes", answer.status)
-                    } else {
-                        classify_upload(answer.status, &json).retry_at(answer.retry_after(attempt.now()))
-                    };
-                    if failure.category == Category::Auth && !is_renewed && self.settings.credentials.app.is_some() {
-                        token = self.tokens.replace(&token, attempt).await?;
-                        is_renewed = true;
-                        continue;
-                    }
-                    failure
-                }
-                Err(error) => error.into_harmless(Platform::Instagram, "take the video's bytes").into_failure()?,
-            };
-            if patience.bear(&trouble, attempt).await == Look::Enough {
-                return Err(trouble.into());
-            }
-            match self.state(container, attempt).await? {
-                State::Processing { uploaded: Some(bytes) } if bytes < size => offset = bytes,
-                State::Processing { uploaded: Some(_) | None } | State::Finished | State::Published => return Ok(()),
-                State::Failed(failure) => return Err(failure.into()),
-                State::Expired | State::Unreadable(_) => return Err(trouble.with_dead_ticket().into()),
-            }
-        }
-    }
 }
 
 fn refusal(step: &str, answer: &Answer, graph: GraphCode, json: &Value, attempt: &dyn Attempt) -> Failure {
@@ -366,12 +166,6 @@ fn refusal(step: &str, answer: &Answer, graph: GraphCode, json: &Value, attempt:
     let now = attempt.now();
     let at = regains_access_at(answer, now).or_else(|| answer.retry_after(now));
     classify(step, answer.status, graph, message).retry_at(at)
-}
-
-/// Instagram would publish it all the same, and the account would bear the consequences.
-fn infringing() -> Failure {
-    let text = "Instagram's copyright check found a match in the video; change its sound or pictures";
-    Failure::new(Category::RejectedContent, text).not_retryable().with_dead_ticket()
 }
 
 fn still_processing() -> Failure {
@@ -462,16 +256,5 @@ impl Publisher for InstagramPublisher {
                 return Err(still_processing().into());
             }
         }
-    }
-}
-
-impl InstagramPublisher {
-    /// What is known of a post that is public; the link is a courtesy.
-    async fn publication(&self, id: Option<String>, attempt: &dyn Attempt) -> Publication {
-        let url = match &id {
-            Some(id) => self.permalink(id, attempt).await,
-            None => None,
-        };
-        Publication { id, url, warning: None }
     }
 }

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{CallError, Container, InstagramPublisher, State, misunderstood, still_processing};
+use super::container::{Container, State};
+use super::{CallError, InstagramPublisher, misunderstood, still_processing};
 use crate::platform::http::text_or_number;
 use crate::platform::{Attempt, PublishError, Pursued};
-use crate::post::{Category, Consequence, Failure, Post, Ticket};
+use crate::post::{Category, Consequence, Failure, Post, Publication, Ticket};
 
 /// Whether the container may be published once more.
 pub(super) enum Settled {
@@ -114,5 +115,13 @@ impl InstagramPublisher {
             failure.message
         );
         Err(Failure::new(Category::Ambiguous, text).into())
+    }
+    /// What is known of a post that is public; the link is a courtesy.
+    async fn publication(&self, id: Option<String>, attempt: &dyn Attempt) -> Publication {
+        let url = match &id {
+            Some(id) => self.permalink(id, attempt).await,
+            None => None,
+        };
+        Publication { id, url, warning: None }
     }
 }
