@@ -4,23 +4,24 @@
 //! statement on its own condition, and durable when it returns. The clock is this machine's.
 
 mod change;
+mod error;
+mod file;
 mod question;
 mod row;
 mod schema;
 mod statistics;
+mod tokens;
 
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::types::Value;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params_from_iter};
-use secrecy::{ExposeSecret, SecretString};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use self::change::{held, published_columns, set_history, settlement_sql, untouched};
+use self::error::translate;
 use self::question::{Sql, due_ids, listed, spent_ids, text, text_of};
 use self::row::{COLUMNS, post_from, ticket_text};
 use self::schema::millis;
@@ -32,9 +33,6 @@ use super::{
 use crate::post::{AttemptStart, BackoffFrom, Platform, Post, PostId, RetryPolicy, Settlement, Ticket, TokenRecord};
 
 pub use schema::SCHEMA;
-
-/// How long to wait for another process that is writing.
-const BUSY: Duration = Duration::from_secs(30);
 
 /// Posts in a SQLite file.
 #[derive(Debug, Clone)]
@@ -51,7 +49,7 @@ impl SqlitePostStore {
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         let path = Arc::new(path.to_owned());
         let opened = Arc::clone(&path);
-        let connection = on_thread(move || open(&opened)).await?;
+        let connection = on_thread(move || file::open(&opened)).await?;
         Ok(Self { path, connection: Arc::new(Mutex::new(connection)) })
     }
 
@@ -121,77 +119,6 @@ async fn on_thread<T: Send + 'static>(
     let joined = tokio::task::spawn_blocking(run).await;
     joined.unwrap_or_else(|_| Err(StoreError::new("use the post store", "the thread that asks SQLite broke off")))
 }
-
-fn open(path: &Path) -> Result<Connection, StoreError> {
-    let failed = |problem: String| StoreError::new(format!("open the post store `sqlite:{}`", path.display()), problem);
-    if path.is_dir() {
-        return Err(failed("it is a directory".to_owned()).hint("name a file: `sqlite:PATH`"));
-    }
-    // Made before SQLite does, since tokens are kept in it: only its owner may read it.
-    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    match made {
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(failed(error.to_string()).hint("check the path and who may write there")),
-    }
-    let prepare = || -> rusqlite::Result<Connection> {
-        let mut connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        // What is recorded must survive a loss of power: in WAL mode the default would not promise it.
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.set_prepared_statement_cache_capacity(64);
-        if schema::version(&connection)? <= schema::VERSION {
-            schema::migrate(&mut connection)?;
-        }
-        Ok(connection)
-    };
-    let connection = prepare().map_err(|error| translate("open", path, error))?;
-    let version = schema::version(&connection).map_err(|error| translate("open", path, error))?;
-    if version > schema::VERSION {
-        let problem =
-            format!("it was made by a newer postretry (schema {version}, this one knows {})", schema::VERSION);
-        return Err(failed(problem).hint("update postretry on this machine"));
-    }
-    Ok(connection)
-}
-
-/// SQLite's errors, said for the person who has to mend them.
-fn translate(action: &str, path: &Path, error: rusqlite::Error) -> StoreError {
-    let code = error.sqlite_error_code();
-    let (problem, hint) = match code {
-        Some(ErrorCode::NotADatabase) => {
-            ("it is not a SQLite file".to_owned(), Some("check the path; nothing was changed in it"))
-        }
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-            ("it may not be written".to_owned(), Some("check who owns the file and its directory"))
-        }
-        Some(ErrorCode::CannotOpen) => (
-            "it cannot be opened for writing".to_owned(),
-            Some("check the path, its directory and who may write there"),
-        ),
-        // A full disk shows here too, where what is shared between processes cannot grow.
-        Some(ErrorCode::SystemIoFailure) => (
-            "the disk is full or fails".to_owned(),
-            Some("look at the disk's space and health; what was recorded is safe"),
-        ),
-        Some(ErrorCode::DiskFull) => ("the disk is full".to_owned(), Some("make room; nothing was lost")),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            ("another process keeps it locked".to_owned(), Some("wait for that process, or look what it does"))
-        }
-        Some(ErrorCode::DatabaseCorrupt) => {
-            ("the file is damaged".to_owned(), Some("`sqlite3 FILE .recover` may save what is in it"))
-        }
-        _ => (error.to_string(), None),
-    };
-    let translated = StoreError::new(format!("{action} the post store `sqlite:{}`", path.display()), problem);
-    match hint {
-        Some(hint) => translated.hint(hint),
-        None => translated,
-    }
-    .caused_by(error)
-}
-
 /// The time in whole milliseconds, as the columns keep it.
 #[expect(clippy::disallowed_methods, reason = "the store's clock is this machine's")]
 fn now() -> DateTime<Utc> {
@@ -391,69 +318,20 @@ impl PostStore for SqlitePostStore {
     }
 
     async fn load_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError> {
-        let key = key.to_owned();
-        self.with("read tokens from", move |connection| {
-            let sql = "SELECT * FROM tokens WHERE key = ? AND access_token IS NOT NULL";
-            Ok(connection.query_row(sql, [&key], token_from).optional()?.flatten())
-        })
-        .await
+        self.read_token(key).await
     }
 
     async fn lock_token(&self, key: &str, lease: &Lease) -> Result<Hold, StoreError> {
-        let mut sql = Sql::new(format!(
-            "INSERT INTO tokens (key, refresh_by, refresh_until) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE \
-             SET refresh_by = excluded.refresh_by, refresh_until = excluded.refresh_until \
-             WHERE coalesce({}, 0) <= ?",
-            millis("tokens.refresh_until")
-        ));
-        sql.values = vec![string(key), string(&lease.by), text(until(lease)), Value::Integer(now().timestamp_millis())];
-        self.write("lock tokens in", sql).await
+        self.take_token_lock(key, lease).await
     }
 
     async fn save_token(&self, record: &TokenRecord, by: &str) -> Result<Hold, StoreError> {
-        let mut sql = Sql::new(
-            "UPDATE tokens SET platform = ?, source = ?, access_token = ?, access_expires_at = ?, refresh_token = ?, \
-             refresh_expires_at = ?, refresh_by = NULL, refresh_until = NULL, updated_at = ? \
-             WHERE key = ? AND refresh_by = ?",
-        );
-        sql.values = vec![
-            string(record.platform.as_str()),
-            string(&record.source),
-            string(record.access_token.expose_secret()),
-            optional_date(record.access_expires_at),
-            optional(record.refresh_token.as_ref().map(ExposeSecret::expose_secret)),
-            optional_date(record.refresh_expires_at),
-            text(now()),
-            string(&record.key),
-            string(by),
-        ];
-        self.write("store tokens in", sql).await
+        self.write_token(record, by).await
     }
 
     async fn unlock_token(&self, key: &str, by: &str) -> Result<(), StoreError> {
-        let mut sql =
-            Sql::new("UPDATE tokens SET refresh_by = NULL, refresh_until = NULL WHERE key = ? AND refresh_by = ?");
-        sql.values = vec![string(key), string(by)];
-        self.write("unlock tokens in", sql).await.map(drop)
+        self.drop_token_lock(key, by).await
     }
-}
-
-fn token_from(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<TokenRecord>> {
-    let date = |name: &str| -> rusqlite::Result<Option<DateTime<Utc>>> {
-        let text: Option<String> = row.get(name)?;
-        Ok(text.and_then(|text| DateTime::parse_from_rfc3339(&text).ok()).map(|at| at.with_timezone(&Utc)))
-    };
-    let platform: Option<String> = row.get("platform")?;
-    let Some(platform) = platform.and_then(|name| name.parse().ok()) else { return Ok(None) };
-    Ok(Some(TokenRecord {
-        key: row.get("key")?,
-        platform,
-        source: row.get::<_, Option<String>>("source")?.unwrap_or_default(),
-        access_token: SecretString::from(row.get::<_, String>("access_token")?),
-        access_expires_at: date("access_expires_at")?,
-        refresh_token: row.get::<_, Option<String>>("refresh_token")?.map(SecretString::from),
-        refresh_expires_at: date("refresh_expires_at")?,
-    }))
 }
 
 /// Puts the names of the stories to the posts that carry only their id: one query for all.

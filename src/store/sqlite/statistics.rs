@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use serde_json::json;
 
 use super::question::{Sql, listed, text};
+use super::tokens;
 use crate::post::{Category, Platform, RetryPolicy, Totals};
 use crate::store::{AttemptStatistics, ListFilter, PlatformStatistics, RunRecord, RunStatistics, Statistics};
 
@@ -75,9 +76,7 @@ pub(super) fn gather(
     let since = runs_since.map_or_else(String::new, super::text_of);
     statistics.runs = runs(connection, &since)?;
     attempts(connection, &since, &mut statistics)?;
-    let mut tokens = connection.prepare("SELECT * FROM tokens WHERE access_token IS NOT NULL ORDER BY platform")?;
-    let records = tokens.query_map([], super::token_from)?.collect::<rusqlite::Result<Vec<_>>>()?;
-    statistics.tokens = records.into_iter().flatten().map(|token| (token.platform, token.lapses_at())).collect();
+    statistics.tokens = tokens::all(connection)?.iter().map(|token| (token.platform, token.lapses_at())).collect();
     statistics.tokens.sort_unstable_by_key(|(platform, _)| *platform);
     Ok(statistics)
 }

@@ -1,0 +1,52 @@
+//! The file: readable by its owner only, durable in what it is told, and of the current version.
+
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::error::translate;
+use super::schema;
+use crate::store::StoreError;
+
+/// How long to wait for another process that is writing.
+const BUSY: Duration = Duration::from_secs(30);
+
+/// Opens the file, makes it if there is none, and brings an older one to the current version.
+///
+/// # Errors
+/// Where it cannot be opened, is no SQLite file, or was made by a newer version.
+pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+    let failed = |problem: String| StoreError::new(format!("open the post store `sqlite:{}`", path.display()), problem);
+    if path.is_dir() {
+        return Err(failed("it is a directory".to_owned()).hint("name a file: `sqlite:PATH`"));
+    }
+    // Made before SQLite does, since tokens are kept in it: only its owner may read it.
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    match made {
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(failed(error.to_string()).hint("check the path and who may write there")),
+    }
+    let prepare = || -> rusqlite::Result<Connection> {
+        let mut connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // What is recorded must survive a loss of power: in WAL mode the default would not promise it.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.set_prepared_statement_cache_capacity(64);
+        if schema::version(&connection)? <= schema::VERSION {
+            schema::migrate(&mut connection)?;
+        }
+        Ok(connection)
+    };
+    let connection = prepare().map_err(|error| translate("open", path, error))?;
+    let version = schema::version(&connection).map_err(|error| translate("open", path, error))?;
+    if version > schema::VERSION {
+        let problem =
+            format!("it was made by a newer postretry (schema {version}, this one knows {})", schema::VERSION);
+        return Err(failed(problem).hint("update postretry on this machine"));
+    }
+    Ok(connection)
+}

@@ -1,0 +1,88 @@
+//! The token records: one row an account, with the right to refresh it as a lease in the same row.
+
+use chrono::{DateTime, Utc};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::question::{Sql, text};
+use super::schema::millis;
+use super::{SqlitePostStore, now, optional, optional_date, string, until};
+use crate::post::TokenRecord;
+use crate::store::{Hold, Lease, StoreError};
+
+impl SqlitePostStore {
+    pub(super) async fn read_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError> {
+        let key = key.to_owned();
+        self.with("read tokens from", move |connection| {
+            let sql = "SELECT * FROM tokens WHERE key = ? AND access_token IS NOT NULL";
+            Ok(connection.query_row(sql, [&key], record_from).optional()?.flatten())
+        })
+        .await
+    }
+
+    /// Takes the lease where none is live.
+    pub(super) async fn take_token_lock(&self, key: &str, lease: &Lease) -> Result<Hold, StoreError> {
+        let mut sql = Sql::new(format!(
+            "INSERT INTO tokens (key, refresh_by, refresh_until) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE \
+             SET refresh_by = excluded.refresh_by, refresh_until = excluded.refresh_until \
+             WHERE coalesce({}, 0) <= ?",
+            millis("tokens.refresh_until")
+        ));
+        sql.values = vec![string(key), string(&lease.by), text(until(lease)), Value::Integer(now().timestamp_millis())];
+        self.write("lock tokens in", sql).await
+    }
+
+    pub(super) async fn write_token(&self, record: &TokenRecord, by: &str) -> Result<Hold, StoreError> {
+        let mut sql = Sql::new(
+            "UPDATE tokens SET platform = ?, source = ?, access_token = ?, access_expires_at = ?, refresh_token = ?, \
+             refresh_expires_at = ?, refresh_by = NULL, refresh_until = NULL, updated_at = ? \
+             WHERE key = ? AND refresh_by = ?",
+        );
+        sql.values = vec![
+            string(record.platform.as_str()),
+            string(&record.source),
+            string(record.access_token.expose_secret()),
+            optional_date(record.access_expires_at),
+            optional(record.refresh_token.as_ref().map(ExposeSecret::expose_secret)),
+            optional_date(record.refresh_expires_at),
+            text(now()),
+            string(&record.key),
+            string(by),
+        ];
+        self.write("store tokens in", sql).await
+    }
+
+    pub(super) async fn drop_token_lock(&self, key: &str, by: &str) -> Result<(), StoreError> {
+        let mut sql =
+            Sql::new("UPDATE tokens SET refresh_by = NULL, refresh_until = NULL WHERE key = ? AND refresh_by = ?");
+        sql.values = vec![string(key), string(by)];
+        self.write("unlock tokens in", sql).await.map(drop)
+    }
+}
+
+/// All of them.
+pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<TokenRecord>> {
+    let mut statement = connection.prepare("SELECT * FROM tokens WHERE access_token IS NOT NULL")?;
+    let records = statement.query_map([], record_from)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(records.into_iter().flatten().collect())
+}
+
+/// A record of a platform that this version does not know is none.
+fn record_from(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<TokenRecord>> {
+    let date = |name: &str| -> rusqlite::Result<Option<DateTime<Utc>>> {
+        let text: Option<String> = row.get(name)?;
+        Ok(text.and_then(|text| DateTime::parse_from_rfc3339(&text).ok()).map(|at| at.with_timezone(&Utc)))
+    };
+    let platform: Option<String> = row.get("platform")?;
+    let Some(platform) = platform.and_then(|name| name.parse().ok()) else { return Ok(None) };
+    Ok(Some(TokenRecord {
+        key: row.get("key")?,
+        platform,
+        source: row.get::<_, Option<String>>("source")?.unwrap_or_default(),
+        access_token: SecretString::from(row.get::<_, String>("access_token")?),
+        access_expires_at: date("access_expires_at")?,
+        refresh_token: row.get::<_, Option<String>>("refresh_token")?.map(SecretString::from),
+        refresh_expires_at: date("refresh_expires_at")?,
+    }))
+}
