@@ -4,29 +4,27 @@
 //! server's clock. Only the contract's fields are touched.
 
 mod change;
+mod connection;
 mod document;
 mod error;
 mod filter;
 mod identity;
 mod index;
+mod page;
 mod statistics;
 mod tokens;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
-use mongodb::options::{
-    Acknowledgment, ClientOptions, ConnectionString, ReadConcern, ReadPreference, ReturnDocument, SelectionCriteria,
-    WriteConcern,
-};
-use mongodb::{Client, Collection, Cursor, Database};
-use secrecy::{ExposeSecret, SecretString};
+use mongodb::options::ReturnDocument;
+use mongodb::{Collection, Cursor, Database};
 
+use self::page::{ANCHOR, behind, projection, projection_with_anchor};
 use super::query::MalformedPosts;
 use super::{
     DueCursor, DueQuery, Found, Hold, Lease, ListFilter, Page, PostPage, PostStore, Reset, RunRecord, Statistics,
@@ -34,60 +32,11 @@ use super::{
 };
 use crate::post::{AttemptStart, BackoffFrom, Platform, Post, PostId, RetryPolicy, Settlement, Ticket, TokenRecord};
 
-/// How long a connection string without its own wish waits for a server.
-const SELECTION_TIMEOUT: Duration = Duration::from_secs(5);
+pub use connection::MongoSettings;
 
 /// How long the server may take for anything. Longer than a majority may be waited for, and than a count over all posts
 /// takes.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long a write may wait for its majority before it is an error.
-const MAJORITY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Where the posts are in MongoDB.
-#[derive(Clone)]
-pub struct MongoSettings {
-    uri: SecretString,
-    database: String,
-    address: String,
-    posts: String,
-    stories: String,
-}
-
-/// The connection string may hold a password.
-impl fmt::Debug for MongoSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MongoSettings")
-            .field("address", &self.address)
-            .field("database", &self.database)
-            .field("posts", &self.posts)
-            .finish_non_exhaustive()
-    }
-}
-
-impl MongoSettings {
-    /// Checks a connection string.
-    ///
-    /// # Errors
-    /// What is wrong with it, as the end of a sentence that begins with its name; never the string itself.
-    pub fn new(uri: &str, posts: String, stories: String) -> Result<Self, String> {
-        let parsed = ConnectionString::parse(uri)
-            .map_err(|_| "is not a MongoDB connection string (its value is not shown, it may hold a password)")?;
-        let database = parsed
-            .default_database
-            .filter(|name| !name.is_empty())
-            .ok_or("names no database: put it behind the host, as in `mongodb://host:27017/app`")?;
-        let address = format!("mongodb://{}", without_credentials(uri));
-        Ok(Self { uri: SecretString::from(uri), database, address, posts, stories })
-    }
-}
-
-/// The hosts of a connection string.
-fn without_credentials(uri: &str) -> &str {
-    let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts)
-}
 
 /// Posts in a MongoDB database.
 #[derive(Debug)]
@@ -106,21 +55,8 @@ impl MongoPostStore {
     /// # Errors
     /// Where the connection string cannot be used or its name cannot be resolved.
     pub async fn connect(settings: &MongoSettings) -> Result<Self, StoreError> {
-        let uri = settings.uri.expose_secret();
-        let failed = |error| error::translate("connect to", &settings.address, error);
-        let mut options = ClientOptions::parse(uri).await.map_err(failed)?;
-        options.app_name.get_or_insert_with(|| "postretry".to_owned());
-        options.server_selection_timeout.get_or_insert(SELECTION_TIMEOUT);
-        options.connect_timeout.get_or_insert(SELECTION_TIMEOUT);
-        // Whatever the connection string says: an outcome that a fail-over can undo would be published twice, and a
-        // claim that is read from a secondary is an old one.
-        let concern =
-            WriteConcern::builder().w(Acknowledgment::Majority).w_timeout(MAJORITY_TIMEOUT).journal(true).build();
-        options.write_concern = Some(concern);
-        options.read_concern = Some(ReadConcern::majority());
-        options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
-        options.retry_writes = Some(true);
-        let client = Client::with_options(options).map_err(failed)?;
+        let client = settings.client().await;
+        let client = client.map_err(|error| error::translate("connect to", &settings.address, error))?;
         let database = client.database(&settings.database);
         Ok(Self {
             address: settings.address.clone(),
@@ -162,18 +98,6 @@ impl MongoPostStore {
     async fn write(&self, action: &'static str, filter: Document, change: Vec<Document>) -> Result<Hold, StoreError> {
         let result = self.ask(action, self.posts.update_one(filter, change)).await?;
         Ok(if result.matched_count == 1 { Hold::Held } else { Hold::Lost })
-    }
-
-    /// Posts in the order of their first failure, behind `after`.
-    async fn page(&self, filter: Document, after: Option<&DueCursor>, limit: u32) -> Result<PostPage, StoreError> {
-        let mut pipeline = vec![doc! { "$match": filter }, doc! { "$project": projection_with_anchor() }];
-        pipeline.extend(after.map(behind));
-        pipeline.push(doc! { "$sort": { ANCHOR: 1, "_id": 1 } });
-        pipeline.push(doc! { "$limit": i64::from(limit) });
-        let documents = self.collect(pipeline).await?;
-        let is_full = documents.len() >= limit as usize;
-        let next = documents.last().filter(|_| is_full).map(cursor_behind);
-        Ok(PostPage { posts: documents.iter().map(document::post_from).collect(), next })
     }
 
     async fn collect(&self, pipeline: Vec<Document>) -> Result<Vec<Document>, StoreError> {
@@ -230,39 +154,6 @@ impl MongoPostStore {
         };
         Ok(Some(format!("database `{}` has no collection `{wanted}`; {advice}", self.database.name())))
     }
-}
-
-/// The name under which a page carries the date that it is ordered by.
-const ANCHOR: &str = "postretryAnchor";
-
-/// Only what is read of a post. Every read uses it, so that each sees a document alike.
-fn projection() -> Document {
-    document::FIELDS.iter().map(|name| ((*name).to_owned(), Bson::Int32(1))).collect()
-}
-
-fn projection_with_anchor() -> Document {
-    let mut projection = projection();
-    projection.insert(ANCHOR, doc! { "$ifNull": ["$failedAt", "$updatedAt"] });
-    projection
-}
-
-fn cursor_behind(last: &Document) -> DueCursor {
-    let part = |name: &str| last.get(name).cloned().unwrap_or(Bson::Null);
-    DueCursor(identity::key_of(&Bson::Document(doc! { "anchor": part(ANCHOR), "id": part("_id") })))
-}
-
-/// Everything behind a place. The comparison is an expression, since those of a filter are blind to other types.
-fn behind(cursor: &DueCursor) -> Document {
-    let place = identity::value_of(&cursor.0);
-    let part = |name: &str| {
-        let value = place.as_document().and_then(|place| place.get(name)).cloned().unwrap_or(Bson::Null);
-        doc! { "$literal": value }
-    };
-    let anchor = format!("${ANCHOR}");
-    doc! { "$match": { "$expr": { "$or": [
-        { "$gt": [anchor.as_str(), part("anchor")] },
-        { "$and": [{ "$eq": [anchor.as_str(), part("anchor")] }, { "$gt": ["$_id", part("id")] }] },
-    ] } } }
 }
 
 #[async_trait]

@@ -1,0 +1,78 @@
+//! The connection string, and what is asked of the connection whatever it says.
+
+use std::fmt;
+use std::time::Duration;
+
+use mongodb::Client;
+use mongodb::options::{
+    Acknowledgment, ClientOptions, ConnectionString, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
+};
+use secrecy::{ExposeSecret, SecretString};
+
+/// How long a connection string without its own wish waits for a server.
+const SELECTION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a write may wait for its majority before it is an error.
+const MAJORITY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where the posts are in MongoDB.
+#[derive(Clone)]
+pub struct MongoSettings {
+    uri: SecretString,
+    pub(super) database: String,
+    /// The hosts, without what may be secret.
+    pub(super) address: String,
+    pub(super) posts: String,
+    pub(super) stories: String,
+}
+
+/// The connection string may hold a password.
+impl fmt::Debug for MongoSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MongoSettings")
+            .field("address", &self.address)
+            .field("database", &self.database)
+            .field("posts", &self.posts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl MongoSettings {
+    /// Checks a connection string.
+    ///
+    /// # Errors
+    /// What is wrong with it, as the end of a sentence that begins with its name; never the string itself.
+    pub fn new(uri: &str, posts: String, stories: String) -> Result<Self, String> {
+        let parsed = ConnectionString::parse(uri)
+            .map_err(|_| "is not a MongoDB connection string (its value is not shown, it may hold a password)")?;
+        let database = parsed
+            .default_database
+            .filter(|name| !name.is_empty())
+            .ok_or("names no database: put it behind the host, as in `mongodb://host:27017/app`")?;
+        let address = format!("mongodb://{}", without_credentials(uri));
+        Ok(Self { uri: SecretString::from(uri), database, address, posts, stories })
+    }
+
+    /// A client of the server. Whatever the connection string says: an outcome that a fail-over can undo would be
+    /// published twice, and a claim that is read from a secondary is an old one.
+    pub(super) async fn client(&self) -> mongodb::error::Result<Client> {
+        let mut options = ClientOptions::parse(self.uri.expose_secret()).await?;
+        options.app_name.get_or_insert_with(|| "postretry".to_owned());
+        options.server_selection_timeout.get_or_insert(SELECTION_TIMEOUT);
+        options.connect_timeout.get_or_insert(SELECTION_TIMEOUT);
+        let concern =
+            WriteConcern::builder().w(Acknowledgment::Majority).w_timeout(MAJORITY_TIMEOUT).journal(true).build();
+        options.write_concern = Some(concern);
+        options.read_concern = Some(ReadConcern::majority());
+        options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+        options.retry_writes = Some(true);
+        Client::with_options(options)
+    }
+}
+
+/// The hosts of a connection string.
+fn without_credentials(uri: &str) -> &str {
+    let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts)
+}
