@@ -19,8 +19,12 @@ use crate::platform::{Publisher, SignInEnd};
 use crate::post::{AttemptCounts, Category, Outcome, Platform, Post, Standing, Totals, ends_soon};
 use crate::store::{DueCursor, DueQuery, Hold, Scope, StoreError};
 
-/// How many posts are read at a time.
-pub(super) const PAGE: u32 = 64;
+/// How many posts are read at a time where each is worked on.
+const PAGE: u32 = 64;
+
+/// How many are read at a time where they are only counted, marked or told of: a store looks through all that are left
+/// for every page, so more pages than need be cost more than a few megabytes do.
+pub(super) const LARGE_PAGE: u32 = 2_000;
 
 /// What is asked of a pass.
 #[derive(Debug, Clone, Default)]
@@ -260,7 +264,7 @@ impl Lane {
     async fn mark_spent(&mut self) -> Result<(), StoreError> {
         let mut after: Option<DueCursor> = None;
         loop {
-            let page = self.workshop.store.spent_posts(&self.query(), after.as_ref(), PAGE).await?;
+            let page = self.workshop.store.spent_posts(&self.query(), after.as_ref(), LARGE_PAGE).await?;
             for post in readable(page.posts, &mut self.malformed) {
                 let is_spent = self.workshop.policy.standing(&post, self.workshop.clock.now()) == Standing::Spent;
                 if is_spent && self.workshop.store.mark_spent(&post).await? == Hold::Held {
@@ -405,7 +409,7 @@ pub(super) async fn read_unknown_platforms(workshop: &Workshop) -> Result<Vec<Ma
     let mut malformed = Vec::new();
     let mut after: Option<DueCursor> = None;
     loop {
-        let page = workshop.store.due_posts(&query, after.as_ref(), PAGE).await?;
+        let page = workshop.store.due_posts(&query, after.as_ref(), LARGE_PAGE).await?;
         malformed.extend(page.posts.iter().filter_map(|stored| stored.as_ref().err()).map(MalformedPost::from));
         after = page.next;
         if after.is_none() {

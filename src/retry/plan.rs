@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::Workshop;
-use super::pass::{PAGE, PassOptions, read_unknown_platforms};
+use super::pass::{LARGE_PAGE, PassOptions, read_unknown_platforms};
 use super::report::{DryRunReport, MalformedPost, PlannedPost, PlatformReport, SkipReason, readable};
 use crate::post::{DueReason, Post, Standing, Totals};
 use crate::store::{DueCursor, DueQuery, Scope, StoreError};
@@ -33,7 +33,7 @@ pub async fn dry_run(workshop: &Workshop, options: &PassOptions) -> Result<DryRu
         }
         let mut after: Option<DueCursor> = None;
         loop {
-            let page = workshop.store.due_posts(&query, after.as_ref(), PAGE).await?;
+            let page = workshop.store.due_posts(&query, after.as_ref(), LARGE_PAGE).await?;
             for post in readable(page.posts, &mut report.malformed) {
                 let Standing::Due(reason) = workshop.policy.standing(&post, started_at) else { continue };
                 let skipped = match left {
@@ -71,7 +71,7 @@ async fn count_spent(
     let mut count = 0;
     let mut after: Option<DueCursor> = None;
     loop {
-        let page = workshop.store.spent_posts(query, after.as_ref(), PAGE).await?;
+        let page = workshop.store.spent_posts(query, after.as_ref(), LARGE_PAGE).await?;
         count += readable(page.posts, malformed).len() as u64;
         after = page.next;
         if after.is_none() {
