@@ -9,6 +9,7 @@ mod duration;
 mod http;
 mod instagram;
 mod media;
+mod origin;
 mod patience;
 mod tiktok;
 mod tokens;
@@ -22,9 +23,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::post::{Failure, Platform, Post, Publication, Ticket};
 
-pub use http::{Http, HttpSettings, Origin};
+pub use http::{Http, HttpSettings};
 pub use instagram::{InstagramCredentials, InstagramPublisher, InstagramSettings};
 pub use media::AssetStore;
+pub use origin::Origin;
 pub use patience::PollSettings;
 pub use tiktok::{TikTokCredentials, TikTokPublisher, TikTokSettings};
 pub use tokens::TokenVault;

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::platform::{
-    HttpSettings, InstagramCredentials, InstagramSettings, Origin, TikTokCredentials, TikTokSettings, YouTubeSettings,
+    HttpSettings, InstagramCredentials, InstagramSettings, TikTokCredentials, TikTokSettings, YouTubeSettings,
 };
 use crate::post::{BackoffFrom, Pace, RetryPolicy};
 use crate::store::{MongoSettings, StoreSettings};
@@ -158,7 +158,7 @@ fn store(read: &mut Reader<'_>, option: Option<&str>) -> StoreSettings {
 }
 
 fn tiktok(read: &mut Reader<'_>) -> Option<TikTokSettings> {
-    let api = Origin::new(read.origin("TIKTOK_API_URL"), read.is_set("TIKTOK_API_URL"));
+    let api = read.origin("TIKTOK_API_URL");
     let levels = ["PUBLIC_TO_EVERYONE", "MUTUAL_FOLLOW_FRIENDS", "FOLLOWER_OF_CREATOR", "SELF_ONLY"];
     let privacy_level = read.choice("TIKTOK_PRIVACY_LEVEL", &levels);
     let key = read.optional("TIKTOK_CLIENT_KEY");
@@ -185,8 +185,8 @@ fn tiktok(read: &mut Reader<'_>) -> Option<TikTokSettings> {
 }
 
 fn instagram(read: &mut Reader<'_>) -> Option<InstagramSettings> {
-    let api = Origin::new(read.origin("INSTAGRAM_API_URL"), read.is_set("INSTAGRAM_API_URL"));
-    let upload = Origin::new(read.origin("INSTAGRAM_UPLOAD_URL"), read.is_set("INSTAGRAM_UPLOAD_URL"));
+    let api = read.origin("INSTAGRAM_API_URL");
+    let upload = read.origin("INSTAGRAM_UPLOAD_URL");
     let version = read.text("INSTAGRAM_GRAPH_VERSION");
     let is_version = version
         .strip_prefix('v')
@@ -221,7 +221,7 @@ fn instagram(read: &mut Reader<'_>) -> Option<InstagramSettings> {
 }
 
 fn youtube(read: &mut Reader<'_>) -> Option<YouTubeSettings> {
-    let api = Origin::new(read.origin("YOUTUBE_API_URL"), read.is_set("YOUTUBE_API_URL"));
+    let api = read.origin("YOUTUBE_API_URL");
     let token_url = read.endpoint("GOOGLE_TOKEN_URL");
     let privacy_status = read.choice("YOUTUBE_PRIVACY_STATUS", &["public", "unlisted", "private"]);
     let category_id = read.text("YOUTUBE_CATEGORY_ID");

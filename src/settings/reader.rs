@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use url::{Host, Url};
 
 use super::{Environment, Secrecy, SettingsError, VARIABLES};
+use crate::platform::Origin;
 
 /// Reads variables; a value that cannot be used becomes a problem, and the default stands in for it until
 /// [`Reader::finish`] reports all problems together.
@@ -45,10 +46,6 @@ impl<'a> Reader<'a> {
             format!("{set} {is} set but {missing} {are} not; set all to {purpose}, or none")
         };
         self.problem(problem);
-    }
-
-    pub(super) fn is_set(&self, name: &str) -> bool {
-        self.environment.value(name).is_some()
     }
 
     pub(super) fn optional(&mut self, name: &'static str) -> Option<String> {
@@ -117,12 +114,15 @@ impl<'a> Reader<'a> {
     }
 
     /// A scheme, host and port without a path.
-    pub(super) fn origin(&mut self, name: &'static str) -> Url {
+    pub(super) fn origin(&mut self, name: &'static str) -> Origin {
         let url = self.endpoint(name);
         if url.path() != "/" || url.query().is_some() {
             self.refuse(name, "an origin such as `https://host:port`, without a path");
         }
-        url
+        match self.environment.value(name) {
+            Some(_) => Origin::of_setting(url),
+            None => Origin::of_platform(url),
+        }
     }
 
     /// A whole address.

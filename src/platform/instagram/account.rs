@@ -6,9 +6,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::classify::{GraphCode, classify};
-use crate::platform::http::{Answer, Http, Origin};
+use crate::platform::http::{Answer, Http};
 use crate::platform::tokens::{Refreshed, Refresher};
-use crate::platform::{Attempt, PublishError};
+use crate::platform::{Attempt, Origin, PublishError};
 use crate::post::{Category, Failure, Platform, Post, hashtags_in, with_hashtags};
 
 /// The longest caption, in characters.

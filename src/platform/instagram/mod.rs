@@ -24,11 +24,11 @@ use self::account::{InstagramRefresher, regains_access_at};
 use self::classify::{GraphCode, classify};
 use self::container::{Container, State};
 use self::publish::Settled;
-use super::http::{Answer, Http, Origin, SendError};
+use super::http::{Answer, Http, SendError};
 use super::media::AssetStore;
 use super::patience::{Look, Patience, PollSettings};
 use super::tokens::{TokenKeeper, TokenSource};
-use super::{Attempt, Halt, PublishError, Publisher, Pursued, SignInEnd, TicketAge, Tools};
+use super::{Attempt, Halt, Origin, PublishError, Publisher, Pursued, SignInEnd, TicketAge, Tools};
 use crate::post::{Category, Failure, Platform, Post, Retryable, Ticket, TicketHandle};
 
 /// A token that lives two months is exchanged this long before its end.

@@ -6,9 +6,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::classify::classify;
 use super::{TikTokCredentials, TikTokSettings};
-use crate::platform::http::{Http, Origin};
+use crate::platform::http::Http;
 use crate::platform::tokens::{Refreshed, Refresher, TokenSource};
-use crate::platform::{Attempt, PublishError};
+use crate::platform::{Attempt, Origin, PublishError};
 use crate::post::{Category, Failure, Platform, Post, with_hashtags};
 
 /// The longest title of a video, in UTF-16 code units.

@@ -21,11 +21,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use self::classify::{UNKNOWN_ID, classify};
-use super::http::{Http, JSON_UTF8, Origin, SendError, text_or_number};
+use super::http::{Http, JSON_UTF8, SendError, text_or_number};
 use super::media::AssetStore;
 use super::patience::{Look, Patience, PollSettings};
 use super::tokens::TokenKeeper;
-use super::{Attempt, Halt, PublishError, Publisher, Pursued, SignInEnd, TicketAge, Tools};
+use super::{Attempt, Halt, Origin, PublishError, Publisher, Pursued, SignInEnd, TicketAge, Tools};
 use crate::post::{Category, Consequence, Failure, MediaKind, Platform, Post, Publication, Ticket, TicketHandle};
 
 /// A token is refreshed this long before its end.

@@ -22,11 +22,11 @@ use url::Url;
 
 use self::account::GoogleRefresher;
 use self::classify::classify;
-use super::http::{Answer, Http, JSON_UTF8, Origin, SendError};
+use super::http::{Answer, Http, JSON_UTF8, SendError};
 use super::media::{AssetStore, MediaFile};
 use super::patience::{Look, Patience, PollSettings};
 use super::tokens::{TokenKeeper, TokenSource};
-use super::{Attempt, Halt, PublishError, Publisher, Pursued, SignInEnd, TicketAge, Tools};
+use super::{Attempt, Halt, Origin, PublishError, Publisher, Pursued, SignInEnd, TicketAge, Tools};
 use crate::post::{Category, Failure, MediaKind, Platform, Post, Ticket, TicketHandle};
 
 /// The domain of Google's upload hosts.
