@@ -113,16 +113,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A scheme, host and port without a path.
+    /// A scheme, host and port without a path. The platform's own is its own even where it is set: so it is for everyone
+    /// who copies `.env.example`.
     pub(super) fn origin(&mut self, name: &'static str) -> Origin {
         let url = self.endpoint(name);
         if url.path() != "/" || url.query().is_some() {
             self.refuse(name, "an origin such as `https://host:port`, without a path");
         }
-        match self.environment.value(name) {
-            Some(_) => Origin::of_setting(url),
-            None => Origin::of_platform(url),
-        }
+        let is_own = Url::parse(default_of(name)).is_ok_and(|own| own == url);
+        if is_own { Origin::of_platform(url) } else { Origin::of_setting(url) }
     }
 
     /// A whole address.

@@ -103,3 +103,22 @@ fn the_store_must_be_named_and_have_a_database() {
     let text = problems(&[("POSTRETRY_STORE", "postgres://user:hush@db")]);
     assert!(text.contains("sqlite:PATH") && !text.contains("hush"), "{text}");
 }
+
+#[test]
+fn a_copy_of_the_example_means_what_the_defaults_mean() {
+    let credentials = [
+        ("TIKTOK_ACCESS_TOKEN", "hush"),
+        ("INSTAGRAM_USER_ID", "1"),
+        ("INSTAGRAM_ACCESS_TOKEN", "hush"),
+        ("YOUTUBE_CLIENT_ID", "id"),
+        ("YOUTUBE_CLIENT_SECRET", "hush"),
+        ("YOUTUBE_REFRESH_TOKEN", "hush"),
+    ];
+    let example = env_example();
+    let copied = dotenvy::from_read_iter(example.as_bytes()).map(Result::unwrap).collect::<Vec<_>>();
+    let mut all: Vec<(&str, &str)> = copied.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    all.retain(|(name, _)| *name != "MONGODB_URI" && credentials.iter().all(|(known, _)| known != name));
+    all.extend(credentials);
+    // Their upload hosts are other ones than those of their origins, so a set origin is more than the same address.
+    assert_eq!(format!("{:?}", resolve(&all).unwrap()), format!("{:?}", resolve(&credentials).unwrap()));
+}
