@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
@@ -121,7 +121,7 @@ impl TikTokPublisher {
         loop {
             let request = self.http.post(self.api.at(path)).bearer_auth(token.expose_secret());
             let request = request.header(CONTENT_TYPE, JSON_UTF8);
-            let request = if body.is_null() { request } else { request.json(body) };
+            let request = if body.is_null() { request.header(CONTENT_LENGTH, 0) } else { request.json(body) };
             let answer = self.http.send(request, attempt).await.map_err(CallError::Send)?;
             let mut json = answer.json();
             let error = &json["error"];

@@ -258,6 +258,10 @@ fn endpoint_of(head: &Head) -> &'static str {
 }
 
 fn take_effect(endpoint: &str, head: &Head, value: &Value, body: &Body, world: &mut World) -> Answer {
+    // Not in the sheets, but what stands before platforms may want even of an empty body (RFC 9110, section 8.6).
+    if head.method != "GET" && head.header("content-length").is_empty() {
+        return Answer::empty(411);
+    }
     match endpoint.split_once('.') {
         Some(("tiktok", _)) => tiktok::answer(endpoint, head, value, body, world),
         Some(("instagram", _)) => instagram::answer(endpoint, head, value, body, world),
