@@ -96,6 +96,15 @@ mod tests {
     }
 
     #[test]
+    fn a_value_in_single_quotes_is_taken_as_it_is() {
+        let environment = load(&[], "QUOTED='p$word \\# \"x\"'\nBARE=p$word\nHASH=ab#cd\n").unwrap();
+        assert_eq!(environment.value("QUOTED"), Some(r#"p$word \# "x""#));
+        // What `.env.example` and postretry(5) warn of.
+        assert_eq!(environment.value("BARE"), Some("p"));
+        assert_eq!(environment.value("HASH"), Some("ab#cd"));
+    }
+
+    #[test]
     fn a_line_that_is_none_is_named_by_its_number_and_not_repeated() {
         let error = load(&[], "A=1\nTOKEN hush\n").unwrap_err().to_string();
         assert!(error.contains("line 2") && !error.contains("hush"), "{error}");

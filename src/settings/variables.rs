@@ -139,7 +139,8 @@ pub const VARIABLES: &[Variable] = &[
 pub fn env_example() -> String {
     let mut text = String::from(
         "# Settings of postretry. Copy this file to .env and fill in what applies; an empty value is an unset one.\n\
-         # The environment wins over this file, an option over both.\n",
+         # The environment wins over this file, an option over both. In single quotes a value is taken as it is;\n\
+         # without them $ and \\ mean something, so quote a password that has one.\n",
     );
     let mut group = "";
     for variable in VARIABLES {
