@@ -43,8 +43,10 @@ impl MongoSettings {
     /// # Errors
     /// What is wrong with it, as the end of a sentence that begins with its name; never the string itself.
     pub fn new(uri: &str, posts: String, stories: String) -> Result<Self, String> {
-        let parsed = ConnectionString::parse(uri)
-            .map_err(|_| "is not a MongoDB connection string (its value is not shown, it may hold a password)")?;
+        let parsed = ConnectionString::parse(uri).map_err(|_| {
+            "is not a MongoDB connection string (its value is not shown, it may hold a password; `@`, `:`, `/` and `%` \
+             in one are written `%40`, `%3A`, `%2F` and `%25`)"
+        })?;
         let database = parsed
             .default_database
             .filter(|name| !name.is_empty())
