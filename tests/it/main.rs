@@ -9,6 +9,7 @@ mod commands;
 mod crash;
 mod failures;
 mod generated;
+mod genuine;
 mod hosts;
 mod kill;
 mod kinds;

@@ -97,7 +97,7 @@ fn create(head: &Head, value: &Value, world: &mut World) -> Answer {
         return refused(100, Some(2_207_023));
     }
     let id = format!("1789500000{:07}", world.next());
-    let uri = format!("{}/ig-api-upload/v25.0/{id}", world.origin);
+    let uri = format!("{}/ig-api-upload/v25.0/{id}", world.upload_origin("rupload.facebook.com"));
     let container = Container {
         caption,
         image_url,

@@ -9,7 +9,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -129,8 +130,7 @@ pub(crate) async fn serve(listener: TcpListener, world: Shared) {
         let world = Arc::clone(&world);
         tokio::spawn(async move {
             let service = service_fn(move |request| answer(request, Arc::clone(&world)));
-            let served =
-                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let served = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
             // A connection that breaks off is the client's business, or a fault's.
             drop(served);
         });

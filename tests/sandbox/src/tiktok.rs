@@ -143,7 +143,8 @@ fn video_init(value: &Value, world: &mut World) -> Answer {
         post_id: None,
     };
     world.tiktok.insert(id.clone(), upload);
-    let url = format!("{}/tiktok-upload/{}?upload_token=secret-{}", world.origin, world.serial, world.serial);
+    let origin = world.upload_origin("open-upload.tiktokapis.com");
+    let url = format!("{origin}/tiktok-upload/{0}?upload_token=secret-{0}", world.serial);
     fine(&json!({ "publish_id": id, "upload_url": url }))
 }
 

@@ -104,6 +104,8 @@ pub struct Knobs {
     pub youtube_sessions_gone: bool,
     /// Whether the token may read videos and playlists.
     pub youtube_may_read: bool,
+    /// Whether upload addresses are on the platforms' own hosts, for whoever sends these here.
+    pub own_hosts: bool,
 }
 
 impl Default for Knobs {
@@ -131,6 +133,7 @@ impl Default for Knobs {
             youtube_processing: None,
             youtube_sessions_gone: false,
             youtube_may_read: true,
+            own_hosts: false,
         }
     }
 }
@@ -282,6 +285,11 @@ impl World {
             tokens.access.insert(token.clone(), Some(end));
         }
         token
+    }
+
+    /// Where an upload address is: on this host of the platform's own, or here.
+    pub(crate) fn upload_origin(&self, host: &str) -> String {
+        if self.knobs.own_hosts { format!("https://{host}") } else { self.origin.clone() }
     }
 
     pub(crate) fn violation(&mut self, text: impl Into<String>) {

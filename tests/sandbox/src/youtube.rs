@@ -121,7 +121,10 @@ fn open(head: &Head, value: &Value, world: &mut World) -> Answer {
         looks_left: world.knobs.youtube_looks,
     };
     world.sessions.insert(id.clone(), session);
-    let location = format!("{}/upload/youtube/v3/videos?uploadType=resumable&upload_id={id}", world.origin);
+    let location = format!(
+        "{}/upload/youtube/v3/videos?uploadType=resumable&upload_id={id}",
+        world.upload_origin("www.googleapis.com")
+    );
     Answer::empty(200).with("location", location)
 }
 
