@@ -4,6 +4,7 @@ use futures_util::{StreamExt, stream};
 use mongodb::bson::{Document, doc};
 use postretry_sandbox::{Act, Fault};
 
+use crate::genuine::Relay;
 use crate::kinds::{KINDS, post_of, requests_of, sign_in_where_stranded};
 use crate::stage::{Stage, sha256, video};
 
@@ -19,10 +20,22 @@ fn losses() -> [Act; 5] {
     ]
 }
 
+/// How the platforms are spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wire {
+    /// HTTP/1.1 at an origin that a setting gives.
+    Plain,
+    /// HTTP/2 over TLS at the platforms' own addresses: one connection carries several requests, and is not lost with one.
+    Multiplexed,
+}
+
 /// Lets one request of a publish get lost, and passes run until the post is settled.
-async fn lose_at(kind: &'static str, number: usize, endpoint: String, act: Act) {
-    let place = format!("{kind}, request {number} ({endpoint}), {act:?}");
+async fn lose_at(kind: &'static str, number: usize, endpoint: String, act: Act, wire: Wire) {
+    let place = format!("{kind}, request {number} ({endpoint}), {act:?}, {wire:?}");
     let mut stage = Stage::new().await;
+    if wire == Wire::Multiplexed {
+        Relay::before(&mut stage, "h2").await;
+    }
     stage.set("HTTP_TIMEOUT", "1s");
     stage.sandbox.world().knobs.instagram_lag = 1;
     stage.sandbox.fault(Fault::once("*", act).after(u32::try_from(number).unwrap()));
@@ -56,7 +69,10 @@ async fn whatever_gets_lost_on_the_way_the_post_is_published_once() {
     let mut places = Vec::new();
     for kind in KINDS {
         for (number, endpoint) in requests_of(kind).await.into_iter().enumerate() {
-            places.extend(losses().map(|act| lose_at(kind, number, endpoint.clone(), act)));
+            places.extend(losses().map(|act| lose_at(kind, number, endpoint.clone(), act, Wire::Plain)));
+            // What arrives late or is nonsense is that in either protocol.
+            let torn = losses().into_iter().filter(|act| !matches!(act, Act::Garbage | Act::Slow { .. }));
+            places.extend(torn.map(|act| lose_at(kind, number, endpoint.clone(), act, Wire::Multiplexed)));
         }
     }
     let count = places.len();
