@@ -39,6 +39,8 @@ pub struct HttpSettings {
 #[derive(Debug, Clone)]
 pub struct Http {
     client: Client,
+    /// For plain HTTP, which goes to loopback addresses only: never by way of a proxy, which would see the tokens.
+    direct: Client,
     timeout: Duration,
 }
 
@@ -121,12 +123,18 @@ impl Http {
     /// # Errors
     /// Where the machine has no usable certificates.
     pub fn new(settings: HttpSettings) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(settings.timeout)
-            .user_agent(concat!("postretry/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { client, timeout: settings.timeout })
+        let client = || {
+            Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(settings.timeout)
+                .user_agent(concat!("postretry/", env!("CARGO_PKG_VERSION")))
+        };
+        let direct = client().no_proxy().tls_certs_only([]).build()?;
+        Ok(Self { client: client().build()?, direct, timeout: settings.timeout })
+    }
+
+    fn client_for(&self, url: &Url) -> &Client {
+        if url.scheme() == "http" { &self.direct } else { &self.client }
     }
 
     /// How long a request may take.
@@ -135,15 +143,15 @@ impl Http {
     }
 
     pub(super) fn get(&self, url: Url) -> RequestBuilder {
-        self.client.get(url)
+        self.client_for(&url).get(url)
     }
 
     pub(super) fn post(&self, url: Url) -> RequestBuilder {
-        self.client.post(url)
+        self.client_for(&url).post(url)
     }
 
     pub(super) fn put(&self, url: Url) -> RequestBuilder {
-        self.client.put(url)
+        self.client_for(&url).put(url)
     }
 
     /// Sends a request, if the claim still stands, and reads the answer.
@@ -163,7 +171,7 @@ impl Http {
             });
             *request.body_mut() = Some(reqwest::Body::wrap_stream(handed_out));
         }
-        match self.client.execute(request).await {
+        match self.client_for(request.url()).execute(request).await {
             Ok(response) => self.read(response).await,
             Err(_) if !is_held() => Err(SendError::Halted(Halt::ClaimLost)),
             Err(error) => Err(self.explain(error)),

@@ -150,3 +150,15 @@ async fn a_host_whose_certificate_is_not_trusted_is_told_nothing() {
     assert_eq!(output["totals"]["failed"], 3);
     assert_eq!(stage.sandbox.world().requests.len(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_to_a_loopback_address_goes_by_no_proxy() {
+    let mut stage = Stage::new().await;
+    stage.set("HTTP_PROXY", "http://127.0.0.1:9");
+    stage.set("http_proxy", "http://127.0.0.1:9");
+    stage.set("ALL_PROXY", "http://127.0.0.1:9");
+    stage.post("tiktok", Document::new()).await;
+    stage.post("youtube", Document::new()).await;
+    let output = stage.pass(0).await;
+    assert_eq!(output["totals"]["posted"], 2, "{output}");
+}

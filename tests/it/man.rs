@@ -184,6 +184,12 @@ fn program() -> String {
     page.paragraph("The settings are in `postretry`(5). Besides them:");
     page.item("RUST_LOG", "What is logged on standard error, over `-v` and `-q`: for example `postretry=debug`.");
     page.item("NO_COLOR", "No colour, unless `--color always`.");
+    page.item(
+        "HTTPS_PROXY, NO_PROXY",
+        "The proxy by which the platforms are reached, and the hosts that are reached without one; never for a loopback \
+         address. From the process environment only, like the next.",
+    );
+    page.item("SSL_CERT_FILE, SSL_CERT_DIR", "Certificates to trust in the place of the system's.");
     page.section("FILES");
     page.item(".env", "Settings, in the working directory, unless `--env-file` names another file.");
     page.examples(EXAMPLES);
