@@ -1,0 +1,154 @@
+//! The statistics.
+
+use serde::Serialize;
+
+use super::{Date, date};
+use crate::post::{Category, Platform};
+use crate::store::Statistics;
+
+/// The output of `stats`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatsJson {
+    total_failed: u64,
+    permanently_failed: u64,
+    retryable: u64,
+    due: u64,
+    retry_distribution: Vec<DistributionJson>,
+    by_platform: Vec<PlatformJson>,
+    by_attempt: Vec<AttemptJson>,
+    by_category: Vec<CategoryJson>,
+    by_cause: Vec<CauseJson>,
+    tokens: Vec<TokenJson>,
+    runs: RunsJson,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DistributionJson {
+    retry_count: u32,
+    count: u64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PlatformJson {
+    platform: Platform,
+    failed: u64,
+    permanently_failed: u64,
+    due: u64,
+    attempts: u64,
+    posted: u64,
+    success_rate: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct AttemptJson {
+    attempt: u32,
+    attempts: u64,
+    posted: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct CategoryJson {
+    category: &'static str,
+    count: u64,
+}
+
+/// What retrying after a failure of a category has led to; beyond what the contract names.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CauseJson {
+    category: Option<&'static str>,
+    attempts: u64,
+    posted: u64,
+    success_rate: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TokenJson {
+    platform: Platform,
+    expires_at: Option<Date>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RunsJson {
+    run_count: u64,
+    success_count: u64,
+    error_count: u64,
+    last_run: Option<Date>,
+    last_duration_ms: Option<i64>,
+    last_outcome: Option<String>,
+}
+
+/// A fraction from 0 to 1; none without attempts.
+#[expect(clippy::cast_precision_loss, reason = "counts of posts are far below the limit")]
+pub(in crate::report) fn rate(posted: u64, attempts: u64) -> Option<f64> {
+    (attempts > 0).then(|| posted as f64 / attempts as f64)
+}
+
+impl StatsJson {
+    /// Of the store's counts.
+    pub fn new(statistics: &Statistics) -> Self {
+        let runs = &statistics.runs;
+        Self {
+            total_failed: statistics.total_failed,
+            permanently_failed: statistics.permanently_failed,
+            retryable: statistics.total_failed.saturating_sub(statistics.permanently_failed),
+            due: statistics.due,
+            retry_distribution: statistics
+                .retry_distribution
+                .iter()
+                .map(|(retry_count, count)| DistributionJson { retry_count: *retry_count, count: *count })
+                .collect(),
+            by_platform: statistics
+                .by_platform
+                .iter()
+                .map(|entry| PlatformJson {
+                    platform: entry.platform,
+                    failed: entry.failed,
+                    permanently_failed: entry.permanently_failed,
+                    due: entry.due,
+                    attempts: entry.attempts,
+                    posted: entry.posted,
+                    success_rate: rate(entry.posted, entry.attempts),
+                })
+                .collect(),
+            by_attempt: statistics
+                .by_attempt
+                .iter()
+                .map(|entry| AttemptJson { attempt: entry.attempt, attempts: entry.attempts, posted: entry.posted })
+                .collect(),
+            by_category: statistics
+                .by_category
+                .iter()
+                .map(|(category, count)| CategoryJson { category: category.as_str(), count: *count })
+                .collect(),
+            by_cause: statistics
+                .by_cause
+                .iter()
+                .map(|cause| CauseJson {
+                    category: cause.after.map(Category::as_str),
+                    attempts: cause.attempts,
+                    posted: cause.posted,
+                    success_rate: rate(cause.posted, cause.attempts),
+                })
+                .collect(),
+            tokens: statistics
+                .tokens
+                .iter()
+                .map(|(platform, expires_at)| TokenJson { platform: *platform, expires_at: date(*expires_at) })
+                .collect(),
+            runs: RunsJson {
+                run_count: runs.run_count,
+                success_count: runs.success_count,
+                error_count: runs.error_count,
+                last_run: date(runs.last_run),
+                last_duration_ms: runs.last_duration_ms,
+                last_outcome: runs.last_outcome.clone(),
+            },
+        }
+    }
+}
