@@ -6,6 +6,7 @@
 mod attempt;
 mod clock;
 mod gate;
+mod lane;
 mod pass;
 mod plan;
 mod report;

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::Workshop;
-use super::pass::{LARGE_PAGE, PassOptions, read_unknown_platforms};
+use super::lane::LARGE_PAGE;
+use super::pass::{PassOptions, read_unknown_platforms};
 use super::report::{DryRunReport, MalformedPost, PlannedPost, PlatformReport, SkipReason, readable};
 use crate::post::{DueReason, Post, Standing, Totals};
 use crate::store::{DueCursor, DueQuery, Scope, StoreError};
