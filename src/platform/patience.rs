@@ -22,11 +22,13 @@ pub struct PollSettings {
 /// How many failures in a row a publisher bears while it looks or sends, before it lets the attempt fail.
 const BEARABLE: u32 = 3;
 
-/// The patience of one attempt with one platform.
+/// The patience of one attempt with one platform. It begins to run with the first wait, so that what comes before, an
+/// upload that takes long, takes nothing from it.
 #[derive(Debug)]
 pub(super) struct Patience {
+    settings: PollSettings,
     next: Duration,
-    ends_at: Instant,
+    ends_at: Option<Instant>,
     /// Failures in a row.
     troubles: u32,
 }
@@ -42,12 +44,13 @@ pub(super) enum Look {
 
 impl Patience {
     pub(super) fn new(settings: PollSettings) -> Self {
-        Self { next: settings.first, ends_at: Instant::now() + settings.total, troubles: 0 }
+        Self { settings, next: settings.first, ends_at: None, troubles: 0 }
     }
 
     /// Waits for the next look.
     pub(super) async fn wait(&mut self, attempt: &dyn Attempt) -> Look {
-        let left = self.ends_at.saturating_duration_since(Instant::now());
+        let ends_at = *self.ends_at.get_or_insert_with(|| Instant::now() + self.settings.total);
+        let left = ends_at.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Look::Enough;
         }
@@ -71,5 +74,10 @@ impl Patience {
     /// Something went well: the failures before it do not count any more.
     pub(super) fn forget_troubles(&mut self) {
         self.troubles = 0;
+    }
+
+    /// More bytes have arrived: what was waited before does not count any more either.
+    pub(super) fn renew(&mut self) {
+        *self = Self::new(self.settings);
     }
 }

@@ -293,3 +293,34 @@ async fn what_passes_is_borne_three_times_in_a_row_within_one_attempt() {
         }
     }
 }
+
+/// The wait for a platform's processing begins when it has the file, however long that took.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_upload_takes_nothing_from_the_wait_for_the_processing() {
+    for (platform, endpoint) in
+        [("tiktok", "tiktok.chunk"), ("instagram", "instagram.upload"), ("youtube", "youtube.chunk")]
+    {
+        let mut stage = Stage::new().await;
+        stage.set("POST_RETRY_WAIT", "1500ms");
+        stage.sandbox.fault(Fault::once(endpoint, Act::Slow { ms: 2000 }));
+        stage.post(platform, Document::new()).await;
+        let output = stage.pass(0).await;
+        assert_eq!(output["totals"]["posted"], 1, "{platform}: {output}");
+    }
+}
+
+/// Nor does it take anything from what is borne later in it: every chunk that arrives makes the patience whole again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_that_is_lost_late_in_a_slow_upload_is_sent_again() {
+    for (platform, endpoint) in [("tiktok", "tiktok.chunk"), ("youtube", "youtube.chunk")] {
+        let mut stage = Stage::new().await;
+        stage.set("POST_RETRY_WAIT", "1500ms");
+        stage.file("large.mp4", &video(70_000_000, 4));
+        stage.sandbox.fault(Fault::once(endpoint, Act::Slow { ms: 2000 }));
+        stage.sandbox.fault(Fault::once(endpoint, Act::LoseAnswer).after(1));
+        stage.post(platform, doc! { "videoPath": "large.mp4" }).await;
+        let output = stage.pass(0).await;
+        assert_eq!(output["totals"]["posted"], 1, "{platform}: {output}");
+        assert_eq!(stage.sandbox.published().len(), 1, "{platform}");
+    }
+}

@@ -112,6 +112,8 @@ async fn every_kind_of_post_goes_out_at_the_platforms_own_addresses() {
     for protocol in ["http/1.1", "h2"] {
         let mut stage = Stage::new().await;
         let relay = Relay::before(&mut stage, protocol).await;
+        // Large files take their time on a busy machine.
+        stage.set("POST_RETRY_WAIT", "30s");
         std::fs::write(stage.folder().join(".env"), postretry::settings::env_example()).unwrap();
         // More than one chunk for TikTok and for YouTube.
         let large = video(70_000_000, 5);

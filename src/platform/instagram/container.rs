@@ -205,7 +205,12 @@ impl InstagramPublisher {
                 return Err(trouble.into());
             }
             match self.state(container, attempt).await? {
-                State::Processing { uploaded: Some(bytes) } if bytes < size => offset = bytes,
+                State::Processing { uploaded: Some(bytes) } if bytes < size => {
+                    if bytes > offset {
+                        patience.renew();
+                    }
+                    offset = bytes;
+                }
                 State::Processing { uploaded: Some(_) | None } | State::Finished | State::Published => return Ok(()),
                 State::Failed(failure) => return Err(failure.into()),
                 State::Expired | State::Unreadable(_) => return Err(trouble.with_dead_ticket().into()),

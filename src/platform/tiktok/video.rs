@@ -105,7 +105,7 @@ impl TikTokPublisher {
                     200 | 201 | 206 if is_last => return Ok(Upload::Complete),
                     201 => return Ok(Upload::Complete),
                     200 | 206 => {
-                        patience.forget_troubles();
+                        patience.renew();
                         offset = range.end;
                         continue;
                     }
@@ -130,7 +130,12 @@ impl TikTokPublisher {
             }
             log::debug!("TikTok upload interrupted, asking how far it came: {}", trouble.message);
             match self.state(ticket, &publish_id, attempt).await? {
-                State::Uploading(Some(bytes)) if bytes < plan.size => offset = bytes,
+                State::Uploading(Some(bytes)) if bytes < plan.size => {
+                    if bytes > offset {
+                        patience.renew();
+                    }
+                    offset = bytes;
+                }
                 State::Uploading(None) => return Err(trouble.into()),
                 State::Uploading(Some(_)) | State::Processing | State::Published(_) | State::Failed(_) => {
                     return Ok(Upload::Complete);

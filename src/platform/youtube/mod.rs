@@ -211,7 +211,7 @@ impl YouTubePublisher {
                 Ok(answer) => match read_session(step, &answer, attempt) {
                     Ok(Session::WantsFrom(next)) => {
                         if next > offset {
-                            patience.forget_troubles();
+                            patience.renew();
                             offset = next;
                             continue;
                         }
@@ -229,7 +229,12 @@ impl YouTubePublisher {
                 return Err(trouble.into());
             }
             match self.session(url, file.size, attempt).await {
-                Ok(Session::WantsFrom(next)) => offset = next,
+                Ok(Session::WantsFrom(next)) => {
+                    if next > offset {
+                        patience.renew();
+                    }
+                    offset = next;
+                }
                 Ok(end) => return Ok(end),
                 Err(PublishError::Failed(_)) => return Err(trouble.into()),
                 Err(halted) => return Err(halted),
