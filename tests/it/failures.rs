@@ -4,7 +4,7 @@ use futures_util::{StreamExt, stream};
 use mongodb::bson::{Document, doc};
 use postretry_sandbox::{Act, Fault};
 
-use crate::genuine::Relay;
+use crate::genuine::Wire;
 use crate::kinds::{KINDS, post_of, requests_of, sign_in_where_stranded};
 use crate::stage::{Stage, sha256, video};
 
@@ -20,22 +20,11 @@ fn losses() -> [Act; 5] {
     ]
 }
 
-/// How the platforms are spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wire {
-    /// HTTP/1.1 at an origin that a setting gives.
-    Plain,
-    /// HTTP/2 over TLS at the platforms' own addresses: one connection carries several requests, and is not lost with one.
-    Multiplexed,
-}
-
 /// Lets one request of a publish get lost, and passes run until the post is settled.
 async fn lose_at(kind: &'static str, number: usize, endpoint: String, act: Act, wire: Wire) {
     let place = format!("{kind}, request {number} ({endpoint}), {act:?}, {wire:?}");
     let mut stage = Stage::new().await;
-    if wire == Wire::Multiplexed {
-        Relay::before(&mut stage, "h2").await;
-    }
+    wire.lay(&mut stage).await;
     stage.set("HTTP_TIMEOUT", "1s");
     stage.sandbox.world().knobs.instagram_lag = 1;
     stage.sandbox.fault(Fault::once("*", act).after(u32::try_from(number).unwrap()));

@@ -26,8 +26,27 @@ const HOSTS: [&str; 6] = [
     "oauth2.googleapis.com",
 ];
 
+/// How the platforms are spoken to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wire {
+    /// HTTP/1.1 at an origin that a setting gives.
+    Plain,
+    /// HTTP/2 over TLS at the platforms' own addresses: one connection carries several requests, and is not lost with one.
+    Multiplexed,
+}
+
+impl Wire {
+    /// Has the binary of this stage speak to the platforms like this.
+    pub(crate) async fn lay(self, stage: &mut Stage) {
+        match self {
+            Self::Plain => {}
+            Self::Multiplexed => drop(Relay::before(stage, "h2").await),
+        }
+    }
+}
+
 /// Stands in for the platforms' hosts.
-pub(crate) struct Relay {
+struct Relay {
     address: SocketAddr,
     authority: String,
     hosts: Arc<Mutex<BTreeSet<String>>>,
@@ -65,7 +84,7 @@ impl Relay {
     }
 
     /// Has the binary of this stage meet the platforms at their own addresses.
-    pub(crate) async fn before(stage: &mut Stage, protocol: &str) -> Self {
+    async fn before(stage: &mut Stage, protocol: &str) -> Self {
         let platforms = stage.sandbox.url().trim_start_matches("http://").parse().unwrap();
         let relay = Self::start(platforms, protocol).await;
         stage.sandbox.world().knobs.own_hosts = true;

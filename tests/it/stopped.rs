@@ -6,12 +6,14 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use postretry_sandbox::{Act, Fault};
 
+use crate::genuine::Wire;
 use crate::kinds::{KINDS, is_settled, post_of, requests_of, sign_in_where_stranded};
 use crate::stage::{Stage, signal, until};
 
-async fn stop_at(kind: &'static str, number: usize, endpoint: String) {
-    let place = format!("{kind}, request {number} ({endpoint})");
+async fn stop_at(kind: &'static str, number: usize, endpoint: String, wire: Wire) {
+    let place = format!("{kind}, request {number} ({endpoint}), {wire:?}");
     let mut stage = Stage::new().await;
+    wire.lay(&mut stage).await;
     stage.set("POST_RETRY_CLAIM", "1s");
     stage.set("HTTP_TIMEOUT", "1s");
     let slow = Fault::once("*", Act::Slow { ms: 500 }).after(u32::try_from(number).unwrap());
@@ -52,8 +54,9 @@ async fn stop_at(kind: &'static str, number: usize, endpoint: String) {
 async fn a_process_that_was_stopped_and_comes_back_too_late_sends_and_writes_nothing() {
     let mut places = Vec::new();
     for kind in KINDS {
-        let requests = requests_of(kind).await.into_iter().enumerate();
-        places.extend(requests.map(|(number, endpoint)| stop_at(kind, number, endpoint)));
+        for (number, endpoint) in requests_of(kind).await.into_iter().enumerate() {
+            places.extend([Wire::Plain, Wire::Multiplexed].map(|wire| stop_at(kind, number, endpoint.clone(), wire)));
+        }
     }
     let count = places.len();
     stream::iter(places).buffer_unordered(12).collect::<Vec<()>>().await;
