@@ -57,7 +57,10 @@ impl Workshop {
         let start = AttemptStart::decide(post, self.clock.now(), &self.host);
         let asked_at = Moment::now(&self.clock);
         let claimed = match self.store.claim(post, &start, &lease).await? {
-            None => return Ok(Worked::Taken),
+            None => {
+                log::info!("post {}: not taken, since it has changed since it was read", post.id);
+                return Ok(Worked::Taken);
+            }
             Some(Ok(claimed)) => claimed,
             // It was changed between the reading and the claim. The claim dies by itself.
             Some(Err(_)) => return Ok(Worked::Lost),

@@ -28,7 +28,7 @@ async fn the_due_question_is_served_by_the_indexes() {
         let query = DueQuery { policy, now: now(), scope: Scope::Platform(Platform::YouTubeShorts) };
         let plan = store.explain_due(&query).await.unwrap();
         assert!(plan.iter().all(|step| !step.starts_with("SCAN")), "{plan:#?}");
-        let ranges = plan.iter().filter(|step| step.contains("retries=? AND anchor_")).count();
+        let ranges = plan.iter().filter(|step| step.contains("postretry_retries=? AND postretry_anchor_")).count();
         assert_eq!(ranges, 5, "one range a retry count: {plan:#?}");
     }
 }
@@ -107,14 +107,59 @@ async fn a_file_that_another_program_has_made_gets_what_it_lacks() {
     connection
         .execute_batch(
             "CREATE TABLE posts (id TEXT PRIMARY KEY, platform TEXT, status TEXT, video_path TEXT, caption TEXT,
-                                 failed_at TEXT, note TEXT);
+                                 failed_at TEXT, flagged TEXT);
              INSERT INTO posts VALUES ('old', 'tiktok', 'failed', 'a.mp4', 'A caption', '2026-01-01T00:00:00+01:00', 'x');",
         )
         .unwrap();
     stage.set("POSTRETRY_STORE", "sqlite:posts.db");
     assert_eq!(stage.pass(0).await["totals"]["posted"], 1);
-    let note: String = connection.query_row("SELECT note FROM posts", [], |row| row.get(0)).unwrap();
-    assert_eq!(note, "x");
+    let flagged: String = connection.query_row("SELECT flagged FROM posts", [], |row| row.get(0)).unwrap();
+    assert_eq!(flagged, "x");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dates_finer_than_the_store_keeps_them_are_no_obstacle() {
+    let mut stage = Stage::new().await;
+    let path = stage.on_sqlite().await;
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let insert = "INSERT INTO posts (id, platform, status, video_path, caption, failed_at, last_retried_at) \
+                  VALUES (?1, 'tiktok', 'failed', 'a.mp4', 'A caption', ?1, ?1)";
+    // As Python, Go and JavaScript write them.
+    for date in [
+        "2026-11-20T00:00:00.123999+00:00",
+        "2026-11-20T00:00:00.999999999Z",
+        "2026-11-20T01:00:00.5006+01:00",
+        "2026-11-20T00:00:00.9Z",
+        "2026-11-20t00:00:00z",
+    ] {
+        connection.execute(insert, [date]).unwrap();
+    }
+    let output = stage.pass(0).await;
+    assert_eq!(output["totals"]["posted"], 5, "{output}");
+    let check: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_version_derived_is_derived_anew() {
+    let mut stage = Stage::new().await;
+    let path = stage.on_sqlite().await;
+    insert_row(&path, &row("a", "tiktok", doc! {}));
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection
+        .execute_batch(
+            "DROP INDEX postretry_list;
+             ALTER TABLE posts DROP COLUMN postretry_listed_at;
+             ALTER TABLE posts ADD COLUMN postretry_listed_at INTEGER GENERATED ALWAYS AS (0) VIRTUAL;
+             CREATE INDEX postretry_list ON posts (postretry_listed_at);
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    assert_eq!(stage.pass(0).await["totals"]["posted"], 1);
+    let listed_at: i64 = connection.query_row("SELECT postretry_listed_at FROM posts", [], |row| row.get(0)).unwrap();
+    assert!(listed_at > 0);
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(version, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

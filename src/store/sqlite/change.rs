@@ -21,7 +21,7 @@ pub(super) fn untouched(sql: &mut Sql, post: &Post) {
     let retry = &post.retry;
     let same = |column: &str| format!("{} IS ?", millis(column));
     let condition = format!(
-        " WHERE id = ? AND status = 'failed' AND flagged = 0 AND retries = ? AND {} AND {} AND {}",
+        " WHERE id = ? AND status = 'failed' AND postretry_flagged = 0 AND postretry_retries = ? AND {} AND {} AND {}",
         same("last_retried_at"),
         same("retry_not_before"),
         same("failed_at"),

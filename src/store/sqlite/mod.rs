@@ -78,8 +78,9 @@ impl SqlitePostStore {
 
     /// The posts of these ids in the order of their first failure, behind `after`.
     async fn page(&self, ids: Sql, after: Option<&DueCursor>, limit: u32) -> Result<PostPage, StoreError> {
-        let mut sql =
-            Sql::new(format!("SELECT {COLUMNS}, coalesce(listed_at, {NO_DATE}) AS place FROM posts WHERE id IN ("));
+        let mut sql = Sql::new(format!(
+            "SELECT {COLUMNS}, coalesce(postretry_listed_at, {NO_DATE}) AS place FROM posts WHERE id IN ("
+        ));
         sql.push(&ids.text, ids.values);
         sql.push(")", []);
         if let Some(after) = after {
@@ -110,7 +111,10 @@ const NO_DATE: i64 = i64::MIN;
 
 fn behind(sql: &mut Sql, after: &DueCursor) {
     let (place, id): (i64, String) = serde_json::from_str(&after.0).unwrap_or_default();
-    sql.push(&format!(" AND (coalesce(listed_at, {NO_DATE}), id) > (?, ?)"), [Value::Integer(place), Value::Text(id)]);
+    sql.push(
+        &format!(" AND (coalesce(postretry_listed_at, {NO_DATE}), id) > (?, ?)"),
+        [Value::Integer(place), Value::Text(id)],
+    );
 }
 
 async fn on_thread<T: Send + 'static>(
@@ -284,7 +288,7 @@ impl PostStore for SqlitePostStore {
         let condition = listed(filter);
         sql.push(&condition.text, condition.values);
         let amount = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
-        sql.push(" ORDER BY listed_at DESC, id LIMIT ? OFFSET ?", [amount(page.limit), amount(page.skip)]);
+        sql.push(" ORDER BY postretry_listed_at DESC, id LIMIT ? OFFSET ?", [amount(page.limit), amount(page.skip)]);
         self.with("read posts from", move |connection| {
             let mut statement = connection.prepare_cached(&sql.text)?;
             let read = statement.query_map(params_from_iter(&sql.values), post_from)?;

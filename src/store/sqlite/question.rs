@@ -66,8 +66,8 @@ const UNREADABLE: i64 = -1;
 pub(super) fn due_ids(query: &DueQuery, malformed: MalformedPosts) -> Sql {
     let DueQuery { policy, now, scope } = query;
     let anchor = match policy.backoff_from {
-        BackoffFrom::FirstFailure => "anchor_first",
-        BackoffFrom::LastAttempt => "anchor_last",
+        BackoffFrom::FirstFailure => "postretry_anchor_first",
+        BackoffFrom::LastAttempt => "postretry_anchor_last",
     };
     let range = match malformed {
         MalformedPosts::Included => format!("{anchor} <= ?"),
@@ -88,24 +88,26 @@ pub(super) fn due_ids(query: &DueQuery, malformed: MalformedPosts) -> Sql {
     for count in 0..policy.max_retries {
         let Some(latest) = policy.latest_due_anchor(count, *now) else { break };
         add(
-            &format!("flagged = 0 AND retries = ? AND {range} AND claim_until IS NULL AND {not_before}"),
+            &format!(
+                "postretry_flagged = 0 AND postretry_retries = ? AND {range} AND claim_until IS NULL AND {not_before}"
+            ),
             vec![Value::Integer(count.into()), Value::Integer(latest.timestamp_millis()), now_ms()],
         );
     }
     add(
-        &format!("flagged = 0 AND claim_until IS NOT NULL AND coalesce({}, 0) <= ?", millis("claim_until")),
+        &format!("postretry_flagged = 0 AND claim_until IS NOT NULL AND coalesce({}, 0) <= ?", millis("claim_until")),
         vec![now_ms()],
     );
     add(
         &format!(
-            "flagged = 0 AND failure_category = 'processing' AND claim_until IS NULL \
+            "postretry_flagged = 0 AND failure_category = 'processing' AND claim_until IS NULL \
              AND publish_ticket LIKE '{{%' AND {not_before}"
         ),
         vec![now_ms()],
     );
     if malformed == MalformedPosts::Included {
-        add("flagged = ?", vec![Value::Integer(UNREADABLE)]);
-        add("flagged = 0 AND retries = ?", vec![Value::Integer(UNREADABLE)]);
+        add("postretry_flagged = ?", vec![Value::Integer(UNREADABLE)]);
+        add("postretry_flagged = 0 AND postretry_retries = ?", vec![Value::Integer(UNREADABLE)]);
     }
     all
 }
@@ -116,7 +118,7 @@ pub(super) fn spent_ids(query: &DueQuery) -> Sql {
     let mut sql = Sql::new("SELECT id FROM posts WHERE ");
     sql.append(in_scope(query.scope));
     sql.push(
-        " AND flagged = 0 AND retries >= ? AND claim_until IS NULL \
+        " AND postretry_flagged = 0 AND postretry_retries >= ? AND claim_until IS NULL \
          AND NOT (coalesce(failure_category, '') = 'processing' AND coalesce(publish_ticket, '') LIKE '{%')",
         [Value::Integer(query.policy.max_retries.into())],
     );
@@ -134,10 +136,10 @@ pub(super) fn listed(filter: &ListFilter) -> Sql {
         sql.push(" AND failure_category = ?", [Value::Text(category.as_str().to_owned())]);
     }
     if let Some(RetryPolicy { max_retries, .. }) = filter.permanent {
-        sql.push(" AND (flagged = 1 OR retries >= ?)", [Value::Integer(max_retries.into())]);
+        sql.push(" AND (postretry_flagged = 1 OR postretry_retries >= ?)", [Value::Integer(max_retries.into())]);
     }
     if let Some(since) = filter.since {
-        sql.push(" AND listed_at >= ?", [Value::Integer(since.timestamp_millis())]);
+        sql.push(" AND postretry_listed_at >= ?", [Value::Integer(since.timestamp_millis())]);
     }
     if let Some((policy, now)) = filter.due {
         let platforms =

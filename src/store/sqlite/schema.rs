@@ -6,18 +6,26 @@ use rusqlite::{Connection, TransactionBehavior};
 pub const SCHEMA: &str = include_str!("schema.sql");
 
 /// The version of the schema, in the file's `user_version`.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
-/// An instant column as whole milliseconds since 1970; null where there is none or it is no date.
+/// An instant column as whole milliseconds since 1970, the rest of them cut off; null where there is none or it is no
+/// date.
 ///
-/// Whoever inserts a row computes this for the indexes, so only what every SQLite since 3.31 knows is used.
+/// Whoever inserts a row computes this for the indexes, so all versions of SQLite must come to the same number. They
+/// round fractions of a second in different ways, so only whole seconds are left to them.
 pub(super) fn millis(column: &str) -> String {
-    format!("CAST(round((julianday({column}) - 2440587.5) * 86400000) AS INTEGER)")
+    let second = format!("upper(substr({column}, 1, 19))");
+    let zone = format!("CASE WHEN substr({column}, -1) IN ('Z', 'z') THEN 'Z' ELSE substr({column}, -6) END");
+    let fraction = format!("CAST('0.' || substr({column}, 21, 3) AS REAL)");
+    format!(
+        "(CAST(strftime('%s', {second} || {zone}) AS INTEGER) * 1000 \
+         + CASE substr({column}, 20, 1) WHEN '.' THEN CAST(round({fraction} * 1000) AS INTEGER) ELSE 0 END)"
+    )
 }
 
 /// What is derived for the indexes. It is never stored: the columns are computed when they are asked for, and only
 /// the indexes hold their values. A malformed value is -1, which every question for what is due finds, so that it is
-/// reported.
+/// reported. Their names are none that another program would give to its own.
 fn derived_columns() -> Vec<(&'static str, String)> {
     let first = format!(
         "CASE WHEN failed_at IS NOT NULL THEN coalesce({}, -1) \
@@ -30,17 +38,17 @@ fn derived_columns() -> Vec<(&'static str, String)> {
         millis("last_retried_at")
     );
     vec![
-        ("anchor_first", first),
-        ("anchor_last", last),
-        ("listed_at", format!("coalesce({}, {})", millis("failed_at"), millis("updated_at"))),
+        ("postretry_anchor_first", first),
+        ("postretry_anchor_last", last),
+        ("postretry_listed_at", format!("coalesce({}, {})", millis("failed_at"), millis("updated_at"))),
         (
-            "retries",
+            "postretry_retries",
             "CASE typeof(retry_count) WHEN 'null' THEN 0 WHEN 'integer' THEN max(retry_count, 0) \
              WHEN 'real' THEN max(CAST(retry_count AS INTEGER), 0) ELSE -1 END"
                 .to_owned(),
         ),
         (
-            "flagged",
+            "postretry_flagged",
             "CASE WHEN permanently_failed IS NULL THEN 0 WHEN permanently_failed = 0 THEN 0 \
              WHEN permanently_failed = 1 THEN 1 ELSE -1 END"
                 .to_owned(),
@@ -50,11 +58,14 @@ fn derived_columns() -> Vec<(&'static str, String)> {
 
 /// The names of the indexes and what they hold.
 const INDEXES: [(&str, &str); 5] = [
-    ("postretry_due", "posts (status, platform, flagged, retries, anchor_first)"),
-    ("postretry_due_last_attempt", "posts (status, platform, flagged, retries, anchor_last)"),
+    ("postretry_due", "posts (status, platform, postretry_flagged, postretry_retries, postretry_anchor_first)"),
+    (
+        "postretry_due_last_attempt",
+        "posts (status, platform, postretry_flagged, postretry_retries, postretry_anchor_last)",
+    ),
     ("postretry_claims", "posts (claim_until) WHERE claim_until IS NOT NULL"),
     ("postretry_category", "posts (status, failure_category, platform)"),
-    ("postretry_list", "posts (status, listed_at DESC, id)"),
+    ("postretry_list", "posts (status, postretry_listed_at DESC, id)"),
 ];
 
 /// Brings a file to the current version; one that another program has made gets what it lacks.
@@ -69,6 +80,7 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     // Another process may have been faster.
     if version(&transaction)? != VERSION {
         transaction.execute_batch(SCHEMA)?;
+        drop_derived(&transaction)?;
         let known = column_names(&transaction)?;
         for (name, kind) in declared_columns() {
             if !known.iter().any(|known| known == name) {
@@ -76,18 +88,30 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
             }
         }
         for (name, expression) in derived_columns() {
-            if !known.iter().any(|known| known == name) {
-                transaction.execute_batch(&format!(
-                    "ALTER TABLE posts ADD COLUMN {name} INTEGER GENERATED ALWAYS AS ({expression}) VIRTUAL"
-                ))?;
-            }
+            transaction.execute_batch(&format!(
+                "ALTER TABLE posts ADD COLUMN {name} INTEGER GENERATED ALWAYS AS ({expression}) VIRTUAL"
+            ))?;
         }
         for (name, on) in INDEXES {
-            transaction.execute_batch(&format!("CREATE INDEX IF NOT EXISTS {name} ON {on}"))?;
+            transaction.execute_batch(&format!("CREATE INDEX {name} ON {on}"))?;
         }
         transaction.pragma_update(None, "user_version", VERSION)?;
     }
     transaction.commit()
+}
+
+/// Another version may have derived otherwise. Nothing is lost with it: a virtual column holds no data.
+fn drop_derived(connection: &Connection) -> rusqlite::Result<()> {
+    for (name, _) in INDEXES {
+        connection.execute_batch(&format!("DROP INDEX IF EXISTS {name}"))?;
+    }
+    let known = column_names(connection)?;
+    for (name, _) in derived_columns() {
+        if known.iter().any(|known| known == name) {
+            connection.execute_batch(&format!("ALTER TABLE posts DROP COLUMN {name}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// The version of a file; 0 for one that postretry has not made.
@@ -109,4 +133,39 @@ fn declared_columns() -> impl Iterator<Item = (&'static str, &'static str)> {
         .filter_map(|line| line.trim().trim_end_matches(',').split_once(' '))
         .map(|(name, kind)| (name, kind.trim()))
         .filter(|(name, _)| *name != "id")
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn millis_of(text: &str) -> Option<i64> {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.query_row(&format!("SELECT {}", millis("?1")), [text], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn what_is_no_instant_has_no_number() {
+        for text in ["", "now", "yesterday", "2026-11-23", "2026-11-23 10:00:00", "10:00:00Z", "2461367.5"] {
+            assert_eq!(millis_of(text), None, "{text}");
+        }
+        assert_eq!(millis_of("2026-11-23t10:00:00z"), millis_of("2026-11-23T10:00:00.000Z"));
+    }
+
+    proptest! {
+        #[test]
+        fn an_instant_is_read_as_by_the_program_itself(
+            seconds in -1_000_000_000i64..9_000_000_000,
+            fraction in "(\\.[0-9]{1,9})?",
+            zone in "Z|[+-](0[0-9]|1[0-3]):[0-5][0-9]",
+        ) {
+            let date = DateTime::from_timestamp(seconds, 0).unwrap().format("%Y-%m-%dT%H:%M:%S");
+            let text = format!("{date}{fraction}{zone}");
+            let read = DateTime::parse_from_rfc3339(&text).unwrap().timestamp_millis();
+            prop_assert_eq!(millis_of(&text), Some(read), "{}", text);
+        }
+    }
 }
