@@ -202,18 +202,18 @@ impl Workshop {
         end: AttemptEnd,
     ) -> Result<Worked, StoreError> {
         let settlement = settle(work, &self.policy, end.clone(), self.clock.now());
-        let mut was_unconfirmed = false;
+        let (mut was_unconfirmed, mut is_last_try) = (false, false);
         let hold = loop {
             let settling = self.store.settle(&work.post, lease, &settlement);
             let settled = tokio::time::timeout(running.patience(), settling).await;
             match settled.unwrap_or_else(|_| Err(unanswered("record the outcome"))) {
                 Ok(hold) => break hold,
-                Err(error) if !(running.held_check())() => {
-                    return Err(unrecorded(work, &end, error));
-                }
+                Err(error) if is_last_try => return Err(unrecorded(work, &end, error)),
                 Err(error) => {
                     log::warn!("post {}: its outcome is not recorded yet, trying again: {error}", work.post.id);
                     was_unconfirmed = true;
+                    // Once more all the same: a process that was stopped finds the time up before it can read the answer.
+                    is_last_try = !(running.held_check())();
                     tokio::time::sleep(WRITE_AGAIN).await;
                 }
             }

@@ -125,13 +125,22 @@ impl Running {
         self.held_until.left().max(LEAST_PATIENCE)
     }
 
+    /// Renews the claim. A store that does not answer at all is as good as one that is away.
+    async fn renew_in_time(&self) -> Result<(), Halt> {
+        let renewed = tokio::time::timeout(self.patience(), self.renew()).await;
+        renewed.unwrap_or_else(|_| Err(away(unanswered("renew the claim"))))
+    }
+
     /// Renews the claim for as long as the attempt works; returns when it cannot be kept.
     pub(super) async fn keep_claim(&self) -> Halt {
         loop {
             tokio::time::sleep(self.lease.lasts / 3).await;
-            // A store that does not answer at all is as good as one that is away.
-            let renewed = tokio::time::timeout(self.patience(), self.renew()).await;
-            match renewed.unwrap_or_else(|_| Err(away(unanswered("renew the claim")))) {
+            let mut renewed = self.renew_in_time().await;
+            if matches!(renewed, Err(Halt::Store(_))) && self.held_until.left().is_zero() {
+                // A process that was stopped finds the time up before it can read the answer, so it asks once more.
+                renewed = self.renew_in_time().await;
+            }
+            match renewed {
                 Ok(()) => {}
                 Err(Halt::Store(error)) => {
                     if self.held_until.left().is_zero() {

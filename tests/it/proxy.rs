@@ -2,6 +2,7 @@
 //! taken effect; or that delays what passes and cuts connections at random.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub(crate) enum Side {
 #[derive(Debug, Default)]
 struct State {
     writes: Vec<String>,
-    hold: Option<(usize, Side)>,
+    hold: Option<(RangeInclusive<usize>, Side)>,
     held: usize,
     strays: Vec<String>,
     weather: Option<Weather>,
@@ -70,7 +71,12 @@ impl Proxy {
 
     /// Holds the write of this number, counted from 0.
     pub(crate) fn hold(&self, number: usize, side: Side) {
-        lock(&self.state).hold = Some((number, side));
+        lock(&self.state).hold = Some((number..=number, side));
+    }
+
+    /// Holds the write of this number and every later one before they take effect.
+    pub(crate) fn hold_from(&self, number: usize) {
+        lock(&self.state).hold = Some((number..=usize::MAX, Side::Before));
     }
 
     /// Holds nothing any more.
@@ -140,7 +146,7 @@ fn register(request: &[u8], state: &Mutex<State>) -> Option<Side> {
     if WRITES.contains(&name.as_str()) {
         let number = state.writes.len();
         state.writes.push(format!("{name} {of}"));
-        return state.hold.filter(|(held, _)| *held == number).map(|(_, side)| side);
+        return state.hold.as_ref().filter(|(held, _)| held.contains(&number)).map(|(_, side)| *side);
     }
     if !READS.contains(&name.as_str()) {
         state.strays.push(name);
