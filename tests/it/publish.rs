@@ -1,7 +1,7 @@
 //! A post gets onto its platform, whole, and the document tells of it.
 
 use mongodb::bson::oid::ObjectId;
-use mongodb::bson::{Bson, Document, Uuid, doc};
+use mongodb::bson::{self, Bson, Document, Uuid, doc};
 use serde_json::json;
 
 use crate::stage::{Stage, date_of, is_cleared, now, sha256, video};
@@ -198,11 +198,17 @@ async fn malformed_posts_are_reported_and_left_as_they_are_and_the_pass_goes_on(
 async fn ids_of_every_kind_are_found_by_what_is_written() {
     let stage = Stage::new().await;
     let uuid = Uuid::parse_str("6fa459ea-ee8a-3ca4-894e-db77e160355e").unwrap();
-    let ids: [(Bson, &str); 4] = [
+    let ids: [(Bson, &str); 6] = [
         (Bson::String("spring-42".into()), "spring-42"),
         (Bson::Int32(42), "42"),
         (Bson::Binary(uuid.into()), "6fa459ea-ee8a-3ca4-894e-db77e160355e"),
         (Bson::Document(doc! { "shop": 7 }), r#"{"shop":7}"#),
+        // To MongoDB an id with its fields in another order is another id.
+        (
+            Bson::Document(doc! { "shop": 7, "nr": { "year": 2026, "month": 11 } }),
+            r#"{"shop":7,"nr":{"year":2026,"month":11}}"#,
+        ),
+        (Bson::DateTime(bson::DateTime::from_millis(1_700_000_000_123)), r#"{"$date":"2023-11-14T22:13:20.123Z"}"#),
     ];
     for (id, written) in ids {
         stage.post("tiktok", doc! { "_id": id }).await;
@@ -210,7 +216,7 @@ async fn ids_of_every_kind_are_found_by_what_is_written() {
         assert_eq!(ran.json()["post"]["id"], written);
         stage.run(&["retry", written]).await.expect(0);
     }
-    assert_eq!(stage.sandbox.published().len(), 4);
+    assert_eq!(stage.sandbox.published().len(), 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
