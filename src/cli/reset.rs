@@ -9,7 +9,7 @@ use crate::settings::Settings;
 use crate::store::{Found, ListFilter, Page, PostStore, Reset, StoredPost};
 
 /// How many posts of a selection are read at a time.
-const PAGE: u64 = 500;
+const PAGE: u64 = 2_000;
 
 type ResultRow = (String, &'static str, Option<String>);
 

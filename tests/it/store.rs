@@ -341,7 +341,8 @@ async fn what_the_store_finds_due_is_what_the_rules_call_due(bed: Bed) {
                 Bson::Int32(5),
                 Bson::Double(1.5),
                 Bson::Int32(-2),
-            ][pick(8)]
+                Bson::Int64(5_000_000_000),
+            ][pick(9)]
             .clone(),
         );
         fields.insert("permanentlyFailed", [Bson::Null, false.into(), false.into(), true.into()][pick(4)].clone());
@@ -387,6 +388,18 @@ async fn what_the_store_finds_due_is_what_the_rules_call_due(bed: Bed) {
             assert_eq!(sorted(store.spent_posts(&query, None, 1000).await.unwrap().posts), spent, "{policy:?}");
         }
     }
+    // And what was found can be taken and marked, in whatever state it is.
+    let query = |now| DueQuery { policy: RetryPolicy::default(), now, scope: Scope::Platform(Platform::TikTok) };
+    let now = store.now().await.unwrap();
+    for post in store.spent_posts(&query(now), None, 1000).await.unwrap().posts.into_iter().map(Result::unwrap) {
+        assert_eq!(store.mark_spent(&post).await.unwrap(), Hold::Held, "{post:?}");
+    }
+    for post in store.due_posts(&query(now), None, 1000).await.unwrap().posts.into_iter().map(Result::unwrap) {
+        assert!(claim(store.as_ref(), &post, "me").await.is_some(), "{post:?}");
+    }
+    let now = store.now().await.unwrap();
+    assert_eq!(store.count_due(&query(now), None).await.unwrap(), 0);
+    assert_eq!(store.spent_posts(&query(now), None, 1000).await.unwrap().posts.len(), 0);
 }
 
 async fn malformed_posts_are_found_and_told_apart(bed: Bed) {

@@ -85,12 +85,13 @@ fn not_flagged() -> Bson {
     Bson::Document(doc! { "$in": [Bson::Null, false] })
 }
 
-/// The counters that mean `count`: fractions are rounded down, and for none a missing or negative one counts too.
+/// The counters that mean `count`: fractions are rounded down, for none a missing or negative one counts too, and the
+/// largest means all beyond it.
 fn count_ranges(count: u32) -> Vec<Bson> {
-    if count == 0 {
-        vec![Bson::Null, Bson::Document(doc! { "$lt": 1 })]
-    } else {
-        vec![Bson::Document(doc! { "$gte": integer(count), "$lt": integer(count.saturating_add(1)) })]
+    match (count, count.checked_add(1)) {
+        (0, _) => vec![Bson::Null, Bson::Document(doc! { "$lt": 1 })],
+        (_, Some(next)) => vec![Bson::Document(doc! { "$gte": integer(count), "$lt": integer(next) })],
+        (_, None) => vec![at_least(count)],
     }
 }
 

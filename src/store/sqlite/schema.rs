@@ -43,8 +43,9 @@ fn derived_columns() -> Vec<(&'static str, String)> {
         ("postretry_listed_at", format!("coalesce({}, {})", millis("failed_at"), millis("updated_at"))),
         (
             "postretry_retries",
-            "CASE typeof(retry_count) WHEN 'null' THEN 0 WHEN 'integer' THEN max(retry_count, 0) \
-             WHEN 'real' THEN max(CAST(retry_count AS INTEGER), 0) ELSE -1 END"
+            // As many as the program can count.
+            "CASE typeof(retry_count) WHEN 'null' THEN 0 WHEN 'integer' THEN min(max(retry_count, 0), 4294967295) \
+             WHEN 'real' THEN min(max(CAST(retry_count AS INTEGER), 0), 4294967295) ELSE -1 END"
                 .to_owned(),
         ),
         (
