@@ -40,10 +40,12 @@ impl Environment {
             }
             Err(error) => return Err(SettingsError::EnvFile { path: path.to_owned(), problem: error.to_string() }),
         };
+        // Editors on Windows put a mark before the first line.
+        let text = text.trim_start_matches('\u{feff}');
         for pair in dotenvy::from_read_iter(text.as_bytes()) {
             let (name, value) = pair.map_err(|error| SettingsError::EnvFile {
                 path: path.to_owned(),
-                problem: describe_syntax_error(&error, &text),
+                problem: describe_syntax_error(&error, text),
             })?;
             if !value.trim().is_empty() {
                 environment.values.entry(name).or_insert(value);
@@ -102,6 +104,12 @@ mod tests {
         // What `.env.example` and postretry(5) warn of.
         assert_eq!(environment.value("BARE"), Some("p"));
         assert_eq!(environment.value("HASH"), Some("ab#cd"));
+    }
+
+    #[test]
+    fn a_file_from_windows_is_read() {
+        let environment = load(&[], "\u{feff}A=1\r\nB=\"two\"\r\n").unwrap();
+        assert_eq!((environment.value("A"), environment.value("B")), (Some("1"), Some("two")));
     }
 
     #[test]
