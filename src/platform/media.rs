@@ -142,6 +142,10 @@ fn read_up_to(file: &mut std::fs::File, buffer: &mut [u8]) -> std::io::Result<us
 /// What the first bytes of a file say that it is.
 fn recognise(head: &[u8]) -> Option<(MediaKind, &'static str)> {
     let at = |offset: usize, magic: &[u8]| head.get(offset..offset + magic.len()) == Some(magic);
+    // Pictures of telephones and plain sound come in the same container.
+    if at(4, b"ftyp") && [b"heic", b"heix", b"mif1", b"avif", b"M4A ", b"M4B "].iter().any(|brand| at(8, *brand)) {
+        return None;
+    }
     if at(4, b"ftyp") {
         let mime = if at(8, b"qt  ") { "video/quicktime" } else { "video/mp4" };
         return Some((MediaKind::Video, mime));
@@ -187,6 +191,7 @@ mod tests {
         std::fs::write(root.join("empty.mp4"), b"").unwrap();
         std::fs::write(root.join("text.mp4"), b"this is no video").unwrap();
         std::fs::write(root.join("short"), b"ab").unwrap();
+        std::fs::write(root.join("photo.mp4"), b"\0\0\0\x18ftypheic\0\0\0\0mif1heic").unwrap();
         std::fs::write(outer.path().join("secret.mp4"), MP4).unwrap();
         std::os::unix::fs::symlink("../secret.mp4", root.join("link.mp4")).unwrap();
         std::os::unix::fs::symlink("a.mp4", root.join("inner.mp4")).unwrap();
@@ -204,6 +209,7 @@ mod tests {
             ("empty.mp4", "empty"),
             ("text.mp4", "first bytes"),
             ("short", "first bytes"),
+            ("photo.mp4", "first bytes"),
             ("a.jpg", "those of an image, not of a video"),
         ] {
             let error = check(&root, name, MediaKind::Video).unwrap_err();
