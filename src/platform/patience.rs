@@ -76,8 +76,11 @@ impl Patience {
         self.troubles = 0;
     }
 
-    /// More bytes have arrived: what was waited before does not count any more either.
-    pub(super) fn renew(&mut self) {
-        *self = Self::new(self.settings);
+    /// So many bytes have arrived now. Where these are more than before, what was waited for them does not count any more
+    /// either.
+    pub(super) fn note_progress(&mut self, before: u64, now: u64) {
+        if now > before {
+            *self = Self::new(self.settings);
+        }
     }
 }

@@ -206,9 +206,7 @@ impl InstagramPublisher {
             }
             match self.state(container, attempt).await? {
                 State::Processing { uploaded: Some(bytes) } if bytes < size => {
-                    if bytes > offset {
-                        patience.renew();
-                    }
+                    patience.note_progress(offset, bytes);
                     offset = bytes;
                 }
                 State::Processing { uploaded: Some(_) | None } | State::Finished | State::Published => return Ok(()),

@@ -105,7 +105,7 @@ impl TikTokPublisher {
                     200 | 201 | 206 if is_last => return Ok(Upload::Complete),
                     201 => return Ok(Upload::Complete),
                     200 | 206 => {
-                        patience.renew();
+                        patience.note_progress(offset, range.end);
                         offset = range.end;
                         continue;
                     }
@@ -131,9 +131,7 @@ impl TikTokPublisher {
             log::debug!("TikTok upload interrupted, asking how far it came: {}", trouble.message);
             match self.state(ticket, &publish_id, attempt).await? {
                 State::Uploading(Some(bytes)) if bytes < plan.size => {
-                    if bytes > offset {
-                        patience.renew();
-                    }
+                    patience.note_progress(offset, bytes);
                     offset = bytes;
                 }
                 State::Uploading(None) => return Err(trouble.into()),

@@ -211,7 +211,7 @@ impl YouTubePublisher {
                 Ok(answer) => match read_session(step, &answer, attempt) {
                     Ok(Session::WantsFrom(next)) => {
                         if next > offset {
-                            patience.renew();
+                            patience.note_progress(offset, next);
                             offset = next;
                             continue;
                         }
@@ -230,9 +230,7 @@ impl YouTubePublisher {
             }
             match self.session(url, file.size, attempt).await {
                 Ok(Session::WantsFrom(next)) => {
-                    if next > offset {
-                        patience.renew();
-                    }
+                    patience.note_progress(offset, next);
                     offset = next;
                 }
                 Ok(end) => return Ok(end),
