@@ -44,14 +44,14 @@ pub(super) async fn run(
     };
     let page = Page { skip: args.skip, limit: args.limit };
     let posts = store.list(&filter, page).await?.posts;
-    if format == Format::Csv {
-        console.result(&posts_csv(&posts, &policy, now), Exit::Done);
-        return Ok(Exit::Done);
-    }
-    let part = ListPart { posts: &posts, page, total: store.count(&filter).await?, filter: &filter };
-    let text = match format {
-        Format::Json => to_json(&ListJson::new(&part, &policy, now)),
-        Format::Table | Format::Csv | Format::Prometheus => list_text(&part, &policy, now, console.screen()),
+    let text = if format == Format::Csv {
+        posts_csv(&posts, &policy, now)
+    } else {
+        let part = ListPart { posts: &posts, page, total: store.count(&filter).await?, filter: &filter };
+        match format {
+            Format::Json => to_json(&ListJson::new(&part, &policy, now)),
+            _ => list_text(&part, &policy, now, console.screen()),
+        }
     };
     console.result(&text, Exit::Done);
     Ok(Exit::Done)

@@ -142,11 +142,11 @@ fn read_up_to(file: &mut std::fs::File, buffer: &mut [u8]) -> std::io::Result<us
 /// What the first bytes of a file say that it is.
 fn recognise(head: &[u8]) -> Option<(MediaKind, &'static str)> {
     let at = |offset: usize, magic: &[u8]| head.get(offset..offset + magic.len()) == Some(magic);
-    // Pictures of telephones and plain sound come in the same container.
-    if at(4, b"ftyp") && [b"heic", b"heix", b"mif1", b"avif", b"M4A ", b"M4B "].iter().any(|brand| at(8, *brand)) {
-        return None;
-    }
     if at(4, b"ftyp") {
+        // Pictures of telephones and plain sound come in the same container.
+        if [b"heic", b"heix", b"mif1", b"avif", b"M4A ", b"M4B "].iter().any(|brand| at(8, *brand)) {
+            return None;
+        }
         let mime = if at(8, b"qt  ") { "video/quicktime" } else { "video/mp4" };
         return Some((MediaKind::Video, mime));
     }

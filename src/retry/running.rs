@@ -142,10 +142,7 @@ impl Running {
             }
             match renewed {
                 Ok(()) => {}
-                Err(Halt::Store(error)) => {
-                    if self.held_until.left().is_zero() {
-                        return Halt::Store(error);
-                    }
+                Err(Halt::Store(error)) if !self.held_until.left().is_zero() => {
                     log::warn!("post {}: its claim could not be renewed, trying again: {error}", self.post.id);
                 }
                 Err(halt) => return halt,

@@ -116,6 +116,7 @@ impl InstagramPublisher {
         );
         Err(Failure::new(Category::Ambiguous, text).into())
     }
+
     /// What is known of a post that is public; the link is a courtesy.
     async fn publication(&self, id: Option<String>, attempt: &dyn Attempt) -> Publication {
         let url = match &id {
