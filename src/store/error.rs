@@ -10,7 +10,7 @@ use crate::post::PostId;
 pub struct StoreError {
     action: String,
     problem: String,
-    hint: Option<String>,
+    hint: Option<&'static str>,
     #[source]
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -21,10 +21,10 @@ impl StoreError {
         Self { action: action.into(), problem: problem.into(), hint: None, source: None }
     }
 
-    /// The same, with what to do about it.
+    /// The same, with what to do about it, where that is known.
     #[must_use]
-    pub fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+    pub fn hint(self, hint: impl Into<Option<&'static str>>) -> Self {
+        Self { hint: hint.into(), ..self }
     }
 
     /// The same, with what caused it.
@@ -41,6 +41,6 @@ impl StoreError {
 
     /// What to do about it.
     pub fn advice(&self) -> Option<&str> {
-        self.hint.as_deref()
+        self.hint
     }
 }

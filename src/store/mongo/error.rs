@@ -16,12 +16,7 @@ const REACHABLE: &str = "check that MongoDB is reachable from this host; `MONGOD
 /// Says what failed on which address, and why.
 pub(super) fn translate(action: &str, address: &str, error: Error) -> StoreError {
     let (problem, hint) = explain(&error);
-    let translated = StoreError::new(format!("{action} the post store at `{address}`"), problem);
-    match hint {
-        Some(hint) => translated.hint(hint),
-        None => translated,
-    }
-    .caused_by(error)
+    StoreError::new(format!("{action} the post store at `{address}`"), problem).hint(hint).caused_by(error)
 }
 
 /// Says what was tried on which address where no answer came at all.

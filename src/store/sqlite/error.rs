@@ -34,10 +34,6 @@ pub(super) fn translate(action: &str, path: &Path, error: rusqlite::Error) -> St
         }
         _ => (error.to_string(), None),
     };
-    let translated = StoreError::new(format!("{action} the post store `sqlite:{}`", path.display()), problem);
-    match hint {
-        Some(hint) => translated.hint(hint),
-        None => translated,
-    }
-    .caused_by(error)
+    let action = format!("{action} the post store `sqlite:{}`", path.display());
+    StoreError::new(action, problem).hint(hint).caused_by(error)
 }
