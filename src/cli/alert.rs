@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::platform::client_builder;
 use crate::report::alert_message;
 use crate::retry::PassReport;
 
@@ -13,11 +14,8 @@ const TRIES: u32 = 3;
 /// Sends the message for a pass, if it needs one. The address may hold a secret, so it is never named.
 pub(super) async fn send(webhook: &SecretString, report: &PassReport, host: &str) {
     let Some(message) = alert_message(report, host) else { return };
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(TIMEOUT);
-    // Plain HTTP goes to a loopback address only, which is no business of a proxy's.
-    let is_plain = webhook.expose_secret().starts_with("http:");
-    let client = if is_plain { client.no_proxy() } else { client };
-    let Ok(client) = client.build() else { return };
+    let (scheme, _) = webhook.expose_secret().split_once(':').unwrap_or_default();
+    let Ok(client) = client_builder(scheme).timeout(TIMEOUT).build() else { return };
     let mut problem = String::new();
     for attempt in 1..=TRIES {
         match client.post(webhook.expose_secret()).json(&message).send().await {

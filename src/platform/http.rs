@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, TryStreamExt};
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Client, ClientBuilder, Request, RequestBuilder, Response};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
@@ -35,12 +35,19 @@ pub struct HttpSettings {
     pub timeout: Duration,
 }
 
+/// What every client of this program keeps to, for addresses of this scheme: no redirects are followed, and plain HTTP,
+/// which goes to loopback addresses only, never takes the way of a proxy, which would see the tokens.
+pub fn client_builder(scheme: &str) -> ClientBuilder {
+    let builder = Client::builder().redirect(reqwest::redirect::Policy::none());
+    if scheme == "http" { builder.no_proxy().tls_certs_only([]) } else { builder }
+}
+
 /// Speaks HTTP.
 #[derive(Debug, Clone)]
 pub struct Http {
     client: Client,
-    /// For plain HTTP, which goes to loopback addresses only: never by way of a proxy, which would see the tokens.
-    direct: Client,
+    /// For plain HTTP; made when it is first needed, since only sandboxes and gateways are spoken to like that.
+    plain: Arc<OnceLock<Client>>,
     timeout: Duration,
 }
 
@@ -119,22 +126,31 @@ fn parse_retry_after(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     httpdate::parse_http_date(text).ok().map(DateTime::<Utc>::from)
 }
 
+fn client(scheme: &str, timeout: Duration) -> Result<Client, reqwest::Error> {
+    let agent = concat!("postretry/", env!("CARGO_PKG_VERSION"));
+    client_builder(scheme).connect_timeout(timeout).user_agent(agent).build()
+}
+
 impl Http {
     /// # Errors
     /// Where the machine has no usable certificates.
     pub fn new(settings: HttpSettings) -> Result<Self, reqwest::Error> {
-        let client = || {
-            Client::builder()
-                .redirect(reqwest::redirect::Policy::none())
-                .connect_timeout(settings.timeout)
-                .user_agent(concat!("postretry/", env!("CARGO_PKG_VERSION")))
-        };
-        let direct = client().no_proxy().tls_certs_only([]).build()?;
-        Ok(Self { client: client().build()?, direct, timeout: settings.timeout })
+        Ok(Self { client: client("https", settings.timeout)?, plain: Arc::default(), timeout: settings.timeout })
     }
 
-    fn client_for(&self, url: &Url) -> &Client {
-        if url.scheme() == "http" { &self.direct } else { &self.client }
+    /// Sends a request by the client for its scheme.
+    async fn execute(&self, request: Request) -> Result<Response, reqwest::Error> {
+        if request.url().scheme() != "http" {
+            return self.client.execute(request).await;
+        }
+        let plain = match self.plain.get() {
+            Some(plain) => plain,
+            None => {
+                let made = client("http", self.timeout)?;
+                self.plain.get_or_init(|| made)
+            }
+        };
+        plain.execute(request).await
     }
 
     /// How long a request may take.
@@ -143,15 +159,15 @@ impl Http {
     }
 
     pub(super) fn get(&self, url: Url) -> RequestBuilder {
-        self.client_for(&url).get(url)
+        self.client.get(url)
     }
 
     pub(super) fn post(&self, url: Url) -> RequestBuilder {
-        self.client_for(&url).post(url)
+        self.client.post(url)
     }
 
     pub(super) fn put(&self, url: Url) -> RequestBuilder {
-        self.client_for(&url).put(url)
+        self.client.put(url)
     }
 
     /// Sends a request, if the claim still stands, and reads the answer.
@@ -171,7 +187,7 @@ impl Http {
             });
             *request.body_mut() = Some(reqwest::Body::wrap_stream(handed_out));
         }
-        match self.client_for(request.url()).execute(request).await {
+        match self.execute(request).await {
             Ok(response) => self.read(response).await,
             Err(_) if !is_held() => Err(SendError::Halted(Halt::ClaimLost)),
             Err(error) => Err(self.explain(error)),
@@ -210,8 +226,9 @@ impl Http {
             }
         });
         let request = request.header(CONTENT_LENGTH, length).body(reqwest::Body::wrap_stream(pieces.into_stream()));
+        let request = request.build().map_err(|error| self.explain(error))?;
         let sending = async {
-            let response = request.send().await.map_err(|error| self.explain(error))?;
+            let response = self.execute(request).await.map_err(|error| self.explain(error))?;
             self.read(response).await
         };
         tokio::pin!(sending);
@@ -243,7 +260,7 @@ impl Http {
         }
     }
 
-    async fn read(&self, response: reqwest::Response) -> Result<Answer, SendError> {
+    async fn read(&self, response: Response) -> Result<Answer, SendError> {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let mut body = Vec::new();

@@ -23,7 +23,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::post::{Failure, Platform, Post, Publication, Ticket};
 
-pub use http::{Http, HttpSettings};
+pub use http::{Http, HttpSettings, client_builder};
 pub use instagram::{InstagramCredentials, InstagramPublisher, InstagramSettings};
 pub use media::AssetStore;
 pub use origin::Origin;
