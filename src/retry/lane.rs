@@ -20,8 +20,8 @@ use crate::store::{DueCursor, DueQuery, Hold, Scope, StoreError};
 /// How many posts are read at a time where each is worked on.
 const PAGE: u32 = 64;
 
-/// How many posts are read at a time where they are only counted, marked or told of: a store looks through all that are left
-/// for every page, so more pages than need be cost more than a few megabytes do.
+/// How many posts are read at a time where they are only counted, marked or told of: a store looks through all that are
+/// left for every page, so more pages than need be cost more than a few megabytes do.
 pub(super) const LARGE_PAGE: u32 = 2_000;
 
 /// What all platforms' lanes share.

@@ -293,9 +293,9 @@ fn formats() -> String {
     page.section("SETTINGS");
     page.paragraph(
         "From the environment, or from `.env` in the working directory (or `--env-file`). The environment wins over the \
-         file, an option over both; an empty value is an unset one. In the file a value in single quotes is taken as it is; \
-         without them `$` and `\\` mean something, so a password that has one is to be quoted. What cannot be used is refused at start, all of it at \
-         once, with exit status 4. Times are written `50ms`, `90s`, `50m`, `2h`, `7d`.",
+         file, an option over both; an empty value is an unset one. In the file a value in single quotes is taken as it \
+         is; without them `$` and `\\` mean something, so a password that has one is to be quoted. What cannot be used is \
+         refused at start, all of it at once, with exit status 4. Times are written `50ms`, `90s`, `50m`, `2h`, `7d`.",
     );
     for variable in VARIABLES {
         let default = match variable.default {

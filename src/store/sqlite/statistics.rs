@@ -86,7 +86,8 @@ fn posts(connection: &Connection, policy: &RetryPolicy) -> rusqlite::Result<Stat
         Statistics { by_platform: Platform::ALL.map(PlatformStatistics::none).to_vec(), ..Statistics::default() };
     let mut distribution: BTreeMap<u32, u64> = BTreeMap::new();
     let mut statement = connection.prepare(
-        "SELECT platform, postretry_flagged = 1, max(postretry_retries, 0), count(*) FROM posts WHERE status = 'failed' GROUP BY 1, 2, 3",
+        "SELECT platform, postretry_flagged = 1, max(postretry_retries, 0), count(*) FROM posts \
+         WHERE status = 'failed' GROUP BY 1, 2, 3",
     )?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
