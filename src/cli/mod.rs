@@ -19,7 +19,7 @@ use std::sync::Arc;
 use clap::Parser;
 
 use crate::platform::{
-    AssetStore, Http, InstagramPublisher, PollSettings, Publisher, TikTokPublisher, Tools, YouTubePublisher,
+    AssetStore, Http, InstagramPublisher, PollSettings, Publisher, PublisherDeps, TikTokPublisher, YouTubePublisher,
 };
 use crate::post::Platform;
 use crate::report::{LogListener, ProgressListener};
@@ -139,7 +139,7 @@ async fn open_workshop(settings: &Settings, console: &Console) -> Result<Worksho
     let (store, clock) = open_store(settings).await?;
     let http = Http::new(settings.http)
         .map_err(|error| AppError::System { action: "set up HTTPS", problem: error.to_string() })?;
-    let tools = Tools {
+    let tools = PublisherDeps {
         http,
         assets: Arc::new(assets),
         poll: PollSettings { first: settings.pace.poll, total: settings.pace.wait },
@@ -162,7 +162,7 @@ async fn open_workshop(settings: &Settings, console: &Console) -> Result<Worksho
 }
 
 /// The platforms that are configured. A fourth one is a line here.
-fn publishers(settings: &Settings, tools: &Tools) -> HashMap<Platform, Arc<dyn Publisher>> {
+fn publishers(settings: &Settings, tools: &PublisherDeps) -> HashMap<Platform, Arc<dyn Publisher>> {
     let all: [Option<Arc<dyn Publisher>>; 3] = [
         settings.tiktok.as_ref().map(|settings| Arc::new(TikTokPublisher::new(settings, tools)) as _),
         settings.instagram.as_ref().map(|settings| Arc::new(InstagramPublisher::new(settings, tools)) as _),

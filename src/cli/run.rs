@@ -87,7 +87,8 @@ fn tell(report: &PassReport) {
 
 /// Warns of sign-ins that end soon.
 fn warn_of_sign_ins(report: &PassReport) {
-    for (platform, end) in report.platforms.iter().filter_map(|entry| Some((entry.platform, entry.sign_in_end?))) {
+    for (platform, end) in report.platforms.iter().filter_map(|entry| Some((entry.platform, entry.credential_expiry?)))
+    {
         let when = relative(end.at, report.finished_at);
         log::warn!("{platform}: its sign-in ends {when}, at {}; {}", utc(end.at), end.advice);
     }

@@ -16,11 +16,11 @@ use tokio_util::io::ReaderStream;
 use url::Url;
 
 use super::media::MediaFile;
-use super::{Attempt, Halt, PublishError};
+use super::{AttemptAborted, PublishContext, PublishError};
 use crate::post::{Category, Failure, Platform};
 
 /// Longer answers are not read.
-const MAX_ANSWER: usize = 1024 * 1024;
+const MAX_RESPONSE: usize = 1024 * 1024;
 
 /// The content type that TikTok and Google write in their pages.
 pub(super) const JSON_UTF8: &str = "application/json; charset=UTF-8";
@@ -51,35 +51,35 @@ pub struct Http {
     timeout: Duration,
 }
 
-/// An answer, read to its end.
+/// An response, read to its end.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ApiResponse {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     body: Vec<u8>,
 }
 
-/// Why a request has no answer.
+/// Why a request has no response.
 #[derive(Debug)]
 pub(super) enum SendError {
     /// It never reached the platform.
     NotSent(String),
     /// It may have: the connection was lost, or no answer came in time.
     Lost(String),
-    /// The platform answered with more than can be an answer.
+    /// The platform answered with more than can be an response.
     TooLong {
-        /// The status of the answer.
+        /// The status of the response.
         status: u16,
     },
     /// The file could not be read to its end.
     File(String),
     /// The attempt may not go on.
-    Halted(Halt),
+    Aborted(AttemptAborted),
 }
 
 impl SendError {
     /// As the failure of a step that can be taken again without harm.
-    pub(super) fn into_harmless(self, platform: Platform, step: &str) -> PublishError {
+    pub(super) fn into_retryable(self, platform: Platform, step: &str) -> PublishError {
         let name = platform.title();
         let failure = match self {
             Self::NotSent(why) => Failure::new(Category::Network, format!("cannot reach {name} to {step}: {why}")),
@@ -88,13 +88,13 @@ impl SendError {
                 Failure::new(Category::Unknown, format!("{name} answered HTTP {status} with more than 1 MiB to {step}"))
             }
             Self::File(why) => Failure::new(Category::MissingAsset, format!("cannot read the file for {name}: {why}")),
-            Self::Halted(halt) => return PublishError::Halted(halt),
+            Self::Aborted(aborted) => return PublishError::Aborted(aborted),
         };
         PublishError::Failed(failure)
     }
 }
 
-impl Answer {
+impl ApiResponse {
     /// The body as JSON; null where it is none.
     pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
@@ -170,18 +170,22 @@ impl Http {
         self.client.put(url)
     }
 
-    /// Sends a request, if the claim still stands, and reads the answer.
+    /// Sends a request, if the claim still stands, and reads the response.
     ///
     /// A body is handed out only when it is about to be written, and only if the claim stands at that very moment: a
     /// process that is stopped after it has asked, and comes back when another has the post, must not publish it.
-    pub(super) async fn send(&self, request: RequestBuilder, attempt: &dyn Attempt) -> Result<Answer, SendError> {
-        attempt.hold().await.map_err(SendError::Halted)?;
-        let is_held = attempt.held_check();
+    pub(super) async fn send(
+        &self,
+        request: RequestBuilder,
+        context: &dyn PublishContext,
+    ) -> Result<ApiResponse, SendError> {
+        context.ensure_lease().await.map_err(SendError::Aborted)?;
+        let lease_is_valid = context.lease_check();
         let mut request = request.timeout(self.timeout).build().map_err(|error| self.explain(error))?;
         let body = request.body().and_then(reqwest::Body::as_bytes).map(<[u8]>::to_vec);
         if let Some(body) = body.filter(|body| !body.is_empty()) {
             request.headers_mut().insert(CONTENT_LENGTH, body.len().into());
-            let may_send = Arc::clone(&is_held);
+            let may_send = Arc::clone(&lease_is_valid);
             let handed_out = futures_util::stream::once(async move {
                 if may_send() { Ok(body) } else { Err(std::io::Error::other("the claim was lost")) }
             });
@@ -189,7 +193,7 @@ impl Http {
         }
         match self.execute(request).await {
             Ok(response) => self.read(response).await,
-            Err(_) if !is_held() => Err(SendError::Halted(Halt::ClaimLost)),
+            Err(_) if !lease_is_valid() => Err(SendError::Aborted(AttemptAborted::ClaimLost)),
             Err(error) => Err(self.explain(error)),
         }
     }
@@ -201,9 +205,9 @@ impl Http {
         request: RequestBuilder,
         file: &MediaFile,
         range: std::ops::Range<u64>,
-        attempt: &dyn Attempt,
-    ) -> Result<Answer, SendError> {
-        attempt.hold().await.map_err(SendError::Halted)?;
+        context: &dyn PublishContext,
+    ) -> Result<ApiResponse, SendError> {
+        context.ensure_lease().await.map_err(SendError::Aborted)?;
         let length = range.end - range.start;
         let total = file.size;
         let mut handle = tokio::fs::File::open(&file.path).await.map_err(|error| SendError::File(error.to_string()))?;
@@ -212,8 +216,8 @@ impl Http {
         // The body is polled by the connection's own task, so what it shares with us goes through the monitor.
         let monitor = Arc::new(Monitor::default());
         let feed = Arc::clone(&monitor);
-        let is_held = attempt.held_check();
-        let may_send = Arc::clone(&is_held);
+        let lease_is_valid = context.lease_check();
+        let may_send = Arc::clone(&lease_is_valid);
         let pieces = ReaderStream::with_capacity(handle.take(length), PIECE).map(move |piece| match piece {
             Ok(_) if !may_send() => Err(std::io::Error::other("the claim was lost")),
             Ok(piece) => {
@@ -236,23 +240,23 @@ impl Http {
         let mut still_since = tokio::time::Instant::now();
         loop {
             let tick = Duration::from_millis(200).min(self.timeout);
-            if let Ok(answer) = tokio::time::timeout(tick, &mut sending).await {
-                if answer.is_err() && !is_held() {
-                    return Err(SendError::Halted(Halt::ClaimLost));
+            if let Ok(response) = tokio::time::timeout(tick, &mut sending).await {
+                if response.is_err() && !lease_is_valid() {
+                    return Err(SendError::Aborted(AttemptAborted::ClaimLost));
                 }
                 if let Some(problem) = monitor.file_problem() {
                     return Err(SendError::File(problem));
                 }
-                return answer;
+                return response;
             }
             let moved = monitor.bytes();
             if moved != seen {
                 seen = moved;
                 still_since = tokio::time::Instant::now();
-                attempt.sent(range.start + moved, total);
+                context.sent(range.start + moved, total);
             }
-            if !is_held() {
-                return Err(SendError::Halted(Halt::ClaimLost));
+            if !lease_is_valid() {
+                return Err(SendError::Aborted(AttemptAborted::ClaimLost));
             }
             if still_since.elapsed() >= self.timeout {
                 return Err(SendError::Lost(self.no_answer()));
@@ -260,18 +264,18 @@ impl Http {
         }
     }
 
-    async fn read(&self, response: Response) -> Result<Answer, SendError> {
+    async fn read(&self, response: Response) -> Result<ApiResponse, SendError> {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let mut body = Vec::new();
         let mut pieces = response.bytes_stream();
         loop {
             match tokio::time::timeout(self.timeout, pieces.try_next()).await {
-                Ok(Ok(Some(piece))) if body.len() + piece.len() > MAX_ANSWER => {
+                Ok(Ok(Some(piece))) if body.len() + piece.len() > MAX_RESPONSE => {
                     return Err(SendError::TooLong { status });
                 }
                 Ok(Ok(Some(piece))) => body.extend_from_slice(&piece),
-                Ok(Ok(None)) => return Ok(Answer { status, headers, body }),
+                Ok(Ok(None)) => return Ok(ApiResponse { status, headers, body }),
                 Ok(Err(error)) => return Err(SendError::Lost(root_cause(&error.without_url()))),
                 Err(_) => return Err(SendError::Lost(self.no_answer())),
             }
@@ -312,12 +316,12 @@ pub(super) fn text_or_number(value: &Value) -> Option<String> {
 pub(super) async fn only_unrecorded<'a>(
     candidates: impl Iterator<Item = &'a Value> + Send,
     id_of: fn(&Value) -> Option<String>,
-    attempt: &dyn Attempt,
-) -> Result<Option<(String, &'a Value)>, Halt> {
+    context: &dyn PublishContext,
+) -> Result<Option<(String, &'a Value)>, AttemptAborted> {
     let mut only = None;
     for candidate in candidates {
         let Some(id) = id_of(candidate) else { continue };
-        if attempt.is_recorded(&id).await? {
+        if context.is_recorded(&id).await? {
             continue;
         }
         if only.is_some() {

@@ -1,7 +1,7 @@
 //! How a post gets published.
 //!
 //! A [`Publisher`] speaks one platform's protocol and knows nothing of stores, retries or other platforms. What it
-//! needs of the attempt that it works for, it asks through [`Attempt`]: that a ticket be stored, that the claim still
+//! needs of the attempt that it works for, it asks through [`PublishContext`]: that a ticket be stored, that the claim still
 //! stands, that time pass. The rules that it follows are those of the platform sheets; every failure leaves it with a
 //! category.
 
@@ -37,7 +37,7 @@ const CLOCK_SLACK: TimeDelta = TimeDelta::minutes(5);
 
 /// What every publisher works with.
 #[derive(Debug, Clone)]
-pub struct Tools {
+pub struct PublisherDeps {
     /// Speaks HTTP.
     pub http: Http,
     /// Finds the files.
@@ -55,26 +55,26 @@ pub trait Publisher: Send + Sync + std::fmt::Debug {
     fn platform(&self) -> Platform;
 
     /// When a person has to sign in to the account again, as far as is known.
-    async fn sign_in_end(&self) -> Result<Option<SignInEnd>, Halt>;
+    async fn credential_expiry(&self) -> Result<Option<CredentialExpiry>, AttemptAborted>;
 
     /// Asks the platform for a new ticket. Nothing is public yet when it returns, unless the platform gives tickets
     /// only for publishes that have started; then the intent was stored first.
-    async fn open(&self, post: &Post, attempt: &dyn Attempt) -> Result<Ticket, PublishError>;
+    async fn create_ticket(&self, post: &Post, context: &dyn PublishContext) -> Result<Ticket, PublishError>;
 
     /// Carries a ticket to its end, from wherever it stands: looks it up unless it is fresh, sends what is missing,
     /// waits, publishes.
-    async fn pursue(
+    async fn resume_publish(
         &self,
         post: &Post,
         ticket: Ticket,
         age: TicketAge,
-        attempt: &dyn Attempt,
-    ) -> Result<Pursued, PublishError>;
+        context: &dyn PublishContext,
+    ) -> Result<TicketOutcome, PublishError>;
 }
 
 /// The end of an account's sign-in, which only a person can put off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SignInEnd {
+pub struct CredentialExpiry {
     /// When it ends.
     pub at: DateTime<Utc>,
     /// What to do before.
@@ -92,7 +92,7 @@ pub enum TicketAge {
 
 /// Where a ticket led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Pursued {
+pub enum TicketOutcome {
     /// The post is on its platform.
     Published(Publication),
     /// The platform says that nothing can come of the ticket any more, and nothing has: a new one may be asked for.
@@ -107,15 +107,15 @@ pub enum PublishError {
     Failed(Failure),
     /// The attempt may not go on.
     #[error(transparent)]
-    Halted(#[from] Halt),
+    Aborted(#[from] AttemptAborted),
 }
 
 impl PublishError {
     /// Its failure, to be weighed further; what halts the attempt is handed on.
-    pub(crate) fn into_failure(self) -> Result<Failure, Halt> {
+    pub(crate) fn into_failure(self) -> Result<Failure, AttemptAborted> {
         match self {
             Self::Failed(failure) => Ok(failure),
-            Self::Halted(halt) => Err(halt),
+            Self::Aborted(aborted) => Err(aborted),
         }
     }
 }
@@ -128,7 +128,7 @@ impl From<Failure> for PublishError {
 
 /// Why an attempt may not go on. Nothing more is sent and nothing more is written.
 #[derive(Debug, thiserror::Error)]
-pub enum Halt {
+pub enum AttemptAborted {
     /// The claim ran out or is another's.
     #[error("the claim on the post was lost")]
     ClaimLost,
@@ -142,28 +142,28 @@ pub enum Halt {
 
 /// What a publisher may ask of the attempt that it works for.
 #[async_trait]
-pub trait Attempt: Send + Sync {
+pub trait PublishContext: Send + Sync {
     /// The time, by the store's clock.
     fn now(&self) -> DateTime<Utc>;
 
     /// Tells at any time, without asking the store, whether the claim stands as far as is known.
-    fn held_check(&self) -> HeldCheck;
+    fn lease_check(&self) -> LeaseCheck;
 
     /// Makes sure that the claim stands; to be asked before every request.
-    async fn hold(&self) -> Result<(), Halt>;
+    async fn ensure_lease(&self) -> Result<(), AttemptAborted>;
 
     /// Stores the ticket. It is durable when this returns.
-    async fn keep(&self, ticket: &Ticket) -> Result<(), Halt>;
+    async fn save_ticket(&self, ticket: &Ticket) -> Result<(), AttemptAborted>;
 
     /// Whether a post is recorded already as the one that the platform knows by this id. Two posts may have the same
     /// words, and what one of them has become must not be taken for the other.
-    async fn is_recorded(&self, id: &str) -> Result<bool, Halt>;
+    async fn is_recorded(&self, id: &str) -> Result<bool, AttemptAborted>;
 
     /// Lets time pass. Where the process is told to stop and the time to settle is over, the attempt ends in here.
     async fn pause(&self, duration: Duration);
 
     /// Tells whoever watches that the platform has taken the account's token.
-    fn signed_in(&self);
+    fn token_accepted(&self);
 
     /// Tells whoever watches that so many bytes of so many have been sent.
     fn sent(&self, bytes: u64, of: u64);
@@ -171,4 +171,4 @@ pub trait Attempt: Send + Sync {
 
 /// Whether a claim still stands. The body of an upload asks it before every piece, so that a process that was stopped
 /// in the middle sends nothing more when it comes back too late.
-pub type HeldCheck = Arc<dyn Fn() -> bool + Send + Sync>;
+pub type LeaseCheck = Arc<dyn Fn() -> bool + Send + Sync>;

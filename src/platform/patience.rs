@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Attempt;
+use super::PublishContext;
 use crate::post::Failure;
 
 /// The longest wait between two looks.
@@ -48,21 +48,21 @@ impl Patience {
     }
 
     /// Waits for the next look.
-    pub(super) async fn wait(&mut self, attempt: &dyn Attempt) -> Look {
+    pub(super) async fn wait(&mut self, context: &dyn PublishContext) -> Look {
         let ends_at = *self.ends_at.get_or_insert_with(|| Instant::now() + self.settings.total);
         let left = ends_at.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Look::Enough;
         }
-        attempt.pause(self.next.min(left)).await;
+        context.pause(self.next.min(left)).await;
         self.next = (self.next * 2).min(LONGEST);
         Look::Again
     }
 
     /// Waits after a failure before the step is taken again. It is enough where the failure is none that passes, where
     /// it is one too many in a row, and where there is no time left.
-    pub(super) async fn bear(&mut self, failure: &Failure, attempt: &dyn Attempt) -> Look {
-        if failure.category.is_passing() && self.bears_one_more() { self.wait(attempt).await } else { Look::Enough }
+    pub(super) async fn bear(&mut self, failure: &Failure, context: &dyn PublishContext) -> Look {
+        if failure.category.is_passing() && self.bears_one_more() { self.wait(context).await } else { Look::Enough }
     }
 
     /// Counts one more failure; whether it can still be borne.

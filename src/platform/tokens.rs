@@ -12,23 +12,23 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
-use super::{Attempt, Halt, PublishError, SignInEnd};
+use super::{AttemptAborted, CredentialExpiry, PublishContext, PublishError};
 use crate::post::{Category, Failure, Platform, TokenRecord};
 
 /// Where refreshed tokens are kept.
 #[async_trait]
 pub trait TokenVault: Send + Sync + std::fmt::Debug {
     /// What is stored under `key`.
-    async fn load(&self, key: &str) -> Result<Option<TokenRecord>, Halt>;
+    async fn load(&self, key: &str) -> Result<Option<TokenRecord>, AttemptAborted>;
 
     /// Takes the right to refresh `key` for so long; false if another process has it.
-    async fn lock(&self, key: &str, by: &str, lasts: Duration) -> Result<bool, Halt>;
+    async fn lock(&self, key: &str, by: &str, lasts: Duration) -> Result<bool, AttemptAborted>;
 
     /// Stores the tokens, durably, and gives the right back; false if it had been lost meanwhile.
-    async fn save(&self, record: &TokenRecord, by: &str) -> Result<bool, Halt>;
+    async fn save(&self, record: &TokenRecord, by: &str) -> Result<bool, AttemptAborted>;
 
     /// Gives the right back without new tokens.
-    async fn unlock(&self, key: &str, by: &str) -> Result<(), Halt>;
+    async fn unlock(&self, key: &str, by: &str) -> Result<(), AttemptAborted>;
 }
 
 /// How much longer than its one request a refresh may take.
@@ -50,12 +50,12 @@ pub(super) struct Refreshed {
 #[async_trait]
 pub(super) trait Refresher: Send + Sync + std::fmt::Debug {
     /// Asks for new tokens with the one that can get them.
-    async fn refresh(&self, with: &SecretString, attempt: &dyn Attempt) -> Result<Refreshed, PublishError>;
+    async fn refresh(&self, with: &SecretString, context: &dyn PublishContext) -> Result<Refreshed, PublishError>;
 }
 
 /// The account's tokens as the settings have them.
 #[derive(Debug)]
-pub(super) struct TokenSource {
+pub(super) struct TokenConfig {
     pub(super) platform: Platform,
     /// The account, as far as the settings name it.
     pub(super) account: String,
@@ -72,7 +72,7 @@ pub(super) struct TokenSource {
     pub(super) lock: Duration,
 }
 
-impl TokenSource {
+impl TokenConfig {
     /// How long the right to refresh lasts where a request takes at most so long.
     pub(super) fn lock_for(request: Duration) -> Duration {
         request + LOCK_MARGIN
@@ -81,10 +81,10 @@ impl TokenSource {
 
 /// The tokens of one account.
 #[derive(Debug)]
-pub(super) struct TokenKeeper {
+pub(super) struct TokenProvider {
     key: String,
     fingerprint: String,
-    source: TokenSource,
+    source: TokenConfig,
     refresher: Option<Box<dyn Refresher>>,
     vault: Arc<dyn TokenVault>,
     current: Mutex<Option<Current>>,
@@ -111,8 +111,8 @@ impl Current {
     }
 }
 
-impl TokenKeeper {
-    pub(super) fn new(source: TokenSource, refresher: Option<Box<dyn Refresher>>, vault: Arc<dyn TokenVault>) -> Self {
+impl TokenProvider {
+    pub(super) fn new(source: TokenConfig, refresher: Option<Box<dyn Refresher>>, vault: Arc<dyn TokenVault>) -> Self {
         let secrets = [&source.refresh_token, &source.access_token];
         // Where there is a refresh token, the access token beside it is only a start and says nothing of a change.
         let decisive = secrets.into_iter().flatten().next();
@@ -124,9 +124,9 @@ impl TokenKeeper {
     }
 
     /// A token to use now.
-    pub(super) async fn access(&self, attempt: &dyn Attempt) -> Result<SecretString, PublishError> {
+    pub(super) async fn access(&self, context: &dyn PublishContext) -> Result<SecretString, PublishError> {
         let mut current = self.current.lock().await;
-        let now = attempt.now();
+        let now = context.now();
         let mut stored = None;
         if current.is_none() {
             stored = self.stored().await?;
@@ -149,10 +149,10 @@ impl TokenKeeper {
             Some(record) => record.is_fresh(now, TimeDelta::zero()).then(|| record.access_token.clone()),
             None => self.source.access_token.clone(),
         };
-        match self.refresh(refresher.as_ref(), None, attempt).await {
+        match self.refresh(refresher.as_ref(), None, context).await {
             Ok(record) => {
                 let token = record.access_token.clone();
-                *current = Some(Current::new(record, attempt.now(), self.source.margin));
+                *current = Some(Current::new(record, context.now(), self.source.margin));
                 Ok(token)
             }
             Err(PublishError::Failed(failure)) => match fallback {
@@ -162,7 +162,7 @@ impl TokenKeeper {
                 }
                 None => Err(failure.into()),
             },
-            Err(halted) => Err(halted),
+            Err(aborted) => Err(aborted),
         }
     }
 
@@ -170,7 +170,7 @@ impl TokenKeeper {
     pub(super) async fn replace(
         &self,
         refused: &SecretString,
-        attempt: &dyn Attempt,
+        context: &dyn PublishContext,
     ) -> Result<SecretString, PublishError> {
         let mut current = self.current.lock().await;
         let newer = current.as_ref().map(|current| &current.record.access_token).filter(|token| !same(token, refused));
@@ -180,21 +180,21 @@ impl TokenKeeper {
         let Some(refresher) = &self.refresher else {
             return Err(self.refused("there is nothing to renew it with").into());
         };
-        let record = self.refresh(refresher.as_ref(), Some(refused), attempt).await?;
+        let record = self.refresh(refresher.as_ref(), Some(refused), context).await?;
         let token = record.access_token.clone();
-        *current = Some(Current::new(record, attempt.now(), self.source.margin));
+        *current = Some(Current::new(record, context.now(), self.source.margin));
         Ok(token)
     }
 
     /// What is stored, unless the settings have changed since.
-    async fn stored(&self) -> Result<Option<TokenRecord>, Halt> {
+    async fn stored(&self) -> Result<Option<TokenRecord>, AttemptAborted> {
         Ok(self.vault.load(&self.key).await?.filter(|record| record.source == self.fingerprint))
     }
 
     /// When a person has to sign in again, as far as the stored tokens tell.
-    pub(super) async fn sign_in_end(&self) -> Result<Option<SignInEnd>, Halt> {
+    pub(super) async fn credential_expiry(&self) -> Result<Option<CredentialExpiry>, AttemptAborted> {
         let lapses_at = self.stored().await?.and_then(|record| record.lapses_at());
-        Ok(lapses_at.map(|at| SignInEnd { at, advice: self.source.advice }))
+        Ok(lapses_at.map(|at| CredentialExpiry { at, advice: self.source.advice }))
     }
 
     /// The failure of an account whose token is refused for good.
@@ -213,14 +213,14 @@ impl TokenKeeper {
         &self,
         refresher: &dyn Refresher,
         refused: Option<&SecretString>,
-        attempt: &dyn Attempt,
+        context: &dyn PublishContext,
     ) -> Result<TokenRecord, PublishError> {
         let by = uuid::Uuid::new_v4().to_string();
         loop {
             let locked = self.vault.lock(&self.key, &by, self.source.lock).await?;
             let stored = self.stored().await?;
             let is_renewed = |record: &TokenRecord| {
-                record.is_fresh(attempt.now(), self.source.margin)
+                record.is_fresh(context.now(), self.source.margin)
                     && refused.is_none_or(|refused| !same(refused, &record.access_token))
             };
             if let Some(record) = stored.as_ref().filter(|record| is_renewed(record)) {
@@ -230,10 +230,10 @@ impl TokenKeeper {
                 return Ok(record.clone());
             }
             if !locked {
-                attempt.pause(LOOK).await;
+                context.pause(LOOK).await;
                 continue;
             }
-            let result = self.ask(refresher, stored.as_ref(), attempt).await;
+            let result = self.ask(refresher, stored.as_ref(), context).await;
             let Ok(record) = result else {
                 self.vault.unlock(&self.key, &by).await?;
                 return result;
@@ -248,7 +248,7 @@ impl TokenKeeper {
         &self,
         refresher: &dyn Refresher,
         stored: Option<&TokenRecord>,
-        attempt: &dyn Attempt,
+        context: &dyn PublishContext,
     ) -> Result<TokenRecord, PublishError> {
         let stored_refresh = stored.and_then(|record| record.refresh_token.as_ref());
         let stored_access = stored.map(|record| &record.access_token);
@@ -257,8 +257,8 @@ impl TokenKeeper {
             None => stored_access.or(self.source.access_token.as_ref()),
         };
         let Some(with) = with else { return Err(self.refused("no token is set").into()) };
-        let given = refresher.refresh(with, attempt).await?;
-        let now = attempt.now();
+        let given = refresher.refresh(with, context).await?;
+        let now = context.now();
         let ends = |seconds: Option<i64>| -> Option<DateTime<Utc>> {
             now.checked_add_signed(seconds.and_then(TimeDelta::try_seconds)?)
         };

@@ -27,7 +27,7 @@ pub use outcome::{
 };
 pub use pace::Pace;
 pub use platform::{ParsePlatformError, Platform};
-pub use schedule::{BackoffFrom, DueReason, RetryPolicy, Standing, WaitReason};
+pub use schedule::{BackoffFrom, DueReason, Eligibility, RetryPolicy, WaitReason};
 pub use text::{Fitted, hashtags_in, with_hashtags};
 pub use ticket::{Ticket, TicketHandle};
 pub use token::{TokenRecord, ends_soon};

@@ -66,7 +66,7 @@ impl AttemptStart {
     }
 
     /// Whether the attempt has been broken off too often to be taken up once more.
-    pub fn is_worn_out(&self) -> bool {
+    pub fn exceeds_interruptions(&self) -> bool {
         self.interruptions > MAX_INTERRUPTIONS
     }
 }
@@ -235,7 +235,7 @@ pub fn settle(work: &ClaimedPost, policy: &RetryPolicy, end: AttemptEnd, now: Da
 
     let (outcome, retry_count, not_before) = match failure.consequence() {
         Consequence::GiveUp => (Outcome::PermanentlyFailed, attempt, None),
-        Consequence::Retry if policy.is_spent(attempt) => (Outcome::PermanentlyFailed, attempt, None),
+        Consequence::Retry if policy.is_exhausted(attempt) => (Outcome::PermanentlyFailed, attempt, None),
         Consequence::Retry => (Outcome::Failed, attempt, bounded(failure.retry_at, now)),
         Consequence::Defer => (Outcome::Deferred, given_back, deferred_until(&failure, policy, now)),
     };

@@ -32,7 +32,7 @@ impl Default for RetryPolicy {
 
 /// Where a failed post stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum Eligibility {
     /// It is to be published now.
     Due(DueReason),
     /// It waits.
@@ -49,8 +49,8 @@ pub enum Standing {
     },
     /// It was given up, and is marked so.
     PermanentlyFailed,
-    /// Its retries are spent, and it has yet to be marked.
-    Spent,
+    /// Its retries are exhausted, and it is not marked yet.
+    Exhausted,
 }
 
 /// Why a post is due.
@@ -100,58 +100,58 @@ impl RetryPolicy {
     }
 
     /// Whether its retries are used up, as far as its counter tells.
-    pub fn is_spent(&self, retry_count: u32) -> bool {
+    pub fn is_exhausted(&self, retry_count: u32) -> bool {
         retry_count >= self.max_retries
     }
 
     /// Where a failed post stands at `now`.
-    pub fn standing(&self, post: &Post, now: DateTime<Utc>) -> Standing {
+    pub fn eligibility(&self, post: &Post, now: DateTime<Utc>) -> Eligibility {
         let retry = &post.retry;
         if let Some(claim) = retry.claim.as_ref().filter(|claim| claim.is_live(now)) {
-            return Standing::Claimed { until: claim.until };
+            return Eligibility::Claimed { until: claim.until };
         }
         if retry.permanently_failed {
-            return Standing::PermanentlyFailed;
+            return Eligibility::PermanentlyFailed;
         }
         if retry.claim.is_some() {
-            return Standing::Due(DueReason::Interrupted);
+            return Eligibility::Due(DueReason::Interrupted);
         }
         let unfinished = retry.category == Some(Category::Processing) && retry.ticket.is_some();
-        if !unfinished && self.is_spent(retry.count) {
-            return Standing::Spent;
+        if !unfinished && self.is_exhausted(retry.count) {
+            return Eligibility::Exhausted;
         }
         if let Some(until) = retry.not_before.filter(|until| now < *until) {
             return match self.backoff_end(post) {
-                BackoffEnd::Never if !unfinished => Standing::Waiting { until: None, reason: WaitReason::Backoff },
+                BackoffEnd::Never if !unfinished => Eligibility::Waiting { until: None, reason: WaitReason::Backoff },
                 BackoffEnd::At(end) if !unfinished && end > until => {
-                    Standing::Waiting { until: Some(end), reason: WaitReason::Backoff }
+                    Eligibility::Waiting { until: Some(end), reason: WaitReason::Backoff }
                 }
                 BackoffEnd::NoDate | BackoffEnd::At(_) | BackoffEnd::Never => {
-                    Standing::Waiting { until: Some(until), reason: WaitReason::PlatformSaid }
+                    Eligibility::Waiting { until: Some(until), reason: WaitReason::PlatformSaid }
                 }
             };
         }
         if unfinished {
-            return Standing::Due(DueReason::Processing);
+            return Eligibility::Due(DueReason::Processing);
         }
         match self.backoff_end(post) {
-            BackoffEnd::NoDate => Standing::Due(DueReason::NoDate),
-            BackoffEnd::At(end) if end <= now => Standing::Due(DueReason::BackoffOver { since: end }),
-            BackoffEnd::At(end) => Standing::Waiting { until: Some(end), reason: WaitReason::Backoff },
-            BackoffEnd::Never => Standing::Waiting { until: None, reason: WaitReason::Backoff },
+            BackoffEnd::NoDate => Eligibility::Due(DueReason::NoDate),
+            BackoffEnd::At(end) if end <= now => Eligibility::Due(DueReason::BackoffOver { since: end }),
+            BackoffEnd::At(end) => Eligibility::Waiting { until: Some(end), reason: WaitReason::Backoff },
+            BackoffEnd::Never => Eligibility::Waiting { until: None, reason: WaitReason::Backoff },
         }
     }
 
     /// When the post's next retry is or was due; none for one that gets no more and for one without a date.
     pub fn next_retry_at(&self, post: &Post, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        match self.standing(post, now) {
-            Standing::PermanentlyFailed | Standing::Spent => None,
-            Standing::Waiting { until, .. } => until,
-            Standing::Due(DueReason::BackoffOver { since }) => Some(since),
-            Standing::Due(DueReason::NoDate | DueReason::Processing) => Some(now),
-            Standing::Due(DueReason::Interrupted) => post.retry.claim.as_ref().map(|claim| claim.until),
-            Standing::Claimed { .. } => match self.backoff_end(post) {
-                BackoffEnd::At(end) if !self.is_spent(post.retry.count) => Some(end),
+        match self.eligibility(post, now) {
+            Eligibility::PermanentlyFailed | Eligibility::Exhausted => None,
+            Eligibility::Waiting { until, .. } => until,
+            Eligibility::Due(DueReason::BackoffOver { since }) => Some(since),
+            Eligibility::Due(DueReason::NoDate | DueReason::Processing) => Some(now),
+            Eligibility::Due(DueReason::Interrupted) => post.retry.claim.as_ref().map(|claim| claim.until),
+            Eligibility::Claimed { .. } => match self.backoff_end(post) {
+                BackoffEnd::At(end) if !self.is_exhausted(post.retry.count) => Some(end),
                 BackoffEnd::At(_) | BackoffEnd::NoDate | BackoffEnd::Never => None,
             },
         }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{plural, relative, utc};
-use crate::post::{Category, DueReason, Post, RetryPolicy, Standing, WaitReason};
+use crate::post::{Category, DueReason, Eligibility, Post, RetryPolicy, WaitReason};
 use crate::store::StoredPost;
 
 /// What happens to a post next, when and why: one sentence.
@@ -20,32 +20,32 @@ pub(super) fn explain(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<U
     let attempt = post.retry.count.saturating_add(1);
     let of = policy.max_retries;
     let lookup = if post.retry.ticket.is_some() { ", after its earlier upload has been looked up" } else { "" };
-    match policy.standing(post, now) {
-        Standing::Claimed { until } => {
+    match policy.eligibility(post, now) {
+        Eligibility::Claimed { until } => {
             format!(
                 "Attempt {} of {of} is under way now; its claim lasts until {} unless renewed.",
                 post.retry.count,
                 utc(until)
             )
         }
-        Standing::PermanentlyFailed | Standing::Spent => given_up(post, policy),
-        Standing::Due(DueReason::Interrupted) => {
+        Eligibility::PermanentlyFailed | Eligibility::Exhausted => given_up(post, policy),
+        Eligibility::Due(DueReason::Interrupted) => {
             format!("The next run takes attempt {} of {of} up again, since the process died in it.", post.retry.count)
         }
-        Standing::Due(DueReason::Processing) => {
+        Eligibility::Due(DueReason::Processing) => {
             format!(
                 "The next run looks whether {} has finished processing it; nothing is sent again.",
                 post.platform.title()
             )
         }
-        Standing::Due(DueReason::NoDate) => {
+        Eligibility::Due(DueReason::NoDate) => {
             format!("The next run makes attempt {attempt} of {of}{lookup}: it carries no date to wait from.")
         }
-        Standing::Due(DueReason::BackoffOver { since }) => {
+        Eligibility::Due(DueReason::BackoffOver { since }) => {
             format!("The next run makes attempt {attempt} of {of}{lookup}: it is due since {}.", utc(since))
         }
-        Standing::Waiting { until: None, .. } => "Its next retry lies beyond the calendar.".to_owned(),
-        Standing::Waiting { until: Some(until), reason } => {
+        Eligibility::Waiting { until: None, .. } => "Its next retry lies beyond the calendar.".to_owned(),
+        Eligibility::Waiting { until: Some(until), reason } => {
             let why = match reason {
                 WaitReason::Backoff => {
                     format!("the backoff after {}", plural(u64::from(post.retry.count), "retry", "retries"))
@@ -72,7 +72,7 @@ fn given_up(post: &Post, policy: &RetryPolicy) -> String {
         }
         Some(Category::Expired) => "it was too late to be worth publishing".to_owned(),
         Some(category @ (Category::RejectedContent | Category::MediaProcessing))
-            if !policy.is_spent(post.retry.count) =>
+            if !policy.is_exhausted(post.retry.count) =>
         {
             format!("no retry can mend a failure of category {category}")
         }

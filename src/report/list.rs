@@ -7,7 +7,7 @@ use super::json::PostJson;
 use super::table::{Cell, Column, Table};
 use super::text::wrapped;
 use super::{Paint, Screen, plural, relative, utc};
-use crate::post::{Category, EntryOutcome, HistoryEntry, RetryPolicy, Standing, one_line};
+use crate::post::{Category, Eligibility, EntryOutcome, HistoryEntry, RetryPolicy, one_line};
 use crate::store::{ListFilter, Page, StoredPost};
 
 /// A part of the list of failed posts.
@@ -68,11 +68,11 @@ pub fn list_text(part: &ListPart<'_>, policy: &RetryPolicy, now: DateTime<Utc>, 
 
 fn next_retry(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>) -> Cell {
     let Ok(post) = stored else { return Cell::painted("malformed", Paint::Bad) };
-    match policy.standing(post, now) {
-        Standing::Due(_) => Cell::painted("due", Paint::Good),
-        Standing::Claimed { .. } => "running".into(),
-        Standing::PermanentlyFailed | Standing::Spent => Cell::painted("never", Paint::Bad),
-        Standing::Waiting { until, .. } => {
+    match policy.eligibility(post, now) {
+        Eligibility::Due(_) => Cell::painted("due", Paint::Good),
+        Eligibility::Claimed { .. } => "running".into(),
+        Eligibility::PermanentlyFailed | Eligibility::Exhausted => Cell::painted("never", Paint::Bad),
+        Eligibility::Waiting { until, .. } => {
             until.map_or_else(|| "never".to_owned(), |until| relative(until, now)).into()
         }
     }

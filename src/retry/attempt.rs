@@ -11,11 +11,11 @@ use super::report::AttemptReport;
 use super::running::{Moment, Running};
 use super::vault::cause_of;
 use super::{Event, Workshop};
-use crate::platform::{Attempt, Halt, PublishError, Publisher, Pursued, TicketAge};
+use crate::platform::{AttemptAborted, PublishContext, PublishError, Publisher, TicketAge, TicketOutcome};
 use crate::post::{
     AttemptEnd, AttemptStart, Category, ClaimedPost, Failure, Outcome, Post, Publication, Settlement, settle,
 };
-use crate::store::{Found, Hold, Lease, StoreError};
+use crate::store::{Found, Lease, LeaseWrite, StoreError};
 
 /// How many tickets one attempt may ask for: one, and one more where it dies at once.
 const TICKETS: usize = 2;
@@ -78,18 +78,18 @@ impl Workshop {
         let publishing = self.publish(&work, publisher.as_ref(), gate, expiry, &running);
         let end = tokio::select! {
             biased;
-            () = self.shutdown.releasing() => Err(Halt::Stopping),
+            () = self.shutdown.releasing() => Err(AttemptAborted::Stopping),
             halt = running.keep_claim() => Err(halt),
             end = publishing => end,
         };
         let end = match end {
             Ok(end) => end,
-            Err(Halt::Stopping) => AttemptEnd::Released,
-            Err(Halt::ClaimLost) => {
+            Err(AttemptAborted::Stopping) => AttemptEnd::Released,
+            Err(AttemptAborted::ClaimLost) => {
                 log::warn!("post {}: the claim was lost; the next pass finds out how far it came", work.post.id);
                 return Ok(Worked::Lost);
             }
-            Err(Halt::Store(error)) => return Err(cause_of(error.as_ref()).for_post(&work.post.id)),
+            Err(AttemptAborted::Store(error)) => return Err(cause_of(error.as_ref()).for_post(&work.post.id)),
         };
         work.post.retry.ticket = running.latest_ticket();
         self.record(&work, &lease, &running, end).await
@@ -108,8 +108,8 @@ impl Workshop {
         gate: &Gate,
         expiry: Expiry,
         running: &Running,
-    ) -> Result<AttemptEnd, Halt> {
-        if work.start.is_worn_out() {
+    ) -> Result<AttemptEnd, AttemptAborted> {
+        if work.start.exceeds_interruptions() {
             let text = format!(
                 "the process died {} times in the middle of this attempt; the ticket, if any, is looked up next time",
                 work.start.interruptions
@@ -119,7 +119,7 @@ impl Workshop {
         match self.publish_by_ticket(work, publisher, gate, expiry, running).await {
             Ok(end) => Ok(end),
             Err(PublishError::Failed(failure)) => Ok(AttemptEnd::Failed(failure)),
-            Err(PublishError::Halted(halt)) => Err(halt),
+            Err(PublishError::Aborted(halt)) => Err(halt),
         }
     }
 
@@ -134,7 +134,7 @@ impl Workshop {
         let post = &work.post;
         let mut stored = post.retry.ticket.clone();
         if let Some(ticket) = stored.as_ref().filter(|ticket| ticket.left_behind) {
-            running.keep(ticket).await?;
+            running.save_ticket(ticket).await?;
         }
         let mut opened = 0;
         loop {
@@ -150,14 +150,14 @@ impl Workshop {
                         return Ok(end);
                     }
                     opened += 1;
-                    let ticket = publisher.open(post, running).await?;
-                    running.keep(&ticket).await?;
+                    let ticket = publisher.create_ticket(post, running).await?;
+                    running.save_ticket(&ticket).await?;
                     (ticket, TicketAge::Fresh)
                 }
             };
-            match publisher.pursue(post, ticket, age, running).await? {
-                Pursued::Published(publication) => return Ok(AttemptEnd::Posted(publication)),
-                Pursued::Dead => {
+            match publisher.resume_publish(post, ticket, age, running).await? {
+                TicketOutcome::Published(publication) => return Ok(AttemptEnd::Posted(publication)),
+                TicketOutcome::Dead => {
                     log::info!("post {}: its earlier upload came to nothing, a new one is made", post.id);
                     running.drop_ticket().await?;
                 }
@@ -213,12 +213,12 @@ impl Workshop {
                     log::warn!("post {}: its outcome is not recorded yet, trying again: {error}", work.post.id);
                     was_unconfirmed = true;
                     // Once more all the same: a process that was stopped finds the time up before it can read the answer.
-                    is_last_try = !(running.held_check())();
+                    is_last_try = !(running.lease_check())();
                     tokio::time::sleep(WRITE_AGAIN).await;
                 }
             }
         };
-        if hold == Hold::Lost && !(was_unconfirmed && self.was_recorded(work, &settlement).await?) {
+        if hold == LeaseWrite::Lost && !(was_unconfirmed && self.was_recorded(work, &settlement).await?) {
             if let AttemptEnd::Posted(publication) = &end {
                 log::warn!("{}", published_unrecorded(work, publication));
             }

@@ -13,9 +13,9 @@ use super::Workshop;
 use super::attempt::{Expiry, Worked};
 use super::gate::{Closed, Gate};
 use super::report::{AttemptReport, GivenUp, MalformedPost, PlatformReport, readable};
-use crate::platform::{Publisher, SignInEnd};
-use crate::post::{Outcome, Platform, Post, Standing, Totals, ends_soon};
-use crate::store::{DueCursor, DueQuery, Hold, Scope, StoreError};
+use crate::platform::{CredentialExpiry, Publisher};
+use crate::post::{Eligibility, Outcome, Platform, Post, Totals, ends_soon};
+use crate::store::{DueCursor, DueQuery, LeaseWrite, Scope, StoreError};
 
 /// How many posts are read at a time where each is worked on.
 const PAGE: u32 = 64;
@@ -134,7 +134,7 @@ impl Lane {
         let publisher = self.workshop.publishers.get(&self.platform).cloned();
         let started = match &publisher {
             Some(publisher) => {
-                self.mark_spent().await?;
+                self.mark_exhausted().await?;
                 self.work_through(publisher).await
             }
             None => self.count_unconfigured().await,
@@ -142,8 +142,8 @@ impl Lane {
         // Whatever stopped the lane, what is in flight is settled first.
         let settled = self.finish().await;
         started.and(settled)?;
-        let sign_in_end = match &publisher {
-            Some(publisher) => self.sign_in_end(publisher.as_ref()).await?,
+        let credential_expiry = match &publisher {
+            Some(publisher) => self.credential_expiry(publisher.as_ref()).await?,
             None => None,
         };
         Ok(LaneReport {
@@ -152,7 +152,7 @@ impl Lane {
                 totals: self.totals,
                 is_configured: publisher.is_some(),
                 given_up: self.gate.closed().map(|closed| self.given_up(closed)),
-                sign_in_end,
+                credential_expiry,
             },
             posts: self.posts,
             malformed: self.malformed,
@@ -176,8 +176,8 @@ impl Lane {
     }
 
     /// The end of the account's sign-in, where it is worth a warning: it comes soon, or before the next retry.
-    async fn sign_in_end(&self, publisher: &dyn Publisher) -> Result<Option<SignInEnd>, StoreError> {
-        let end = match publisher.sign_in_end().await {
+    async fn credential_expiry(&self, publisher: &dyn Publisher) -> Result<Option<CredentialExpiry>, StoreError> {
+        let end = match publisher.credential_expiry().await {
             Ok(Some(end)) => end,
             Ok(None) => return Ok(None),
             Err(halt) => {
@@ -203,13 +203,14 @@ impl Lane {
     }
 
     /// Marks the posts whose retries were spent already.
-    async fn mark_spent(&mut self) -> Result<(), StoreError> {
+    async fn mark_exhausted(&mut self) -> Result<(), StoreError> {
         let mut after: Option<DueCursor> = None;
         loop {
-            let page = self.workshop.store.spent_posts(&self.query(), after.as_ref(), LARGE_PAGE).await?;
+            let page = self.workshop.store.exhausted_posts(&self.query(), after.as_ref(), LARGE_PAGE).await?;
             for post in readable(page.posts, &mut self.malformed) {
-                let is_spent = self.workshop.policy.standing(&post, self.workshop.clock.now()) == Standing::Spent;
-                if is_spent && self.workshop.store.mark_spent(&post).await? == Hold::Held {
+                let is_exhausted =
+                    self.workshop.policy.eligibility(&post, self.workshop.clock.now()) == Eligibility::Exhausted;
+                if is_exhausted && self.workshop.store.mark_exhausted(&post).await? == LeaseWrite::Applied {
                     self.totals.flagged += 1;
                     log::info!("post {}: its retries were spent, marked as permanently failed", post.id);
                 }
@@ -234,7 +235,7 @@ impl Lane {
             let mut is_skipping = false;
             for post in readable(page.posts, &mut self.malformed) {
                 // What the store found is decided once more by the rules themselves, on the post as it was read.
-                if !matches!(self.workshop.policy.standing(&post, self.workshop.clock.now()), Standing::Due(_)) {
+                if !matches!(self.workshop.policy.eligibility(&post, self.workshop.clock.now()), Eligibility::Due(_)) {
                     continue;
                 }
                 if !is_skipping {

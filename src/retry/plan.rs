@@ -6,7 +6,7 @@ use super::Workshop;
 use super::lane::LARGE_PAGE;
 use super::pass::{PassOptions, read_unknown_platforms};
 use super::report::{DryRunReport, MalformedPost, PlannedPost, PlatformReport, SkipReason, readable};
-use crate::post::{DueReason, Post, Standing, Totals};
+use crate::post::{DueReason, Eligibility, Post, Totals};
 use crate::store::{DueCursor, DueQuery, Scope, StoreError};
 
 /// What a pass would do, decided by the same rules; writes nothing and calls no platform.
@@ -30,13 +30,13 @@ pub async fn dry_run(workshop: &Workshop, options: &PassOptions) -> Result<DryRu
         let mut totals = Totals::default();
         // Without credentials a platform's posts are left exactly as they are.
         if is_configured {
-            totals.flagged = count_spent(workshop, &query, &mut report.malformed).await?;
+            totals.flagged = count_exhausted(workshop, &query, &mut report.malformed).await?;
         }
         let mut after: Option<DueCursor> = None;
         loop {
             let page = workshop.store.due_posts(&query, after.as_ref(), LARGE_PAGE).await?;
             for post in readable(page.posts, &mut report.malformed) {
-                let Standing::Due(reason) = workshop.policy.standing(&post, started_at) else { continue };
+                let Eligibility::Due(reason) = workshop.policy.eligibility(&post, started_at) else { continue };
                 let skipped = match left {
                     _ if !is_configured => Some(SkipReason::NotConfigured),
                     Some(0) => Some(SkipReason::Limit),
@@ -53,8 +53,8 @@ pub async fn dry_run(workshop: &Workshop, options: &PassOptions) -> Result<DryRu
                 break;
             }
         }
-        let sign_in_end = None;
-        report.platforms.push(PlatformReport { platform, totals, is_configured, given_up: None, sign_in_end });
+        let credential_expiry = None;
+        report.platforms.push(PlatformReport { platform, totals, is_configured, given_up: None, credential_expiry });
     }
     if options.covers_unknown_platforms() {
         report.malformed.extend(read_unknown_platforms(workshop).await?);
@@ -64,7 +64,7 @@ pub async fn dry_run(workshop: &Workshop, options: &PassOptions) -> Result<DryRu
 }
 
 /// How many posts a pass would mark, since their retries were spent already.
-async fn count_spent(
+async fn count_exhausted(
     workshop: &Workshop,
     query: &DueQuery,
     malformed: &mut Vec<MalformedPost>,
@@ -72,7 +72,7 @@ async fn count_spent(
     let mut count = 0;
     let mut after: Option<DueCursor> = None;
     loop {
-        let page = workshop.store.spent_posts(query, after.as_ref(), LARGE_PAGE).await?;
+        let page = workshop.store.exhausted_posts(query, after.as_ref(), LARGE_PAGE).await?;
         count += readable(page.posts, malformed).len() as u64;
         after = page.next;
         if after.is_none() {

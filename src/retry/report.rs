@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::platform::SignInEnd;
+use crate::platform::CredentialExpiry;
 use crate::post::{AttemptCounts, Category, Malformed, Outcome, Platform, Post, PostId, Totals};
 use crate::store::StoredPost;
 
@@ -64,7 +64,7 @@ pub struct PlatformReport {
     /// Why it got no further post.
     pub given_up: Option<GivenUp>,
     /// The end of the account's sign-in, where it comes soon or before the next retry.
-    pub sign_in_end: Option<SignInEnd>,
+    pub credential_expiry: Option<CredentialExpiry>,
 }
 
 /// A post that cannot be worked on.

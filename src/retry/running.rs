@@ -13,9 +13,9 @@ use super::clock::StoreClock;
 use super::gate::Gate;
 use super::vault::away;
 use super::{Event, Listener, Workshop};
-use crate::platform::{Attempt, Halt, HeldCheck};
+use crate::platform::{AttemptAborted, LeaseCheck, PublishContext};
 use crate::post::{ClaimedPost, Post, Ticket};
-use crate::store::{Hold, Lease, PostStore};
+use crate::store::{Lease, LeaseWrite, PostStore};
 
 /// How long the store may take even where the claim has run out.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);
@@ -108,14 +108,14 @@ impl Running {
         self.ticket.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn renew(&self) -> Result<(), Halt> {
+    async fn renew(&self) -> Result<(), AttemptAborted> {
         let asked_at = Moment::now(&self.clock);
         match self.store.renew(&self.post.id, &self.lease).await.map_err(away)? {
-            Hold::Held => {
+            LeaseWrite::Applied => {
                 self.held_until.renewed(asked_at, self.lease.lasts);
                 Ok(())
             }
-            Hold::Lost => Err(Halt::ClaimLost),
+            LeaseWrite::Lost => Err(AttemptAborted::ClaimLost),
         }
     }
 
@@ -126,23 +126,23 @@ impl Running {
     }
 
     /// Renews the claim. A store that does not answer at all is as good as one that is away.
-    async fn renew_in_time(&self) -> Result<(), Halt> {
+    async fn renew_in_time(&self) -> Result<(), AttemptAborted> {
         let renewed = tokio::time::timeout(self.patience(), self.renew()).await;
         renewed.unwrap_or_else(|_| Err(away(unanswered("renew the claim"))))
     }
 
     /// Renews the claim for as long as the attempt works; returns when it cannot be kept.
-    pub(super) async fn keep_claim(&self) -> Halt {
+    pub(super) async fn keep_claim(&self) -> AttemptAborted {
         loop {
             tokio::time::sleep(self.lease.lasts / 3).await;
             let mut renewed = self.renew_in_time().await;
-            if matches!(renewed, Err(Halt::Store(_))) && self.held_until.left().is_zero() {
+            if matches!(renewed, Err(AttemptAborted::Store(_))) && self.held_until.left().is_zero() {
                 // A process that was stopped finds the time up before it can read the answer, so it asks once more.
                 renewed = self.renew_in_time().await;
             }
             match renewed {
                 Ok(()) => {}
-                Err(Halt::Store(error)) if !self.held_until.left().is_zero() => {
+                Err(AttemptAborted::Store(error)) if !self.held_until.left().is_zero() => {
                     log::warn!("post {}: its claim could not be renewed, trying again: {error}", self.post.id);
                 }
                 Err(halt) => return halt,
@@ -150,43 +150,43 @@ impl Running {
         }
     }
 
-    async fn write_ticket(&self, ticket: Option<&Ticket>) -> Result<(), Halt> {
+    async fn write_ticket(&self, ticket: Option<&Ticket>) -> Result<(), AttemptAborted> {
         match self.store.store_ticket(&self.post.id, &self.lease, ticket).await.map_err(away)? {
-            Hold::Held => {
+            LeaseWrite::Applied => {
                 *self.ticket.lock().unwrap_or_else(PoisonError::into_inner) = ticket.cloned();
                 Ok(())
             }
-            Hold::Lost => Err(Halt::ClaimLost),
+            LeaseWrite::Lost => Err(AttemptAborted::ClaimLost),
         }
     }
 
     /// Forgets a ticket that is dead.
-    pub(super) async fn drop_ticket(&self) -> Result<(), Halt> {
+    pub(super) async fn drop_ticket(&self) -> Result<(), AttemptAborted> {
         self.write_ticket(None).await
     }
 }
 
 #[async_trait]
-impl Attempt for Running {
+impl PublishContext for Running {
     fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }
 
-    fn held_check(&self) -> HeldCheck {
+    fn lease_check(&self) -> LeaseCheck {
         let held_until = Arc::clone(&self.held_until);
         Arc::new(move || !held_until.left().is_zero())
     }
 
-    async fn hold(&self) -> Result<(), Halt> {
+    async fn ensure_lease(&self) -> Result<(), AttemptAborted> {
         // With less than half of it left, or after a sleep of the machine, only the store knows.
         if self.held_until.left() < self.lease.lasts / 2 { self.renew().await } else { Ok(()) }
     }
 
-    async fn keep(&self, ticket: &Ticket) -> Result<(), Halt> {
+    async fn save_ticket(&self, ticket: &Ticket) -> Result<(), AttemptAborted> {
         self.write_ticket(Some(ticket)).await
     }
 
-    async fn is_recorded(&self, id: &str) -> Result<bool, Halt> {
+    async fn is_recorded(&self, id: &str) -> Result<bool, AttemptAborted> {
         self.store.is_recorded(self.post.platform, id).await.map_err(away)
     }
 
@@ -194,7 +194,7 @@ impl Attempt for Running {
         tokio::time::sleep(duration).await;
     }
 
-    fn signed_in(&self) {
+    fn token_accepted(&self) {
         self.gate.sign_in_taken();
     }
 

@@ -84,7 +84,7 @@ pub async fn retry_post(
     let mut found = workshop.store.find(id).await?;
     if let (Found::Failed(stored), Force::Yes { by }) = (&found, force)
         && let Ok(post) = stored.as_ref()
-        && (post.retry.permanently_failed || is_spent(workshop, post))
+        && (post.retry.permanently_failed || is_exhausted(workshop, post))
         && workshop.publishers.contains_key(&post.platform)
     {
         match workshop.store.reset(&post.id, by).await? {
@@ -107,7 +107,7 @@ pub async fn retry_post(
     if post.retry.claim.as_ref().is_some_and(|claim| claim.is_live(workshop.clock.now())) {
         return ended(RetryOutcome::Busy, Some(BUSY));
     }
-    if post.retry.permanently_failed || (*force == Force::No && is_spent(workshop, &post)) {
+    if post.retry.permanently_failed || (*force == Force::No && is_exhausted(workshop, &post)) {
         return ended(RetryOutcome::Permanent, Some("it is permanently failed"));
     }
     let (Some(publisher), Some(gate)) = (workshop.publishers.get(&post.platform), gates.of(post.platform)) else {
@@ -127,8 +127,8 @@ pub async fn retry_post(
 }
 
 /// Whether its retries are used up. An attempt whose process died is the last one and still to be taken up again.
-fn is_spent(workshop: &Workshop, post: &Post) -> bool {
-    workshop.policy.is_spent(post.retry.count) && post.retry.claim.is_none()
+fn is_exhausted(workshop: &Workshop, post: &Post) -> bool {
+    workshop.policy.is_exhausted(post.retry.count) && post.retry.claim.is_none()
 }
 
 const BUSY: &str = "it is being retried by another process right now";

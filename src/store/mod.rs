@@ -71,9 +71,9 @@ pub struct Lease {
 
 /// Whether a write under a claim was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hold {
+pub enum LeaseWrite {
     /// The claim is ours, and the write is durable.
-    Held,
+    Applied,
     /// The claim ran out or is another's; nothing was written.
     Lost,
 }
@@ -118,7 +118,7 @@ pub trait PostStore: Send + Sync + std::fmt::Debug {
     async fn count_due(&self, query: &DueQuery, after: Option<&DueCursor>) -> Result<u64, StoreError>;
 
     /// Up to `limit` posts whose retries are spent and that are not marked yet, from behind `after`.
-    async fn spent_posts(
+    async fn exhausted_posts(
         &self,
         query: &DueQuery,
         after: Option<&DueCursor>,
@@ -126,7 +126,7 @@ pub trait PostStore: Send + Sync + std::fmt::Debug {
     ) -> Result<PostPage, StoreError>;
 
     /// Marks a spent post as permanently failed, unless someone has touched its retries since it was read.
-    async fn mark_spent(&self, post: &Post) -> Result<Hold, StoreError>;
+    async fn mark_exhausted(&self, post: &Post) -> Result<LeaseWrite, StoreError>;
 
     /// The post that people write as `id`.
     async fn find(&self, id: &str) -> Result<Found, StoreError>;
@@ -136,13 +136,14 @@ pub trait PostStore: Send + Sync + std::fmt::Debug {
     async fn claim(&self, post: &Post, start: &AttemptStart, lease: &Lease) -> Result<Option<StoredPost>, StoreError>;
 
     /// Makes the claim last as long again from now.
-    async fn renew(&self, id: &PostId, lease: &Lease) -> Result<Hold, StoreError>;
+    async fn renew(&self, id: &PostId, lease: &Lease) -> Result<LeaseWrite, StoreError>;
 
     /// Stores the ticket, or that there is none any more.
-    async fn store_ticket(&self, id: &PostId, lease: &Lease, ticket: Option<&Ticket>) -> Result<Hold, StoreError>;
+    async fn store_ticket(&self, id: &PostId, lease: &Lease, ticket: Option<&Ticket>)
+    -> Result<LeaseWrite, StoreError>;
 
     /// Writes what an attempt led to, and ends the claim.
-    async fn settle(&self, post: &Post, lease: &Lease, settlement: &Settlement) -> Result<Hold, StoreError>;
+    async fn settle(&self, post: &Post, lease: &Lease, settlement: &Settlement) -> Result<LeaseWrite, StoreError>;
 
     /// Whether a post is recorded as the one that its platform knows by this id.
     async fn is_recorded(&self, platform: Platform, id: &str) -> Result<bool, StoreError>;
@@ -171,10 +172,10 @@ pub trait PostStore: Send + Sync + std::fmt::Debug {
     async fn load_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError>;
 
     /// Takes the right to refresh the tokens of `key`, which dies by itself.
-    async fn lock_token(&self, key: &str, lease: &Lease) -> Result<Hold, StoreError>;
+    async fn lock_token(&self, key: &str, lease: &Lease) -> Result<LeaseWrite, StoreError>;
 
     /// Stores the tokens and gives the right to refresh them back.
-    async fn save_token(&self, record: &TokenRecord, by: &str) -> Result<Hold, StoreError>;
+    async fn save_token(&self, record: &TokenRecord, by: &str) -> Result<LeaseWrite, StoreError>;
 
     /// Gives the right to refresh back without new tokens.
     async fn unlock_token(&self, key: &str, by: &str) -> Result<(), StoreError>;

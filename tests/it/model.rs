@@ -1,14 +1,14 @@
 //! The protocol of claims and tickets against a model that counts publishes: two workers, every interleaving, crashes,
 //! claims that run out, and late writes.
 //!
-//! The decisions are the program's own ([`AttemptStart::decide`], [`RetryPolicy::standing`], [`settle`]); the store
+//! The decisions are the program's own ([`AttemptStart::decide`], [`RetryPolicy::eligibility`], [`settle`]); the store
 //! and the platform are as small as they can be. A platform makes a post public once per ticket, when its last step
 //! arrives; a step that was on its way when its worker died may still arrive, at any time.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use postretry::post::{
-    AttemptEnd, AttemptStart, Category, Claim, ClaimedPost, Failure, Post, PostDraft, PostId, Publication, RetryPolicy,
-    Standing, Ticket, TicketHandle, settle,
+    AttemptEnd, AttemptStart, Category, Claim, ClaimedPost, Eligibility, Failure, Post, PostDraft, PostId, Publication,
+    RetryPolicy, Ticket, TicketHandle, settle,
 };
 use proptest::prelude::*;
 
@@ -103,7 +103,7 @@ fn name(ticket: &Ticket) -> String {
 fn step(world: &mut World, worker: &mut Worker, id: usize, serial: usize, lost: Option<bool>) {
     *worker = match std::mem::replace(worker, Worker::Idle) {
         Worker::Idle => match &world.post {
-            Some(post) if matches!(world.policy.standing(post, world.now), Standing::Due(_)) => {
+            Some(post) if matches!(world.policy.eligibility(post, world.now), Eligibility::Due(_)) => {
                 Worker::Read(Box::new(post.clone()))
             }
             _ => Worker::Idle,
@@ -148,7 +148,7 @@ fn step(world: &mut World, worker: &mut Worker, id: usize, serial: usize, lost: 
             drop(work);
             Worker::Idle
         }
-        Worker::Claimed(work) if work.start.is_worn_out() => {
+        Worker::Claimed(work) if work.start.exceeds_interruptions() => {
             Worker::Ended(work, AttemptEnd::Failed(Failure::new(Category::Interrupted, "x")))
         }
         Worker::Claimed(work) => match work.post.retry.ticket.clone() {

@@ -29,7 +29,7 @@ const WRITTEN: &[&str] = &[
     "updatedAt",
 ];
 
-fn untouched(mut document: Document) -> Document {
+fn unchanged_since_read(mut document: Document) -> Document {
     for name in WRITTEN {
         document.remove(name);
     }
@@ -70,7 +70,7 @@ async fn one_video_on_each_platform_arrives_whole_and_the_document_tells_of_it()
 
     for (id, before) in before {
         let after = stage.get(&id).await;
-        assert_eq!(untouched(after.clone()), untouched(before.clone()));
+        assert_eq!(unchanged_since_read(after.clone()), unchanged_since_read(before.clone()));
         assert_eq!(after.get_str("status").ok(), Some("posted"));
         assert!(date_of(&after, "postedAt") >= started_at);
         assert_eq!(date_of(&after, "failedAt"), date_of(&before, "failedAt"));

@@ -8,14 +8,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
 use postretry::post::{
-    AttemptEnd, AttemptStart, BackoffFrom, Category, ClaimedPost, Failure, Outcome, Platform, Post, Publication,
-    RetryPolicy, Standing, Ticket, TicketHandle, TokenRecord, settle,
+    AttemptEnd, AttemptStart, BackoffFrom, Category, ClaimedPost, Eligibility, Failure, Outcome, Platform, Post,
+    Publication, RetryPolicy, Ticket, TicketHandle, TokenRecord, settle,
 };
 use postretry::store::mongo::MongoPostStore;
 use postretry::store::sqlite::{SqlitePostStore, date_text};
 use postretry::store::{
-    DueQuery, Found, Hold, Lease, ListFilter, MongoSettings, Page, PostStore, Reset, RunOutcome, RunRecord, Scope,
-    StoredPost,
+    DueQuery, Found, Lease, LeaseWrite, ListFilter, MongoSettings, Page, PostStore, Reset, RunOutcome, RunRecord,
+    Scope, StoredPost,
 };
 use rusqlite::types::Value;
 use secrecy::{ExposeSecret, SecretString};
@@ -209,14 +209,14 @@ async fn a_claim_runs_out_by_the_stores_clock_and_its_holder_writes_nothing_more
     let claimed = read(store.as_ref(), &id).await;
     assert!(claim(store.as_ref(), &claimed, "early").await.is_none(), "a live claim keeps others away");
     assert_eq!(store.reset(&post.id, "ann@web1").await.unwrap(), Reset::Busy);
-    assert_eq!(store.renew(&post.id, &short).await.unwrap(), Hold::Held);
+    assert_eq!(store.renew(&post.id, &short).await.unwrap(), LeaseWrite::Applied);
 
     let gone = claimed.retry.claim.clone().unwrap().until + TimeDelta::seconds(2);
     while store.now().await.unwrap() < gone {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(store.renew(&post.id, &short).await.unwrap(), Hold::Lost);
-    assert_eq!(store.store_ticket(&post.id, &short, None).await.unwrap(), Hold::Lost);
+    assert_eq!(store.renew(&post.id, &short).await.unwrap(), LeaseWrite::Lost);
+    assert_eq!(store.store_ticket(&post.id, &short, None).await.unwrap(), LeaseWrite::Lost);
 
     let dead = read(store.as_ref(), &id).await;
     let work = claim(store.as_ref(), &dead, "next").await.unwrap();
@@ -225,8 +225,8 @@ async fn a_claim_runs_out_by_the_stores_clock_and_its_holder_writes_nothing_more
     assert_eq!(work.post.retry.history.len(), 1);
     let late =
         settle(&work, &RetryPolicy::default(), AttemptEnd::Posted(Publication::default()), store.now().await.unwrap());
-    assert_eq!(store.settle(&post, &short, &late).await.unwrap(), Hold::Lost);
-    assert_eq!(store.settle(&work.post, &lease("next"), &late).await.unwrap(), Hold::Held);
+    assert_eq!(store.settle(&post, &short, &late).await.unwrap(), LeaseWrite::Lost);
+    assert_eq!(store.settle(&work.post, &lease("next"), &late).await.unwrap(), LeaseWrite::Applied);
     assert!(matches!(store.find(&id).await.unwrap(), Found::NotFailed(_)));
 }
 
@@ -237,10 +237,10 @@ async fn tickets_and_outcomes_come_back_as_they_were_written(bed: Bed) {
     let post = read(store.as_ref(), &id).await;
     let work = claim(store.as_ref(), &post, "me").await.unwrap();
     let now = store.now().await.unwrap();
-    assert_eq!(store.store_ticket(&post.id, &lease("me"), Some(&ticket(now))).await.unwrap(), Hold::Held);
+    assert_eq!(store.store_ticket(&post.id, &lease("me"), Some(&ticket(now))).await.unwrap(), LeaseWrite::Applied);
     let failure = Failure::new(Category::Network, "$where is it?\nline two").retry_at(Some(now + TimeDelta::hours(2)));
     let settlement = settle(&work, &policy, AttemptEnd::Failed(failure), now);
-    assert_eq!(store.settle(&work.post, &lease("me"), &settlement).await.unwrap(), Hold::Held);
+    assert_eq!(store.settle(&work.post, &lease("me"), &settlement).await.unwrap(), LeaseWrite::Applied);
     let after = read(store.as_ref(), &id).await;
     assert_eq!(after.retry.ticket, Some(ticket(now)));
     assert_eq!(after.retry.error.as_deref(), Some("$where is it? line two"));
@@ -366,14 +366,15 @@ async fn what_the_store_finds_due_is_what_the_rules_call_due(bed: Bed) {
         for (max_retries, minutes) in [(5, 60), (3, 30), (0, 60), (20, 10_080)] {
             let policy = RetryPolicy { max_retries, base_interval: TimeDelta::minutes(minutes), backoff_from };
             let now = store.now().await.unwrap();
-            let ids = |keep: &dyn Fn(&Standing) -> bool| {
-                let fits = |stored: &&StoredPost| stored.as_ref().is_ok_and(|post| keep(&policy.standing(post, now)));
+            let ids = |keep: &dyn Fn(&Eligibility) -> bool| {
+                let fits =
+                    |stored: &&StoredPost| stored.as_ref().is_ok_and(|post| keep(&policy.eligibility(post, now)));
                 let mut ids: Vec<_> = all.iter().filter(fits).map(|post| post.as_ref().unwrap().id.clone()).collect();
                 ids.sort();
                 ids
             };
-            let due = ids(&|standing| matches!(standing, Standing::Due(_)));
-            let spent = ids(&|standing| *standing == Standing::Spent);
+            let due = ids(&|eligibility| matches!(eligibility, Eligibility::Due(_)));
+            let exhausted = ids(&|eligibility| *eligibility == Eligibility::Exhausted);
             let query = DueQuery { policy, now, scope: Scope::Platform(Platform::TikTok) };
             let sorted = |posts: Vec<StoredPost>| {
                 let mut ids: Vec<_> = posts.into_iter().map(|post| post.unwrap().id).collect();
@@ -385,21 +386,21 @@ async fn what_the_store_finds_due_is_what_the_rules_call_due(bed: Bed) {
             assert_eq!(store.count_due(&query, None).await.unwrap(), due.len() as u64);
             let listed = ListFilter { due: Some((policy, now)), ..ListFilter::default() };
             assert_eq!(store.count(&listed).await.unwrap(), due.len() as u64, "{policy:?}");
-            assert_eq!(sorted(store.spent_posts(&query, None, 1000).await.unwrap().posts), spent, "{policy:?}");
+            assert_eq!(sorted(store.exhausted_posts(&query, None, 1000).await.unwrap().posts), exhausted, "{policy:?}");
         }
     }
     // And what was found can be taken and marked, in whatever state it is.
     let query = |now| DueQuery { policy: RetryPolicy::default(), now, scope: Scope::Platform(Platform::TikTok) };
     let now = store.now().await.unwrap();
-    for post in store.spent_posts(&query(now), None, 1000).await.unwrap().posts.into_iter().map(Result::unwrap) {
-        assert_eq!(store.mark_spent(&post).await.unwrap(), Hold::Held, "{post:?}");
+    for post in store.exhausted_posts(&query(now), None, 1000).await.unwrap().posts.into_iter().map(Result::unwrap) {
+        assert_eq!(store.mark_exhausted(&post).await.unwrap(), LeaseWrite::Applied, "{post:?}");
     }
     for post in store.due_posts(&query(now), None, 1000).await.unwrap().posts.into_iter().map(Result::unwrap) {
         assert!(claim(store.as_ref(), &post, "me").await.is_some(), "{post:?}");
     }
     let now = store.now().await.unwrap();
     assert_eq!(store.count_due(&query(now), None).await.unwrap(), 0);
-    assert_eq!(store.spent_posts(&query(now), None, 1000).await.unwrap().posts.len(), 0);
+    assert_eq!(store.exhausted_posts(&query(now), None, 1000).await.unwrap().posts.len(), 0);
 }
 
 async fn malformed_posts_are_found_and_told_apart(bed: Bed) {
@@ -446,9 +447,9 @@ async fn a_claim_is_refused_once_the_post_has_changed(bed: Bed) {
     assert_eq!(settlement.outcome, Outcome::Failed);
     store.settle(&work.post, &lease("first"), &settlement).await.unwrap();
     assert!(claim(store.as_ref(), &stale, "second").await.is_none(), "it is not what was read any more");
-    assert_eq!(store.mark_spent(&stale).await.unwrap(), Hold::Lost);
+    assert_eq!(store.mark_exhausted(&stale).await.unwrap(), LeaseWrite::Lost);
     let fresh = read(store.as_ref(), &id).await;
-    assert_eq!(store.mark_spent(&fresh).await.unwrap(), Hold::Held);
+    assert_eq!(store.mark_exhausted(&fresh).await.unwrap(), LeaseWrite::Applied);
     let marked = read(store.as_ref(), &id).await;
     assert!(marked.retry.permanently_failed && marked.retry.permanently_failed_at.is_some());
     assert!(claim(store.as_ref(), &marked, "third").await.is_none());
@@ -517,21 +518,25 @@ async fn tokens_are_refreshed_by_one_at_a_time(bed: Bed) {
         refresh_expires_at: None,
     };
     assert!(store.load_token(&record.key).await.unwrap().is_none());
-    assert_eq!(store.lock_token(&record.key, &lease("one")).await.unwrap(), Hold::Held);
-    assert_eq!(store.lock_token(&record.key, &lease("two")).await.unwrap(), Hold::Lost);
+    assert_eq!(store.lock_token(&record.key, &lease("one")).await.unwrap(), LeaseWrite::Applied);
+    assert_eq!(store.lock_token(&record.key, &lease("two")).await.unwrap(), LeaseWrite::Lost);
     assert!(store.load_token(&record.key).await.unwrap().is_none(), "a lock is no record");
-    assert_eq!(store.save_token(&record, "two").await.unwrap(), Hold::Lost);
-    assert_eq!(store.save_token(&record, "one").await.unwrap(), Hold::Held);
+    assert_eq!(store.save_token(&record, "two").await.unwrap(), LeaseWrite::Lost);
+    assert_eq!(store.save_token(&record, "one").await.unwrap(), LeaseWrite::Applied);
     let loaded = store.load_token(&record.key).await.unwrap().unwrap();
     assert_eq!(loaded.access_token.expose_secret(), "access");
     assert_eq!(loaded.refresh_token.unwrap().expose_secret(), "refresh");
     assert_eq!((loaded.access_expires_at, loaded.source), (record.access_expires_at, record.source));
-    assert_eq!(store.lock_token(&record.key, &lease("two")).await.unwrap(), Hold::Held);
+    assert_eq!(store.lock_token(&record.key, &lease("two")).await.unwrap(), LeaseWrite::Applied);
     store.unlock_token(&record.key, "two").await.unwrap();
     let short = Lease { by: "three".into(), lasts: Duration::from_millis(1) };
-    assert_eq!(store.lock_token(&record.key, &short).await.unwrap(), Hold::Held);
+    assert_eq!(store.lock_token(&record.key, &short).await.unwrap(), LeaseWrite::Applied);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(store.lock_token(&record.key, &lease("four")).await.unwrap(), Hold::Held, "a lock dies by itself");
+    assert_eq!(
+        store.lock_token(&record.key, &lease("four")).await.unwrap(),
+        LeaseWrite::Applied,
+        "a lock dies by itself"
+    );
 }
 
 async fn runs_are_counted(bed: Bed) {

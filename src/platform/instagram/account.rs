@@ -6,9 +6,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::classify::{GraphCode, classify};
-use crate::platform::http::{Answer, Http};
+use crate::platform::http::{ApiResponse, Http};
 use crate::platform::tokens::{Refreshed, Refresher};
-use crate::platform::{Attempt, Origin, PublishError};
+use crate::platform::{Origin, PublishContext, PublishError};
 use crate::post::{Category, Failure, Platform, Post, hashtags_in, with_hashtags};
 
 /// The longest caption, in characters.
@@ -29,7 +29,7 @@ pub(super) struct InstagramRefresher {
 
 #[async_trait]
 impl Refresher for InstagramRefresher {
-    async fn refresh(&self, with: &SecretString, attempt: &dyn Attempt) -> Result<Refreshed, PublishError> {
+    async fn refresh(&self, with: &SecretString, context: &dyn PublishContext) -> Result<Refreshed, PublishError> {
         let step = "exchange the token";
         let query = [
             ("grant_type", "fb_exchange_token"),
@@ -39,17 +39,17 @@ impl Refresher for InstagramRefresher {
         ];
         let path = format!("/{}/oauth/access_token", self.version);
         let request = self.http.get(self.api.at(&path)).query(&query);
-        let sent = self.http.send(request, attempt).await;
-        let answer = sent.map_err(|error| error.into_harmless(Platform::Instagram, step))?;
-        let json = answer.json();
+        let sent = self.http.send(request, context).await;
+        let response = sent.map_err(|error| error.into_retryable(Platform::Instagram, step))?;
+        let json = response.json();
         match json["access_token"].as_str() {
-            Some(token) if answer.is_success() => Ok(Refreshed {
+            Some(token) if response.is_success() => Ok(Refreshed {
                 access_token: SecretString::from(token),
                 expires_in: json["expires_in"].as_i64(),
                 refresh_token: None,
                 refresh_expires_in: None,
             }),
-            _ => Err(classify(step, answer.status, GraphCode::of(&json), "").into()),
+            _ => Err(classify(step, response.status, GraphCode::of(&json), "").into()),
         }
     }
 }
@@ -86,8 +86,8 @@ fn mentions(text: &str) -> usize {
 }
 
 /// When a throttled account may call again: the longest of the estimates, which are in minutes.
-pub(super) fn regains_access_at(answer: &Answer, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let usage: Value = serde_json::from_str(answer.header("x-business-use-case-usage")?).ok()?;
+pub(super) fn regains_access_at(response: &ApiResponse, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let usage: Value = serde_json::from_str(response.header("x-business-use-case-usage")?).ok()?;
     let entries = usage.as_object()?.values().filter_map(Value::as_array).flatten();
     let minutes = entries
         .filter(|entry| entry["type"].as_str().is_none_or(|kind| kind == "instagram"))

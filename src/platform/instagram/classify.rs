@@ -11,7 +11,7 @@ use Category::{
 };
 use Retryable::{No, Yes};
 
-/// The error of an answer, by its numbers.
+/// The error of an response, by its numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct GraphCode {
     /// `code`.
@@ -266,12 +266,12 @@ mod tests {
 
     #[test]
     fn the_upload_host_is_understood() {
-        let answer = |kind: &str, retriable: bool| json!({ "debug_info": { "type": kind, "retriable": retriable } });
+        let response = |kind: &str, retriable: bool| json!({ "debug_info": { "type": kind, "retriable": retriable } });
         let category = |status, json: &Value| classify_upload(status, json).category;
-        assert_eq!(category(400, &answer("ProcessingFailedError", true)), PlatformOutage);
+        assert_eq!(category(400, &response("ProcessingFailedError", true)), PlatformOutage);
         assert_eq!(category(500, &Value::Null), PlatformOutage);
-        assert_eq!(category(401, &answer("NotAuthorizedError", false)), Auth);
-        let hopeless = classify_upload(400, &answer("ProcessingFailedError", false));
+        assert_eq!(category(401, &response("NotAuthorizedError", false)), Auth);
+        let hopeless = classify_upload(400, &response("ProcessingFailedError", false));
         assert_eq!((hopeless.category, hopeless.retryable), (MediaProcessing, No));
     }
 

@@ -9,7 +9,7 @@ use super::classify::{GraphCode, classify, classify_upload};
 use super::{CallError, InstagramPublisher, misunderstood};
 use crate::platform::http::text_or_number;
 use crate::platform::patience::{Look, Patience};
-use crate::platform::{Attempt, PublishError};
+use crate::platform::{PublishContext, PublishError};
 use crate::post::{Category, Failure, MediaKind, Platform, Post, Ticket, TicketHandle};
 
 /// The domain of the upload host.
@@ -38,15 +38,15 @@ pub(super) enum State {
 
 impl InstagramPublisher {
     /// Whether the account has posts left today. Where that cannot be read, publishing will tell.
-    async fn check_quota(&self, attempt: &dyn Attempt) -> Result<(), PublishError> {
+    async fn check_quota(&self, context: &dyn PublishContext) -> Result<(), PublishError> {
         let step = "say how many posts the account has left";
         let url = self.of_account("content_publishing_limit");
         let request = || self.http.get(url.clone()).query(&[("fields", "config,quota_usage")]);
-        let limit = match self.call(step, request, attempt).await {
+        let limit = match self.call(step, request, context).await {
             Ok(json) => json["data"][0].clone(),
             Err(CallError::Stopped(error)) => return Err(error),
             Err(error) => {
-                let failure = error.into_harmless(step).into_failure()?;
+                let failure = error.into_retryable(step).into_failure()?;
                 log::debug!("going on without knowing the quota: {}", failure.message);
                 return Ok(());
             }
@@ -61,7 +61,7 @@ impl InstagramPublisher {
     }
 
     /// Makes a container. One whose id is lost is never seen by anyone and dies after a day.
-    pub(super) async fn create(&self, post: &Post, attempt: &dyn Attempt) -> Result<Ticket, PublishError> {
+    pub(super) async fn create(&self, post: &Post, context: &dyn PublishContext) -> Result<Ticket, PublishError> {
         let kind = post.content.media_kind()?;
         let file = self.assets.file_of(post, kind).await?;
         let caption = fitted_caption(post)?;
@@ -69,13 +69,13 @@ impl InstagramPublisher {
             MediaKind::Video => json!({ "media_type": "REELS", "upload_type": "resumable", "caption": caption }),
             MediaKind::Image => json!({ "image_url": self.assets.public_url(&file)?.as_str(), "caption": caption }),
         };
-        self.check_quota(attempt).await?;
+        self.check_quota(context).await?;
         let step = "make a container for the post";
         let url = self.of_account("media");
         let json = self
-            .call(step, || self.http.post(url.clone()).json(&fields), attempt)
+            .call(step, || self.http.post(url.clone()).json(&fields), context)
             .await
-            .map_err(|error| error.into_harmless(step))?;
+            .map_err(|error| error.into_retryable(step))?;
         let Some(container_id) = text_or_number(&json["id"]) else { return Err(misunderstood(step, 200).into()) };
         let upload_uri = json["uri"].as_str().map(str::to_owned);
         let size = match kind {
@@ -86,11 +86,15 @@ impl InstagramPublisher {
             }
             MediaKind::Image => None,
         };
-        Ok(Ticket::new(attempt.now(), TicketHandle::InstagramContainer { container_id, upload_uri, size }))
+        Ok(Ticket::new(context.now(), TicketHandle::InstagramContainer { container_id, upload_uri, size }))
     }
 
     /// What the container says of itself. A read that fails for a passing reason is borne a few times.
-    pub(super) async fn state(&self, container: Container<'_>, attempt: &dyn Attempt) -> Result<State, PublishError> {
+    pub(super) async fn state(
+        &self,
+        container: Container<'_>,
+        context: &dyn PublishContext,
+    ) -> Result<State, PublishError> {
         let step = "say how the container stands";
         let url = self.url(container.id);
         let fields = if container.is_reel {
@@ -101,7 +105,7 @@ impl InstagramPublisher {
         let request = || self.http.get(url.clone()).query(&[("fields", fields)]);
         let mut patience = Patience::new(self.poll);
         let json = loop {
-            let failure = match self.call(step, request, attempt).await {
+            let failure = match self.call(step, request, context).await {
                 Ok(json) => break json,
                 Err(CallError::Refused { failure, graph }) => {
                     if graph.subcode == Some(2_207_006) || graph.subcode == Some(2_207_020) {
@@ -110,7 +114,7 @@ impl InstagramPublisher {
                     // A container that was just there is at times not found; for good that means another account.
                     let is_passing_absence = graph.is_missing() || graph.subcode == Some(2_207_008);
                     if is_passing_absence {
-                        if patience.bears_one_more() && patience.wait(attempt).await == Look::Again {
+                        if patience.bears_one_more() && patience.wait(context).await == Look::Again {
                             continue;
                         }
                         let category = if graph.is_missing() { Category::Auth } else { failure.category };
@@ -118,9 +122,9 @@ impl InstagramPublisher {
                     }
                     failure
                 }
-                Err(error) => error.into_harmless(step).into_failure()?,
+                Err(error) => error.into_retryable(step).into_failure()?,
             };
-            if patience.bear(&failure, attempt).await == Look::Enough {
+            if patience.bear(&failure, context).await == Look::Enough {
                 return Err(failure.into());
             }
         };
@@ -163,7 +167,7 @@ impl InstagramPublisher {
         uri: &str,
         size: u64,
         mut offset: u64,
-        attempt: &dyn Attempt,
+        context: &dyn PublishContext,
     ) -> Result<(), PublishError> {
         let file = self.assets.file_of(post, MediaKind::Video).await?;
         if file.size != size {
@@ -171,7 +175,7 @@ impl InstagramPublisher {
             return Err(Failure::new(Category::MissingAsset, text).with_dead_ticket().into());
         }
         let url = self.settings.upload.trusted(uri, DOMAIN, Platform::Instagram)?;
-        let mut token = self.tokens.access(attempt).await?;
+        let mut token = self.tokens.access(context).await?;
         let mut is_renewed = false;
         let mut patience = Patience::new(self.poll);
         loop {
@@ -181,30 +185,30 @@ impl InstagramPublisher {
                 .header(AUTHORIZATION, format!("OAuth {}", token.expose_secret()))
                 .header("offset", offset)
                 .header("file_size", size);
-            let trouble = match self.http.upload(request, &file, offset..size, attempt).await {
-                Ok(answer) => {
-                    let json = answer.json();
-                    if answer.is_success() && json["success"].as_bool() == Some(true) {
+            let trouble = match self.http.upload(request, &file, offset..size, context).await {
+                Ok(response) => {
+                    let json = response.json();
+                    if response.is_success() && json["success"].as_bool() == Some(true) {
                         return Ok(());
                     }
-                    let failure = if answer.is_success() {
-                        misunderstood("take the video's bytes", answer.status)
+                    let failure = if response.is_success() {
+                        misunderstood("take the video's bytes", response.status)
                     } else {
-                        classify_upload(answer.status, &json).retry_at(answer.retry_after(attempt.now()))
+                        classify_upload(response.status, &json).retry_at(response.retry_after(context.now()))
                     };
                     if failure.category == Category::Auth && !is_renewed && self.settings.credentials.app.is_some() {
-                        token = self.tokens.replace(&token, attempt).await?;
+                        token = self.tokens.replace(&token, context).await?;
                         is_renewed = true;
                         continue;
                     }
                     failure
                 }
-                Err(error) => error.into_harmless(Platform::Instagram, "take the video's bytes").into_failure()?,
+                Err(error) => error.into_retryable(Platform::Instagram, "take the video's bytes").into_failure()?,
             };
-            if patience.bear(&trouble, attempt).await == Look::Enough {
+            if patience.bear(&trouble, context).await == Look::Enough {
                 return Err(trouble.into());
             }
-            match self.state(container, attempt).await? {
+            match self.state(container, context).await? {
                 State::Processing { uploaded: Some(bytes) } if bytes < size => {
                     patience.note_progress(offset, bytes);
                     offset = bytes;

@@ -24,11 +24,14 @@ use self::account::{InstagramRefresher, regains_access_at};
 use self::classify::{GraphCode, classify};
 use self::container::{Container, State};
 use self::publish::Settled;
-use super::http::{Answer, Http, SendError};
+use super::http::{ApiResponse, Http, SendError};
 use super::media::AssetStore;
 use super::patience::{Look, Patience, PollSettings};
-use super::tokens::{TokenKeeper, TokenSource};
-use super::{Attempt, Halt, Origin, PublishError, Publisher, Pursued, SignInEnd, TicketAge, Tools};
+use super::tokens::{TokenConfig, TokenProvider};
+use super::{
+    AttemptAborted, CredentialExpiry, Origin, PublishContext, PublishError, Publisher, PublisherDeps, TicketAge,
+    TicketOutcome,
+};
 use crate::post::{Category, Failure, Platform, Post, Retryable, Ticket, TicketHandle};
 
 /// A token that lives two months is exchanged this long before its end.
@@ -67,7 +70,7 @@ pub struct InstagramPublisher {
     http: Http,
     assets: Arc<AssetStore>,
     poll: PollSettings,
-    tokens: TokenKeeper,
+    tokens: TokenProvider,
 }
 
 /// Why a call of the API has no result.
@@ -79,9 +82,9 @@ enum CallError {
 
 impl CallError {
     /// As the failure of a step that can be taken again without harm.
-    fn into_harmless(self, step: &str) -> PublishError {
+    fn into_retryable(self, step: &str) -> PublishError {
         match self {
-            Self::Send(error) => error.into_harmless(Platform::Instagram, step),
+            Self::Send(error) => error.into_retryable(Platform::Instagram, step),
             Self::Refused { failure, .. } => failure.into(),
             Self::Stopped(error) => error,
         }
@@ -90,17 +93,17 @@ impl CallError {
 
 impl InstagramPublisher {
     /// A publisher for one account.
-    pub fn new(settings: &InstagramSettings, tools: &Tools) -> Self {
-        let Tools { http, assets, poll, vault } = tools.clone();
+    pub fn new(settings: &InstagramSettings, tools: &PublisherDeps) -> Self {
+        let PublisherDeps { http, assets, poll, vault } = tools.clone();
         let credentials = &settings.credentials;
-        let source = TokenSource {
+        let source = TokenConfig {
             platform: Platform::Instagram,
             account: credentials.user_id.clone(),
             access_token: Some(credentials.access_token.clone()),
             refresh_token: None,
             margin: TOKEN_MARGIN,
             advice: "renew INSTAGRAM_ACCESS_TOKEN",
-            lock: TokenSource::lock_for(http.timeout()),
+            lock: TokenConfig::lock_for(http.timeout()),
         };
         let refresher = credentials.app.as_ref().map(|(app_id, app_secret)| {
             Box::new(InstagramRefresher {
@@ -111,7 +114,7 @@ impl InstagramPublisher {
                 app_secret: app_secret.clone(),
             }) as _
         });
-        let tokens = TokenKeeper::new(source, refresher, vault);
+        let tokens = TokenProvider::new(source, refresher, vault);
         Self { settings: settings.clone(), http, assets, poll, tokens }
     }
 
@@ -128,44 +131,50 @@ impl InstagramPublisher {
         &self,
         step: &str,
         request: impl Fn() -> RequestBuilder + Send,
-        attempt: &dyn Attempt,
+        context: &dyn PublishContext,
     ) -> Result<Value, CallError> {
-        let mut token = self.tokens.access(attempt).await.map_err(CallError::Stopped)?;
+        let mut token = self.tokens.access(context).await.map_err(CallError::Stopped)?;
         let mut is_renewed = self.settings.credentials.app.is_none();
         loop {
             let request = request().bearer_auth(token.expose_secret());
-            let answer = self.http.send(request, attempt).await.map_err(CallError::Send)?;
-            let json = answer.json();
-            if answer.is_success() && json.is_object() && json["error"].is_null() {
-                attempt.signed_in();
+            let response = self.http.send(request, context).await.map_err(CallError::Send)?;
+            let json = response.json();
+            if response.is_success() && json.is_object() && json["error"].is_null() {
+                context.token_accepted();
                 return Ok(json);
             }
             let graph = GraphCode::of(&json);
-            if graph.is_token_refused(answer.status) && !is_renewed {
+            if graph.is_token_refused(response.status) && !is_renewed {
                 is_renewed = true;
-                match self.tokens.replace(&token, attempt).await {
+                match self.tokens.replace(&token, context).await {
                     Ok(renewed) => {
                         token = renewed;
                         continue;
                     }
                     // A lapsed token cannot be exchanged; what the call itself was told says more.
                     Err(PublishError::Failed(_)) => {}
-                    Err(halted) => return Err(CallError::Stopped(halted)),
+                    Err(aborted) => return Err(CallError::Stopped(aborted)),
                 }
             }
-            return Err(CallError::Refused { failure: refusal(step, &answer, graph, &json, attempt), graph });
+            return Err(CallError::Refused { failure: refusal(step, &response, graph, &json, context), graph });
         }
     }
 }
 
-fn refusal(step: &str, answer: &Answer, graph: GraphCode, json: &Value, attempt: &dyn Attempt) -> Failure {
-    if answer.is_success() && json["error"].is_null() {
-        return misunderstood(step, answer.status);
+fn refusal(
+    step: &str,
+    response: &ApiResponse,
+    graph: GraphCode,
+    json: &Value,
+    context: &dyn PublishContext,
+) -> Failure {
+    if response.is_success() && json["error"].is_null() {
+        return misunderstood(step, response.status);
     }
     let message = json["error"]["message"].as_str().unwrap_or_default();
-    let now = attempt.now();
-    let at = regains_access_at(answer, now).or_else(|| answer.retry_after(now));
-    classify(step, answer.status, graph, message).retry_at(at)
+    let now = context.now();
+    let at = regains_access_at(response, now).or_else(|| response.retry_after(now));
+    classify(step, response.status, graph, message).retry_at(at)
 }
 
 fn still_processing() -> Failure {
@@ -184,75 +193,75 @@ impl Publisher for InstagramPublisher {
         Platform::Instagram
     }
 
-    async fn sign_in_end(&self) -> Result<Option<SignInEnd>, Halt> {
-        self.tokens.sign_in_end().await
+    async fn credential_expiry(&self) -> Result<Option<CredentialExpiry>, AttemptAborted> {
+        self.tokens.credential_expiry().await
     }
 
-    async fn open(&self, post: &Post, attempt: &dyn Attempt) -> Result<Ticket, PublishError> {
-        self.create(post, attempt).await
+    async fn create_ticket(&self, post: &Post, context: &dyn PublishContext) -> Result<Ticket, PublishError> {
+        self.create(post, context).await
     }
 
-    async fn pursue(
+    async fn resume_publish(
         &self,
         post: &Post,
         mut ticket: Ticket,
         age: TicketAge,
-        attempt: &dyn Attempt,
-    ) -> Result<Pursued, PublishError> {
+        context: &dyn PublishContext,
+    ) -> Result<TicketOutcome, PublishError> {
         let TicketHandle::InstagramContainer { container_id, upload_uri, size } = ticket.handle.clone() else {
-            return Ok(Pursued::Dead);
+            return Ok(TicketOutcome::Dead);
         };
         let container = Container { id: &container_id, is_reel: size.is_some() };
         let reel = upload_uri.zip(size);
         if let (TicketAge::Fresh, Some((uri, size))) = (age, &reel) {
-            self.upload(post, container, uri, *size, 0, attempt).await?;
+            self.upload(post, container, uri, *size, 0, context).await?;
         }
         let mut is_first_look = age == TicketAge::Stored;
         let mut patience = Patience::new(self.poll);
         loop {
-            match self.state(container, attempt).await? {
-                State::Published => return self.recovered(post, &ticket, attempt).await,
+            match self.state(container, context).await? {
+                State::Published => return self.recovered(post, &ticket, context).await,
                 State::Finished if ticket.is_committed() => {
                     let unanswered = Failure::new(
                         Category::Network,
                         "an earlier publish at Instagram was not answered; the container is read again",
                     );
-                    return match self.settle(container, attempt, &unanswered).await? {
-                        Settled::Published => self.recovered(post, &ticket, attempt).await,
-                        Settled::NotPublished => self.publish(post, &mut ticket, container, attempt).await,
+                    return match self.settle(container, context, &unanswered).await? {
+                        Settled::Published => self.recovered(post, &ticket, context).await,
+                        Settled::NotPublished => self.publish(post, &mut ticket, container, context).await,
                         Settled::Moved(State::Failed(failure)) => Err(failure.into()),
                         Settled::Moved(State::Processing { .. }) => Err(still_processing().into()),
-                        Settled::Moved(_) => self.unreadable(post, &ticket, &unanswered, attempt).await,
+                        Settled::Moved(_) => self.unreadable(post, &ticket, &unanswered, context).await,
                     };
                 }
-                State::Finished => return self.publish(post, &mut ticket, container, attempt).await,
+                State::Finished => return self.publish(post, &mut ticket, container, context).await,
                 State::Failed(failure) => {
                     let was_under_way = post.retry.category == Some(Category::Processing);
                     let is_hopeless = failure.retryable == Retryable::No;
                     // An earlier attempt's failure has been counted; a new container may follow at once.
                     if is_first_look && !was_under_way && !is_hopeless {
-                        return Ok(Pursued::Dead);
+                        return Ok(TicketOutcome::Dead);
                     }
                     return Err(failure.into());
                 }
                 State::Expired => {
                     let expired = Failure::new(Category::Network, "the container has expired");
-                    return self.unreadable(post, &ticket, &expired, attempt).await;
+                    return self.unreadable(post, &ticket, &expired, context).await;
                 }
-                State::Unreadable(failure) => return self.unreadable(post, &ticket, &failure, attempt).await,
+                State::Unreadable(failure) => return self.unreadable(post, &ticket, &failure, context).await,
                 State::Processing { uploaded: Some(bytes) } => match &reel {
                     Some((uri, size)) if is_first_look && bytes < *size => {
-                        self.upload(post, container, uri, *size, bytes, attempt).await?;
+                        self.upload(post, container, uri, *size, bytes, context).await?;
                     }
                     Some(_) => {}
                     // Only the application knew where the bytes go; without them nothing can be published.
-                    None if !ticket.is_committed() => return Ok(Pursued::Dead),
+                    None if !ticket.is_committed() => return Ok(TicketOutcome::Dead),
                     None => {}
                 },
                 State::Processing { uploaded: None } => {}
             }
             is_first_look = false;
-            if patience.wait(attempt).await == Look::Enough {
+            if patience.wait(context).await == Look::Enough {
                 return Err(still_processing().into());
             }
         }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::container::{Container, State};
 use super::{CallError, InstagramPublisher, misunderstood, still_processing};
 use crate::platform::http::text_or_number;
-use crate::platform::{Attempt, PublishError, Pursued};
+use crate::platform::{PublishContext, PublishError, TicketOutcome};
 use crate::post::{Category, Consequence, Failure, Post, Publication, Ticket};
 
 /// Whether the container may be published once more.
@@ -27,20 +27,20 @@ impl InstagramPublisher {
         post: &Post,
         ticket: &mut Ticket,
         container: Container<'_>,
-        attempt: &dyn Attempt,
-    ) -> Result<Pursued, PublishError> {
+        context: &dyn PublishContext,
+    ) -> Result<TicketOutcome, PublishError> {
         let step = "publish the post";
         let url = self.of_account("media_publish");
         // Once more where the first call seems not to have arrived; never a third time in one attempt.
         for is_last_call in [false, true] {
-            *ticket = ticket.clone().committed(attempt.now());
-            attempt.keep(ticket).await?;
+            *ticket = ticket.clone().committed(context.now());
+            context.save_ticket(ticket).await?;
             // Said in the body too: only a body is held back when the claim has run out meanwhile.
             let said = json!({ "creation_id": container.id });
             let request = || self.http.post(url.clone()).query(&[("creation_id", container.id)]).json(&said);
-            let (failure, is_unanswered) = match self.call(step, request, attempt).await {
+            let (failure, is_unanswered) = match self.call(step, request, context).await {
                 Ok(json) => match text_or_number(&json["id"]) {
-                    Some(id) => return Ok(Pursued::Published(self.publication(Some(id), attempt).await)),
+                    Some(id) => return Ok(TicketOutcome::Published(self.publication(Some(id), context).await)),
                     None => (misunderstood(step, 200), true),
                 },
                 Err(CallError::Refused { failure, .. }) => {
@@ -48,19 +48,19 @@ impl InstagramPublisher {
                     (failure, is_passing)
                 }
                 Err(error) => {
-                    let failure = error.into_harmless(step).into_failure()?;
+                    let failure = error.into_retryable(step).into_failure()?;
                     let is_network = failure.category == Category::Network;
                     (failure, is_network)
                 }
             };
             log::debug!("post {}: reading the container, since {}", post.id, failure.message);
-            match self.settle(container, attempt, &failure).await? {
-                Settled::Published => return self.recovered(post, ticket, attempt).await,
+            match self.settle(container, context, &failure).await? {
+                Settled::Published => return self.recovered(post, ticket, context).await,
                 Settled::NotPublished if is_unanswered && !is_last_call => {}
                 Settled::NotPublished => return Err(failure.into()),
                 Settled::Moved(State::Failed(failed)) => return Err(failed.into()),
                 Settled::Moved(State::Processing { .. }) => return Err(still_processing().into()),
-                Settled::Moved(_) => return self.unreadable(post, ticket, &failure, attempt).await,
+                Settled::Moved(_) => return self.unreadable(post, ticket, &failure, context).await,
             }
         }
         Err(still_processing().into())
@@ -71,12 +71,12 @@ impl InstagramPublisher {
     pub(super) async fn settle(
         &self,
         container: Container<'_>,
-        attempt: &dyn Attempt,
+        context: &dyn PublishContext,
         failure: &Failure,
     ) -> Result<Settled, PublishError> {
         for pause in [Duration::ZERO, self.settings.settle, self.settings.settle] {
-            attempt.pause(pause).await;
-            match self.state(container, attempt).await {
+            context.pause(pause).await;
+            match self.state(container, context).await {
                 Ok(State::Published) => return Ok(Settled::Published),
                 Ok(State::Finished) => {}
                 Ok(moved) => return Ok(Settled::Moved(moved)),
@@ -87,7 +87,7 @@ impl InstagramPublisher {
                     return Err(Failure { message: text, ..unread }.into());
                 }
                 Err(PublishError::Failed(_)) => return Err(failure.clone().into()),
-                Err(halted) => return Err(halted),
+                Err(aborted) => return Err(aborted),
             }
         }
         Ok(Settled::NotPublished)
@@ -99,15 +99,15 @@ impl InstagramPublisher {
         post: &Post,
         ticket: &Ticket,
         failure: &Failure,
-        attempt: &dyn Attempt,
-    ) -> Result<Pursued, PublishError> {
+        context: &dyn PublishContext,
+    ) -> Result<TicketOutcome, PublishError> {
         if !ticket.is_committed() {
             // A container that is not found for good is most likely there, but not for this token.
             let is_hidden = failure.category == Category::Auth;
-            return if is_hidden { Err(failure.clone().into()) } else { Ok(Pursued::Dead) };
+            return if is_hidden { Err(failure.clone().into()) } else { Ok(TicketOutcome::Dead) };
         }
-        if let Some(found) = self.search(post, ticket, attempt).await? {
-            return Ok(Pursued::Published(found));
+        if let Some(found) = self.search(post, ticket, context).await? {
+            return Ok(TicketOutcome::Published(found));
         }
         let text = format!(
             "Instagram's container can no longer tell whether the post was published ({}); look at the account before \
@@ -118,9 +118,9 @@ impl InstagramPublisher {
     }
 
     /// What is known of a post that is public; the link is a courtesy.
-    async fn publication(&self, id: Option<String>, attempt: &dyn Attempt) -> Publication {
+    async fn publication(&self, id: Option<String>, context: &dyn PublishContext) -> Publication {
         let url = match &id {
-            Some(id) => self.permalink(id, attempt).await,
+            Some(id) => self.permalink(id, context).await,
             None => None,
         };
         Publication { id, url, warning: None }

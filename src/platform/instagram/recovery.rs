@@ -6,15 +6,15 @@ use serde_json::Value;
 use super::account::fitted_caption;
 use super::{CallError, InstagramPublisher};
 use crate::platform::http::{only_unrecorded, text_or_number};
-use crate::platform::{Attempt, CLOCK_SLACK, PublishError, Pursued};
+use crate::platform::{CLOCK_SLACK, PublishContext, PublishError, TicketOutcome};
 use crate::post::{Post, Publication, Ticket};
 
 impl InstagramPublisher {
     /// The link of a post, if Instagram tells; a post without it is published all the same.
-    pub(super) async fn permalink(&self, id: &str, attempt: &dyn Attempt) -> Option<String> {
+    pub(super) async fn permalink(&self, id: &str, context: &dyn PublishContext) -> Option<String> {
         let url = self.url(id);
         let request = || self.http.get(url.clone()).query(&[("fields", "id,permalink")]);
-        match self.call("tell the post's link", request, attempt).await {
+        match self.call("tell the post's link", request, context).await {
             Ok(json) => json["permalink"].as_str().map(str::to_owned),
             Err(_) => None,
         }
@@ -25,14 +25,14 @@ impl InstagramPublisher {
         &self,
         post: &Post,
         ticket: &Ticket,
-        attempt: &dyn Attempt,
-    ) -> Result<Pursued, PublishError> {
-        let found = match self.search(post, ticket, attempt).await {
+        context: &dyn PublishContext,
+    ) -> Result<TicketOutcome, PublishError> {
+        let found = match self.search(post, ticket, context).await {
             Ok(found) => found,
             Err(PublishError::Failed(_)) => None,
-            Err(halted) => return Err(halted),
+            Err(aborted) => return Err(aborted),
         };
-        Ok(Pursued::Published(found.unwrap_or_default()))
+        Ok(TicketOutcome::Published(found.unwrap_or_default()))
     }
 
     /// The one post of the account with this caption since the ticket was made that is no other post's; none where there
@@ -41,7 +41,7 @@ impl InstagramPublisher {
         &self,
         post: &Post,
         ticket: &Ticket,
-        attempt: &dyn Attempt,
+        context: &dyn PublishContext,
     ) -> Result<Option<Publication>, PublishError> {
         // Without words there is nothing to know it by.
         let Some(caption) = fitted_caption(post).ok().filter(|caption| !caption.trim().is_empty()) else {
@@ -52,21 +52,21 @@ impl InstagramPublisher {
         let query = [
             ("fields", fields.to_owned()),
             ("since", since.timestamp().to_string()),
-            ("until", (attempt.now() + CLOCK_SLACK).timestamp().to_string()),
+            ("until", (context.now() + CLOCK_SLACK).timestamp().to_string()),
         ];
         let url = self.of_account("media");
         let step = "list the account's posts";
-        let json = match self.call(step, || self.http.get(url.clone()).query(&query), attempt).await {
+        let json = match self.call(step, || self.http.get(url.clone()).query(&query), context).await {
             Ok(json) => json,
             Err(CallError::Refused { failure, .. }) => return Err(failure.into()),
-            Err(error) => return Err(error.into_harmless(step)),
+            Err(error) => return Err(error.into_retryable(step)),
         };
         let is_match = |media: &&Value| {
             media["caption"].as_str().unwrap_or_default().trim() == caption.trim()
                 && media["timestamp"].as_str().and_then(parse_timestamp).is_some_and(|at| at >= since)
         };
         let media = json["data"].as_array().into_iter().flatten().filter(is_match);
-        let found = only_unrecorded(media, |media| text_or_number(&media["id"]), attempt).await?;
+        let found = only_unrecorded(media, |media| text_or_number(&media["id"]), context).await?;
         Ok(found.map(|(id, media)| Publication {
             id: Some(id),
             url: media["permalink"].as_str().map(str::to_owned),

@@ -7,8 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 use super::classify::classify;
 use super::{TikTokCredentials, TikTokSettings};
 use crate::platform::http::Http;
-use crate::platform::tokens::{Refreshed, Refresher, TokenSource};
-use crate::platform::{Attempt, Origin, PublishError};
+use crate::platform::tokens::{Refreshed, Refresher, TokenConfig};
+use crate::platform::{Origin, PublishContext, PublishError};
 use crate::post::{Category, Failure, Platform, Post, with_hashtags};
 
 /// The longest title of a video, in UTF-16 code units.
@@ -22,18 +22,18 @@ pub(super) fn token_source(
     settings: &TikTokSettings,
     http: &Http,
     margin: TimeDelta,
-) -> (TokenSource, Option<TikTokRefresher>) {
+) -> (TokenConfig, Option<TikTokRefresher>) {
     let platform = Platform::TikTok;
     match &settings.credentials {
         TikTokCredentials::Refreshed { client_key, client_secret, refresh_token, access_token } => {
-            let source = TokenSource {
+            let source = TokenConfig {
                 platform,
                 account: client_key.clone(),
                 access_token: access_token.clone(),
                 refresh_token: Some(refresh_token.clone()),
                 margin,
                 advice: "renew TIKTOK_REFRESH_TOKEN",
-                lock: TokenSource::lock_for(http.timeout()),
+                lock: TokenConfig::lock_for(http.timeout()),
             };
             let refresher = TikTokRefresher {
                 http: http.clone(),
@@ -44,14 +44,14 @@ pub(super) fn token_source(
             (source, Some(refresher))
         }
         TikTokCredentials::Bare { access_token } => {
-            let source = TokenSource {
+            let source = TokenConfig {
                 platform,
                 account: "bare".to_owned(),
                 access_token: Some(access_token.clone()),
                 refresh_token: None,
                 margin,
                 advice: "renew TIKTOK_ACCESS_TOKEN",
-                lock: TokenSource::lock_for(http.timeout()),
+                lock: TokenConfig::lock_for(http.timeout()),
             };
             (source, None)
         }
@@ -69,7 +69,7 @@ pub(super) struct TikTokRefresher {
 
 #[async_trait]
 impl Refresher for TikTokRefresher {
-    async fn refresh(&self, with: &SecretString, attempt: &dyn Attempt) -> Result<Refreshed, PublishError> {
+    async fn refresh(&self, with: &SecretString, context: &dyn PublishContext) -> Result<Refreshed, PublishError> {
         let step = "renew the token";
         let form = [
             ("client_key", self.client_key.as_str()),
@@ -78,12 +78,12 @@ impl Refresher for TikTokRefresher {
             ("refresh_token", with.expose_secret()),
         ];
         let request = self.http.post(self.api.at("/v2/oauth/token/")).form(&form);
-        let sent = self.http.send(request, attempt).await;
-        let answer = sent.map_err(|error| error.into_harmless(Platform::TikTok, step))?;
-        let json = answer.json();
+        let sent = self.http.send(request, context).await;
+        let response = sent.map_err(|error| error.into_retryable(Platform::TikTok, step))?;
+        let json = response.json();
         // The endpoint has been seen to answer HTTP 200 with an error inside, so the body decides.
         match (json["access_token"].as_str(), json["error"].as_str()) {
-            (Some(token), None | Some("" | "ok")) if answer.is_success() => Ok(Refreshed {
+            (Some(token), None | Some("" | "ok")) if response.is_success() => Ok(Refreshed {
                 access_token: SecretString::from(token),
                 expires_in: json["expires_in"].as_i64(),
                 refresh_token: json["refresh_token"].as_str().map(SecretString::from),
@@ -91,8 +91,8 @@ impl Refresher for TikTokRefresher {
             }),
             (_, code) => {
                 let description = json["error_description"].as_str().unwrap_or_default();
-                let failure = classify(step, answer.status, code.unwrap_or_default(), description);
-                Err(failure.retry_at(answer.retry_after(attempt.now())).into())
+                let failure = classify(step, response.status, code.unwrap_or_default(), description);
+                Err(failure.retry_at(response.retry_after(context.now())).into())
             }
         }
     }

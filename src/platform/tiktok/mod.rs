@@ -24,8 +24,11 @@ use self::classify::{UNKNOWN_ID, classify};
 use super::http::{Http, JSON_UTF8, SendError, text_or_number};
 use super::media::AssetStore;
 use super::patience::{Look, Patience, PollSettings};
-use super::tokens::TokenKeeper;
-use super::{Attempt, Halt, Origin, PublishError, Publisher, Pursued, SignInEnd, TicketAge, Tools};
+use super::tokens::TokenProvider;
+use super::{
+    AttemptAborted, CredentialExpiry, Origin, PublishContext, PublishError, Publisher, PublisherDeps, TicketAge,
+    TicketOutcome,
+};
 use crate::post::{Category, Consequence, Failure, MediaKind, Platform, Post, Publication, Ticket, TicketHandle};
 
 /// A token is refreshed this long before its end.
@@ -71,7 +74,7 @@ pub struct TikTokPublisher {
     http: Http,
     assets: Arc<AssetStore>,
     poll: PollSettings,
-    tokens: TokenKeeper,
+    tokens: TokenProvider,
 }
 
 /// What `status/fetch` says of an upload.
@@ -94,9 +97,9 @@ enum CallError {
 
 impl CallError {
     /// As the failure of a step that can be taken again without harm.
-    fn into_harmless(self, step: &str) -> PublishError {
+    fn into_retryable(self, step: &str) -> PublishError {
         match self {
-            Self::Send(error) => error.into_harmless(Platform::TikTok, step),
+            Self::Send(error) => error.into_retryable(Platform::TikTok, step),
             Self::Refused { failure, .. } => failure.into(),
             Self::Stopped(error) => error,
         }
@@ -105,51 +108,57 @@ impl CallError {
 
 impl TikTokPublisher {
     /// A publisher for one account.
-    pub fn new(settings: &TikTokSettings, tools: &Tools) -> Self {
-        let Tools { http, assets, poll, vault } = tools.clone();
+    pub fn new(settings: &TikTokSettings, tools: &PublisherDeps) -> Self {
+        let PublisherDeps { http, assets, poll, vault } = tools.clone();
         let api = settings.api.clone();
         let (source, refresher) = account::token_source(settings, &http, TOKEN_MARGIN);
         let refresher = refresher.map(|refresher| Box::new(refresher) as _);
-        let tokens = TokenKeeper::new(source, refresher, vault);
+        let tokens = TokenProvider::new(source, refresher, vault);
         Self { api, privacy_level: settings.privacy_level.clone(), http, assets, poll, tokens }
     }
 
     /// Calls the API, with no body where it is null; a token that is refused is renewed once.
-    async fn call(&self, step: &str, path: &str, body: &Value, attempt: &dyn Attempt) -> Result<Value, CallError> {
-        let mut token = self.tokens.access(attempt).await.map_err(CallError::Stopped)?;
+    async fn call(
+        &self,
+        step: &str,
+        path: &str,
+        body: &Value,
+        context: &dyn PublishContext,
+    ) -> Result<Value, CallError> {
+        let mut token = self.tokens.access(context).await.map_err(CallError::Stopped)?;
         let mut is_renewed = false;
         loop {
             let request = self.http.post(self.api.at(path)).bearer_auth(token.expose_secret());
             let request = request.header(CONTENT_TYPE, JSON_UTF8);
             let request = if body.is_null() { request.header(CONTENT_LENGTH, 0) } else { request.json(body) };
-            let answer = self.http.send(request, attempt).await.map_err(CallError::Send)?;
-            let mut json = answer.json();
+            let response = self.http.send(request, context).await.map_err(CallError::Send)?;
+            let mut json = response.json();
             let error = &json["error"];
             let code = error["code"].as_str().unwrap_or_default().to_owned();
-            if code == "ok" && answer.is_success() {
-                attempt.signed_in();
+            if code == "ok" && response.is_success() {
+                context.token_accepted();
                 return Ok(json["data"].take());
             }
-            if (code == "access_token_invalid" || (answer.status == 401 && code.is_empty())) && !is_renewed {
-                token = self.tokens.replace(&token, attempt).await.map_err(CallError::Stopped)?;
+            if (code == "access_token_invalid" || (response.status == 401 && code.is_empty())) && !is_renewed {
+                token = self.tokens.replace(&token, context).await.map_err(CallError::Stopped)?;
                 is_renewed = true;
                 continue;
             }
             let message = error["message"].as_str().unwrap_or_default();
-            let failure = if code == "ok" || (code.is_empty() && answer.is_success()) {
-                misunderstood(step, answer.status)
+            let failure = if code == "ok" || (code.is_empty() && response.is_success()) {
+                misunderstood(step, response.status)
             } else {
-                classify(step, answer.status, &code, message).retry_at(answer.retry_after(attempt.now()))
+                classify(step, response.status, &code, message).retry_at(response.retry_after(context.now()))
             };
-            return Err(CallError::Refused { failure, status: answer.status, code });
+            return Err(CallError::Refused { failure, status: response.status, code });
         }
     }
 
     /// Asks whether and how the account may post now. TikTok wants that asked before every post.
-    async fn creator(&self, attempt: &dyn Attempt) -> Result<Creator, PublishError> {
+    async fn creator(&self, context: &dyn PublishContext) -> Result<Creator, PublishError> {
         let step = "say whether the account may post";
         let path = "/v2/post/publish/creator_info/query/";
-        let data = self.call(step, path, &Value::Null, attempt).await.map_err(|error| error.into_harmless(step))?;
+        let data = self.call(step, path, &Value::Null, context).await.map_err(|error| error.into_retryable(step))?;
         let levels: Vec<&str> =
             data["privacy_level_options"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if !levels.is_empty() && !levels.contains(&self.privacy_level.as_str()) {
@@ -170,13 +179,18 @@ impl TikTokPublisher {
         })
     }
 
-    async fn state(&self, ticket: &Ticket, publish_id: &str, attempt: &dyn Attempt) -> Result<State, PublishError> {
+    async fn state(
+        &self,
+        ticket: &Ticket,
+        publish_id: &str,
+        context: &dyn PublishContext,
+    ) -> Result<State, PublishError> {
         let step = "say what became of the post";
         let body = json!({ "publish_id": publish_id });
-        let data = match self.call(step, "/v2/post/publish/status/fetch/", &body, attempt).await {
+        let data = match self.call(step, "/v2/post/publish/status/fetch/", &body, context).await {
             Ok(data) => data,
             Err(CallError::Refused { failure, code, .. }) if code == UNKNOWN_ID => return Ok(State::Unknown(failure)),
-            Err(error) => return Err(error.into_harmless(step)),
+            Err(error) => return Err(error.into_retryable(step)),
         };
         Ok(match data["status"].as_str().unwrap_or_default() {
             "PUBLISH_COMPLETE" => State::Published(publication(ticket, &data)),
@@ -195,17 +209,17 @@ impl TikTokPublisher {
         ticket: &Ticket,
         publish_id: &str,
         patience: &mut Patience,
-        attempt: &dyn Attempt,
+        context: &dyn PublishContext,
     ) -> Result<State, PublishError> {
         loop {
-            let failure = match self.state(ticket, publish_id, attempt).await {
+            let failure = match self.state(ticket, publish_id, context).await {
                 Ok(state) => {
                     patience.forget_troubles();
                     return Ok(state);
                 }
                 Err(error) => error.into_failure()?,
             };
-            if patience.bear(&failure, attempt).await == Look::Enough {
+            if patience.bear(&failure, context).await == Look::Enough {
                 return Err(failure.into());
             }
         }
@@ -224,10 +238,10 @@ struct Creator {
 
 /// A failure that TikTok reports of an upload. Where it is an earlier attempt's, that attempt has been counted, and a
 /// new upload may follow at once; unless the same post can only fail again.
-fn failed_before_or_now(failure: Failure, is_first_look: bool, post: &Post) -> Result<Pursued, PublishError> {
+fn failed_before_or_now(failure: Failure, is_first_look: bool, post: &Post) -> Result<TicketOutcome, PublishError> {
     let was_under_way = post.retry.category == Some(Category::Processing);
     let is_hopeless = failure.consequence() == Consequence::GiveUp;
-    if is_first_look && !was_under_way && !is_hopeless { Ok(Pursued::Dead) } else { Err(failure.into()) }
+    if is_first_look && !was_under_way && !is_hopeless { Ok(TicketOutcome::Dead) } else { Err(failure.into()) }
 }
 
 fn still_processing() -> Failure {
@@ -266,29 +280,29 @@ impl Publisher for TikTokPublisher {
         Platform::TikTok
     }
 
-    async fn sign_in_end(&self) -> Result<Option<SignInEnd>, Halt> {
-        self.tokens.sign_in_end().await
+    async fn credential_expiry(&self) -> Result<Option<CredentialExpiry>, AttemptAborted> {
+        self.tokens.credential_expiry().await
     }
 
-    async fn open(&self, post: &Post, attempt: &dyn Attempt) -> Result<Ticket, PublishError> {
+    async fn create_ticket(&self, post: &Post, context: &dyn PublishContext) -> Result<Ticket, PublishError> {
         match post.content.media_kind()? {
-            MediaKind::Video => self.open_video(post, attempt).await,
-            MediaKind::Image => self.open_photo(post, attempt).await,
+            MediaKind::Video => self.create_video_ticket(post, context).await,
+            MediaKind::Image => self.create_photo_ticket(post, context).await,
         }
     }
 
-    async fn pursue(
+    async fn resume_publish(
         &self,
         post: &Post,
         ticket: Ticket,
         age: TicketAge,
-        attempt: &dyn Attempt,
-    ) -> Result<Pursued, PublishError> {
+        context: &dyn PublishContext,
+    ) -> Result<TicketOutcome, PublishError> {
         match ticket.handle {
-            TicketHandle::TiktokPhoto { .. } => self.pursue_photo(post, ticket, age, attempt).await,
+            TicketHandle::TiktokPhoto { .. } => self.resume_photo(post, ticket, age, context).await,
             TicketHandle::TiktokVideo { .. }
             | TicketHandle::InstagramContainer { .. }
-            | TicketHandle::YoutubeSession { .. } => self.pursue_video(post, ticket, age, attempt).await,
+            | TicketHandle::YoutubeSession { .. } => self.resume_video(post, ticket, age, context).await,
         }
     }
 }

@@ -6,17 +6,21 @@ use super::account::fitted_photo_text;
 use super::{CallError, State, TikTokPublisher, failed_before_or_now, still_processing, untellable};
 use crate::platform::http::SendError;
 use crate::platform::patience::{Look, Patience};
-use crate::platform::{Attempt, PublishError, Pursued, TicketAge};
+use crate::platform::{PublishContext, PublishError, TicketAge, TicketOutcome};
 use crate::post::{Category, Failure, MediaKind, Platform, Post, Ticket, TicketHandle};
 
 impl TikTokPublisher {
     /// A photo is fetched by TikTok as soon as it is announced, so the intent is stored first, and an answer that was
     /// lost cannot be made up for.
-    pub(super) async fn open_photo(&self, post: &Post, attempt: &dyn Attempt) -> Result<Ticket, PublishError> {
+    pub(super) async fn create_photo_ticket(
+        &self,
+        post: &Post,
+        context: &dyn PublishContext,
+    ) -> Result<Ticket, PublishError> {
         let file = self.assets.file_of(post, MediaKind::Image).await?;
         let url = self.assets.public_url(&file)?;
         let text = fitted_photo_text(post)?;
-        let creator = self.creator(attempt).await?;
+        let creator = self.creator(context).await?;
         let body = json!({
             "media_type": "PHOTO",
             "post_mode": "DIRECT_POST",
@@ -33,15 +37,15 @@ impl TikTokPublisher {
         });
         let photo =
             |publish_id: Option<String>| TicketHandle::TiktokPhoto { publish_id, username: creator.username.clone() };
-        let intent = Ticket::new(attempt.now(), photo(None)).committed(attempt.now());
-        attempt.keep(&intent).await?;
+        let intent = Ticket::new(context.now(), photo(None)).committed(context.now());
+        context.save_ticket(&intent).await?;
         let step = "take the photo";
-        let data = match self.call(step, "/v2/post/publish/content/init/", &body, attempt).await {
+        let data = match self.call(step, "/v2/post/publish/content/init/", &body, context).await {
             Ok(data) => data,
             Err(CallError::Send(SendError::Lost(why))) => return Err(lost_photo(&why).into()),
             Err(CallError::Send(error)) => {
                 let was_sent = !matches!(error, SendError::NotSent(_));
-                let failure = error.into_harmless(Platform::TikTok, step).into_failure()?;
+                let failure = error.into_retryable(Platform::TikTok, step).into_failure()?;
                 let failure = if was_sent { lost_photo(&failure.message) } else { failure.with_dead_ticket() };
                 return Err(failure.into());
             }
@@ -60,27 +64,27 @@ impl TikTokPublisher {
         Ok(Ticket { handle: photo(Some(publish_id.to_owned())), ..intent })
     }
 
-    pub(super) async fn pursue_photo(
+    pub(super) async fn resume_photo(
         &self,
         post: &Post,
         ticket: Ticket,
         age: TicketAge,
-        attempt: &dyn Attempt,
-    ) -> Result<Pursued, PublishError> {
+        context: &dyn PublishContext,
+    ) -> Result<TicketOutcome, PublishError> {
         let TicketHandle::TiktokPhoto { publish_id: Some(publish_id), .. } = ticket.handle.clone() else {
             return Err(lost_photo("an earlier attempt was broken off before the answer was stored").into());
         };
         let mut patience = Patience::new(self.poll);
         let mut is_first_look = age == TicketAge::Stored;
         loop {
-            match self.patient_state(&ticket, &publish_id, &mut patience, attempt).await? {
-                State::Published(publication) => return Ok(Pursued::Published(publication)),
+            match self.patient_state(&ticket, &publish_id, &mut patience, context).await? {
+                State::Published(publication) => return Ok(TicketOutcome::Published(publication)),
                 State::Failed(failure) => return failed_before_or_now(failure, is_first_look, post),
                 State::Unknown(failure) => return Err(untellable(&failure).into()),
                 State::Uploading(_) | State::Processing => {}
             }
             is_first_look = false;
-            if patience.wait(attempt).await == Look::Enough {
+            if patience.wait(context).await == Look::Enough {
                 return Err(still_processing().into());
             }
         }

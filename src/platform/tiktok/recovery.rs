@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::account::fitted_title;
 use super::{TikTokPublisher, untellable};
 use crate::platform::http::{only_unrecorded, text_or_number};
-use crate::platform::{Attempt, CLOCK_SLACK, PublishError, Pursued};
+use crate::platform::{CLOCK_SLACK, PublishContext, PublishError, TicketOutcome};
 use crate::post::{Failure, Post, Publication, Ticket};
 
 /// The most videos that one call lists.
@@ -21,16 +21,16 @@ impl TikTokPublisher {
         post: &Post,
         ticket: &Ticket,
         failure: &Failure,
-        attempt: &dyn Attempt,
-    ) -> Result<Pursued, PublishError> {
-        match self.search_listed(post, ticket, attempt).await {
-            Ok(Some(publication)) => Ok(Pursued::Published(publication)),
+        context: &dyn PublishContext,
+    ) -> Result<TicketOutcome, PublishError> {
+        match self.search_listed(post, ticket, context).await {
+            Ok(Some(publication)) => Ok(TicketOutcome::Published(publication)),
             Ok(None) => Err(untellable(failure).into()),
             Err(PublishError::Failed(refusal)) => {
                 log::debug!("post {}: the account's videos cannot be listed: {}", post.id, refusal.message);
                 Err(untellable(failure).into())
             }
-            Err(halted) => Err(halted),
+            Err(aborted) => Err(aborted),
         }
     }
 
@@ -38,7 +38,7 @@ impl TikTokPublisher {
         &self,
         post: &Post,
         ticket: &Ticket,
-        attempt: &dyn Attempt,
+        context: &dyn PublishContext,
     ) -> Result<Option<Publication>, PublishError> {
         let title = fitted_title(post)?;
         // Without words there is nothing to know it by.
@@ -49,9 +49,9 @@ impl TikTokPublisher {
         let step = "list the account's videos";
         let path = "/v2/video/list/?fields=id,title,video_description,create_time,share_url";
         let data = self
-            .call(step, path, &json!({ "max_count": LISTED }), attempt)
+            .call(step, path, &json!({ "max_count": LISTED }), context)
             .await
-            .map_err(|error| error.into_harmless(step))?;
+            .map_err(|error| error.into_retryable(step))?;
         let is_match = |video: &&Value| {
             let texts = [&video["video_description"], &video["title"]];
             let has_caption = texts.into_iter().filter_map(Value::as_str).any(|text| text.trim() == title.trim());
@@ -60,7 +60,7 @@ impl TikTokPublisher {
             has_caption && created_at.is_some_and(|at| at >= since)
         };
         let videos = data["videos"].as_array().into_iter().flatten().filter(is_match);
-        let found = only_unrecorded(videos, |video| text_or_number(&video["id"]), attempt).await?;
+        let found = only_unrecorded(videos, |video| text_or_number(&video["id"]), context).await?;
         Ok(found.map(|(id, video)| Publication {
             id: Some(id),
             url: video["share_url"].as_str().map(str::to_owned),

@@ -14,10 +14,10 @@ use super::account::fitted_title;
 use super::chunks::ChunkPlan;
 use super::classify::classify;
 use super::{State, TikTokPublisher, failed_before_or_now, misunderstood, still_processing};
-use crate::platform::http::{Answer, SendError};
+use crate::platform::http::{ApiResponse, SendError};
 use crate::platform::media::MediaFile;
 use crate::platform::patience::{Look, Patience};
-use crate::platform::{Attempt, PublishError, Pursued, TicketAge};
+use crate::platform::{PublishContext, PublishError, TicketAge, TicketOutcome};
 use crate::post::{Category, Failure, MediaKind, PROCESSING_LIMIT, Platform, Post, Ticket, TicketHandle};
 
 /// The domain of TikTok's upload hosts.
@@ -35,10 +35,14 @@ enum Upload {
 
 impl TikTokPublisher {
     /// Announces a video. An announcement whose answer is lost leads nowhere: nobody has its upload address.
-    pub(super) async fn open_video(&self, post: &Post, attempt: &dyn Attempt) -> Result<Ticket, PublishError> {
+    pub(super) async fn create_video_ticket(
+        &self,
+        post: &Post,
+        context: &dyn PublishContext,
+    ) -> Result<Ticket, PublishError> {
         let file = self.assets.file_of(post, MediaKind::Video).await?;
         let title = fitted_title(post)?;
-        let creator = self.creator(attempt).await?;
+        let creator = self.creator(context).await?;
         check_duration(self.assets.duration_of(&file).await, creator.longest)?;
         let plan = ChunkPlan::for_size(file.size);
         let body = json!({
@@ -60,9 +64,9 @@ impl TikTokPublisher {
         });
         let step = "take the announcement of the video";
         let data = self
-            .call(step, "/v2/post/publish/video/init/", &body, attempt)
+            .call(step, "/v2/post/publish/video/init/", &body, context)
             .await
-            .map_err(|error| error.into_harmless(step))?;
+            .map_err(|error| error.into_retryable(step))?;
         let (Some(publish_id), Some(address)) = (data["publish_id"].as_str(), data["upload_url"].as_str()) else {
             return Err(misunderstood(step, 200).into());
         };
@@ -73,7 +77,7 @@ impl TikTokPublisher {
             size: Some(file.size),
             username: creator.username,
         };
-        Ok(Ticket::new(attempt.now(), handle))
+        Ok(Ticket::new(context.now(), handle))
     }
 
     /// Sends the bytes from `offset` on.
@@ -82,7 +86,7 @@ impl TikTokPublisher {
         ticket: &mut Ticket,
         file: &MediaFile,
         mut offset: u64,
-        attempt: &dyn Attempt,
+        context: &dyn PublishContext,
     ) -> Result<Upload, PublishError> {
         let (publish_id, address) = match &ticket.handle {
             TicketHandle::TiktokVideo { publish_id, upload_url: Some(address), .. } => {
@@ -96,12 +100,12 @@ impl TikTokPublisher {
             let range = plan.rest_of_chunk_at(offset);
             let is_last = range.end == plan.size;
             if is_last && !ticket.is_committed() {
-                *ticket = ticket.clone().committed(attempt.now());
-                attempt.keep(ticket).await?;
+                *ticket = ticket.clone().committed(context.now());
+                context.save_ticket(ticket).await?;
             }
             let step = "take the video's bytes";
-            let trouble = match self.send_chunk(&address, file, range.clone(), attempt).await {
-                Ok(answer) => match answer.status {
+            let trouble = match self.send_chunk(&address, file, range.clone(), context).await {
+                Ok(response) => match response.status {
                     200 | 201 | 206 if is_last => return Ok(Upload::Complete),
                     201 => return Ok(Upload::Complete),
                     200 | 206 => {
@@ -117,19 +121,19 @@ impl TikTokPublisher {
                         let text = "TikTok refused the video's bytes (HTTP 400); encode the file again";
                         return Err(Failure::new(Category::MediaProcessing, text).not_retryable().into());
                     }
-                    status => classify(step, status, "", "").retry_at(answer.retry_after(attempt.now())),
+                    status => classify(step, status, "", "").retry_at(response.retry_after(context.now())),
                 },
-                Err(SendError::Halted(halt)) => return Err(halt.into()),
+                Err(SendError::Aborted(aborted)) => return Err(aborted.into()),
                 Err(error @ (SendError::File(_) | SendError::TooLong { .. })) => {
-                    return Err(error.into_harmless(Platform::TikTok, step));
+                    return Err(error.into_retryable(Platform::TikTok, step));
                 }
-                Err(error) => error.into_harmless(Platform::TikTok, step).into_failure()?,
+                Err(error) => error.into_retryable(Platform::TikTok, step).into_failure()?,
             };
-            if patience.bear(&trouble, attempt).await == Look::Enough {
+            if patience.bear(&trouble, context).await == Look::Enough {
                 return Err(trouble.into());
             }
             log::debug!("TikTok upload interrupted, asking how far it came: {}", trouble.message);
-            match self.state(ticket, &publish_id, attempt).await? {
+            match self.state(ticket, &publish_id, context).await? {
                 State::Uploading(Some(bytes)) if bytes < plan.size => {
                     patience.note_progress(offset, bytes);
                     offset = bytes;
@@ -149,25 +153,25 @@ impl TikTokPublisher {
         address: &url::Url,
         file: &MediaFile,
         range: Range<u64>,
-        attempt: &dyn Attempt,
-    ) -> Result<Answer, SendError> {
+        context: &dyn PublishContext,
+    ) -> Result<ApiResponse, SendError> {
         let content_range = format!("bytes {}-{}/{}", range.start, range.end - 1, file.size);
         // The address carries its own token; the account's is not sent there.
         let request =
             self.http.put(address.clone()).header(CONTENT_TYPE, file.mime).header(CONTENT_RANGE, content_range);
-        self.http.upload(request, file, range, attempt).await
+        self.http.upload(request, file, range, context).await
     }
 
     /// Carries an announced video to its end: what it lacks is sent, then its state is looked at.
-    pub(super) async fn pursue_video(
+    pub(super) async fn resume_video(
         &self,
         post: &Post,
         mut ticket: Ticket,
         age: TicketAge,
-        attempt: &dyn Attempt,
-    ) -> Result<Pursued, PublishError> {
+        context: &dyn PublishContext,
+    ) -> Result<TicketOutcome, PublishError> {
         let TicketHandle::TiktokVideo { publish_id, upload_url, size, .. } = ticket.handle.clone() else {
-            return Ok(Pursued::Dead);
+            return Ok(TicketOutcome::Dead);
         };
         let mut patience = Patience::new(self.poll);
         let mut resume_at = (age == TicketAge::Fresh).then_some(0);
@@ -178,22 +182,22 @@ impl TikTokPublisher {
                 if size.is_some_and(|size| size != file.size) {
                     return Err(replaced_file().into());
                 }
-                if matches!(self.upload(&mut ticket, &file, offset, attempt).await?, Upload::Closed) {
-                    return self.closed_upload(post, &ticket, &publish_id, file.size, attempt).await;
+                if matches!(self.upload(&mut ticket, &file, offset, context).await?, Upload::Closed) {
+                    return self.closed_upload(post, &ticket, &publish_id, file.size, context).await;
                 }
             }
-            match self.patient_state(&ticket, &publish_id, &mut patience, attempt).await? {
-                State::Published(publication) => return Ok(Pursued::Published(publication)),
+            match self.patient_state(&ticket, &publish_id, &mut patience, context).await? {
+                State::Published(publication) => return Ok(TicketOutcome::Published(publication)),
                 State::Failed(failure) => return failed_before_or_now(failure, is_first_look, post),
-                State::Unknown(_) if !ticket.is_committed() => return Ok(Pursued::Dead),
-                State::Unknown(failure) => return self.find_listed(post, &ticket, &failure, attempt).await,
+                State::Unknown(_) if !ticket.is_committed() => return Ok(TicketOutcome::Dead),
+                State::Unknown(failure) => return self.find_listed(post, &ticket, &failure, context).await,
                 State::Uploading(bytes) if is_first_look || !ticket.is_committed() => {
                     let total = match size {
                         Some(size) => Some(size),
                         None => self.assets.file_of(post, MediaKind::Video).await.ok().map(|file| file.size),
                     };
                     let is_short = bytes.zip(total).is_some_and(|(bytes, total)| bytes < total);
-                    let is_open = upload_url.is_some() && ticket.age(attempt.now()) < UPLOAD_WINDOW;
+                    let is_open = upload_url.is_some() && ticket.age(context.now()) < UPLOAD_WINDOW;
                     if is_short && is_open {
                         is_first_look = false;
                         resume_at = bytes;
@@ -201,17 +205,17 @@ impl TikTokPublisher {
                     }
                     // TikTok posts only when all bytes are in, and no more are taken.
                     if is_short || (!ticket.is_committed() && !is_open) {
-                        return Ok(Pursued::Dead);
+                        return Ok(TicketOutcome::Dead);
                     }
                 }
                 State::Uploading(_) | State::Processing => {}
             }
             is_first_look = false;
-            if patience.wait(attempt).await == Look::Enough {
+            if patience.wait(context).await == Look::Enough {
                 // What has been processing for so long is not believed any more; the account's list may still tell.
-                let is_overdue = ticket.age(attempt.now()) >= PROCESSING_LIMIT;
+                let is_overdue = ticket.age(context.now()) >= PROCESSING_LIMIT;
                 return if is_overdue {
-                    self.find_listed(post, &ticket, &still_processing(), attempt).await
+                    self.find_listed(post, &ticket, &still_processing(), context).await
                 } else {
                     Err(still_processing().into())
                 };
@@ -226,14 +230,14 @@ impl TikTokPublisher {
         ticket: &Ticket,
         publish_id: &str,
         size: u64,
-        attempt: &dyn Attempt,
-    ) -> Result<Pursued, PublishError> {
-        match self.state(ticket, publish_id, attempt).await? {
-            State::Published(publication) => Ok(Pursued::Published(publication)),
-            State::Failed(_) => Ok(Pursued::Dead),
-            State::Uploading(Some(bytes)) if bytes < size => Ok(Pursued::Dead),
-            State::Uploading(_) | State::Unknown(_) if !ticket.is_committed() => Ok(Pursued::Dead),
-            State::Unknown(failure) => self.find_listed(post, ticket, &failure, attempt).await,
+        context: &dyn PublishContext,
+    ) -> Result<TicketOutcome, PublishError> {
+        match self.state(ticket, publish_id, context).await? {
+            State::Published(publication) => Ok(TicketOutcome::Published(publication)),
+            State::Failed(_) => Ok(TicketOutcome::Dead),
+            State::Uploading(Some(bytes)) if bytes < size => Ok(TicketOutcome::Dead),
+            State::Uploading(_) | State::Unknown(_) if !ticket.is_committed() => Ok(TicketOutcome::Dead),
+            State::Unknown(failure) => self.find_listed(post, ticket, &failure, context).await,
             State::Uploading(_) | State::Processing => Err(still_processing().into()),
         }
     }

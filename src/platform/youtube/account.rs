@@ -7,7 +7,7 @@ use url::Url;
 use super::classify::classify;
 use crate::platform::http::Http;
 use crate::platform::tokens::{Refreshed, Refresher};
-use crate::platform::{Attempt, PublishError};
+use crate::platform::{PublishContext, PublishError};
 use crate::post::Platform;
 
 /// Gets new access tokens; the refresh token stays the same.
@@ -21,7 +21,7 @@ pub(super) struct GoogleRefresher {
 
 #[async_trait]
 impl Refresher for GoogleRefresher {
-    async fn refresh(&self, with: &SecretString, attempt: &dyn Attempt) -> Result<Refreshed, PublishError> {
+    async fn refresh(&self, with: &SecretString, context: &dyn PublishContext) -> Result<Refreshed, PublishError> {
         let step = "renew the token";
         let form = [
             ("client_id", self.client_id.as_str()),
@@ -30,17 +30,17 @@ impl Refresher for GoogleRefresher {
             ("refresh_token", with.expose_secret()),
         ];
         let request = self.http.post(self.url.clone()).form(&form);
-        let sent = self.http.send(request, attempt).await;
-        let answer = sent.map_err(|error| error.into_harmless(Platform::YouTubeShorts, step))?;
-        let json = answer.json();
+        let sent = self.http.send(request, context).await;
+        let response = sent.map_err(|error| error.into_retryable(Platform::YouTubeShorts, step))?;
+        let json = response.json();
         match json["access_token"].as_str() {
-            Some(token) if answer.is_success() => Ok(Refreshed {
+            Some(token) if response.is_success() => Ok(Refreshed {
                 access_token: SecretString::from(token),
                 expires_in: json["expires_in"].as_i64(),
                 refresh_token: json["refresh_token"].as_str().map(SecretString::from),
                 refresh_expires_in: json["refresh_token_expires_in"].as_i64(),
             }),
-            _ => Err(classify(step, answer.status, &json, attempt.now()).into()),
+            _ => Err(classify(step, response.status, &json, context.now()).into()),
         }
     }
 }

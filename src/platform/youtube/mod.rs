@@ -22,11 +22,14 @@ use url::Url;
 
 use self::account::GoogleRefresher;
 use self::classify::classify;
-use super::http::{Answer, Http, JSON_UTF8, SendError};
+use super::http::{ApiResponse, Http, JSON_UTF8, SendError};
 use super::media::{AssetStore, MediaFile};
 use super::patience::{Look, Patience, PollSettings};
-use super::tokens::{TokenKeeper, TokenSource};
-use super::{Attempt, Halt, Origin, PublishError, Publisher, Pursued, SignInEnd, TicketAge, Tools};
+use super::tokens::{TokenConfig, TokenProvider};
+use super::{
+    AttemptAborted, CredentialExpiry, Origin, PublishContext, PublishError, Publisher, PublisherDeps, TicketAge,
+    TicketOutcome,
+};
 use crate::post::{Category, Failure, MediaKind, Platform, Post, Ticket, TicketHandle};
 
 /// The domain of Google's upload hosts.
@@ -71,7 +74,7 @@ pub struct YouTubePublisher {
     http: Http,
     assets: Arc<AssetStore>,
     poll: PollSettings,
-    tokens: TokenKeeper,
+    tokens: TokenProvider,
 }
 
 /// What a session says of itself.
@@ -88,16 +91,16 @@ enum Session {
 
 impl YouTubePublisher {
     /// A publisher for one channel.
-    pub fn new(settings: &YouTubeSettings, tools: &Tools) -> Self {
-        let Tools { http, assets, poll, vault } = tools.clone();
-        let source = TokenSource {
+    pub fn new(settings: &YouTubeSettings, tools: &PublisherDeps) -> Self {
+        let PublisherDeps { http, assets, poll, vault } = tools.clone();
+        let source = TokenConfig {
             platform: Platform::YouTubeShorts,
             account: settings.client_id.clone(),
             access_token: None,
             refresh_token: Some(settings.refresh_token.clone()),
             margin: TOKEN_MARGIN,
             advice: "renew YOUTUBE_REFRESH_TOKEN",
-            lock: TokenSource::lock_for(http.timeout()),
+            lock: TokenConfig::lock_for(http.timeout()),
         };
         let refresher = GoogleRefresher {
             http: http.clone(),
@@ -105,7 +108,7 @@ impl YouTubePublisher {
             client_id: settings.client_id.clone(),
             client_secret: settings.client_secret.clone(),
         };
-        let tokens = TokenKeeper::new(source, Some(Box::new(refresher)), vault);
+        let tokens = TokenProvider::new(source, Some(Box::new(refresher)), vault);
         Self { settings: settings.clone(), http, assets, poll, tokens }
     }
 
@@ -113,20 +116,20 @@ impl YouTubePublisher {
     async fn send(
         &self,
         request: impl Fn() -> RequestBuilder + Send,
-        attempt: &dyn Attempt,
-    ) -> Result<Answer, CallError> {
-        let mut token = self.tokens.access(attempt).await.map_err(CallError::Stopped)?;
+        context: &dyn PublishContext,
+    ) -> Result<ApiResponse, CallError> {
+        let mut token = self.tokens.access(context).await.map_err(CallError::Stopped)?;
         let mut is_renewed = false;
         loop {
             let request = request().bearer_auth(token.expose_secret());
-            let answer = self.http.send(request, attempt).await.map_err(CallError::Send)?;
-            if answer.is_success() || answer.status == RESUME_INCOMPLETE {
-                attempt.signed_in();
+            let response = self.http.send(request, context).await.map_err(CallError::Send)?;
+            if response.is_success() || response.status == RESUME_INCOMPLETE {
+                context.token_accepted();
             }
-            if !is_token_refused(&answer) || is_renewed {
-                return Ok(answer);
+            if !is_token_refused(&response) || is_renewed {
+                return Ok(response);
             }
-            token = self.tokens.replace(&token, attempt).await.map_err(CallError::Stopped)?;
+            token = self.tokens.replace(&token, context).await.map_err(CallError::Stopped)?;
             is_renewed = true;
         }
     }
@@ -136,17 +139,17 @@ impl YouTubePublisher {
         &self,
         step: &str,
         request: impl Fn() -> RequestBuilder + Send,
-        attempt: &dyn Attempt,
+        context: &dyn PublishContext,
     ) -> Result<Value, PublishError> {
-        let answer = self.send(request, attempt).await.map_err(|error| error.into_harmless(step))?;
-        let json = answer.json();
-        if answer.is_success() && json.is_object() {
+        let response = self.send(request, context).await.map_err(|error| error.into_retryable(step))?;
+        let json = response.json();
+        if response.is_success() && json.is_object() {
             return Ok(json);
         }
-        Err(refusal(step, &answer, &json, attempt).into())
+        Err(refusal(step, &response, &json, context).into())
     }
 
-    async fn open_session(&self, post: &Post, attempt: &dyn Attempt) -> Result<Ticket, PublishError> {
+    async fn open_session(&self, post: &Post, context: &dyn PublishContext) -> Result<Ticket, PublishError> {
         if post.content.media_kind()? == MediaKind::Image {
             let text = "YouTube takes no images; publish a video";
             return Err(Failure::new(Category::RejectedContent, text).not_retryable().into());
@@ -167,27 +170,27 @@ impl YouTubePublisher {
                 .json(&resource)
         };
         // A session whose address is lost gets no bytes, and without bytes there is no video.
-        let answer = self.send(request, attempt).await.map_err(|error| error.into_harmless(step))?;
-        if !answer.is_success() {
-            return Err(refusal(step, &answer, &answer.json(), attempt).into());
+        let response = self.send(request, context).await.map_err(|error| error.into_retryable(step))?;
+        if !response.is_success() {
+            return Err(refusal(step, &response, &response.json(), context).into());
         }
-        let Some(session_uri) = answer.header(LOCATION.as_str()).map(str::to_owned) else {
-            return Err(misunderstood(step, answer.status).into());
+        let Some(session_uri) = response.header(LOCATION.as_str()).map(str::to_owned) else {
+            return Err(misunderstood(step, response.status).into());
         };
         self.settings.api.trusted(&session_uri, DOMAIN, Platform::YouTubeShorts)?;
         let handle = TicketHandle::YoutubeSession { session_uri, size: file.size, video_id: None };
-        Ok(Ticket::new(attempt.now(), handle))
+        Ok(Ticket::new(context.now(), handle))
     }
 
     /// Asks a session how far it has come.
-    async fn session(&self, url: &Url, size: u64, attempt: &dyn Attempt) -> Result<Session, PublishError> {
+    async fn session(&self, url: &Url, size: u64, context: &dyn PublishContext) -> Result<Session, PublishError> {
         let step = "say how far the upload has come";
         let request = || {
             let range = format!("bytes */{size}");
             self.http.put(url.clone()).header(CONTENT_LENGTH, 0).header(CONTENT_RANGE, range)
         };
-        let answer = self.send(request, attempt).await.map_err(|error| error.into_harmless(step))?;
-        read_session(step, &answer, attempt)
+        let response = self.send(request, context).await.map_err(|error| error.into_retryable(step))?;
+        read_session(step, &response, context)
     }
 
     /// Sends the bytes from `offset` on until the session is complete or gone.
@@ -197,18 +200,18 @@ impl YouTubePublisher {
         url: &Url,
         file: &MediaFile,
         mut offset: u64,
-        attempt: &dyn Attempt,
+        context: &dyn PublishContext,
     ) -> Result<Session, PublishError> {
         let step = "take the video's bytes";
         let mut patience = Patience::new(self.poll);
         loop {
             let end = file.size.min(offset.saturating_add(CHUNK));
             if end == file.size && !ticket.is_committed() {
-                *ticket = ticket.clone().committed(attempt.now());
-                attempt.keep(ticket).await?;
+                *ticket = ticket.clone().committed(context.now());
+                context.save_ticket(ticket).await?;
             }
-            let trouble = match self.send_chunk(url, file, offset..end, attempt).await {
-                Ok(answer) => match read_session(step, &answer, attempt) {
+            let trouble = match self.send_chunk(url, file, offset..end, context).await {
+                Ok(response) => match read_session(step, &response, context) {
                     Ok(Session::WantsFrom(next)) => {
                         if next > offset {
                             patience.note_progress(offset, next);
@@ -221,21 +224,21 @@ impl YouTubePublisher {
                     Err(error) => error.into_failure()?,
                 },
                 Err(CallError::Send(error @ (SendError::File(_) | SendError::TooLong { .. }))) => {
-                    return Err(error.into_harmless(Platform::YouTubeShorts, step));
+                    return Err(error.into_retryable(Platform::YouTubeShorts, step));
                 }
-                Err(error) => error.into_harmless(step).into_failure()?,
+                Err(error) => error.into_retryable(step).into_failure()?,
             };
-            if patience.bear(&trouble, attempt).await == Look::Enough {
+            if patience.bear(&trouble, context).await == Look::Enough {
                 return Err(trouble.into());
             }
-            match self.session(url, file.size, attempt).await {
+            match self.session(url, file.size, context).await {
                 Ok(Session::WantsFrom(next)) => {
                     patience.note_progress(offset, next);
                     offset = next;
                 }
                 Ok(end) => return Ok(end),
                 Err(PublishError::Failed(_)) => return Err(trouble.into()),
-                Err(halted) => return Err(halted),
+                Err(aborted) => return Err(aborted),
             }
         }
     }
@@ -246,10 +249,10 @@ impl YouTubePublisher {
         url: &Url,
         file: &MediaFile,
         range: std::ops::Range<u64>,
-        attempt: &dyn Attempt,
-    ) -> Result<Answer, CallError> {
+        context: &dyn PublishContext,
+    ) -> Result<ApiResponse, CallError> {
         let content_range = format!("bytes {}-{}/{}", range.start, range.end - 1, file.size);
-        let mut token = self.tokens.access(attempt).await.map_err(CallError::Stopped)?;
+        let mut token = self.tokens.access(context).await.map_err(CallError::Stopped)?;
         let mut is_renewed = false;
         loop {
             let request = self
@@ -258,26 +261,26 @@ impl YouTubePublisher {
                 .bearer_auth(token.expose_secret())
                 .header(CONTENT_TYPE, file.mime)
                 .header(CONTENT_RANGE, &content_range);
-            let answer = self.http.upload(request, file, range.clone(), attempt).await.map_err(CallError::Send)?;
-            if !is_token_refused(&answer) || is_renewed {
-                return Ok(answer);
+            let response = self.http.upload(request, file, range.clone(), context).await.map_err(CallError::Send)?;
+            if !is_token_refused(&response) || is_renewed {
+                return Ok(response);
             }
-            token = self.tokens.replace(&token, attempt).await.map_err(CallError::Stopped)?;
+            token = self.tokens.replace(&token, context).await.map_err(CallError::Stopped)?;
             is_renewed = true;
         }
     }
 }
 
 /// What an answer of a session says.
-fn read_session(step: &str, answer: &Answer, attempt: &dyn Attempt) -> Result<Session, PublishError> {
-    let json = answer.json();
-    match answer.status {
+fn read_session(step: &str, response: &ApiResponse, context: &dyn PublishContext) -> Result<Session, PublishError> {
+    let json = response.json();
+    match response.status {
         200 | 201 if json["id"].is_string() => Ok(Session::Complete(json)),
-        200 | 201 => Err(misunderstood(step, answer.status).into()),
-        RESUME_INCOMPLETE => Ok(Session::WantsFrom(answer.header(RANGE.as_str()).map_or(0, bytes_stored))),
+        200 | 201 => Err(misunderstood(step, response.status).into()),
+        RESUME_INCOMPLETE => Ok(Session::WantsFrom(response.header(RANGE.as_str()).map_or(0, bytes_stored))),
         404 | 410 => Ok(Session::Gone),
         status => {
-            let failure = refusal(step, answer, &json, attempt);
+            let failure = refusal(step, response, &json, context);
             // A refusal repeats itself for as long as the session lives, unless it is about the account or time.
             let is_final = (400..500).contains(&status)
                 && matches!(
@@ -289,33 +292,33 @@ fn read_session(step: &str, answer: &Answer, attempt: &dyn Attempt) -> Result<Se
     }
 }
 
-fn refusal(step: &str, answer: &Answer, json: &Value, attempt: &dyn Attempt) -> Failure {
-    if answer.is_success() {
-        return misunderstood(step, answer.status);
+fn refusal(step: &str, response: &ApiResponse, json: &Value, context: &dyn PublishContext) -> Failure {
+    if response.is_success() {
+        return misunderstood(step, response.status);
     }
-    let failure = classify(step, answer.status, json, attempt.now());
-    let said = answer.retry_after(attempt.now());
+    let failure = classify(step, response.status, json, context.now());
+    let said = response.retry_after(context.now());
     if failure.retry_at.is_none() { failure.retry_at(said) } else { failure }
 }
 
-/// Why a request has no answer.
+/// Why a request has no response.
 enum CallError {
     Send(SendError),
     Stopped(PublishError),
 }
 
 impl CallError {
-    fn into_harmless(self, step: &str) -> PublishError {
+    fn into_retryable(self, step: &str) -> PublishError {
         match self {
-            Self::Send(error) => error.into_harmless(Platform::YouTubeShorts, step),
+            Self::Send(error) => error.into_retryable(Platform::YouTubeShorts, step),
             Self::Stopped(error) => error,
         }
     }
 }
 
 /// A refused token, told from an account without a channel, which is a 401 too.
-fn is_token_refused(answer: &Answer) -> bool {
-    answer.status == 401 && answer.json()["error"]["errors"][0]["reason"] != "youtubeSignupRequired"
+fn is_token_refused(response: &ApiResponse) -> bool {
+    response.status == 401 && response.json()["error"]["errors"][0]["reason"] != "youtubeSignupRequired"
 }
 
 /// How many bytes a `Range` header says are stored: `bytes=0-N` or `0-N`, N included.
@@ -341,44 +344,44 @@ impl Publisher for YouTubePublisher {
         Platform::YouTubeShorts
     }
 
-    async fn sign_in_end(&self) -> Result<Option<SignInEnd>, Halt> {
-        self.tokens.sign_in_end().await
+    async fn credential_expiry(&self) -> Result<Option<CredentialExpiry>, AttemptAborted> {
+        self.tokens.credential_expiry().await
     }
 
-    async fn open(&self, post: &Post, attempt: &dyn Attempt) -> Result<Ticket, PublishError> {
-        self.open_session(post, attempt).await
+    async fn create_ticket(&self, post: &Post, context: &dyn PublishContext) -> Result<Ticket, PublishError> {
+        self.open_session(post, context).await
     }
 
-    async fn pursue(
+    async fn resume_publish(
         &self,
         post: &Post,
         mut ticket: Ticket,
         age: TicketAge,
-        attempt: &dyn Attempt,
-    ) -> Result<Pursued, PublishError> {
+        context: &dyn PublishContext,
+    ) -> Result<TicketOutcome, PublishError> {
         let TicketHandle::YoutubeSession { session_uri, size, video_id } = ticket.handle.clone() else {
-            return Ok(Pursued::Dead);
+            return Ok(TicketOutcome::Dead);
         };
         if let Some(id) = video_id {
-            return self.processed(&mut ticket, &serde_json::json!({ "id": id }), age, attempt).await;
+            return self.processed(&mut ticket, &serde_json::json!({ "id": id }), age, context).await;
         }
         let url = self.settings.api.trusted(&session_uri, DOMAIN, Platform::YouTubeShorts)?;
         let mut session = match age {
             TicketAge::Fresh => Session::WantsFrom(0),
-            TicketAge::Stored => self.session(&url, size, attempt).await?,
+            TicketAge::Stored => self.session(&url, size, context).await?,
         };
         if let Session::WantsFrom(offset) = session {
             let file = self.assets.file_of(post, MediaKind::Video).await?;
             if file.size != size {
                 return Err(replaced_file().into());
             }
-            session = self.upload(&mut ticket, &url, &file, offset, attempt).await?;
+            session = self.upload(&mut ticket, &url, &file, offset, context).await?;
         }
         match session {
-            Session::Complete(video) => self.processed(&mut ticket, &video, age, attempt).await,
+            Session::Complete(video) => self.processed(&mut ticket, &video, age, context).await,
             Session::Failed(failure) => Err(failure.into()),
-            Session::Gone | Session::WantsFrom(_) if !ticket.is_committed() => Ok(Pursued::Dead),
-            Session::Gone | Session::WantsFrom(_) => self.find_uploaded(post, &mut ticket, size, attempt).await,
+            Session::Gone | Session::WantsFrom(_) if !ticket.is_committed() => Ok(TicketOutcome::Dead),
+            Session::Gone | Session::WantsFrom(_) => self.find_uploaded(post, &mut ticket, size, context).await,
         }
     }
 }

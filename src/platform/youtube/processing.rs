@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::YouTubePublisher;
 use super::classify::{Processed, read_processing};
 use crate::platform::patience::{Look, Patience};
-use crate::platform::{Attempt, PublishError, Pursued, TicketAge};
+use crate::platform::{PublishContext, PublishError, TicketAge, TicketOutcome};
 use crate::post::{Category, Failure, Publication, Ticket, TicketHandle};
 
 impl YouTubePublisher {
@@ -17,28 +17,28 @@ impl YouTubePublisher {
         ticket: &mut Ticket,
         video: &Value,
         age: TicketAge,
-        attempt: &dyn Attempt,
-    ) -> Result<Pursued, PublishError> {
+        context: &dyn PublishContext,
+    ) -> Result<TicketOutcome, PublishError> {
         let id = video["id"].as_str().unwrap_or_default().to_owned();
         if let TicketHandle::YoutubeSession { video_id, .. } = &mut ticket.handle
             && video_id.is_none()
         {
             *video_id = Some(id.clone());
-            attempt.keep(ticket).await?;
+            context.save_ticket(ticket).await?;
         }
         let mut video = video.clone();
         let mut patience = Patience::new(self.poll);
         let mut was_seen = false;
         loop {
             match read_processing(&video) {
-                Processed::Done => return Ok(Pursued::Published(self.publication(&id, &video))),
+                Processed::Done => return Ok(TicketOutcome::Published(self.publication(&id, &video))),
                 Processed::Failed(failure) => return Err(failure.into()),
                 Processed::NotYet => {}
             }
             let url = self.settings.api.at("/youtube/v3/videos");
             let query = [("part", "status,processingDetails"), ("id", id.as_str())];
             let step = "say whether the video is processed";
-            match self.call(step, || self.http.get(url.clone()).query(&query), attempt).await {
+            match self.call(step, || self.http.get(url.clone()).query(&query), context).await {
                 Ok(json) => {
                     patience.forget_troubles();
                     if json["items"][0].is_object() {
@@ -57,12 +57,12 @@ impl YouTubePublisher {
                     // Without the right to read there is no more to learn; the video is on the channel.
                     _ => {
                         log::debug!("taking the video as published: {}", failure.message);
-                        return Ok(Pursued::Published(self.publication(&id, &video)));
+                        return Ok(TicketOutcome::Published(self.publication(&id, &video)));
                     }
                 },
-                Err(halted) => return Err(halted),
+                Err(aborted) => return Err(aborted),
             }
-            if patience.wait(attempt).await == Look::Enough {
+            if patience.wait(context).await == Look::Enough {
                 let is_missing = !was_seen && age == TicketAge::Stored;
                 return Err(if is_missing { vanished(&id) } else { still_processing() }.into());
             }

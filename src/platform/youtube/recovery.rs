@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{YouTubePublisher, metadata};
 use crate::platform::http::{only_unrecorded, text_or_number};
 use crate::platform::patience::{Look, Patience};
-use crate::platform::{Attempt, CLOCK_SLACK, PublishError, Pursued, TicketAge};
+use crate::platform::{CLOCK_SLACK, PublishContext, PublishError, TicketAge, TicketOutcome};
 use crate::post::{Category, Failure, Post, Ticket};
 
 impl YouTubePublisher {
@@ -17,18 +17,18 @@ impl YouTubePublisher {
         post: &Post,
         ticket: &mut Ticket,
         size: u64,
-        attempt: &dyn Attempt,
-    ) -> Result<Pursued, PublishError> {
+        context: &dyn PublishContext,
+    ) -> Result<TicketOutcome, PublishError> {
         let mut patience = Patience::new(self.poll);
         let mut problem = String::new();
         loop {
-            match self.search_uploads(post, ticket, size, attempt).await {
-                Ok(Some(video)) => return self.processed(ticket, &video, TicketAge::Stored, attempt).await,
+            match self.search_uploads(post, ticket, size, context).await {
+                Ok(Some(video)) => return self.processed(ticket, &video, TicketAge::Stored, context).await,
                 Ok(None) => {}
                 Err(PublishError::Failed(failure)) => problem = format!(" ({})", failure.message),
-                Err(halted) => return Err(halted),
+                Err(aborted) => return Err(aborted),
             }
-            if patience.wait(attempt).await == Look::Enough {
+            if patience.wait(context).await == Look::Enough {
                 break;
             }
         }
@@ -46,14 +46,14 @@ impl YouTubePublisher {
         post: &Post,
         ticket: &Ticket,
         size: u64,
-        attempt: &dyn Attempt,
+        context: &dyn PublishContext,
     ) -> Result<Option<Value>, PublishError> {
         let title = metadata::title(post)?;
         let since = ticket.made_at - CLOCK_SLACK;
         let step = "list the channel's uploads";
         let list = async |path: &str, query: &[(&str, &str)]| {
             let url = self.settings.api.at(path);
-            self.call(step, || self.http.get(url.clone()).query(query), attempt).await
+            self.call(step, || self.http.get(url.clone()).query(query), context).await
         };
         let channels = list("/youtube/v3/channels", &[("part", "contentDetails"), ("mine", "true")]).await?;
         let Some(playlist) = channels["items"][0]["contentDetails"]["relatedPlaylists"]["uploads"].as_str() else {
@@ -85,7 +85,7 @@ impl YouTubePublisher {
             told.is_none_or(|told| told == size)
         };
         let videos = videos["items"].as_array().into_iter().flatten().filter(has_size);
-        let found = only_unrecorded(videos, |video| text_or_number(&video["id"]), attempt).await?;
+        let found = only_unrecorded(videos, |video| text_or_number(&video["id"]), context).await?;
         Ok(found.map(|(_, video)| video.clone()))
     }
 }

@@ -85,7 +85,7 @@ proptest! {
     /// A post with a backoff is never due before it is over, nor before what the platform said.
     #[test]
     fn nothing_is_due_early(post in posts(), policy in policies(), now in instants()) {
-        if let Standing::Due(reason) = policy.standing(&post, now) {
+        if let Eligibility::Due(reason) = policy.eligibility(&post, now) {
             prop_assert!(!post.retry.permanently_failed);
             prop_assert!(post.retry.claim.as_ref().is_none_or(|claim| claim.until <= now));
             if reason != DueReason::Interrupted {
@@ -108,9 +108,9 @@ proptest! {
             post.failed_at = Some(anchor);
             post.retry.count = count;
             let Some(end) = policy.delay(count).and_then(|delay| anchor.checked_add_signed(delay)) else { continue };
-            let before = policy.standing(&post, end - TimeDelta::milliseconds(1));
-            prop_assert_eq!(before, Standing::Waiting { until: Some(end), reason: WaitReason::Backoff });
-            prop_assert_eq!(policy.standing(&post, end), Standing::Due(DueReason::BackoffOver { since: end }));
+            let before = policy.eligibility(&post, end - TimeDelta::milliseconds(1));
+            prop_assert_eq!(before, Eligibility::Waiting { until: Some(end), reason: WaitReason::Backoff });
+            prop_assert_eq!(policy.eligibility(&post, end), Eligibility::Due(DueReason::BackoffOver { since: end }));
             prop_assert_eq!(policy.latest_due_anchor(count, end), Some(anchor));
         }
     }
@@ -118,9 +118,9 @@ proptest! {
     /// Once due, a post stays due until someone touches it.
     #[test]
     fn what_is_due_stays_due(post in posts(), policy in policies(), now in instants(), later in 0i64..4_000_000_000) {
-        if matches!(policy.standing(&post, now), Standing::Due(_)) {
+        if matches!(policy.eligibility(&post, now), Eligibility::Due(_)) {
             let later = now + TimeDelta::seconds(later);
-            prop_assert!(matches!(policy.standing(&post, later), Standing::Due(_)));
+            prop_assert!(matches!(policy.eligibility(&post, later), Eligibility::Due(_)));
         }
     }
 
@@ -130,7 +130,7 @@ proptest! {
         post.retry.count = count;
         post.failed_at = Some(if far { DateTime::<Utc>::MAX_UTC } else { DateTime::<Utc>::MIN_UTC });
         for now in [DateTime::<Utc>::MIN_UTC, DateTime::UNIX_EPOCH, DateTime::<Utc>::MAX_UTC] {
-            policy.standing(&post, now);
+            policy.eligibility(&post, now);
             policy.next_retry_at(&post, now);
             policy.latest_due_anchor(count, now);
         }
@@ -177,7 +177,7 @@ proptest! {
             }
             Outcome::Failed => {
                 prop_assert_eq!(after.retry.count, attempt);
-                prop_assert!(!policy.is_spent(attempt));
+                prop_assert!(!policy.is_exhausted(attempt));
                 prop_assert_eq!(after.retry.category, Some(failure.category));
             }
             Outcome::PermanentlyFailed => {
@@ -185,8 +185,8 @@ proptest! {
                     settlement.category,
                     Some(Category::RejectedContent | Category::Ambiguous | Category::Expired)
                 ) || (failure.category == Category::MediaProcessing && failure.retryable == Retryable::No);
-                prop_assert!(is_final || policy.is_spent(attempt));
-                prop_assert_eq!(policy.standing(&after, now), Standing::PermanentlyFailed);
+                prop_assert!(is_final || policy.is_exhausted(attempt));
+                prop_assert_eq!(policy.eligibility(&after, now), Eligibility::PermanentlyFailed);
             }
         }
         if settlement.ticket == TicketFate::Kept {
@@ -200,7 +200,7 @@ fn the_default_waits_are_1_2_4_8_and_16_hours() {
     let policy = RetryPolicy::default();
     let hours: Vec<i64> = (0..5).map(|count| policy.delay(count).unwrap().num_hours()).collect();
     assert_eq!(hours, [1, 2, 4, 8, 16]);
-    assert!(policy.is_spent(5) && !policy.is_spent(4));
+    assert!(policy.is_exhausted(5) && !policy.is_exhausted(4));
 }
 
 #[test]
@@ -208,11 +208,11 @@ fn a_spent_post_is_not_flagged_while_its_last_attempt_waits_to_be_taken_up() {
     let policy = RetryPolicy::default();
     let mut post = post();
     post.retry.count = 5;
-    assert_eq!(policy.standing(&post, at(0)), Standing::Spent);
+    assert_eq!(policy.eligibility(&post, at(0)), Eligibility::Exhausted);
     post.retry.claim = Some(Claim { by: "dead".into(), until: at(0) });
-    assert_eq!(policy.standing(&post, at(0)), Standing::Due(DueReason::Interrupted));
+    assert_eq!(policy.eligibility(&post, at(0)), Eligibility::Due(DueReason::Interrupted));
     post.retry.claim = None;
     post.retry.category = Some(Category::Processing);
     post.retry.ticket = Some(ticket(at(0)));
-    assert_eq!(policy.standing(&post, at(0)), Standing::Due(DueReason::Processing));
+    assert_eq!(policy.eligibility(&post, at(0)), Eligibility::Due(DueReason::Processing));
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{Date, date};
-use crate::post::{Category, EntryOutcome, HistoryEntry, Malformed, Post, RetryPolicy, Standing};
+use crate::post::{Category, Eligibility, EntryOutcome, HistoryEntry, Malformed, Post, RetryPolicy};
 use crate::report::explain::explain;
 use crate::report::list::ListPart;
 use crate::report::utc;
@@ -40,7 +40,7 @@ impl PostJson {
     }
 
     fn of_post(post: &Post, policy: &RetryPolicy, now: DateTime<Utc>) -> Self {
-        let standing = policy.standing(post, now);
+        let eligibility = policy.eligibility(post, now);
         let text = |at: Option<DateTime<Utc>>| at.map(utc);
         Self {
             id: post.id.to_string(),
@@ -55,8 +55,8 @@ impl PostJson {
             max_retries: policy.max_retries,
             last_retried_at: text(post.retry.last_retried_at),
             next_retry_at: text(policy.next_retry_at(post, now)),
-            due: matches!(standing, Standing::Due(_)),
-            permanently_failed: matches!(standing, Standing::PermanentlyFailed | Standing::Spent),
+            due: matches!(eligibility, Eligibility::Due(_)),
+            permanently_failed: matches!(eligibility, Eligibility::PermanentlyFailed | Eligibility::Exhausted),
             permanently_failed_at: text(post.retry.permanently_failed_at),
         }
     }
@@ -79,7 +79,7 @@ impl PostJson {
             last_retried_at: text(draft.last_retried_at),
             next_retry_at: None,
             due: false,
-            permanently_failed: draft.permanently_failed || policy.is_spent(count),
+            permanently_failed: draft.permanently_failed || policy.is_exhausted(count),
             permanently_failed_at: text(draft.permanently_failed_at),
         }
     }

@@ -20,8 +20,8 @@ pub(super) fn translate(action: &str, address: &str, error: Error) -> StoreError
 }
 
 /// Says what was tried on which address where no answer came at all.
-pub(super) fn unanswered(action: &str, address: &str, patience: Duration) -> StoreError {
-    let problem = format!("no answer came within {}", humantime::format_duration(patience));
+pub(super) fn unanswered(action: &str, address: &str, limit: Duration) -> StoreError {
+    let problem = format!("no answer came within {}", humantime::format_duration(limit));
     StoreError::new(format!("{action} the post store at `{address}`"), problem).hint(REACHABLE)
 }
 

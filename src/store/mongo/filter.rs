@@ -1,7 +1,7 @@
 //! The questions as MongoDB filters.
 //!
 //! A due post is found by one range per retry count, `failedAt` ≤ now − base × 2^k, so that an index serves the
-//! question, nothing derived is stored, and a changed setting takes effect at once. Every branch of the `$or` repeats
+//! operation, nothing derived is stored, and a changed setting takes effect at once. Every branch of the `$or` repeats
 //! the whole condition, so that each is planned alone and uses the index that fits it.
 
 use chrono::{DateTime, Utc};
@@ -142,7 +142,7 @@ fn other_than(types: &[&str]) -> Vec<Bson> {
 }
 
 /// The posts whose retries are spent and that are not marked: none that is under way or waits to be taken up again.
-pub(super) fn spent(query: &DueQuery) -> Document {
+pub(super) fn exhausted(query: &DueQuery) -> Document {
     extended(
         &failed(query.scope),
         doc! {
@@ -164,7 +164,7 @@ fn at_least(count: u32) -> Bson {
 }
 
 /// The post, as long as its retry state is what was read and no live claim is on it by the server's clock.
-pub(super) fn untouched(id: Bson, post: &Post) -> Document {
+pub(super) fn unchanged_since_read(id: Bson, post: &Post) -> Document {
     let retry = &post.retry;
     let date = |date: Option<DateTime<Utc>>| date.map_or(Bson::Null, bson_date);
     let count = count_ranges(retry.count).into_iter().map(|range| doc! { "retryCount": range });
@@ -190,7 +190,7 @@ pub(super) fn untouched(id: Bson, post: &Post) -> Document {
 }
 
 /// The post, as long as this claim on it is live by the server's clock.
-pub(super) fn held(id: Bson, by: &str) -> Document {
+pub(super) fn lease_held(id: Bson, by: &str) -> Document {
     doc! { "_id": id, "retryClaim.by": by, "$expr": { "$gt": ["$retryClaim.until", "$$NOW"] } }
 }
 

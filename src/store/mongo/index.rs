@@ -6,7 +6,7 @@ use mongodb::options::IndexOptions;
 
 use crate::post::BackoffFrom;
 
-/// Serves the ranges of the due question, and the posts that are spent.
+/// Serves the ranges of the due operation, and the posts that are spent.
 pub(super) const DUE: &str = "postretry_due";
 /// The same, where the backoff counts from the last attempt.
 pub(super) const DUE_LAST_ATTEMPT: &str = "postretry_due_last_attempt";

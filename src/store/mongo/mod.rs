@@ -3,7 +3,6 @@
 //! Every write is filtered on the condition under which it is right, and confirmed by a majority. Claims live by the
 //! server's clock. Only the contract's fields are touched.
 
-mod change;
 mod connection;
 mod document;
 mod error;
@@ -13,6 +12,7 @@ mod index;
 mod page;
 mod statistics;
 mod tokens;
+mod update;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,10 +24,10 @@ use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 use mongodb::{Collection, Cursor, Database};
 
-use self::page::{ANCHOR, behind, projection, projection_with_anchor};
+use self::page::{ANCHOR, after_cursor, projection, projection_with_anchor};
 use super::query::MalformedPosts;
 use super::{
-    DueCursor, DueQuery, Found, Hold, Lease, ListFilter, Page, PostPage, PostStore, Reset, RunRecord, Statistics,
+    DueCursor, DueQuery, Found, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset, RunRecord, Statistics,
     StoreError, StoredPost, unnamed_stories,
 };
 use crate::post::{AttemptStart, BackoffFrom, Platform, Post, PostId, RetryPolicy, Settlement, Ticket, TokenRecord};
@@ -36,7 +36,7 @@ pub use connection::MongoSettings;
 
 /// How long the server may take for anything. Longer than a majority may be waited for, and than a count over all posts
 /// takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Posts in a MongoDB database.
 #[derive(Debug)]
@@ -74,34 +74,39 @@ impl MongoPostStore {
     }
 
     /// Asks the server something, and does not wait for ever where the connection has gone dead.
-    async fn ask<T>(
+    async fn run<T>(
         &self,
         action: &'static str,
-        question: impl IntoFuture<Output = mongodb::error::Result<T>>,
+        operation: impl IntoFuture<Output = mongodb::error::Result<T>>,
     ) -> Result<T, StoreError> {
-        match tokio::time::timeout(PATIENCE, question.into_future()).await {
+        match tokio::time::timeout(OPERATION_TIMEOUT, operation.into_future()).await {
             Ok(answer) => answer.map_err(|error| error::translate(action, &self.address, error)),
-            Err(_) => Err(error::unanswered(action, &self.address, PATIENCE)),
+            Err(_) => Err(error::unanswered(action, &self.address, OPERATION_TIMEOUT)),
         }
     }
 
     /// Asks for documents, and reads them to the last.
-    async fn ask_all(
+    async fn run_query(
         &self,
         action: &'static str,
-        question: impl IntoFuture<Output = mongodb::error::Result<Cursor<Document>>>,
+        operation: impl IntoFuture<Output = mongodb::error::Result<Cursor<Document>>>,
     ) -> Result<Vec<Document>, StoreError> {
-        self.ask(action, async { question.await?.try_collect().await }).await
+        self.run(action, async { operation.await?.try_collect().await }).await
     }
 
     /// One write to one post, only if the filter lets it pass.
-    async fn write(&self, action: &'static str, filter: Document, change: Vec<Document>) -> Result<Hold, StoreError> {
-        let result = self.ask(action, self.posts.update_one(filter, change)).await?;
-        Ok(if result.matched_count == 1 { Hold::Held } else { Hold::Lost })
+    async fn write(
+        &self,
+        action: &'static str,
+        filter: Document,
+        update: Vec<Document>,
+    ) -> Result<LeaseWrite, StoreError> {
+        let result = self.run(action, self.posts.update_one(filter, update)).await?;
+        Ok(if result.matched_count == 1 { LeaseWrite::Applied } else { LeaseWrite::Lost })
     }
 
     async fn collect(&self, pipeline: Vec<Document>) -> Result<Vec<Document>, StoreError> {
-        self.ask_all("read posts from", self.posts.aggregate(pipeline).allow_disk_use(true)).await
+        self.run_query("read posts from", self.posts.aggregate(pipeline).allow_disk_use(true)).await
     }
 
     /// Puts the names of the stories to the posts that carry only their key: one query for all.
@@ -111,8 +116,8 @@ impl MongoPostStore {
         if keys.is_empty() {
             return Ok(());
         }
-        let question = self.stories.find(doc! { "_id": { "$in": keys } }).projection(doc! { "name": 1, "title": 1 });
-        let found = self.ask_all("read stories from", question).await?;
+        let operation = self.stories.find(doc! { "_id": { "$in": keys } }).projection(doc! { "name": 1, "title": 1 });
+        let found = self.run_query("read stories from", operation).await?;
         let names: HashMap<String, String> = found
             .iter()
             .filter_map(|story| {
@@ -173,7 +178,7 @@ impl PostStore for MongoPostStore {
     }
 
     async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
-        let answer = self.ask("connect to", self.database.run_command(doc! { "hello": 1 })).await?;
+        let answer = self.run("connect to", self.database.run_command(doc! { "hello": 1 })).await?;
         answer
             .get_datetime("localTime")
             .ok()
@@ -189,32 +194,33 @@ impl PostStore for MongoPostStore {
         let due = filter::due(query, MalformedPosts::Excluded);
         let Some(place) = after else {
             // Without a place to count from the server needs nothing but its index.
-            return self.ask("count posts in", self.posts.count_documents(due)).await;
+            return self.run("count posts in", self.posts.count_documents(due)).await;
         };
         let anchor = doc! { ANCHOR: { "$ifNull": ["$failedAt", "$updatedAt"] } };
-        let pipeline = vec![doc! { "$match": due }, doc! { "$project": anchor }, behind(place), doc! { "$count": "n" }];
+        let pipeline =
+            vec![doc! { "$match": due }, doc! { "$project": anchor }, after_cursor(place), doc! { "$count": "n" }];
         let counted = self.collect(pipeline).await?;
         Ok(counted.first().map_or(0, |counted| statistics::count_in(counted, "n")))
     }
 
-    async fn spent_posts(
+    async fn exhausted_posts(
         &self,
         query: &DueQuery,
         after: Option<&DueCursor>,
         limit: u32,
     ) -> Result<PostPage, StoreError> {
-        self.page(filter::spent(query), after, limit).await
+        self.page(filter::exhausted(query), after, limit).await
     }
 
-    async fn mark_spent(&self, post: &Post) -> Result<Hold, StoreError> {
-        let filter = filter::untouched(identity::value_of(post.id.key()), post);
-        self.write("mark a spent post in", filter, change::spent()).await
+    async fn mark_exhausted(&self, post: &Post) -> Result<LeaseWrite, StoreError> {
+        let filter = filter::unchanged_since_read(identity::value_of(post.id.key()), post);
+        self.write("mark a spent post in", filter, update::exhausted()).await
     }
 
     async fn find(&self, id: &str) -> Result<Found, StoreError> {
         let candidates = identity::values_written(id);
-        let question = self.posts.find(doc! { "_id": { "$in": candidates.clone() } }).projection(projection());
-        let found = self.ask_all("read a post from", question).await?;
+        let operation = self.posts.find(doc! { "_id": { "$in": candidates.clone() } }).projection(projection());
+        let found = self.run_query("read a post from", operation).await?;
         let keys: Vec<String> = candidates.iter().map(identity::key_of).collect();
         let rank = |document: &Document| {
             let key = document.get("_id").map(identity::key_of);
@@ -231,36 +237,41 @@ impl PostStore for MongoPostStore {
     }
 
     async fn claim(&self, post: &Post, start: &AttemptStart, lease: &Lease) -> Result<Option<StoredPost>, StoreError> {
-        let filter = filter::untouched(identity::value_of(post.id.key()), post);
-        let question = self
+        let filter = filter::unchanged_since_read(identity::value_of(post.id.key()), post);
+        let operation = self
             .posts
-            .find_one_and_update(filter, change::start(start, lease))
+            .find_one_and_update(filter, update::start(start, lease))
             .projection(projection())
             .return_document(ReturnDocument::After);
-        let claimed = self.ask("claim a post in", question).await?;
+        let claimed = self.run("claim a post in", operation).await?;
         Ok(claimed.as_ref().map(document::post_from))
     }
 
-    async fn renew(&self, id: &PostId, lease: &Lease) -> Result<Hold, StoreError> {
-        let filter = filter::held(identity::value_of(id.key()), &lease.by);
-        self.write("renew a claim in", filter, change::renewal(lease)).await
+    async fn renew(&self, id: &PostId, lease: &Lease) -> Result<LeaseWrite, StoreError> {
+        let filter = filter::lease_held(identity::value_of(id.key()), &lease.by);
+        self.write("renew a claim in", filter, update::renewal(lease)).await
     }
 
-    async fn store_ticket(&self, id: &PostId, lease: &Lease, ticket: Option<&Ticket>) -> Result<Hold, StoreError> {
-        let filter = filter::held(identity::value_of(id.key()), &lease.by);
-        self.write("store a ticket in", filter, change::ticket(ticket)).await
+    async fn store_ticket(
+        &self,
+        id: &PostId,
+        lease: &Lease,
+        ticket: Option<&Ticket>,
+    ) -> Result<LeaseWrite, StoreError> {
+        let filter = filter::lease_held(identity::value_of(id.key()), &lease.by);
+        self.write("store a ticket in", filter, update::ticket(ticket)).await
     }
 
-    async fn settle(&self, post: &Post, lease: &Lease, settlement: &Settlement) -> Result<Hold, StoreError> {
-        let filter = filter::held(identity::value_of(post.id.key()), &lease.by);
-        self.write("record an outcome in", filter, change::settlement(post.platform, settlement)).await
+    async fn settle(&self, post: &Post, lease: &Lease, settlement: &Settlement) -> Result<LeaseWrite, StoreError> {
+        let filter = filter::lease_held(identity::value_of(post.id.key()), &lease.by);
+        self.write("record an outcome in", filter, update::settlement(post.platform, settlement)).await
     }
 
     async fn is_recorded(&self, platform: Platform, id: &str) -> Result<bool, StoreError> {
         // Asked so rarely, after a lost answer, that no index is kept for it.
-        let (field, _) = change::published_names(platform);
-        let question = self.posts.find_one(doc! { field: id }).projection(doc! { "_id": 1 });
-        Ok(self.ask("read a post from", question).await?.is_some())
+        let (field, _) = update::published_names(platform);
+        let operation = self.posts.find_one(doc! { field: id }).projection(doc! { "_id": 1 });
+        Ok(self.run("read a post from", operation).await?.is_some())
     }
 
     async fn reset(&self, id: &PostId, by: &str) -> Result<Reset, StoreError> {
@@ -270,11 +281,11 @@ impl PostStore for MongoPostStore {
             { "$lte": ["$retryClaim.until", "$$NOW"] },
         ] };
         let filter = doc! { "_id": id.clone(), "status": "failed", "$expr": unclaimed };
-        match self.write("reset a post in", filter, change::reset(by)).await? {
-            Hold::Held => Ok(Reset::Done),
-            Hold::Lost => {
+        match self.write("reset a post in", filter, update::reset(by)).await? {
+            LeaseWrite::Applied => Ok(Reset::Done),
+            LeaseWrite::Lost => {
                 let failed = self.posts.find_one(doc! { "_id": id, "status": "failed" });
-                let is_failed = self.ask("read a post from", failed).await?.is_some();
+                let is_failed = self.run("read a post from", failed).await?.is_some();
                 Ok(if is_failed { Reset::Busy } else { Reset::NotFailed })
             }
         }
@@ -314,7 +325,7 @@ impl PostStore for MongoPostStore {
     }
 
     async fn count(&self, filter: &ListFilter) -> Result<u64, StoreError> {
-        self.ask("count posts in", self.posts.count_documents(filter::listed(filter))).await
+        self.run("count posts in", self.posts.count_documents(filter::listed(filter))).await
     }
 
     async fn statistics(
@@ -327,18 +338,18 @@ impl PostStore for MongoPostStore {
     }
 
     async fn record_run(&self, run: &RunRecord) -> Result<(), StoreError> {
-        self.ask("record the run in", self.runs.insert_one(statistics::run_document(run))).await.map(drop)
+        self.run("record the run in", self.runs.insert_one(statistics::run_document(run))).await.map(drop)
     }
 
     async fn load_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError> {
         self.read_token(key).await
     }
 
-    async fn lock_token(&self, key: &str, lease: &Lease) -> Result<Hold, StoreError> {
+    async fn lock_token(&self, key: &str, lease: &Lease) -> Result<LeaseWrite, StoreError> {
         self.take_token_lock(key, lease).await
     }
 
-    async fn save_token(&self, record: &TokenRecord, by: &str) -> Result<Hold, StoreError> {
+    async fn save_token(&self, record: &TokenRecord, by: &str) -> Result<LeaseWrite, StoreError> {
         self.write_token(record, by).await
     }
 

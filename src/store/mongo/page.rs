@@ -6,7 +6,7 @@ use super::{MongoPostStore, document, identity};
 use crate::store::{DueCursor, PostPage, StoreError};
 
 impl MongoPostStore {
-    /// Posts in the order of their first failure, behind `after`.
+    /// Posts in the order of their first failure, from behind `after`.
     pub(super) async fn page(
         &self,
         filter: Document,
@@ -14,12 +14,12 @@ impl MongoPostStore {
         limit: u32,
     ) -> Result<PostPage, StoreError> {
         let mut pipeline = vec![doc! { "$match": filter }, doc! { "$project": projection_with_anchor() }];
-        pipeline.extend(after.map(behind));
+        pipeline.extend(after.map(after_cursor));
         pipeline.push(doc! { "$sort": { ANCHOR: 1, "_id": 1 } });
         pipeline.push(doc! { "$limit": i64::from(limit) });
         let documents = self.collect(pipeline).await?;
         let is_full = documents.len() >= limit as usize;
-        let next = documents.last().filter(|_| is_full).map(cursor_behind);
+        let next = documents.last().filter(|_| is_full).map(cursor_at);
         Ok(PostPage { posts: documents.iter().map(document::post_from).collect(), next })
     }
 }
@@ -38,13 +38,13 @@ pub(super) fn projection_with_anchor() -> Document {
     projection
 }
 
-fn cursor_behind(last: &Document) -> DueCursor {
+fn cursor_at(last: &Document) -> DueCursor {
     let part = |name: &str| last.get(name).cloned().unwrap_or(Bson::Null);
     DueCursor(identity::key_of(&Bson::Document(doc! { "anchor": part(ANCHOR), "id": part("_id") })))
 }
 
-/// Everything behind a place. The comparison is an expression, since those of a filter are blind to other types.
-pub(super) fn behind(cursor: &DueCursor) -> Document {
+/// Everything after a cursor. The comparison is an expression, since those of a filter are blind to other types.
+pub(super) fn after_cursor(cursor: &DueCursor) -> Document {
     let place = identity::value_of(&cursor.0);
     let part = |name: &str| {
         let value = place.as_document().and_then(|place| place.get(name)).cloned().unwrap_or(Bson::Null);

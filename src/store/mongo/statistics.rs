@@ -83,7 +83,7 @@ impl MongoPostStore {
         for entry in &mut statistics.by_platform {
             let query = DueQuery { policy: *policy, now, scope: Scope::Platform(entry.platform) };
             let due = self.posts.count_documents(filter::due(&query, MalformedPosts::Excluded));
-            entry.due = self.ask("count posts in", due).await?;
+            entry.due = self.run("count posts in", due).await?;
             statistics.due += entry.due;
         }
         statistics.runs = self.run_statistics(runs_since, &mut statistics).await?;
@@ -118,7 +118,7 @@ impl MongoPostStore {
             let Ok(key) = group.get_document("_id") else { continue };
             let posts = count_in(&group, "n");
             let count = u32::try_from(count_in(key, "count")).unwrap_or(u32::MAX);
-            let is_permanent = key.get_bool("flagged").unwrap_or(false) || policy.is_spent(count);
+            let is_permanent = key.get_bool("flagged").unwrap_or(false) || policy.is_exhausted(count);
             *distribution.entry(count).or_default() += posts;
             statistics.total_failed += posts;
             statistics.permanently_failed += if is_permanent { posts } else { 0 };
@@ -176,8 +176,8 @@ impl MongoPostStore {
             } },
             doc! { "$sort": { "_id.attempt": 1 } },
         ];
-        let sums = self.ask_all(action, self.runs.aggregate(sums)).await?;
-        for group in self.ask_all(action, self.runs.aggregate(attempts)).await? {
+        let sums = self.run_query(action, self.runs.aggregate(sums)).await?;
+        for group in self.run_query(action, self.runs.aggregate(attempts)).await? {
             let Ok(key) = group.get_document("_id") else { continue };
             let attempt = u32::try_from(count_in(key, "attempt")).unwrap_or(u32::MAX);
             let (attempts, posted) = (count_in(&group, "attempts"), count_in(&group, "posted"));
@@ -185,7 +185,7 @@ impl MongoPostStore {
             let after = key.get_str("after").ok().and_then(|name| name.parse().ok());
             statistics.count_attempts(platform, after, AttemptStatistics { attempt, attempts, posted });
         }
-        let last = self.ask(action, self.runs.find_one(wanted).sort(doc! { "startedAt": -1 })).await?;
+        let last = self.run(action, self.runs.find_one(wanted).sort(doc! { "startedAt": -1 })).await?;
         let sum = |name: &str| sums.first().map_or(0, |sums| count_in(sums, name));
         Ok(RunStatistics {
             run_count: sum("runs"),

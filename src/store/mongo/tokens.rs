@@ -8,18 +8,18 @@ use secrecy::{ExposeSecret, SecretString};
 use super::MongoPostStore;
 use super::document::bson_date;
 use crate::post::TokenRecord;
-use crate::store::{Hold, Lease, StoreError};
+use crate::store::{Lease, LeaseWrite, StoreError};
 
 const DUPLICATE_KEY: i32 = 11000;
 
 impl MongoPostStore {
     pub(super) async fn read_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError> {
-        let found = self.ask("read tokens from", self.tokens.find_one(doc! { "_id": key })).await?;
+        let found = self.run("read tokens from", self.tokens.find_one(doc! { "_id": key })).await?;
         Ok(found.as_ref().and_then(record_from))
     }
 
     /// Takes the lease where none is live. The document is made first, since an upsert may not ask for the time.
-    pub(super) async fn take_token_lock(&self, key: &str, lease: &Lease) -> Result<Hold, StoreError> {
+    pub(super) async fn take_token_lock(&self, key: &str, lease: &Lease) -> Result<LeaseWrite, StoreError> {
         let action = "lock tokens in";
         let made = self.tokens.update_one(doc! { "_id": key }, doc! { "$setOnInsert": { "_id": key } }).upsert(true);
         let made = async {
@@ -29,21 +29,21 @@ impl MongoPostStore {
                 made => made.map(drop),
             }
         };
-        self.ask(action, made).await?;
+        self.run(action, made).await?;
         let lasts = i64::try_from(lease.lasts.as_millis()).unwrap_or(i64::MAX);
         let free = doc! { "$or": [
             { "$ne": [{ "$type": "$refresh.until" }, "date"] },
             { "$lte": ["$refresh.until", "$$NOW"] },
         ] };
-        let change = doc! { "$set": {
+        let update = doc! { "$set": {
             "refresh": { "by": { "$literal": lease.by.as_str() }, "until": { "$add": ["$$NOW", lasts] } },
         } };
         let filter = doc! { "_id": key, "$expr": free };
-        let taken = self.ask(action, self.tokens.update_one(filter, vec![change])).await?;
-        Ok(if taken.matched_count == 1 { Hold::Held } else { Hold::Lost })
+        let taken = self.run(action, self.tokens.update_one(filter, vec![update])).await?;
+        Ok(if taken.matched_count == 1 { LeaseWrite::Applied } else { LeaseWrite::Lost })
     }
 
-    pub(super) async fn write_token(&self, record: &TokenRecord, by: &str) -> Result<Hold, StoreError> {
+    pub(super) async fn write_token(&self, record: &TokenRecord, by: &str) -> Result<LeaseWrite, StoreError> {
         let date = |date: Option<DateTime<Utc>>| date.map_or(Bson::Null, bson_date);
         let set = doc! {
             "platform": record.platform.as_str(),
@@ -53,20 +53,20 @@ impl MongoPostStore {
             "refreshToken": record.refresh_token.as_ref().map(ExposeSecret::expose_secret),
             "refreshExpiresAt": date(record.refresh_expires_at),
         };
-        let change = doc! { "$set": set, "$unset": { "refresh": "" }, "$currentDate": { "updatedAt": true } };
+        let update = doc! { "$set": set, "$unset": { "refresh": "" }, "$currentDate": { "updatedAt": true } };
         let filter = doc! { "_id": &record.key, "refresh.by": by };
-        let written = self.ask("store tokens in", self.tokens.update_one(filter, change)).await?;
-        Ok(if written.matched_count == 1 { Hold::Held } else { Hold::Lost })
+        let written = self.run("store tokens in", self.tokens.update_one(filter, update)).await?;
+        Ok(if written.matched_count == 1 { LeaseWrite::Applied } else { LeaseWrite::Lost })
     }
 
     pub(super) async fn drop_token_lock(&self, key: &str, by: &str) -> Result<(), StoreError> {
         let filter = doc! { "_id": key, "refresh.by": by };
-        let change = doc! { "$unset": { "refresh": "" } };
-        self.ask("unlock tokens in", self.tokens.update_one(filter, change)).await.map(drop)
+        let update = doc! { "$unset": { "refresh": "" } };
+        self.run("unlock tokens in", self.tokens.update_one(filter, update)).await.map(drop)
     }
 
     pub(super) async fn all_tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
-        let found = self.ask_all("read tokens from", self.tokens.find(doc! {})).await?;
+        let found = self.run_query("read tokens from", self.tokens.find(doc! {})).await?;
         Ok(found.iter().filter_map(record_from).collect())
     }
 }

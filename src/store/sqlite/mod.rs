@@ -3,14 +3,14 @@
 //! SQLite is asked on threads of its own, so the rest of the program never waits for a disk. Every write is one
 //! statement on its own condition, and durable when it returns. The clock is this machine's.
 
-mod change;
 mod error;
 mod file;
-mod question;
+mod query;
 mod row;
 mod schema;
 mod statistics;
 mod tokens;
+mod update;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,14 +20,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
-use self::change::{held, published_columns, set_history, settlement_sql, untouched};
 use self::error::translate;
-use self::question::{Sql, due_ids, listed, spent_ids, text, text_of};
+use self::query::{Sql, due_ids, exhausted_ids, listed, text, text_of};
 use self::row::{COLUMNS, post_from, ticket_text};
 use self::schema::millis;
+use self::update::{lease_held, published_columns, set_history, settlement_sql, unchanged_since_read};
 use super::query::MalformedPosts;
 use super::{
-    DueCursor, DueQuery, Found, Hold, Lease, ListFilter, Page, PostPage, PostStore, Reset, RunRecord, Statistics,
+    DueCursor, DueQuery, Found, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset, RunRecord, Statistics,
     StoreError, StoredPost, unnamed_stories,
 };
 use crate::post::{AttemptStart, BackoffFrom, Platform, Post, PostId, RetryPolicy, Settlement, Ticket, TokenRecord};
@@ -68,10 +68,10 @@ impl SqlitePostStore {
     }
 
     /// One write to one post, only if its condition holds.
-    async fn write(&self, action: &'static str, sql: Sql) -> Result<Hold, StoreError> {
+    async fn write(&self, action: &'static str, sql: Sql) -> Result<LeaseWrite, StoreError> {
         self.with(action, move |connection| {
             let written = connection.prepare_cached(&sql.text)?.execute(params_from_iter(&sql.values))?;
-            Ok(if written == 1 { Hold::Held } else { Hold::Lost })
+            Ok(if written == 1 { LeaseWrite::Applied } else { LeaseWrite::Lost })
         })
         .await
     }
@@ -84,7 +84,7 @@ impl SqlitePostStore {
         sql.push(&ids.text, ids.values);
         sql.push(")", []);
         if let Some(after) = after {
-            behind(&mut sql, after);
+            after_cursor(&mut sql, after);
         }
         sql.push(" ORDER BY place, id LIMIT ?", [Value::Integer(limit.into())]);
         self.with("read posts from", move |connection| {
@@ -109,7 +109,7 @@ impl SqlitePostStore {
 /// The place of a post that carries no date: before all others.
 const NO_DATE: i64 = i64::MIN;
 
-fn behind(sql: &mut Sql, after: &DueCursor) {
+fn after_cursor(sql: &mut Sql, after: &DueCursor) {
     let (place, id): (i64, String) = serde_json::from_str(&after.0).unwrap_or_default();
     sql.push(
         &format!(" AND (coalesce(postretry_listed_at, {NO_DATE}), id) > (?, ?)"),
@@ -170,25 +170,25 @@ impl PostStore for SqlitePostStore {
         sql.push(&ids.text, ids.values);
         sql.push(")", []);
         if let Some(after) = after {
-            behind(&mut sql, after);
+            after_cursor(&mut sql, after);
         }
         self.with("count posts in", move |connection| statistics::count(connection, &sql)).await
     }
 
-    async fn spent_posts(
+    async fn exhausted_posts(
         &self,
         query: &DueQuery,
         after: Option<&DueCursor>,
         limit: u32,
     ) -> Result<PostPage, StoreError> {
-        self.page(spent_ids(query), after, limit).await
+        self.page(exhausted_ids(query), after, limit).await
     }
 
-    async fn mark_spent(&self, post: &Post) -> Result<Hold, StoreError> {
+    async fn mark_exhausted(&self, post: &Post) -> Result<LeaseWrite, StoreError> {
         let at = text(now());
         let mut sql = Sql::new("UPDATE posts SET permanently_failed = 1, permanently_failed_at = ?, updated_at = ?");
         sql.values = vec![at.clone(), at];
-        untouched(&mut sql, post);
+        unchanged_since_read(&mut sql, post);
         self.write("mark a spent post in", sql).await
     }
 
@@ -222,7 +222,7 @@ impl PostStore for SqlitePostStore {
         if let Some(entry) = &start.entry {
             set_history(&mut sql, entry, start.replaces_last);
         }
-        untouched(&mut sql, post);
+        unchanged_since_read(&mut sql, post);
         sql.push(&format!(" RETURNING {COLUMNS}"), []);
         self.with("claim a post in", move |connection| {
             let mut statement = connection.prepare_cached(&sql.text)?;
@@ -235,21 +235,26 @@ impl PostStore for SqlitePostStore {
         .await
     }
 
-    async fn renew(&self, id: &PostId, lease: &Lease) -> Result<Hold, StoreError> {
+    async fn renew(&self, id: &PostId, lease: &Lease) -> Result<LeaseWrite, StoreError> {
         let mut sql = Sql::new("UPDATE posts SET claim_until = ?, updated_at = ?");
         sql.values = vec![text(until(lease)), text(now())];
-        held(&mut sql, id, lease);
+        lease_held(&mut sql, id, lease);
         self.write("renew a claim in", sql).await
     }
 
-    async fn store_ticket(&self, id: &PostId, lease: &Lease, ticket: Option<&Ticket>) -> Result<Hold, StoreError> {
+    async fn store_ticket(
+        &self,
+        id: &PostId,
+        lease: &Lease,
+        ticket: Option<&Ticket>,
+    ) -> Result<LeaseWrite, StoreError> {
         let mut sql = Sql::new("UPDATE posts SET publish_ticket = ?, updated_at = ?");
         sql.values = vec![string(&ticket_text(ticket)), text(now())];
-        held(&mut sql, id, lease);
+        lease_held(&mut sql, id, lease);
         self.write("store a ticket in", sql).await
     }
 
-    async fn settle(&self, post: &Post, lease: &Lease, settlement: &Settlement) -> Result<Hold, StoreError> {
+    async fn settle(&self, post: &Post, lease: &Lease, settlement: &Settlement) -> Result<LeaseWrite, StoreError> {
         self.write("record an outcome in", settlement_sql(post, lease, settlement)).await
     }
 
@@ -274,7 +279,7 @@ impl PostStore for SqlitePostStore {
         sql.values = vec![text(at), text(at), string(by)];
         let condition = format!(" WHERE id = ? AND status = 'failed' AND coalesce({}, 0) <= ?", millis("claim_until"));
         sql.push(&condition, [string(id.key()), Value::Integer(at.timestamp_millis())]);
-        if self.write("reset a post in", sql).await? == Hold::Held {
+        if self.write("reset a post in", sql).await? == LeaseWrite::Applied {
             return Ok(Reset::Done);
         }
         Ok(match self.find(id.as_str()).await? {
@@ -325,11 +330,11 @@ impl PostStore for SqlitePostStore {
         self.read_token(key).await
     }
 
-    async fn lock_token(&self, key: &str, lease: &Lease) -> Result<Hold, StoreError> {
+    async fn lock_token(&self, key: &str, lease: &Lease) -> Result<LeaseWrite, StoreError> {
         self.take_token_lock(key, lease).await
     }
 
-    async fn save_token(&self, record: &TokenRecord, by: &str) -> Result<Hold, StoreError> {
+    async fn save_token(&self, record: &TokenRecord, by: &str) -> Result<LeaseWrite, StoreError> {
         self.write_token(record, by).await
     }
 
@@ -358,7 +363,7 @@ fn name_stories(connection: &Connection, posts: &mut [StoredPost]) -> rusqlite::
 
 /// How SQLite goes about the question for what is due: a line a step.
 impl SqlitePostStore {
-    /// The plan of the due question, as `EXPLAIN QUERY PLAN` tells it.
+    /// The plan of the due operation, as `EXPLAIN QUERY PLAN` tells it.
     ///
     /// # Errors
     /// Where the file cannot be read.

@@ -7,7 +7,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use serde_json::json;
 
-use super::question::{Sql, listed, text};
+use super::query::{Sql, listed, text};
 use super::tokens;
 use crate::post::{Category, Platform, RetryPolicy, Totals};
 use crate::store::{AttemptStatistics, ListFilter, PlatformStatistics, RunRecord, RunStatistics, Statistics};
@@ -94,7 +94,7 @@ fn posts(connection: &Connection, policy: &RetryPolicy) -> rusqlite::Result<Stat
         let platform: Option<Platform> = row.get_ref(0)?.as_str().ok().and_then(|name| name.parse().ok());
         let count = u32::try_from(number(row, 2)?).unwrap_or(u32::MAX);
         let posts = number(row, 3)?;
-        let permanent = if row.get::<_, bool>(1)? || policy.is_spent(count) { posts } else { 0 };
+        let permanent = if row.get::<_, bool>(1)? || policy.is_exhausted(count) { posts } else { 0 };
         *distribution.entry(count).or_default() += posts;
         statistics.total_failed += posts;
         statistics.permanently_failed += permanent;

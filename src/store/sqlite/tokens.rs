@@ -5,11 +5,11 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::question::{Sql, text};
+use super::query::{Sql, text};
 use super::schema::millis;
 use super::{SqlitePostStore, now, optional, optional_date, string, until};
 use crate::post::TokenRecord;
-use crate::store::{Hold, Lease, StoreError};
+use crate::store::{Lease, LeaseWrite, StoreError};
 
 impl SqlitePostStore {
     pub(super) async fn read_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError> {
@@ -22,7 +22,7 @@ impl SqlitePostStore {
     }
 
     /// Takes the lease where none is live.
-    pub(super) async fn take_token_lock(&self, key: &str, lease: &Lease) -> Result<Hold, StoreError> {
+    pub(super) async fn take_token_lock(&self, key: &str, lease: &Lease) -> Result<LeaseWrite, StoreError> {
         let mut sql = Sql::new(format!(
             "INSERT INTO tokens (key, refresh_by, refresh_until) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE \
              SET refresh_by = excluded.refresh_by, refresh_until = excluded.refresh_until \
@@ -33,7 +33,7 @@ impl SqlitePostStore {
         self.write("lock tokens in", sql).await
     }
 
-    pub(super) async fn write_token(&self, record: &TokenRecord, by: &str) -> Result<Hold, StoreError> {
+    pub(super) async fn write_token(&self, record: &TokenRecord, by: &str) -> Result<LeaseWrite, StoreError> {
         let mut sql = Sql::new(
             "UPDATE tokens SET platform = ?, source = ?, access_token = ?, access_expires_at = ?, refresh_token = ?, \
              refresh_expires_at = ?, refresh_by = NULL, refresh_until = NULL, updated_at = ? \

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use rusqlite::types::Value;
 
-use super::question::{Sql, text};
+use super::query::{Sql, text};
 use super::row::{entry_text, ticket_text};
 use super::schema::millis;
 use super::{now, optional, optional_date, string};
@@ -11,13 +11,13 @@ use crate::post::{Category, HISTORY_LIMIT, HistoryEntry, LastRetried, Platform, 
 use crate::store::Lease;
 
 /// The post, as long as this claim on it is live.
-pub(super) fn held(sql: &mut Sql, id: &PostId, lease: &Lease) {
+pub(super) fn lease_held(sql: &mut Sql, id: &PostId, lease: &Lease) {
     let condition = format!(" WHERE id = ? AND claim_by = ? AND {} > ?", millis("claim_until"));
     sql.push(&condition, [string(id.key()), string(&lease.by), Value::Integer(now().timestamp_millis())]);
 }
 
 /// The post, as long as its retry state is what was read and no live claim is on it.
-pub(super) fn untouched(sql: &mut Sql, post: &Post) {
+pub(super) fn unchanged_since_read(sql: &mut Sql, post: &Post) {
     let retry = &post.retry;
     let same = |column: &str| format!("{} IS ?", millis(column));
     let condition = format!(
@@ -95,6 +95,6 @@ pub(super) fn settlement_sql(post: &Post, lease: &Lease, settlement: &Settlement
     } else if settlement.ticket == TicketFate::Dead {
         sql.push(", publish_ticket = ?", [string(&ticket_text(None))]);
     }
-    held(&mut sql, &post.id, lease);
+    lease_held(&mut sql, &post.id, lease);
     sql
 }

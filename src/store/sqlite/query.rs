@@ -114,7 +114,7 @@ pub(super) fn due_ids(query: &DueQuery, malformed: MalformedPosts) -> Sql {
 
 /// A `SELECT id` for the posts whose retries are spent and that are not marked: none that is under way or waits to be
 /// taken up again.
-pub(super) fn spent_ids(query: &DueQuery) -> Sql {
+pub(super) fn exhausted_ids(query: &DueQuery) -> Sql {
     let mut sql = Sql::new("SELECT id FROM posts WHERE ");
     sql.append(in_scope(query.scope));
     sql.push(

@@ -132,7 +132,7 @@ fn history_with(entry: &HistoryEntry, replaces_last: bool) -> Document {
 }
 
 /// Marks a post whose retries are spent.
-pub(super) fn spent() -> Vec<Document> {
+pub(super) fn exhausted() -> Vec<Document> {
     vec![doc! { "$set": { "permanentlyFailed": true, "permanentlyFailedAt": NOW, "updatedAt": NOW } }]
 }
 
