@@ -1,12 +1,26 @@
 #!/usr/bin/env bash
 # Builds the Debian package and installs it in a clean root: the binary runs, the man pages are found, the units are
 # sound and confined. Also what Debian's own checkers say of the man pages and the metrics.
-#
-# For Debian 12 as root. Tools that are missing are installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$PWD/target/package
 root=$work/root
+
+cat << 'END'
+== what this needs
+Debian 12, root, and access to a Debian mirror, crates.io and what the build needs. It installs mandoc and debootstrap
+with apt if they are missing, puts promtool and cargo-deb into target/ if they are missing, and creates a clean Debian
+in target/package/root.
+END
+
+give_up() {
+    echo "the package was not checked: $*" >&2
+    exit 1
+}
+debian=$( (. /etc/os-release && echo "$ID $VERSION_ID") 2> /dev/null || true)
+# On another system the program would be linked with another C library than the one in the clean root.
+[ "$debian" = "debian 12" ] || give_up "this is ${debian:-no Debian}, not Debian 12"
+[ "$(id -u)" = 0 ] || give_up "it needs root, to create the clean Debian and install into it"
 mkdir -p "$work"
 
 need() {
@@ -14,7 +28,8 @@ need() {
     for tool in "$@"; do dpkg -s "$tool" > /dev/null 2>&1 || missing+=("$tool"); done
     [ ${#missing[@]} -eq 0 ] && return
     apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" > /dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" > /dev/null ||
+        give_up "apt cannot install ${missing[*]}; is a Debian mirror in reach?"
 }
 
 echo "== man pages"
@@ -22,8 +37,8 @@ need mandoc debootstrap
 mandoc -T lint man/*
 
 echo "== package"
-command -v cargo-deb > /dev/null || cargo install cargo-deb --locked --quiet --root "$work/tools"
-PATH=$PATH:$work/tools/bin
+.ci/tools cargo-deb
+PATH=$PATH:$PWD/target/tools/bin
 rm -f "$work"/*.deb
 cargo deb --quiet --locked --profile package-check --output "$work/"
 package=$(echo "$work"/*.deb)
@@ -46,7 +61,8 @@ promtool check rules packaging/alerts.yml
 
 echo "== a clean root"
 rm -rf "$root"
-debootstrap --variant=minbase --include=man-db,systemd,ca-certificates bookworm "$root" > "$work/debootstrap.log"
+debootstrap --variant=minbase --include=man-db,systemd,ca-certificates bookworm "$root" > "$work/debootstrap.log" ||
+    give_up "debootstrap failed (target/package/debootstrap.log); is a Debian mirror in reach?"
 # Without this Debian's minimal images leave man pages out.
 rm -f "$root/etc/dpkg/dpkg.cfg.d/docker"
 cp "$package" "$root/tmp/postretry.deb"

@@ -1,0 +1,89 @@
+# What maintainers run; CONTRIBUTING.md says when. `just` alone lists the recipes.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# Tools on the PATH come before those that `just tools` has fetched.
+export PATH := env("PATH") + ":" + justfile_directory() + "/target/tools/bin"
+
+[private]
+default:
+    @"{{ just_executable() }}" --justfile "{{ justfile() }}" --list --unsorted
+
+# Everything that a change has to pass, except the tests
+check: format lint doc deny unused spelling msrv
+
+# All tests, with a real mongod and with SQLite; takes minutes
+test:
+    cargo test --workspace --locked
+
+# The unit tests of the library, without a database; takes seconds
+test-fast:
+    cargo test --lib --locked
+
+# Eight hosts, killed and stopped at random, for so many minutes
+soak minutes="30":
+    SOAK_MINUTES={{ minutes }} cargo test --locked --test it soak -- --ignored --nocapture
+
+# Measures a pass over a backlog of a million posts, or of BACKLOG=N
+bench:
+    cargo bench --locked --bench backlog
+
+# A whole retry pass with an embedded store and simulated platforms
+quickstart:
+    cargo run --locked --example quickstart
+
+# Generates man/, completions/ and .env.example, and checks the usage text in README.md
+man:
+    UPDATE_GENERATED=1 cargo test --locked --test it generated
+
+# Builds the Debian package and tries it in a clean root; needs root on Debian 12 and a Debian mirror
+[no-exit-message]
+package:
+    packaging/check.sh
+
+# Fetches the tools of `check` into target/tools, unless they are on the PATH
+tools:
+    .ci/tools
+
+# Checks the formatting
+format:
+    cargo fmt --all --check
+
+# Runs clippy on everything, with warnings denied
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Builds the documentation of the library, with warnings denied
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --quiet
+
+# Checks licences, banned crates, sources and, if their database can be downloaded, security advisories
+deny: (need "cargo-deny")
+    cargo deny --locked --workspace check licenses bans sources
+    @if GIT_TERMINAL_PROMPT=0 cargo deny fetch db > /dev/null 2>&1; then \
+        echo "cargo deny --locked --workspace check advisories" >&2; \
+        cargo deny --locked --workspace check advisories; \
+    else \
+        echo "advisories NOT CHECKED: cannot download their database from github.com/RustSec/advisory-db" >&2; \
+    fi
+
+# Finds dependencies that nothing uses
+unused: (need "cargo-machete")
+    cargo machete
+
+# Checks the spelling, in British English
+spelling: (need "typos")
+    typos
+
+# Checks that the oldest Rust that Cargo.toml names is enough
+msrv:
+    .ci/msrv
+
+# Says what to do where a tool is missing
+[no-exit-message]
+[private]
+need tool:
+    @command -v "{{ tool }}" > /dev/null || { \
+        echo "\`{{ tool }}\` is not installed: \`just tools\` fetches it into target/tools" >&2; \
+        exit 1; \
+    }
