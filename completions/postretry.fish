@@ -26,45 +26,45 @@ end
 
 complete -c postretry -n "__fish_postretry_needs_command" -l store -d 'The post store: `mongodb://…` or `sqlite:PATH`' -r
 complete -c postretry -n "__fish_postretry_needs_command" -l env-file -d 'Read settings from this file instead of .env' -r -F
-complete -c postretry -n "__fish_postretry_needs_command" -l format -d 'How the result is written' -r -f -a "table\t'For people'
+complete -c postretry -n "__fish_postretry_needs_command" -l format -d 'The output format' -r -f -a "table\t'A table for people'
 json\t'One JSON document'
-csv\t'Rows with a header (list-failed only)'
-prometheus\t'A text exposition (stats only)'"
-complete -c postretry -n "__fish_postretry_needs_command" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal'
+csv\t'Rows with a header (only for list-failed)'
+prometheus\t'The Prometheus text format (only for stats)'"
+complete -c postretry -n "__fish_postretry_needs_command" -l color -d 'When to use colour' -r -f -a "auto\t'If the output is a terminal'
 always\t'Always'
 never\t'Never'"
 complete -c postretry -n "__fish_postretry_needs_command" -s q -l quiet -d 'Print nothing unless the exit code is not 0'
-complete -c postretry -n "__fish_postretry_needs_command" -s v -l verbose -d 'Log what is done; twice for more'
+complete -c postretry -n "__fish_postretry_needs_command" -s v -l verbose -d 'Log what postretry does; repeat for more detail'
 complete -c postretry -n "__fish_postretry_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c postretry -n "__fish_postretry_needs_command" -s V -l version -d 'Print version'
-complete -c postretry -n "__fish_postretry_needs_command" -f -a "run" -d 'One retry pass: publish every failed post that is due'
-complete -c postretry -n "__fish_postretry_needs_command" -f -a "list-failed" -d 'Failed posts with their retry state; with an ID, one post in full'
-complete -c postretry -n "__fish_postretry_needs_command" -f -a "retry" -d 'Publish these failed posts now, whatever their backoff'
-complete -c postretry -n "__fish_postretry_needs_command" -f -a "reset" -d 'Give posts their retries back'
-complete -c postretry -n "__fish_postretry_needs_command" -f -a "stats" -d 'Counts, success rates, reasons, and what past runs did'
+complete -c postretry -n "__fish_postretry_needs_command" -f -a "run" -d 'Run one retry pass: publish every failed post that is due'
+complete -c postretry -n "__fish_postretry_needs_command" -f -a "list-failed" -d 'List failed posts with their retry state; with an ID, show one post in full'
+complete -c postretry -n "__fish_postretry_needs_command" -f -a "retry" -d 'Publish these failed posts now, without waiting for their backoff'
+complete -c postretry -n "__fish_postretry_needs_command" -f -a "reset" -d 'Reset the retry count'
+complete -c postretry -n "__fish_postretry_needs_command" -f -a "stats" -d 'Show counts, success rates, failure categories and past runs'
 complete -c postretry -n "__fish_postretry_using_subcommand run" -l platform -d 'Only posts for this platform (repeatable)' -r -f -a "tiktok\t''
 instagram\t''
 youtube_shorts\t''"
 complete -c postretry -n "__fish_postretry_using_subcommand run" -l limit -d 'Start at most N posts' -r
 complete -c postretry -n "__fish_postretry_using_subcommand run" -l concurrency -d 'Posts in flight per platform, 1 to 256' -r
-complete -c postretry -n "__fish_postretry_using_subcommand run" -l max-duration -d 'Start no new post after this long, for example 50m' -r
+complete -c postretry -n "__fish_postretry_using_subcommand run" -l max-duration -d 'Start no new post after this time, for example 50m' -r
 complete -c postretry -n "__fish_postretry_using_subcommand run" -l store -d 'The post store: `mongodb://…` or `sqlite:PATH`' -r
 complete -c postretry -n "__fish_postretry_using_subcommand run" -l env-file -d 'Read settings from this file instead of .env' -r -F
-complete -c postretry -n "__fish_postretry_using_subcommand run" -l format -d 'How the result is written' -r -f -a "table\t'For people'
+complete -c postretry -n "__fish_postretry_using_subcommand run" -l format -d 'The output format' -r -f -a "table\t'A table for people'
 json\t'One JSON document'
-csv\t'Rows with a header (list-failed only)'
-prometheus\t'A text exposition (stats only)'"
-complete -c postretry -n "__fish_postretry_using_subcommand run" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal'
+csv\t'Rows with a header (only for list-failed)'
+prometheus\t'The Prometheus text format (only for stats)'"
+complete -c postretry -n "__fish_postretry_using_subcommand run" -l color -d 'When to use colour' -r -f -a "auto\t'If the output is a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c postretry -n "__fish_postretry_using_subcommand run" -l dry-run -d 'List what would be retried and why; write nothing, call no platform'
+complete -c postretry -n "__fish_postretry_using_subcommand run" -l dry-run -d 'Show what would be retried and why; write nothing and call no platform'
 complete -c postretry -n "__fish_postretry_using_subcommand run" -s q -l quiet -d 'Print nothing unless the exit code is not 0'
-complete -c postretry -n "__fish_postretry_using_subcommand run" -s v -l verbose -d 'Log what is done; twice for more'
+complete -c postretry -n "__fish_postretry_using_subcommand run" -s v -l verbose -d 'Log what postretry does; repeat for more detail'
 complete -c postretry -n "__fish_postretry_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l platform -d 'Only posts for this platform' -r -f -a "tiktok\t''
 instagram\t''
 youtube_shorts\t''"
-complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l category -d 'Only posts whose last failure is of this category' -r -f -a "network\t''
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l category -d 'Only posts whose last failure has this category' -r -f -a "network\t''
 platform_outage\t''
 rate_limited\t''
 quota_exhausted\t''
@@ -80,38 +80,38 @@ interrupted\t''
 unknown\t''"
 complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l since -d 'Only posts that failed within this time, for example 7d' -r
 complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l limit -d 'Show at most N posts' -r
-complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l skip -d 'Leave out the first N posts' -r
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l skip -d 'Skip the first N posts' -r
 complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l store -d 'The post store: `mongodb://…` or `sqlite:PATH`' -r
 complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l env-file -d 'Read settings from this file instead of .env' -r -F
-complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l format -d 'How the result is written' -r -f -a "table\t'For people'
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l format -d 'The output format' -r -f -a "table\t'A table for people'
 json\t'One JSON document'
-csv\t'Rows with a header (list-failed only)'
-prometheus\t'A text exposition (stats only)'"
-complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal'
+csv\t'Rows with a header (only for list-failed)'
+prometheus\t'The Prometheus text format (only for stats)'"
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l color -d 'When to use colour' -r -f -a "auto\t'If the output is a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l due -d 'Only posts that are due'
-complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l permanent -d 'Only posts that are permanently failed'
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l due -d 'Only due posts'
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l permanent -d 'Only permanently failed posts'
 complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -s q -l quiet -d 'Print nothing unless the exit code is not 0'
-complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -s v -l verbose -d 'Log what is done; twice for more'
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -s v -l verbose -d 'Log what postretry does; repeat for more detail'
 complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c postretry -n "__fish_postretry_using_subcommand retry" -l store -d 'The post store: `mongodb://…` or `sqlite:PATH`' -r
 complete -c postretry -n "__fish_postretry_using_subcommand retry" -l env-file -d 'Read settings from this file instead of .env' -r -F
-complete -c postretry -n "__fish_postretry_using_subcommand retry" -l format -d 'How the result is written' -r -f -a "table\t'For people'
+complete -c postretry -n "__fish_postretry_using_subcommand retry" -l format -d 'The output format' -r -f -a "table\t'A table for people'
 json\t'One JSON document'
-csv\t'Rows with a header (list-failed only)'
-prometheus\t'A text exposition (stats only)'"
-complete -c postretry -n "__fish_postretry_using_subcommand retry" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal'
+csv\t'Rows with a header (only for list-failed)'
+prometheus\t'The Prometheus text format (only for stats)'"
+complete -c postretry -n "__fish_postretry_using_subcommand retry" -l color -d 'When to use colour' -r -f -a "auto\t'If the output is a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c postretry -n "__fish_postretry_using_subcommand retry" -l force -d 'Also a post that is permanently failed; it first gets its retries back'
+complete -c postretry -n "__fish_postretry_using_subcommand retry" -l force -d 'Also retry permanently failed posts; their retry count is reset first'
 complete -c postretry -n "__fish_postretry_using_subcommand retry" -s q -l quiet -d 'Print nothing unless the exit code is not 0'
-complete -c postretry -n "__fish_postretry_using_subcommand retry" -s v -l verbose -d 'Log what is done; twice for more'
+complete -c postretry -n "__fish_postretry_using_subcommand retry" -s v -l verbose -d 'Log what postretry does; repeat for more detail'
 complete -c postretry -n "__fish_postretry_using_subcommand retry" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l platform -d 'All posts for this platform' -r -f -a "tiktok\t''
 instagram\t''
 youtube_shorts\t''"
-complete -c postretry -n "__fish_postretry_using_subcommand reset" -l category -d 'All posts whose last failure is of this category' -r -f -a "network\t''
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l category -d 'All posts whose last failure has this category' -r -f -a "network\t''
 platform_outage\t''
 rate_limited\t''
 quota_exhausted\t''
@@ -127,29 +127,29 @@ interrupted\t''
 unknown\t''"
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l store -d 'The post store: `mongodb://…` or `sqlite:PATH`' -r
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l env-file -d 'Read settings from this file instead of .env' -r -F
-complete -c postretry -n "__fish_postretry_using_subcommand reset" -l format -d 'How the result is written' -r -f -a "table\t'For people'
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l format -d 'The output format' -r -f -a "table\t'A table for people'
 json\t'One JSON document'
-csv\t'Rows with a header (list-failed only)'
-prometheus\t'A text exposition (stats only)'"
-complete -c postretry -n "__fish_postretry_using_subcommand reset" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal'
+csv\t'Rows with a header (only for list-failed)'
+prometheus\t'The Prometheus text format (only for stats)'"
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l color -d 'When to use colour' -r -f -a "auto\t'If the output is a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c postretry -n "__fish_postretry_using_subcommand reset" -l permanent -d 'All posts that are permanently failed'
-complete -c postretry -n "__fish_postretry_using_subcommand reset" -l yes -d 'Do not ask'
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l permanent -d 'All permanently failed posts'
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l yes -d 'Do not ask for confirmation'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l dry-run -d 'Show what would be reset; write nothing'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -s q -l quiet -d 'Print nothing unless the exit code is not 0'
-complete -c postretry -n "__fish_postretry_using_subcommand reset" -s v -l verbose -d 'Log what is done; twice for more'
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -s v -l verbose -d 'Log what postretry does; repeat for more detail'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c postretry -n "__fish_postretry_using_subcommand stats" -l since -d 'Count only runs within this time, for example 30d' -r
 complete -c postretry -n "__fish_postretry_using_subcommand stats" -l store -d 'The post store: `mongodb://…` or `sqlite:PATH`' -r
 complete -c postretry -n "__fish_postretry_using_subcommand stats" -l env-file -d 'Read settings from this file instead of .env' -r -F
-complete -c postretry -n "__fish_postretry_using_subcommand stats" -l format -d 'How the result is written' -r -f -a "table\t'For people'
+complete -c postretry -n "__fish_postretry_using_subcommand stats" -l format -d 'The output format' -r -f -a "table\t'A table for people'
 json\t'One JSON document'
-csv\t'Rows with a header (list-failed only)'
-prometheus\t'A text exposition (stats only)'"
-complete -c postretry -n "__fish_postretry_using_subcommand stats" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal'
+csv\t'Rows with a header (only for list-failed)'
+prometheus\t'The Prometheus text format (only for stats)'"
+complete -c postretry -n "__fish_postretry_using_subcommand stats" -l color -d 'When to use colour' -r -f -a "auto\t'If the output is a terminal'
 always\t'Always'
 never\t'Never'"
 complete -c postretry -n "__fish_postretry_using_subcommand stats" -s q -l quiet -d 'Print nothing unless the exit code is not 0'
-complete -c postretry -n "__fish_postretry_using_subcommand stats" -s v -l verbose -d 'Log what is done; twice for more'
+complete -c postretry -n "__fish_postretry_using_subcommand stats" -s v -l verbose -d 'Log what postretry does; repeat for more detail'
 complete -c postretry -n "__fish_postretry_using_subcommand stats" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -1,6 +1,6 @@
-//! A whole pass on one's own machine: failed posts in an embedded store, the simulated platforms in this process, and
-//! the commands as an operator types them. Needs nothing but Rust; nothing leaves the machine.
-#![expect(clippy::print_stdout, reason = "its output is what it is for")]
+//! A whole retry pass on your own machine: failed posts in an embedded store, the simulated platforms in this process,
+//! and the commands as an operator types them. It needs only Rust, and it sends nothing to the internet.
+#![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -17,7 +17,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     std::fs::create_dir_all(folder.join("assets"))?;
     let platforms = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let sandbox = platforms.block_on(Sandbox::start())?;
-    // One post of the pass meets a platform that does not like its caption.
+    // The platform rejects the caption of one post in the pass.
     let refusal = r#"{"data":{},"error":{"code":"spam_risk_text","message":"risky","log_id":"1"}}"#;
     let act = Act::Answer { status: 403, body: refusal.to_owned(), headers: [].into() };
     sandbox.fault(Fault::once("tiktok.video_init", act));
@@ -26,26 +26,26 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     platforms.block_on(SqlitePostStore::open(&store))?;
     fill(&store, &folder.join("assets"))?;
 
-    println!("Failed posts, as an application would have left them:\n");
+    println!("Failed posts, as an application leaves them:\n");
     run(&sandbox, &folder, &["list-failed"]);
-    println!("\nOne pass, as cron starts it every hour:\n");
+    println!("\nOne retry pass, as cron starts it every hour:\n");
     run(&sandbox, &folder, &["run"]);
-    println!("\nWhat is left, and why:\n");
+    println!("\nThe posts that are still failed, and why:\n");
     run(&sandbox, &folder, &["list-failed"]);
     println!("\nOne of them in full:\n");
     run(&sandbox, &folder, &["list-failed", "clip-4"]);
     println!("\nThe statistics:\n");
     run(&sandbox, &folder, &["stats"]);
 
-    println!("\nThe posts are in {}; look at them with", store.display());
+    println!("\nThe posts are in {}. List them with", store.display());
     println!("  cargo run -- --store sqlite:{} list-failed", store.display());
-    println!("and to rehearse with the simulated platforms as a program of their own:");
+    println!("Start the simulated platforms as a separate program with");
     println!("  cargo run -p postretry-sandbox");
-    println!("README.md tells how to point postretry at your own posts and platforms.");
+    println!("README.md explains how to use postretry with your own posts and platforms.");
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs a command as it would be typed in the folder, with settings for the simulated platforms.
+/// Runs a command as if it were typed in the folder, with the settings for the simulated platforms.
 fn run(sandbox: &Sandbox, folder: &Path, arguments: &[&str]) {
     println!("$ postretry {}", arguments.join(" "));
     let own = [
@@ -59,11 +59,11 @@ fn run(sandbox: &Sandbox, folder: &Path, arguments: &[&str]) {
     let settings = sandbox.settings().into_iter().chain(own);
     let environment = settings.map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let typed = ["postretry"].iter().chain(arguments).map(OsString::from);
-    // What it has to say it has printed; that a post failed for good is part of the show.
+    // The command has printed its result. The permanently failed post is part of the example.
     let _exit = postretry::cli::main(typed, environment);
 }
 
-/// A post to be put into the store: id, platform, file, hours since its failure, retries made, and what went wrong.
+/// A post to insert: id, platform, file, hours since its failure, retry count and error.
 type Row = (&'static str, &'static str, &'static str, i64, i64, &'static str);
 
 const POSTS: [Row; 7] = [
@@ -99,7 +99,7 @@ fn fill(store: &Path, assets: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "an application has a clock of its own")]
+#[expect(clippy::disallowed_methods, reason = "an application has its own clock")]
 fn now() -> DateTime<Utc> {
     Utc::now()
 }

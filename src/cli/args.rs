@@ -1,4 +1,4 @@
-//! What is typed.
+//! The commands, options and arguments of the command line.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,18 +10,18 @@ use super::help;
 
 use crate::post::{Category, Platform};
 
-/// Publishes failed TikTok, Instagram and `YouTube` Shorts posts again, at most once each.
+/// Retries failed TikTok, Instagram and `YouTube` Shorts posts. Never published twice, never lost.
 #[derive(Debug, Parser)]
 #[command(
     name = "postretry",
     version,
-    about = "Publishes failed TikTok, Instagram and YouTube Shorts posts again, at most once each",
+    about = "Retries failed TikTok, Instagram and YouTube Shorts posts. Never published twice, never lost.",
     after_long_help = help::after_help(),
     max_term_width = 100,
     disable_help_subcommand = true
 )]
 pub struct Cli {
-    /// What is true of every command.
+    /// The options of every command.
     #[command(flatten)]
     pub global: Global,
     /// The command.
@@ -38,13 +38,13 @@ pub struct Global {
     /// Read settings from this file instead of .env
     #[arg(long, global = true, value_name = "PATH")]
     pub env_file: Option<PathBuf>,
-    /// How the result is written
+    /// The output format
     #[arg(long, global = true, value_name = "FORMAT", default_value = "table")]
     pub format: Format,
     /// Print nothing unless the exit code is not 0
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Log what is done; twice for more
+    /// Log what postretry does; repeat for more detail
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
     /// When to use colour
@@ -52,23 +52,23 @@ pub struct Global {
     pub color: When,
 }
 
-/// How a result is written.
+/// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people
+    /// A table for people
     Table,
     /// One JSON document
     Json,
-    /// Rows with a header (list-failed only)
+    /// Rows with a header (only for list-failed)
     Csv,
-    /// A text exposition (stats only)
+    /// The Prometheus text format (only for stats)
     Prometheus,
 }
 
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum When {
-    /// On a terminal
+    /// If the output is a terminal
     Auto,
     /// Always
     Always,
@@ -79,36 +79,36 @@ pub enum When {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// One retry pass: publish every failed post that is due
+    /// Run one retry pass: publish every failed post that is due
     ///
-    /// Finds the posts that are due, oldest first, publishes each again through its platform's API, and records every
-    /// outcome when it comes. Passes may run beside each other, on one host or on many. Under cron nothing is printed
-    /// when there was nothing to do.
+    /// Finds the due posts, oldest first, publishes each one again through its platform's API, and records each outcome
+    /// as soon as it is known. Several passes can run at the same time, on one host or on many. Under cron, postretry
+    /// prints nothing when there was nothing to do.
     #[command(after_long_help = help::after_help_of("run"))]
     Run(RunArgs),
-    /// Failed posts with their retry state; with an ID, one post in full
+    /// List failed posts with their retry state; with an ID, show one post in full
     ///
-    /// Lists newest failures first. With an ID it shows one post with the history of its retries, and says in a sentence
+    /// Lists the newest failures first. With an ID, shows one post with its retry history and explains in one sentence
     /// what happens to it next, when and why.
     #[command(after_long_help = help::after_help_of("list-failed"))]
     ListFailed(ListArgs),
-    /// Publish these failed posts now, whatever their backoff
+    /// Publish these failed posts now, without waiting for their backoff
     ///
-    /// The attempt counts like one of a pass. An earlier upload is looked up first, so a post that is on its platform
-    /// already is recorded as posted and not sent again.
+    /// The attempt counts like an attempt of a retry pass. postretry first checks an earlier upload, so a post that is
+    /// already on its platform is recorded as posted and is not sent again.
     #[command(after_long_help = help::after_help_of("retry"))]
     Retry(RetryArgs),
-    /// Give posts their retries back
+    /// Reset the retry count
     ///
-    /// The posts stay failed and are due again by their first failure; the history is kept and tells who reset them. A
-    /// selection takes posts that may be published already (category ambiguous) only if it names that category: look at
-    /// the account first.
+    /// The posts stay failed, and their backoff starts again from the first failure. Their history is kept and records
+    /// who reset them. A selection includes posts that may already be published (category ambiguous) only if it names
+    /// that category. Check the account before you reset them.
     #[command(after_long_help = help::after_help_of("reset"))]
     Reset(ResetArgs),
-    /// Counts, success rates, reasons, and what past runs did
+    /// Show counts, success rates, failure categories and past runs
     ///
-    /// Tells whether retrying helps: by platform, by attempt number, and by what went wrong before; and what waits for a
-    /// person.
+    /// Shows how often retries succeed: by platform, by attempt number, and by the category of the previous failure. It
+    /// also shows which posts need manual action.
     #[command(after_long_help = help::after_help_of("stats"))]
     Stats(StatsArgs),
 }
@@ -116,7 +116,7 @@ pub enum Command {
 /// The options of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// List what would be retried and why; write nothing, call no platform
+    /// Show what would be retried and why; write nothing and call no platform
     #[arg(long)]
     pub dry_run: bool,
     /// Only posts for this platform (repeatable)
@@ -128,7 +128,7 @@ pub struct RunArgs {
     /// Posts in flight per platform, 1 to 256
     #[arg(long, value_name = "N", value_parser = concurrency)]
     pub concurrency: Option<u16>,
-    /// Start no new post after this long, for example 50m
+    /// Start no new post after this time, for example 50m
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub max_duration: Option<Duration>,
 }
@@ -142,13 +142,13 @@ pub struct ListArgs {
     /// Only posts for this platform
     #[arg(long, value_name = "P", value_parser = platform())]
     pub platform: Option<Platform>,
-    /// Only posts that are due
+    /// Only due posts
     #[arg(long)]
     pub due: bool,
-    /// Only posts that are permanently failed
+    /// Only permanently failed posts
     #[arg(long)]
     pub permanent: bool,
-    /// Only posts whose last failure is of this category
+    /// Only posts whose last failure has this category
     #[arg(long, value_name = "C", value_parser = category())]
     pub category: Option<Category>,
     /// Only posts that failed within this time, for example 7d
@@ -157,7 +157,7 @@ pub struct ListArgs {
     /// Show at most N posts
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub limit: u64,
-    /// Leave out the first N posts
+    /// Skip the first N posts
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub skip: u64,
 }
@@ -165,10 +165,10 @@ pub struct ListArgs {
 /// The options of `retry`.
 #[derive(Debug, Args)]
 pub struct RetryArgs {
-    /// The posts
+    /// The IDs of the posts
     #[arg(value_name = "ID", required = true)]
     pub ids: Vec<String>,
-    /// Also a post that is permanently failed; it first gets its retries back
+    /// Also retry permanently failed posts; their retry count is reset first
     #[arg(long)]
     pub force: bool,
 }
@@ -176,19 +176,19 @@ pub struct RetryArgs {
 /// The options of `reset`.
 #[derive(Debug, Args)]
 pub struct ResetArgs {
-    /// The posts
+    /// The IDs of the posts
     #[arg(value_name = "ID", conflicts_with_all = ["permanent", "platform", "category"])]
     pub ids: Vec<String>,
-    /// All posts that are permanently failed
+    /// All permanently failed posts
     #[arg(long)]
     pub permanent: bool,
     /// All posts for this platform
     #[arg(long, value_name = "P", value_parser = platform())]
     pub platform: Option<Platform>,
-    /// All posts whose last failure is of this category
+    /// All posts whose last failure has this category
     #[arg(long, value_name = "C", value_parser = category())]
     pub category: Option<Category>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     pub yes: bool,
     /// Show what would be reset; write nothing
@@ -204,13 +204,13 @@ pub struct StatsArgs {
     pub since: Option<Duration>,
 }
 
-/// A platform by its name or another spelling of it; a mistyped one is told what it looks like.
+/// Parses a platform by any of its names. For a mistyped name, clap suggests the nearest one.
 fn platform() -> impl TypedValueParser<Value = Platform> {
     let names = Platform::ALL.map(|platform| PossibleValue::new(platform.as_str()).aliases(platform.spellings()));
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Platform>())
 }
 
-/// A category by its name.
+/// Parses a category by its name.
 fn category() -> impl TypedValueParser<Value = Category> {
     PossibleValuesParser::new(Category::ALL.map(Category::as_str)).try_map(|name| name.parse::<Category>())
 }
@@ -221,7 +221,7 @@ fn concurrency(text: &str) -> Result<u16, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "it is not a time such as `90s`, `50m`, `2h` or `7d`".to_owned())
+    humantime::parse_duration(text).map_err(|_| "it is not a duration such as `90s`, `50m`, `2h` or `7d`".to_owned())
 }
 
 #[cfg(test)]

@@ -1,77 +1,79 @@
-//! What `--help` and the man pages tell beyond the options: examples, exit codes and settings.
+//! The parts of `--help` and the man pages besides the options: examples, exit codes and settings.
 
-use crate::settings::{VARIABLES, Variable};
+use crate::environment::Variable;
+use crate::settings::variables;
 
 /// A command line and what it does.
 pub type Example = (&'static str, &'static str);
 
-/// Examples of the whole program, one for each thing that one wants of it.
+/// Examples of the whole program, one for each common task.
 pub const EXAMPLES: &[Example] = &[
-    ("postretry run --dry-run", "what a pass would do, and why"),
+    ("postretry run --dry-run", "what a retry pass would do, and why"),
     ("postretry run", "one retry pass, as cron starts it every hour"),
-    ("postretry list-failed --due", "the posts that the next pass will take"),
-    ("postretry list-failed ID", "one post with its history, and what happens to it next"),
+    ("postretry list-failed --due", "the posts that the next pass will retry"),
+    ("postretry list-failed ID", "one post with its history and what happens to it next"),
     ("postretry retry ID", "publish a failed post now"),
-    ("postretry reset ID", "give a post its retries back"),
-    ("postretry stats", "whether retrying helps, and what waits for a person"),
+    ("postretry reset ID", "reset the retry count of a post"),
+    ("postretry stats", "how often retries succeed, and what needs manual action"),
 ];
 
 /// Examples of one command.
 pub fn examples_of(command: &str) -> &'static [Example] {
     match command {
         "run" => &[
-            ("postretry run -q --max-duration 50m", "for a crontab: silent unless a person is needed"),
-            ("postretry run --dry-run --format json", "every due post with the reason why"),
-            ("postretry run --platform tiktok --limit 3", "a first careful pass"),
+            ("postretry run -q --max-duration 50m", "for a crontab: no output unless the exit code is not 0"),
+            ("postretry run --dry-run --format json", "every due post with the reason"),
+            ("postretry run --platform tiktok --limit 3", "a small first pass"),
         ],
         "list-failed" => &[
             ("postretry list-failed 65f0a1b2c3d4e5f6a7b8c9d0", "one post in full"),
-            ("postretry list-failed --permanent --since 7d", "what was given up this week"),
-            ("postretry list-failed --category auth --format json", "for a script"),
-            ("postretry list-failed --limit 1000 --format csv > failed.csv", "for a spreadsheet"),
+            ("postretry list-failed --permanent --since 7d", "the permanently failed posts of the last 7 days"),
+            ("postretry list-failed --category auth --format json", "JSON for a script"),
+            ("postretry list-failed --limit 1000 --format csv > failed.csv", "CSV for a spreadsheet"),
         ],
         "retry" => &[
-            ("postretry retry 65f0a1b2c3d4e5f6a7b8c9d0", "now, whatever its backoff"),
-            ("postretry retry --force 65f0a1b2c3d4e5f6a7b8c9d0", "also one that was given up"),
+            ("postretry retry 65f0a1b2c3d4e5f6a7b8c9d0", "now, without waiting for its backoff"),
+            ("postretry retry --force 65f0a1b2c3d4e5f6a7b8c9d0", "also if the post is permanently failed"),
         ],
         "reset" => &[
             ("postretry reset 65f0a1b2c3d4e5f6a7b8c9d0", "one post"),
-            ("postretry reset --platform tiktok --category auth --dry-run", "look at a selection first"),
-            ("postretry reset --permanent --yes", "all that was given up, from a script"),
+            ("postretry reset --platform tiktok --category auth --dry-run", "check a selection first"),
+            ("postretry reset --permanent --yes", "all permanently failed posts, from a script"),
         ],
         "stats" => &[
-            ("postretry stats --since 30d", "the runs of a month"),
-            ("postretry stats --format prometheus", "for a textfile collector"),
+            ("postretry stats --since 30d", "only the runs of the last 30 days"),
+            ("postretry stats --format prometheus", "for the node exporter's textfile collector"),
         ],
         _ => &[],
     }
 }
 
-/// The exit codes and what they mean.
+/// The exit codes and their meanings.
 pub const EXIT_CODES: &[(&str, &str)] = &[
-    ("0", "done; posts that failed again and have retries left are normal business"),
-    ("1", "an error not named below"),
-    ("2", "the command line is wrong"),
-    ("3", "done, but a person is needed: a post was given up, a sign-in refused, a retry did not succeed"),
+    ("0", "success, also if posts failed again and have retries left"),
+    ("1", "any other error"),
+    ("2", "the command line is invalid"),
+    ("3", "manual action is needed: permanently failed post, refused credentials or failed `retry`"),
     ("4", "configuration missing or invalid"),
-    ("5", "the store cannot be reached or refused us"),
-    ("6", "no such post, or it is not failed"),
-    ("7", "the post is being retried by another process right now"),
-    ("130, 143", "stopped by SIGINT, SIGTERM after a clean shut-down"),
+    ("5", "the store cannot be reached or refuses the request"),
+    ("6", "no such post, or the post is not failed"),
+    ("7", "another process is retrying the post right now"),
+    ("130, 143", "stopped by SIGINT, SIGTERM after a clean shutdown"),
 ];
 
-/// What `postretry --help` ends with.
+/// The end of `postretry --help`.
 pub(super) fn after_help() -> String {
-    let settings = VARIABLES.iter().map(setting).collect::<String>();
+    let settings = variables().map(setting).collect::<String>();
     format!(
-        "{}\n{}\nSettings, from the environment or `.env` in the working directory (or `--env-file`); the environment \
-         wins over the file, an option over both:\n{settings}\npostretry(5) tells the rest: documents, categories, and the embedded store.",
+        "{}\n{}\nSettings, from the environment or `.env` in the working directory (or `--env-file`). The environment \
+         takes precedence over the file, and an option over both:\n{settings}\n\
+         postretry(5) covers the rest: documents, categories and the embedded store.",
         examples(EXAMPLES),
         exit_codes()
     )
 }
 
-/// What the help of one command ends with.
+/// The end of the help of one command.
 pub(super) fn after_help_of(command: &str) -> String {
     format!("{}\n`postretry --help` lists the exit codes and settings.", examples(examples_of(command)))
 }

@@ -11,21 +11,18 @@ mod retry;
 mod run;
 mod stats;
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
 
-use crate::platform::{
-    AssetStore, Http, InstagramPublisher, PollSettings, Publisher, PublisherDeps, TikTokPublisher, YouTubePublisher,
-};
-use crate::post::Platform;
-use crate::report::{LogListener, ProgressListener};
-use crate::retry::{Listener, Shutdown, StoreClock, StoreVault, Workshop};
-use crate::settings::{Environment, Overrides, Settings};
-use crate::store::{self, PostStore};
+use crate::environment::Environment;
+use crate::platform::{AssetStore, Http, PollSettings, PublisherDeps};
+use crate::report::{NoopListener, ProgressListener};
+use crate::retry::{Listener, RetryContext, Shutdown, StoreClock};
+use crate::settings::{Overrides, Settings, SettingsError};
+use crate::store::{self, PostStore, TokenStore};
 
 pub use args::{Cli, Command, Format, Global, When};
 use console::Console;
@@ -74,7 +71,7 @@ fn start(cli: &Cli, environment: Vec<(OsString, OsString)>, console: &Console) -
         reset::check(args)?;
     }
     let operator = operator(&environment);
-    let environment = Environment::load(environment, cli.global.env_file.as_deref())?;
+    let environment = Environment::load(environment, cli.global.env_file.as_deref()).map_err(SettingsError::from)?;
     let overrides = Overrides {
         store: cli.global.store.clone(),
         concurrency: match &cli.command {
@@ -125,7 +122,7 @@ async fn open_store(settings: &Settings) -> Result<(Arc<dyn PostStore>, StoreClo
 }
 
 /// Puts together what attempts are made with.
-async fn open_workshop(settings: &Settings, console: &Console) -> Result<Workshop, AppError> {
+async fn build_context(settings: &Settings, console: &Console) -> Result<RetryContext, AppError> {
     let root = &settings.assets.root;
     let assets = AssetStore::new(root, settings.assets.public_url.clone()).map_err(|error| AppError::Unsuitable {
         problem: format!(
@@ -139,36 +136,27 @@ async fn open_workshop(settings: &Settings, console: &Console) -> Result<Worksho
     let (store, clock) = open_store(settings).await?;
     let http = Http::new(settings.http)
         .map_err(|error| AppError::System { action: "set up HTTPS", problem: error.to_string() })?;
-    let tools = PublisherDeps {
+    let deps = PublisherDeps {
         http,
         assets: Arc::new(assets),
-        poll: PollSettings { first: settings.pace.poll, total: settings.pace.wait },
-        vault: Arc::new(StoreVault(Arc::clone(&store))),
+        poll: PollSettings { first: settings.pass.poll, total: settings.pass.wait },
+        tokens: Arc::clone(&store) as Arc<dyn TokenStore>,
     };
     let listener: Arc<dyn Listener> = match console.progress() {
         Some(lines) => Arc::new(ProgressListener::new(lines)),
-        None => Arc::new(LogListener),
+        None => Arc::new(NoopListener),
     };
-    Ok(Workshop {
+    let publishers = settings.platforms.iter().map(|settings| settings.publisher(&deps));
+    Ok(RetryContext {
         store,
-        publishers: publishers(settings, &tools),
+        publishers: publishers.map(|publisher| (publisher.platform(), publisher)).collect(),
         clock,
         host: host_name(),
         policy: settings.policy,
-        pace: settings.pace.clone(),
+        config: settings.pass.clone(),
         shutdown,
         listener,
     })
-}
-
-/// The platforms that are configured. A fourth one is a line here.
-fn publishers(settings: &Settings, tools: &PublisherDeps) -> HashMap<Platform, Arc<dyn Publisher>> {
-    let all: [Option<Arc<dyn Publisher>>; 3] = [
-        settings.tiktok.as_ref().map(|settings| Arc::new(TikTokPublisher::new(settings, tools)) as _),
-        settings.instagram.as_ref().map(|settings| Arc::new(InstagramPublisher::new(settings, tools)) as _),
-        settings.youtube.as_ref().map(|settings| Arc::new(YouTubePublisher::new(settings, tools)) as _),
-    ];
-    all.into_iter().flatten().map(|publisher| (publisher.platform(), publisher)).collect()
 }
 
 /// Who gives the command, for the history: the person behind `sudo`, where there is one, and this machine.

@@ -43,7 +43,7 @@ pub(super) async fn run(
     for id in &args.ids {
         let problem = match store.find(id).await? {
             Found::Failed(post) => {
-                chosen.push(id_of(&post).clone());
+                chosen.push(post.id().clone());
                 continue;
             }
             Found::NotFailed(_) => ("notFailed", "it is not failed"),
@@ -82,13 +82,6 @@ pub(super) async fn run(
     Ok(exit)
 }
 
-fn id_of(stored: &StoredPost) -> &PostId {
-    match stored {
-        Ok(post) => &post.id,
-        Err(malformed) => malformed.id(),
-    }
-}
-
 /// The posts of the selection. Ambiguous ones may be published already, so they have to be asked for by name.
 async fn select(args: &ResetArgs, settings: &Settings, store: &dyn PostStore) -> Result<Vec<PostId>, AppError> {
     let filter = ListFilter {
@@ -98,17 +91,14 @@ async fn select(args: &ResetArgs, settings: &Settings, store: &dyn PostStore) ->
         ..ListFilter::default()
     };
     let with_ambiguous = args.category == Some(Category::Ambiguous);
-    let is_ambiguous = |stored: &StoredPost| match stored {
-        Ok(post) => post.retry.category == Some(Category::Ambiguous),
-        Err(malformed) => malformed.draft.category.as_deref() == Some(Category::Ambiguous.as_str()),
-    };
+    let is_ambiguous = |stored: &StoredPost| stored.category() == Some(Category::Ambiguous);
     let mut chosen = Vec::new();
     let mut skip = 0;
     loop {
         let page = store.list(&filter, Page { skip, limit: PAGE }).await?;
         let read = page.posts.len() as u64;
         let wanted = page.posts.iter().filter(|stored| with_ambiguous || !is_ambiguous(stored));
-        chosen.extend(wanted.map(|stored| id_of(stored).clone()));
+        chosen.extend(wanted.map(|stored| stored.id().clone()));
         if read < PAGE {
             return Ok(chosen);
         }

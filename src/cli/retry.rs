@@ -2,12 +2,11 @@
 
 use super::args::{Format, RetryArgs};
 use super::console::Console;
-use super::{AppError, Exit, open_workshop};
-use crate::post::{AttemptCounts, Category, Outcome, Platform, Totals};
+use super::{AppError, Exit, build_context};
+use crate::post::Outcome;
 use crate::report::{ResultsJson, results_text, to_json};
-use crate::retry::{Force, Gates, RetryOutcome, RetryReport, Signal, Workshop, retry_post};
+use crate::retry::{ActivePlatforms, Force, RetryOutcome, RetryReport, Signal, retry_post, retry_record};
 use crate::settings::Settings;
-use crate::store::RunRecord;
 
 pub(super) async fn run(
     args: &RetryArgs,
@@ -16,24 +15,27 @@ pub(super) async fn run(
     console: &Console,
     operator: &str,
 ) -> Result<Exit, AppError> {
-    let workshop = open_workshop(settings, console).await?;
+    let context = build_context(settings, console).await?;
     let force = if args.force { Force::Yes { by: operator.to_owned() } } else { Force::No };
-    let gates = Gates::new(&workshop);
-    let started_at = workshop.clock.now();
+    let platforms = ActivePlatforms::new(&context);
+    let started_at = context.clock.now();
     let mut reports: Vec<RetryReport> = Vec::new();
     for id in &args.ids {
-        if workshop.shutdown.is_stopping() {
+        if context.shutdown.is_stopping() {
             break;
         }
-        reports.push(retry_post(&workshop, id, &force, &gates).await?);
+        reports.push(retry_post(&context, id, &force, &platforms).await?);
     }
     let worst = reports.iter().map(|report| exit_of(report.outcome)).max().unwrap_or(Exit::Done);
-    let exit = match workshop.shutdown.signal() {
+    let exit = match context.shutdown.signal() {
         Some(Signal::Interrupt) => Exit::Interrupted,
         Some(Signal::Terminate) => Exit::Terminated,
         None => worst,
     };
-    record(&workshop, &reports, started_at, exit).await?;
+    let attempts = reports.iter().filter_map(|report| report.attempt.as_ref());
+    if let Some(run) = retry_record(&context, attempts, started_at, exit.into()) {
+        context.store.record_run(&run).await?;
+    }
     for report in &reports {
         tell(report, console);
     }
@@ -100,45 +102,4 @@ fn tell(report: &RetryReport, console: &Console) {
     };
     let problem = report.error.as_deref().unwrap_or("it cannot be retried");
     console.problem(&format!("failed to retry post `{}`: {problem}", report.id), Some(&hint));
-}
-
-/// A `retry` that made an attempt is a run.
-async fn record(
-    workshop: &Workshop,
-    reports: &[RetryReport],
-    started_at: chrono::DateTime<chrono::Utc>,
-    exit: Exit,
-) -> Result<(), AppError> {
-    let mut by_platform: Vec<(Platform, Totals)> = Vec::new();
-    let mut attempts = AttemptCounts::default();
-    let mut totals = Totals::default();
-    for attempt in reports.iter().filter_map(|report| report.attempt.as_ref()) {
-        totals.count(attempt.outcome);
-        if attempt.category != Some(Category::Expired) {
-            attempts.count(attempt.platform, attempt.attempt, attempt.after, attempt.outcome);
-        }
-        match by_platform.iter_mut().find(|(platform, _)| *platform == attempt.platform) {
-            Some((_, totals)) => totals.count(attempt.outcome),
-            None => {
-                let mut totals = Totals::default();
-                totals.count(attempt.outcome);
-                by_platform.push((attempt.platform, totals));
-            }
-        }
-    }
-    if totals.is_empty() {
-        return Ok(());
-    }
-    let run = RunRecord {
-        id: uuid::Uuid::new_v4().to_string(),
-        command: "retry",
-        started_at,
-        finished_at: workshop.clock.now(),
-        host: workshop.host.clone(),
-        outcome: exit.into(),
-        totals,
-        by_platform,
-        attempts,
-    };
-    Ok(workshop.store.record_run(&run).await?)
 }

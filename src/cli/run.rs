@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use super::args::{Format, RunArgs};
 use super::console::Console;
-use super::{AppError, Exit, alert, open_workshop};
+use super::{AppError, Exit, alert, build_context};
 use crate::report::{RunJson, dry_run_text, malformed_note, platform_note, relative, run_text, to_json, utc};
-use crate::retry::{PassOptions, PassReport, Signal, Workshop, dry_run, run_pass};
+use crate::retry::{PassOptions, PassReport, Signal, dry_run, pass_record, run_pass};
 use crate::settings::Settings;
-use crate::store::RunRecord;
 
 pub(super) async fn run(
     args: &RunArgs,
@@ -16,10 +15,10 @@ pub(super) async fn run(
     settings: &Settings,
     console: &Console,
 ) -> Result<Exit, AppError> {
-    let workshop = Arc::new(open_workshop(settings, console).await?);
+    let context = Arc::new(build_context(settings, console).await?);
     let options = PassOptions { platforms: args.platform.clone(), limit: args.limit, max_duration: args.max_duration };
     if args.dry_run {
-        let report = dry_run(&workshop, &options).await?;
+        let report = dry_run(&context, &options).await?;
         let text = match format {
             Format::Json => to_json(&RunJson::of_dry_run(&report)),
             _ => dry_run_text(&report, console.screen()),
@@ -27,17 +26,17 @@ pub(super) async fn run(
         console.result(&text, Exit::Done);
         return Ok(Exit::Done);
     }
-    for warning in workshop.store.prepare(settings.policy.backoff_from).await? {
+    for warning in context.store.prepare(settings.policy.backoff_from).await? {
         log::warn!("{warning}");
     }
-    let report = run_pass(&workshop, &options).await?;
-    let exit = exit_of(&report, workshop.shutdown.signal());
+    let report = run_pass(&context, &options).await?;
+    let exit = exit_of(&report, context.shutdown.signal());
     // What was done is told even where the record of it fails.
-    let recorded = record(&workshop, &report, exit).await;
+    let recorded = context.store.record_run(&pass_record(&context, &report, exit.into())).await;
     if let Some(webhook) = &settings.alert_webhook {
-        alert::send(webhook, &report, &workshop.host).await;
+        alert::send(webhook, &report, &context.host).await;
     }
-    warn_of_sign_ins(&report);
+    warn_of_expiring_credentials(&report);
     let text = match format {
         Format::Json => {
             tell(&report);
@@ -49,7 +48,8 @@ pub(super) async fn run(
         }
     };
     console.result(&text, exit);
-    recorded.map(|()| exit)
+    recorded?;
+    Ok(exit)
 }
 
 fn exit_of(report: &PassReport, signal: Option<Signal>) -> Exit {
@@ -57,24 +57,9 @@ fn exit_of(report: &PassReport, signal: Option<Signal>) -> Exit {
         Some(Signal::Interrupt) => Exit::Interrupted,
         Some(Signal::Terminate) => Exit::Terminated,
         None if report.needs_person() => Exit::Attention,
-        None if report.has_broken_off => Exit::Error,
+        None if report.has_panicked => Exit::Error,
         None => Exit::Done,
     }
-}
-
-async fn record(workshop: &Workshop, report: &PassReport, exit: Exit) -> Result<(), AppError> {
-    let run = RunRecord {
-        id: report.run_id.clone(),
-        command: "run",
-        started_at: report.started_at,
-        finished_at: report.finished_at,
-        host: workshop.host.clone(),
-        outcome: exit.into(),
-        totals: report.totals(),
-        by_platform: report.platforms.iter().map(|platform| (platform.platform, platform.totals)).collect(),
-        attempts: report.attempts.clone(),
-    };
-    Ok(workshop.store.record_run(&run).await?)
 }
 
 /// Says on standard error what the JSON output does not: once a pass and platform.
@@ -86,7 +71,7 @@ fn tell(report: &PassReport) {
 }
 
 /// Warns of sign-ins that end soon.
-fn warn_of_sign_ins(report: &PassReport) {
+fn warn_of_expiring_credentials(report: &PassReport) {
     for (platform, end) in report.platforms.iter().filter_map(|entry| Some((entry.platform, entry.credential_expiry?)))
     {
         let when = relative(end.at, report.finished_at);

@@ -1,51 +1,76 @@
 //! How a post gets published.
 //!
-//! A [`Publisher`] speaks one platform's protocol and knows nothing of stores, retries or other platforms. What it
-//! needs of the attempt that it works for, it asks through [`PublishContext`]: that a ticket be stored, that the claim still
-//! stands, that time pass. The rules that it follows are those of the platform sheets; every failure leaves it with a
-//! category.
+//! A [`Publisher`] speaks one platform's protocol. It knows nothing of retries or of other platforms, and of stores
+//! only where tokens are kept. What it needs from the attempt that it works for, it asks through [`PublishContext`]:
+//! store a ticket, make sure that the lease is valid, wait. The rules that it follows are those of the platform
+//! sheets. Every failure leaves it with a category.
 
+mod auth;
+mod backoff;
 mod duration;
 mod http;
 mod instagram;
 mod media;
 mod origin;
-mod patience;
+mod recovery;
+mod stale_ticket;
+#[cfg(test)]
+mod test_context;
 mod tiktok;
-mod tokens;
+mod token_provider;
+mod upload;
 mod youtube;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use crate::post::{Failure, Platform, Post, Publication, Ticket};
+use crate::environment::{Reader, Variable};
+use crate::post::{Category, Failure, Platform, Post, Publication, Ticket};
+use crate::store::{StoreError, TokenStore};
 
+pub use backoff::PollSettings;
 pub use http::{Http, HttpSettings, client_builder};
-pub use instagram::{InstagramCredentials, InstagramPublisher, InstagramSettings};
 pub use media::AssetStore;
 pub use origin::Origin;
-pub use patience::PollSettings;
-pub use tiktok::{TikTokCredentials, TikTokPublisher, TikTokSettings};
-pub use tokens::TokenVault;
-pub use youtube::{YouTubePublisher, YouTubeSettings};
 
-/// How far the clocks of the store and of a platform may be apart, where a post is searched for by its time.
-const CLOCK_SLACK: TimeDelta = TimeDelta::minutes(5);
+/// The platforms that posts can be published on. A new one is a folder and a line here.
+pub const PLATFORMS: [PlatformModule; 3] = [tiktok::MODULE, instagram::MODULE, youtube::MODULE];
 
-/// What every publisher works with.
+/// The heading of the variables with a platform's addresses.
+pub const ADDRESSES: &str = "Other addresses, for a gateway or a sandbox";
+
+/// What a platform's folder offers to the rest of the program.
+#[derive(Debug, Clone, Copy)]
+pub struct PlatformModule {
+    /// The variables of the platform; its addresses are those of the group [`ADDRESSES`].
+    pub variables: &'static [Variable],
+    /// Reads and checks the variables; none if the platform is not configured.
+    pub read_settings: fn(&mut Reader<'_>) -> Option<Box<dyn PublisherSettings>>,
+}
+
+/// The checked settings of one platform.
+pub trait PublisherSettings: Send + Sync + std::fmt::Debug {
+    /// The publisher for these settings.
+    fn publisher(&self, deps: &PublisherDeps) -> Arc<dyn Publisher>;
+}
+
+/// What every publisher is made with.
 #[derive(Debug, Clone)]
 pub struct PublisherDeps {
-    /// Speaks HTTP.
+    /// Sends requests.
     pub http: Http,
     /// Finds the files.
     pub assets: Arc<AssetStore>,
-    /// How long to look at a platform that is processing.
+    /// How long to poll a platform that is processing.
     pub poll: PollSettings,
     /// Where refreshed tokens are kept.
-    pub vault: Arc<dyn TokenVault>,
+    pub tokens: Arc<dyn TokenStore>,
 }
 
 /// Publishes posts on one platform.
@@ -54,8 +79,11 @@ pub trait Publisher: Send + Sync + std::fmt::Debug {
     /// The platform.
     fn platform(&self) -> Platform;
 
-    /// When a person has to sign in to the account again, as far as is known.
-    async fn credential_expiry(&self) -> Result<Option<CredentialExpiry>, AttemptAborted>;
+    /// When a person has to renew the account's credentials, as far as is known.
+    async fn credential_expiry(&self) -> Result<Option<CredentialExpiry>, StoreError>;
+
+    /// The ticket of an upload that the application's own attempt left, known only by the platform's id of it.
+    fn adopt_upload(&self, upload_id: &str, failed_at: DateTime<Utc>) -> Ticket;
 
     /// Asks the platform for a new ticket. Nothing is public yet when it returns, unless the platform gives tickets
     /// only for publishes that have started; then the intent was stored first.
@@ -72,10 +100,10 @@ pub trait Publisher: Send + Sync + std::fmt::Debug {
     ) -> Result<TicketOutcome, PublishError>;
 }
 
-/// The end of an account's sign-in, which only a person can put off.
+/// When an account's credentials expire. Only a person can renew them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CredentialExpiry {
-    /// When it ends.
+    /// When they expire.
     pub at: DateTime<Utc>,
     /// What to do before.
     pub advice: &'static str,
@@ -95,7 +123,7 @@ pub enum TicketAge {
 pub enum TicketOutcome {
     /// The post is on its platform.
     Published(Publication),
-    /// The platform says that nothing can come of the ticket any more, and nothing has: a new one may be asked for.
+    /// The platform says that the ticket is dead, and nothing was published with it: a new one may be asked for.
     Dead,
 }
 
@@ -111,7 +139,7 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    /// Its failure, to be weighed further; what halts the attempt is handed on.
+    /// Its failure, for a caller that decides what follows; an aborted attempt is passed on.
     pub(crate) fn into_failure(self) -> Result<Failure, AttemptAborted> {
         match self {
             Self::Failed(failure) => Ok(failure),
@@ -126,18 +154,24 @@ impl From<Failure> for PublishError {
     }
 }
 
+impl From<StoreError> for PublishError {
+    fn from(error: StoreError) -> Self {
+        Self::Aborted(error.into())
+    }
+}
+
 /// Why an attempt may not go on. Nothing more is sent and nothing more is written.
 #[derive(Debug, thiserror::Error)]
 pub enum AttemptAborted {
-    /// The claim ran out or is another's.
-    #[error("the claim on the post was lost")]
-    ClaimLost,
+    /// The lease expired or another process has it.
+    #[error("the lease on the post was lost")]
+    LeaseLost,
     /// The process was told to stop.
     #[error("the process was told to stop")]
-    Stopping,
-    /// The store is away.
-    #[error("the post store is away")]
-    Store(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    ShuttingDown,
+    /// The store cannot be reached or refused us.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// What a publisher may ask of the attempt that it works for.
@@ -146,29 +180,66 @@ pub trait PublishContext: Send + Sync {
     /// The time, by the store's clock.
     fn now(&self) -> DateTime<Utc>;
 
-    /// Tells at any time, without asking the store, whether the claim stands as far as is known.
+    /// Tells at any time, without asking the store, whether the lease is valid as far as is known.
     fn lease_check(&self) -> LeaseCheck;
 
-    /// Makes sure that the claim stands; to be asked before every request.
+    /// Makes sure that the lease is valid. Called before every request.
     async fn ensure_lease(&self) -> Result<(), AttemptAborted>;
 
     /// Stores the ticket. It is durable when this returns.
     async fn save_ticket(&self, ticket: &Ticket) -> Result<(), AttemptAborted>;
 
     /// Whether a post is recorded already as the one that the platform knows by this id. Two posts may have the same
-    /// words, and what one of them has become must not be taken for the other.
+    /// text, and what one of them has become must not be taken for the other.
     async fn is_recorded(&self, id: &str) -> Result<bool, AttemptAborted>;
 
-    /// Lets time pass. Where the process is told to stop and the time to settle is over, the attempt ends in here.
-    async fn pause(&self, duration: Duration);
+    /// Waits. When the process is told to stop and the grace period is over, the attempt ends in here.
+    async fn sleep(&self, duration: Duration);
 
-    /// Tells whoever watches that the platform has taken the account's token.
+    /// Reports that the platform accepted the account's token.
     fn token_accepted(&self);
 
-    /// Tells whoever watches that so many bytes of so many have been sent.
-    fn sent(&self, bytes: u64, of: u64);
+    /// Reports that `bytes` of `total` have been sent.
+    fn bytes_sent(&self, bytes: u64, total: u64);
 }
 
-/// Whether a claim still stands. The body of an upload asks it before every piece, so that a process that was stopped
+/// Whether a lease is still valid. The body of an upload asks before every piece, so that a process that was stopped
 /// in the middle sends nothing more when it comes back too late.
 pub type LeaseCheck = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// A publisher's own form of a ticket as the payload that stores keep.
+fn ticket_payload(own: &impl Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(own)
+        .map_err(|error| Failure::new(Category::Unknown, format!("the upload ticket cannot be stored: {error}")))
+}
+
+/// The payload of a stored ticket in its publisher's own form. One that cannot be read may have published the post.
+fn read_ticket<T: DeserializeOwned>(ticket: &Ticket) -> Result<T, Failure> {
+    serde_json::from_value(ticket.payload.clone()).map_err(|error| {
+        let name = ticket.platform.title();
+        let text = format!("the stored {name} ticket cannot be read ({error}); check whether the post is on {name}");
+        Failure::new(Category::Ambiguous, text)
+    })
+}
+
+/// A response that the platform's documentation does not describe.
+fn unexpected_response(platform: Platform, step: &str, status: u16) -> Failure {
+    let text = format!("{} answered HTTP {status} to {step} with something that is not understood", platform.title());
+    Failure::new(Category::Unknown, text)
+}
+
+/// The platform has the post and is not done yet.
+fn still_processing(platform: Platform) -> Failure {
+    let text = format!("{} has the post and is still processing it; the next pass checks again", platform.title());
+    Failure::new(Category::Processing, text)
+}
+
+/// The file is not the one that the ticket was made for, and the platform says that bytes are missing: nothing can
+/// come of the upload.
+fn file_changed(platform: Platform) -> Failure {
+    let text = format!(
+        "the video file has changed since its upload to {} began; the next retry sends it as it is now",
+        platform.title()
+    );
+    Failure::new(Category::MissingAsset, text).with_dead_ticket()
+}

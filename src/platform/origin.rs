@@ -1,7 +1,8 @@
-//! Where a platform is spoken to, and which upload addresses are believed to be its own.
+//! Where requests to a platform go, and which upload addresses are accepted as its own.
 
 use url::Url;
 
+use crate::environment::Reader;
 use crate::post::{Category, Failure, Platform};
 
 /// A platform's address, and whether a setting has put another one in the place of its own.
@@ -20,6 +21,17 @@ impl Origin {
     /// An address that a setting has put in its place.
     pub fn of_setting(url: Url) -> Self {
         Self { url, is_set: true }
+    }
+
+    /// The address in a variable: scheme, host and port without a path. A platform's own address is its own even if it
+    /// is set, as it is for everyone who copies `.env.example`.
+    pub(super) fn read(read: &mut Reader<'_>, name: &'static str) -> Self {
+        let url = read.endpoint(name);
+        if url.path() != "/" || url.query().is_some() {
+            read.refuse(name, "an origin such as `https://host:port`, without a path");
+        }
+        let is_own = Url::parse(read.default_of(name)).is_ok_and(|own| own == url);
+        if is_own { Self::of_platform(url) } else { Self::of_setting(url) }
     }
 
     /// A path at this origin, with its query if it has one.

@@ -42,10 +42,8 @@ pub struct PostDraft {
     pub history: Vec<HistoryEntry>,
     pub claim: Option<Claim>,
     pub ticket: Option<Ticket>,
-    /// What the application's own attempt left behind, unless a person or an attempt has dealt with it.
-    pub tiktok_publish_id: Option<String>,
-    /// Likewise.
-    pub instagram_container_id: Option<String>,
+    /// The platform's id of an upload that the application left, unless a ticket has taken its place.
+    pub left_upload: Option<String>,
 }
 
 impl PostDraft {
@@ -69,8 +67,7 @@ impl PostDraft {
             history: Vec::new(),
             claim: None,
             ticket: None,
-            tiktok_publish_id: None,
-            instagram_container_id: None,
+            left_upload: None,
         }
     }
 
@@ -98,21 +95,18 @@ impl PostDraft {
         if self.retry_count.is_nan() {
             return Err(self.malformed("retryCount", "it is not a number"));
         }
-        if let Some(other) = self.ticket.as_ref().map(Ticket::platform).filter(|other| *other != platform) {
+        if let Some(other) = self.ticket.as_ref().map(|ticket| ticket.platform).filter(|other| *other != platform) {
             return Err(
                 self.malformed("publishTicket", format!("it is a ticket of {other}, the post is for {platform}"))
             );
         }
+        Ok(self.into_post(platform))
+    }
+
+    /// The post as far as it could be read, for this platform.
+    pub(crate) fn into_post(self, platform: Platform) -> Post {
         let count = self.count();
-        let failed_at = self.failed_at.or(self.updated_at).unwrap_or(DateTime::UNIX_EPOCH);
-        let ticket = self.ticket.or_else(|| match platform {
-            Platform::TikTok => self.tiktok_publish_id.map(|id| Ticket::left_behind_on_tiktok(id, failed_at)),
-            Platform::Instagram => {
-                self.instagram_container_id.map(|id| Ticket::left_behind_on_instagram(id, failed_at))
-            }
-            Platform::YouTubeShorts => None,
-        });
-        Ok(Post {
+        Post {
             id: self.id,
             platform,
             content: self.content,
@@ -120,6 +114,7 @@ impl PostDraft {
             failed_at: self.failed_at,
             updated_at: self.updated_at,
             scheduled_at: self.scheduled_at,
+            left_upload: self.left_upload,
             retry: RetryState {
                 count,
                 last_retried_at: self.last_retried_at,
@@ -130,8 +125,8 @@ impl PostDraft {
                 not_before: self.not_before,
                 history: self.history,
                 claim: self.claim,
-                ticket,
+                ticket: self.ticket,
             },
-        })
+        }
     }
 }

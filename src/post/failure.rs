@@ -117,7 +117,7 @@ impl Category {
 
     /// Whether it is a trouble of the platform or of the way to it, which passes: a request that can be made again
     /// without harm may be, and several in a row open the platform's circuit.
-    pub fn is_passing(self) -> bool {
+    pub fn is_transient(self) -> bool {
         matches!(self, Self::Network | Self::PlatformOutage)
     }
 }

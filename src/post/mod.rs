@@ -9,7 +9,6 @@ mod failure;
 mod history;
 mod id;
 mod outcome;
-mod pace;
 mod platform;
 mod schedule;
 mod text;
@@ -25,12 +24,11 @@ pub use outcome::{
     AttemptEnd, AttemptStart, ClaimedPost, LastRetried, MAX_DEFERRAL, MAX_ERROR_CHARS, MAX_INTERRUPTIONS, Outcome,
     PROCESSING_LIMIT, Publication, Settlement, one_line, settle,
 };
-pub use pace::Pace;
-pub use platform::{ParsePlatformError, Platform};
+pub use platform::{FieldName, ParsePlatformError, Platform, PlatformFields};
 pub use schedule::{BackoffFrom, DueReason, Eligibility, RetryPolicy, WaitReason};
 pub use text::{Fitted, hashtags_in, with_hashtags};
-pub use ticket::{Ticket, TicketHandle};
-pub use token::{TokenRecord, ends_soon};
+pub use ticket::Ticket;
+pub use token::{TokenRecord, expires_soon};
 pub use totals::{AttemptCount, AttemptCounts, Totals};
 
 use chrono::{DateTime, Utc};
@@ -52,8 +50,19 @@ pub struct Post {
     pub updated_at: Option<DateTime<Utc>>,
     /// When the application had meant to publish it.
     pub scheduled_at: Option<DateTime<Utc>>,
+    /// The platform's id of an upload that the application's own attempt left. None once postretry has a ticket for it
+    /// or a person has dealt with it.
+    pub left_upload: Option<String>,
     /// Where it stands between its retries.
     pub retry: RetryState,
+}
+
+impl Post {
+    /// Whether an earlier attempt, ours or the application's, may have uploaded it: that is looked up before anything
+    /// is sent.
+    pub fn has_earlier_upload(&self) -> bool {
+        self.retry.ticket.is_some() || self.left_upload.is_some()
+    }
 }
 
 /// The words and files of a post.

@@ -5,12 +5,12 @@ use secrecy::SecretString;
 
 use super::Platform;
 
-/// A sign-in that ends within this time is warned about.
+/// Credentials that expire within this time are warned about.
 const WARNING: TimeDelta = TimeDelta::days(7);
 
-/// Whether a sign-in that ends at `ends_at` ends soon.
-pub fn ends_soon(ends_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-    now.checked_add_signed(WARNING).is_none_or(|limit| ends_at <= limit)
+/// Whether credentials that expire at `at` expire soon.
+pub fn expires_soon(at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    now.checked_add_signed(WARNING).is_none_or(|limit| at <= limit)
 }
 
 /// What is stored of the tokens of one account.
@@ -24,11 +24,11 @@ pub struct TokenRecord {
     pub source: String,
     /// The token that requests carry.
     pub access_token: SecretString,
-    /// When it lapses; none where the platform did not say.
+    /// When it expires; none where the platform did not say.
     pub access_expires_at: Option<DateTime<Utc>>,
     /// The token that gets new ones, where the platform hands it out anew.
     pub refresh_token: Option<SecretString>,
-    /// When that one lapses.
+    /// When that one expires.
     pub refresh_expires_at: Option<DateTime<Utc>>,
 }
 
@@ -41,8 +41,8 @@ impl TokenRecord {
         }
     }
 
-    /// When the account has to be signed in to again: the end of what a person has to renew.
-    pub fn lapses_at(&self) -> Option<DateTime<Utc>> {
+    /// When the credentials expire that a person has to renew.
+    pub fn expires_at(&self) -> Option<DateTime<Utc>> {
         if self.refresh_token.is_some() { self.refresh_expires_at } else { self.access_expires_at }
     }
 }

@@ -9,8 +9,8 @@ use crate::store::StoredPost;
 /// What happens to a post next, when and why: one sentence.
 pub(super) fn explain(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>) -> String {
     let post = match stored {
-        Ok(post) => post,
-        Err(malformed) => {
+        StoredPost::Readable(post) => post,
+        StoredPost::Malformed(malformed) => {
             return format!(
                 "It is left alone until its field `{}` is corrected: {}.",
                 malformed.field, malformed.problem
@@ -19,7 +19,7 @@ pub(super) fn explain(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<U
     };
     let attempt = post.retry.count.saturating_add(1);
     let of = policy.max_retries;
-    let lookup = if post.retry.ticket.is_some() { ", after its earlier upload has been looked up" } else { "" };
+    let lookup = if post.has_earlier_upload() { ", after its earlier upload has been looked up" } else { "" };
     match policy.eligibility(post, now) {
         Eligibility::Claimed { until } => {
             format!(

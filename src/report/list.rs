@@ -44,15 +44,11 @@ pub fn list_text(part: &ListPart<'_>, policy: &RetryPolicy, now: DateTime<Utc>, 
     ]);
     for stored in part.posts {
         let post = PostJson::new(stored, policy, now);
-        let failed_at = match stored {
-            Ok(post) => post.failed_at,
-            Err(malformed) => malformed.draft.failed_at,
-        };
         table.row([
             post.id.into(),
             post.platform.unwrap_or_default().into(),
             post.title.unwrap_or_default().into(),
-            failed_at.map(|at| relative(at, now)).unwrap_or_default().into(),
+            stored.failed_at().map(|at| relative(at, now)).unwrap_or_default().into(),
             format!("{}/{}", post.retry_count, post.max_retries).into(),
             next_retry(stored, policy, now),
             post.error.unwrap_or_default().into(),
@@ -67,7 +63,7 @@ pub fn list_text(part: &ListPart<'_>, policy: &RetryPolicy, now: DateTime<Utc>, 
 }
 
 fn next_retry(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>) -> Cell {
-    let Ok(post) = stored else { return Cell::painted("malformed", Paint::Bad) };
+    let Some(post) = stored.readable() else { return Cell::painted("malformed", Paint::Bad) };
     match policy.eligibility(post, now) {
         Eligibility::Due(_) => Cell::painted("due", Paint::Good),
         Eligibility::Claimed { .. } => "running".into(),
@@ -84,10 +80,7 @@ const NAME_WIDTH: usize = 20;
 /// One post in full, with its history.
 pub fn post_text(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>, screen: Screen) -> String {
     let post = PostJson::new(stored, policy, now);
-    let (history, claim) = match stored {
-        Ok(post) => (&post.retry.history, &post.retry.claim),
-        Err(malformed) => (&malformed.draft.history, &malformed.draft.claim),
-    };
+    let history = stored.history();
     let given_up =
         post.permanently_failed.then(|| post.permanently_failed_at.clone().unwrap_or_else(|| "yes".to_owned()));
     let lines = [
@@ -102,7 +95,7 @@ pub fn post_text(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>, 
         ("permanently failed", given_up),
         ("category", post.category.map(str::to_owned)),
         ("error", post.error),
-        ("claimed by", claim.as_ref().map(|claim| claim.by.clone())),
+        ("claimed by", stored.claim().map(|claim| claim.by.clone())),
     ];
     let mut text = String::new();
     for (name, value) in lines {

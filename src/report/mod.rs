@@ -17,7 +17,7 @@ pub use alert::alert_message;
 pub use csv::posts_csv;
 pub use json::{ListJson, PostDetailJson, ResultsJson, RunJson, StatsJson, to_json};
 pub use list::{ListPart, list_text, post_text};
-pub use progress::{LogListener, ProgressListener};
+pub use progress::{NoopListener, ProgressListener};
 pub use prometheus::exposition;
 pub use run::{dry_run_text, malformed_note, platform_note, results_text, run_text};
 pub use screen::{Paint, Screen};

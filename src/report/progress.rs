@@ -11,11 +11,11 @@ use super::{bytes, plural};
 use crate::post::{Outcome, Platform, PostId};
 use crate::retry::{Event, Listener};
 
-/// Sees nothing: what is worth knowing is in the log.
+/// Ignores every event, when nobody watches.
 #[derive(Debug, Default)]
-pub struct LogListener;
+pub struct NoopListener;
 
-impl Listener for LogListener {
+impl Listener for NoopListener {
     fn notice(&self, _event: &Event<'_>) {}
 }
 
@@ -23,12 +23,12 @@ impl Listener for LogListener {
 #[derive(Debug)]
 pub struct ProgressListener {
     lines: MultiProgress,
-    platforms: Mutex<BTreeMap<Platform, (ProgressBar, Lane)>>,
+    platforms: Mutex<BTreeMap<Platform, (ProgressBar, PlatformProgress)>>,
 }
 
 /// A platform's posts in this pass.
 #[derive(Debug, Default)]
-struct Lane {
+struct PlatformProgress {
     posted: u64,
     not_posted: u64,
     in_flight: Vec<Upload>,
@@ -58,37 +58,38 @@ impl Listener for ProgressListener {
             Event::Started { post, .. } | Event::Sent { post, .. } | Event::Ended { post, .. } => post,
         };
         let mut platforms = self.platforms.lock().unwrap_or_else(PoisonError::into_inner);
-        let (bar, lane) = platforms.entry(post.platform).or_insert_with(|| {
+        let (bar, progress) = platforms.entry(post.platform).or_insert_with(|| {
             let style = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
-            (self.lines.add(ProgressBar::new_spinner().with_style(style)), Lane::default())
+            (self.lines.add(ProgressBar::new_spinner().with_style(style)), PlatformProgress::default())
         });
         match event {
             Event::Started { .. } => {
                 let path = post.content.video_path.as_deref().or(post.content.image_path.as_deref());
                 let file = path.and_then(|path| Path::new(path).file_name());
                 let file = file.map_or_else(|| post.id.to_string(), |name| name.to_string_lossy().into_owned());
-                lane.in_flight.push(Upload { id: post.id.clone(), file, sent: 0, of: 0, since: None });
+                progress.in_flight.push(Upload { id: post.id.clone(), file, sent: 0, of: 0, since: None });
             }
             Event::Sent { bytes, of, .. } => {
-                if let Some(upload) = lane.in_flight.iter_mut().find(|upload| upload.id == post.id) {
+                if let Some(upload) = progress.in_flight.iter_mut().find(|upload| upload.id == post.id) {
                     (upload.sent, upload.of) = (*bytes, *of);
                     upload.since.get_or_insert_with(Instant::now);
                 }
             }
             Event::Ended { report, .. } => {
-                lane.in_flight.retain(|upload| upload.id != post.id);
-                let counter = if report.outcome == Outcome::Posted { &mut lane.posted } else { &mut lane.not_posted };
+                progress.in_flight.retain(|upload| upload.id != post.id);
+                let counter =
+                    if report.outcome == Outcome::Posted { &mut progress.posted } else { &mut progress.not_posted };
                 *counter += 1;
             }
         }
-        bar.set_message(lane.line(post.platform));
-        if lane.in_flight.is_empty() {
+        bar.set_message(progress.line(post.platform));
+        if progress.in_flight.is_empty() {
             bar.tick();
         }
     }
 }
 
-impl Lane {
+impl PlatformProgress {
     /// Its line: what is done, the file that moves, and how many more are in flight.
     fn line(&self, platform: Platform) -> String {
         let mut parts = Vec::new();
@@ -129,10 +130,10 @@ mod tests {
             let id = PostId::from_text(file);
             Upload { id, file: file.to_owned(), sent, of, since: None }
         };
-        let mut lane = Lane { posted: 3, not_posted: 1, in_flight: vec![upload("a.mp4", 0, 0)] };
-        assert_eq!(lane.line(Platform::TikTok), "tiktok: 3 posted, 1 not, a.mp4");
-        lane.in_flight.push(upload("b.mp4", 12_300_000, 40_000_000));
-        let told = lane.line(Platform::TikTok);
+        let mut progress = PlatformProgress { posted: 3, not_posted: 1, in_flight: vec![upload("a.mp4", 0, 0)] };
+        assert_eq!(progress.line(Platform::TikTok), "tiktok: 3 posted, 1 not, a.mp4");
+        progress.in_flight.push(upload("b.mp4", 12_300_000, 40_000_000));
+        let told = progress.line(Platform::TikTok);
         assert_eq!(told, "tiktok: 3 posted, 1 not, b.mp4 12.3 MB of 40.0 MB at 61.5 MB/s, 1 more in flight");
     }
 }

@@ -6,7 +6,7 @@ use super::json::rate;
 use super::table::{Cell, Column, Table};
 use super::text::{tally, wrapped};
 use super::{Paint, Screen, plural, relative};
-use crate::post::{Category, ends_soon};
+use crate::post::{Category, expires_soon};
 use crate::store::Statistics;
 
 /// The statistics.
@@ -128,7 +128,7 @@ fn tokens(statistics: &Statistics, now: DateTime<Utc>) -> Table {
         let ends = match at {
             None => "not known".into(),
             Some(at) if *at - now <= TimeDelta::zero() => Cell::painted(relative(*at, now), Paint::Bad),
-            Some(at) if ends_soon(*at, now) => Cell::painted(relative(*at, now), Paint::Warning),
+            Some(at) if expires_soon(*at, now) => Cell::painted(relative(*at, now), Paint::Warning),
             Some(at) => relative(*at, now).into(),
         };
         table.row([platform.as_str().into(), ends]);

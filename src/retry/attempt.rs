@@ -1,30 +1,28 @@
-//! One attempt at one post: look the ticket up, publish, record.
+//! One attempt at one post: claim it, look the ticket up, publish, record.
 //!
-//! From the claim to the record, everything happens under the claim: it is renewed while the attempt works, asked for
+//! From the claim to the record everything happens under the lease: it is renewed while the attempt works, checked
 //! before every request, and whoever loses it sends nothing and writes nothing more.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::gate::Gate;
+use super::context::{ActivePlatform, Event, RetryContext};
+use super::lease::{ClockReading, LeasedAttempt, no_answer};
 use super::report::AttemptReport;
-use super::running::{Moment, Running};
-use super::vault::cause_of;
-use super::{Event, Workshop};
-use crate::platform::{AttemptAborted, PublishContext, PublishError, Publisher, TicketAge, TicketOutcome};
+use crate::platform::{AttemptAborted, PublishContext, PublishError, TicketAge, TicketOutcome};
 use crate::post::{
-    AttemptEnd, AttemptStart, Category, ClaimedPost, Failure, Outcome, Post, Publication, Settlement, settle,
+    AttemptEnd, AttemptStart, Category, ClaimedPost, Failure, Outcome, Post, Publication, Settlement, Ticket, settle,
 };
-use crate::store::{Found, Lease, LeaseWrite, StoreError};
+use crate::store::{Found, Lease, LeaseWrite, StoreError, StoredPost};
 
-/// How many tickets one attempt may ask for: one, and one more where it dies at once.
-const TICKETS: usize = 2;
+/// How many tickets one attempt may ask for: one, and one more if it dies at once.
+const MAX_TICKETS: usize = 2;
 
-/// How often one that waits for the gap looks whether its platform has been given up.
-const GATE_LOOK: Duration = Duration::from_secs(1);
+/// How often an attempt that waits for the gap checks whether its platform has been given up.
+const BREAKER_CHECK: Duration = Duration::from_secs(1);
 
 /// How long to wait before a write that the store did not confirm is tried again.
-const WRITE_AGAIN: Duration = Duration::from_millis(500);
+const WRITE_RETRY: Duration = Duration::from_millis(500);
 
 /// Whether a post that is too old is published all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,210 +33,212 @@ pub(super) enum Expiry {
 
 /// What became of a try to work on a post.
 #[derive(Debug)]
-pub(super) enum Worked {
+pub(super) enum AttemptResult {
     /// An attempt was made and recorded.
-    Done(Box<AttemptReport>, Option<Failure>),
-    /// Another process has the post, or had it and took it out of reach.
-    Taken,
-    /// The claim was lost on the way; whoever has it now settles the post.
-    Lost,
+    Completed(Box<AttemptReport>, Option<Failure>),
+    /// Another process has the post, or it has changed since it was read.
+    NotClaimed,
+    /// The lease was lost; whoever has it now settles the post.
+    LeaseLost,
 }
 
-impl Workshop {
-    /// Claims a post as it was read and makes an attempt at it.
-    pub(super) async fn work_on(
-        &self,
-        post: &Post,
-        publisher: &Arc<dyn Publisher>,
-        gate: &Arc<Gate>,
-        expiry: Expiry,
-    ) -> Result<Worked, StoreError> {
-        let lease = Lease { by: self.holder(), lasts: self.pace.claim };
-        let start = AttemptStart::decide(post, self.clock.now(), &self.host);
-        let asked_at = Moment::now(&self.clock);
-        let claimed = match self.store.claim(post, &start, &lease).await? {
-            None => {
-                log::info!("post {}: not taken, since it has changed since it was read", post.id);
-                return Ok(Worked::Taken);
-            }
-            Some(Ok(claimed)) => claimed,
-            // It was changed between the reading and the claim. The claim dies by itself.
-            Some(Err(_)) => return Ok(Worked::Lost),
-        };
-        log::info!("post {}: attempt {} on {} begins", post.id, start.attempt, post.platform);
-        self.listener.notice(&Event::Started { post: &claimed, attempt: start.attempt });
-        let mut work = ClaimedPost {
-            post: claimed,
-            claim_by: lease.by.clone(),
-            start,
-            host: self.host.clone(),
-            last_retried_before: post.retry.last_retried_at,
-        };
-        let running = Running::new(self, &work, lease.clone(), asked_at, Arc::clone(gate));
-        let publishing = self.publish(&work, publisher.as_ref(), gate, expiry, &running);
+/// Claims a post as it was read and makes an attempt at it.
+pub(super) async fn execute(
+    context: &RetryContext,
+    platform: &Arc<ActivePlatform>,
+    post: &Post,
+    expiry: Expiry,
+) -> Result<AttemptResult, StoreError> {
+    let lease = Lease { by: unique_holder(&context.host), lasts: context.config.claim };
+    let start = AttemptStart::decide(post, context.clock.now(), &context.host);
+    let asked_at = ClockReading::now(&context.clock);
+    let claimed = match context.store.claim(post, &start, &lease).await? {
+        None => {
+            log::info!("post {}: not claimed, since it has changed since it was read", post.id);
+            return Ok(AttemptResult::NotClaimed);
+        }
+        Some(StoredPost::Readable(claimed)) => *claimed,
+        // It was changed between the read and the claim. The claim expires by itself.
+        Some(StoredPost::Malformed(_)) => return Ok(AttemptResult::LeaseLost),
+    };
+    log::info!("post {}: attempt {} on {} begins", post.id, start.attempt, post.platform);
+    context.listener.notice(&Event::Started { post: &claimed, attempt: start.attempt });
+    let leased = LeasedAttempt::new(context, Arc::clone(platform), &claimed, lease.clone(), asked_at);
+    let work = ClaimedPost {
+        post: claimed,
+        claim_by: lease.by,
+        start,
+        host: context.host.clone(),
+        last_retried_before: post.retry.last_retried_at,
+    };
+    Attempt { context, platform, work, leased, expiry }.run().await
+}
+
+/// A name for the holder of a claim that no other attempt has, here or elsewhere.
+fn unique_holder(host: &str) -> String {
+    let nonce = uuid::Uuid::new_v4().simple().to_string();
+    format!("{host}:{}:{}", std::process::id(), &nonce[..12])
+}
+
+/// An attempt at a claimed post.
+struct Attempt<'a> {
+    context: &'a RetryContext,
+    platform: &'a ActivePlatform,
+    work: ClaimedPost,
+    leased: LeasedAttempt,
+    expiry: Expiry,
+}
+
+impl Attempt<'_> {
+    /// Publishes while the lease is renewed, and records how that ended.
+    async fn run(mut self) -> Result<AttemptResult, StoreError> {
         let end = tokio::select! {
             biased;
-            () = self.shutdown.releasing() => Err(AttemptAborted::Stopping),
-            halt = running.keep_claim() => Err(halt),
-            end = publishing => end,
+            () = self.context.shutdown.grace_period_over() => Err(AttemptAborted::ShuttingDown),
+            aborted = self.leased.renew_until_lost() => Err(aborted),
+            end = self.publish() => end,
         };
         let end = match end {
             Ok(end) => end,
-            Err(AttemptAborted::Stopping) => AttemptEnd::Released,
-            Err(AttemptAborted::ClaimLost) => {
-                log::warn!("post {}: the claim was lost; the next pass finds out how far it came", work.post.id);
-                return Ok(Worked::Lost);
+            Err(AttemptAborted::ShuttingDown) => AttemptEnd::Released,
+            Err(AttemptAborted::LeaseLost) => {
+                log::warn!("post {}: the claim was lost; the next pass finds out how far it came", self.work.post.id);
+                return Ok(AttemptResult::LeaseLost);
             }
-            Err(AttemptAborted::Store(error)) => return Err(cause_of(error.as_ref()).for_post(&work.post.id)),
+            Err(AttemptAborted::Store(error)) => return Err(error.for_post(&self.work.post.id)),
         };
-        work.post.retry.ticket = running.latest_ticket();
-        self.record(&work, &lease, &running, end).await
+        self.work.post.retry.ticket = self.leased.latest_ticket();
+        self.record(end).await
     }
 
-    /// A name for the holder of a claim that no other attempt has, here or elsewhere.
-    fn holder(&self) -> String {
-        let nonce = uuid::Uuid::new_v4().simple().to_string();
-        format!("{}:{}:{}", self.host, std::process::id(), &nonce[..12])
-    }
-
-    async fn publish(
-        &self,
-        work: &ClaimedPost,
-        publisher: &dyn Publisher,
-        gate: &Gate,
-        expiry: Expiry,
-        running: &Running,
-    ) -> Result<AttemptEnd, AttemptAborted> {
-        if work.start.exceeds_interruptions() {
+    async fn publish(&self) -> Result<AttemptEnd, AttemptAborted> {
+        if self.work.start.exceeds_interruptions() {
             let text = format!(
                 "the process died {} times in the middle of this attempt; the ticket, if any, is looked up next time",
-                work.start.interruptions
+                self.work.start.interruptions
             );
             return Ok(AttemptEnd::Failed(Failure::new(Category::Interrupted, text)));
         }
-        match self.publish_by_ticket(work, publisher, gate, expiry, running).await {
+        match self.publish_with_ticket().await {
             Ok(end) => Ok(end),
             Err(PublishError::Failed(failure)) => Ok(AttemptEnd::Failed(failure)),
-            Err(PublishError::Aborted(halt)) => Err(halt),
+            Err(PublishError::Aborted(aborted)) => Err(aborted),
         }
     }
 
-    async fn publish_by_ticket(
-        &self,
-        work: &ClaimedPost,
-        publisher: &dyn Publisher,
-        gate: &Gate,
-        expiry: Expiry,
-        running: &Running,
-    ) -> Result<AttemptEnd, PublishError> {
-        let post = &work.post;
-        let mut stored = post.retry.ticket.clone();
-        if let Some(ticket) = stored.as_ref().filter(|ticket| ticket.left_behind) {
-            running.save_ticket(ticket).await?;
-        }
-        let mut opened = 0;
+    /// Looks the stored ticket up, if there is one, and goes on with it or with a new one.
+    async fn publish_with_ticket(&self) -> Result<AttemptEnd, PublishError> {
+        let (post, publisher) = (&self.work.post, &self.platform.publisher);
+        let mut stored = self.stored_ticket().await?;
+        let mut created = 0;
         loop {
             let (ticket, age) = match stored.take() {
                 Some(ticket) => (ticket, TicketAge::Stored),
-                None if opened == TICKETS => {
+                None if created == MAX_TICKETS => {
                     let text = format!("{} lost the upload twice in one attempt", post.platform.title());
                     return Err(Failure::new(Category::Network, text).into());
                 }
                 None => {
-                    self.check_expiry(post, expiry)?;
-                    if let Some(end) = self.await_start(gate).await {
+                    self.check_expiry()?;
+                    if let Some(end) = self.wait_for_start().await {
                         return Ok(end);
                     }
-                    opened += 1;
-                    let ticket = publisher.create_ticket(post, running).await?;
-                    running.save_ticket(&ticket).await?;
+                    created += 1;
+                    let ticket = publisher.create_ticket(post, &self.leased).await?;
+                    self.leased.save_ticket(&ticket).await?;
                     (ticket, TicketAge::Fresh)
                 }
             };
-            match publisher.resume_publish(post, ticket, age, running).await? {
+            match publisher.resume_publish(post, ticket, age, &self.leased).await? {
                 TicketOutcome::Published(publication) => return Ok(AttemptEnd::Posted(publication)),
                 TicketOutcome::Dead => {
                     log::info!("post {}: its earlier upload came to nothing, a new one is made", post.id);
-                    running.drop_ticket().await?;
+                    self.leased.drop_ticket().await?;
                 }
             }
         }
     }
 
-    fn check_expiry(&self, post: &Post, expiry: Expiry) -> Result<(), Failure> {
-        if expiry == Expiry::Ignored || !self.pace.is_too_old(post.failed_at, self.clock.now()) {
+    /// The ticket of an earlier attempt. One that the application left becomes ours before anything is done with it.
+    async fn stored_ticket(&self) -> Result<Option<Ticket>, AttemptAborted> {
+        let post = &self.work.post;
+        if post.retry.ticket.is_some() {
+            return Ok(post.retry.ticket.clone());
+        }
+        let Some(upload) = &post.left_upload else { return Ok(None) };
+        let failed_at = post.failed_at.or(post.updated_at).unwrap_or_default();
+        let ticket = self.platform.publisher.adopt_upload(upload, failed_at);
+        self.leased.save_ticket(&ticket).await?;
+        Ok(Some(ticket))
+    }
+
+    fn check_expiry(&self) -> Result<(), Failure> {
+        let config = &self.context.config;
+        if self.expiry == Expiry::Ignored || !config.is_expired(self.work.post.failed_at, self.context.clock.now()) {
             return Ok(());
         }
-        let limit = humantime::format_duration(self.pace.expire.unwrap_or_default());
+        let limit = humantime::format_duration(config.expire.unwrap_or_default());
         let text = format!("it failed longer than {limit} ago and is not worth publishing any more");
         Err(Failure::new(Category::Expired, text))
     }
 
-    /// Waits for the gap before a new ticket is asked for. Where the platform has been given up meanwhile, or the
-    /// process is told to stop, the attempt ends here, with nothing sent.
-    async fn await_start(&self, gate: &Gate) -> Option<AttemptEnd> {
+    /// Waits for the gap before a new ticket is asked for. If the platform has been given up meanwhile, or the process
+    /// is told to stop, the attempt ends here, with nothing sent.
+    async fn wait_for_start(&self) -> Option<AttemptEnd> {
+        let shutdown = &self.context.shutdown;
         loop {
-            if gate.closed().is_some() || self.shutdown.is_stopping() {
+            if self.platform.breaker.is_open() || shutdown.is_stopping() {
                 return Some(AttemptEnd::Withdrawn);
             }
-            match gate.start() {
-                Ok(()) => return None,
-                Err(wait) => {
-                    tokio::select! {
-                        () = tokio::time::sleep(wait.min(GATE_LOOK)) => {}
-                        () = self.shutdown.stopping() => {}
-                    }
-                }
+            let Err(delay) = self.platform.limiter.try_start() else { return None };
+            tokio::select! {
+                () = tokio::time::sleep(delay.min(BREAKER_CHECK)) => {}
+                () = shutdown.stopping() => {}
             }
         }
     }
 
-    /// Writes the outcome under the claim. A write that the store did not confirm is tried again while the claim lasts.
-    async fn record(
-        &self,
-        work: &ClaimedPost,
-        lease: &Lease,
-        running: &Running,
-        end: AttemptEnd,
-    ) -> Result<Worked, StoreError> {
-        let settlement = settle(work, &self.policy, end.clone(), self.clock.now());
+    /// Writes the outcome under the lease. A write that the store did not confirm is tried again while the lease lasts.
+    async fn record(&self, end: AttemptEnd) -> Result<AttemptResult, StoreError> {
+        let (context, work) = (self.context, &self.work);
+        let settlement = settle(work, &context.policy, end.clone(), context.clock.now());
         let (mut was_unconfirmed, mut is_last_try) = (false, false);
-        let hold = loop {
-            let settling = self.store.settle(&work.post, lease, &settlement);
-            let settled = tokio::time::timeout(running.patience(), settling).await;
-            match settled.unwrap_or_else(|_| Err(unanswered("record the outcome"))) {
-                Ok(hold) => break hold,
-                Err(error) if is_last_try => return Err(unrecorded(work, &end, error)),
+        let written = loop {
+            let settling = context.store.settle(&work.post, self.leased.lease(), &settlement);
+            let settled = tokio::time::timeout(self.leased.store_timeout(), settling).await;
+            match settled.unwrap_or_else(|_| Err(no_answer("record the outcome"))) {
+                Ok(written) => break written,
+                Err(error) if is_last_try => return Err(self.unrecorded(&end, error)),
                 Err(error) => {
                     log::warn!("post {}: its outcome is not recorded yet, trying again: {error}", work.post.id);
                     was_unconfirmed = true;
                     // Once more all the same: a process that was stopped finds the time up before it can read the answer.
-                    is_last_try = !(running.lease_check())();
-                    tokio::time::sleep(WRITE_AGAIN).await;
+                    is_last_try = self.leased.has_expired();
+                    tokio::time::sleep(WRITE_RETRY).await;
                 }
             }
         };
-        if hold == LeaseWrite::Lost && !(was_unconfirmed && self.was_recorded(work, &settlement).await?) {
+        if written == LeaseWrite::Lost && !(was_unconfirmed && self.was_recorded(&settlement).await?) {
             if let AttemptEnd::Posted(publication) = &end {
-                log::warn!("{}", published_unrecorded(work, publication));
+                log::warn!("{}", self.published_unrecorded(publication));
             }
-            return Ok(Worked::Lost);
+            return Ok(AttemptResult::LeaseLost);
         }
         let failure = match end {
             AttemptEnd::Failed(failure) => Some(failure),
             AttemptEnd::Posted(_) | AttemptEnd::Released | AttemptEnd::Withdrawn => None,
         };
-        let report = self.report(work, &settlement);
+        let report = self.report(&settlement);
         log_outcome(work, &report);
-        self.listener.notice(&Event::Ended { post: &work.post, report: &report });
-        Ok(Worked::Done(Box::new(report), failure))
+        context.listener.notice(&Event::Ended { post: &work.post, report: &report });
+        Ok(AttemptResult::Completed(Box::new(report), failure))
     }
 
     /// Whether an unconfirmed write took effect after all: the claim is gone, and the history ends as it should.
-    async fn was_recorded(&self, work: &ClaimedPost, settlement: &Settlement) -> Result<bool, StoreError> {
-        Ok(match self.store.find(work.post.id.as_str()).await? {
+    async fn was_recorded(&self, settlement: &Settlement) -> Result<bool, StoreError> {
+        Ok(match self.context.store.find(self.work.post.id.as_str()).await? {
             Found::NotFailed(_) => settlement.outcome == Outcome::Posted,
-            Found::Failed(post) => post.is_ok_and(|post| {
+            Found::Failed(stored) => stored.readable().is_some_and(|post| {
                 let is_last = post.retry.history.last() == settlement.entry.as_ref();
                 post.retry.claim.is_none() && (settlement.entry.is_none() || is_last)
             }),
@@ -246,7 +246,8 @@ impl Workshop {
         })
     }
 
-    fn report(&self, work: &ClaimedPost, settlement: &Settlement) -> AttemptReport {
+    fn report(&self, settlement: &Settlement) -> AttemptReport {
+        let (work, policy) = (&self.work, &self.context.policy);
         let after = settlement.applied_to(work.post.clone());
         let publication = settlement.publication.clone().unwrap_or_default();
         AttemptReport {
@@ -260,36 +261,32 @@ impl Workshop {
             error: settlement.error.clone(),
             next_retry_at: match settlement.outcome {
                 Outcome::Posted => None,
-                _ => self.policy.next_retry_at(&after, settlement.at),
+                _ => policy.next_retry_at(&after, settlement.at),
             },
             not_before: settlement.not_before,
             url: publication.url,
             warning: publication.warning,
         }
     }
-}
 
-/// The claim ran out while the store was asked to do this.
-pub(super) fn unanswered(action: &'static str) -> StoreError {
-    StoreError::new(action, "the post store did not answer for as long as the claim lasted")
-        .hint("check that the store is reachable from this host; what was published is found by the next pass")
-}
-
-/// The store stayed away. What was published is told, since nothing else tells it until the next pass.
-fn unrecorded(work: &ClaimedPost, end: &AttemptEnd, error: StoreError) -> StoreError {
-    if let AttemptEnd::Posted(publication) = end {
-        log::error!("{}", published_unrecorded(work, publication));
+    /// The store cannot be reached. What was published is told, since nothing else tells it until the next pass.
+    fn unrecorded(&self, end: &AttemptEnd, error: StoreError) -> StoreError {
+        if let AttemptEnd::Posted(publication) = end {
+            log::error!("{}", self.published_unrecorded(publication));
+        }
+        error.for_post(&self.work.post.id)
     }
-    error.for_post(&work.post.id)
-}
 
-fn published_unrecorded(work: &ClaimedPost, publication: &Publication) -> String {
-    let place = publication.url.as_deref().or(publication.id.as_deref()).unwrap_or("without a link");
-    format!(
-        "post {} was published on {} ({place}), but that could not be recorded; the next pass finds it by its ticket",
-        work.post.id,
-        work.post.platform.title()
-    )
+    fn published_unrecorded(&self, publication: &Publication) -> String {
+        let place = publication.url.as_deref().or(publication.id.as_deref()).unwrap_or("without a link");
+        let post = &self.work.post;
+        format!(
+            "post {} was published on {} ({place}), but that could not be recorded; the next pass finds it by its \
+             ticket",
+            post.id,
+            post.platform.title()
+        )
+    }
 }
 
 fn log_outcome(work: &ClaimedPost, report: &AttemptReport) {

@@ -1,24 +1,42 @@
 //! The one place that reads a clock.
 
+use std::fmt;
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::store::{PostStore, StoreError};
 
 /// The store's clock, as this machine can tell it: its own clock and how far the two are apart.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub struct StoreClock {
+    local: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
     ahead: TimeDelta,
 }
 
+impl fmt::Debug for StoreClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreClock").field("ahead", &self.ahead).finish_non_exhaustive()
+    }
+}
+
 impl StoreClock {
-    /// Asks the store for the time.
+    /// Asks the store for the time, and compares it with this machine's clock.
     ///
     /// # Errors
     /// Where the store does not answer.
     pub async fn set_by(store: &dyn PostStore) -> Result<Self, StoreError> {
-        let asked_at = local_now();
+        Self::from_local(Arc::new(local_now), store).await
+    }
+
+    /// The same with another clock for this machine's.
+    pub(super) async fn from_local(
+        local: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
+        store: &dyn PostStore,
+    ) -> Result<Self, StoreError> {
+        let asked_at = local();
         let store_now = store.now().await?;
-        let answered_at = local_now();
+        let answered_at = local();
         // Within the time that the answer took, nobody can say whose clock is right.
         let ahead = if store_now < asked_at {
             store_now - asked_at
@@ -27,12 +45,12 @@ impl StoreClock {
         } else {
             TimeDelta::zero()
         };
-        Ok(Self { ahead })
+        Ok(Self { local, ahead })
     }
 
     /// The store's time, in whole milliseconds as stores keep it.
     pub fn now(&self) -> DateTime<Utc> {
-        let now = local_now() + self.ahead;
+        let now = (self.local)() + self.ahead;
         DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now)
     }
 }

@@ -1,23 +1,23 @@
-//! One pass: every post that is due, oldest first, platforms beside each other.
+//! One pass: every post that is due, oldest first, all platforms at the same time.
 //!
-//! The backlog is read in pages and never held. A post that fails or cannot be read never stops the others; a store
-//! that fails stops them all.
+//! The backlog is read in pages and never in memory as a whole. A post that fails or cannot be read never stops the
+//! others; a store that fails stops them all.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::Workshop;
-use super::lane::{LARGE_PAGE, Lane, LaneReport, Shared};
-use super::report::{MalformedPost, PassReport};
-use crate::post::{AttemptCounts, Category, Platform};
-use crate::store::{DueCursor, DueQuery, Scope, StoreError};
+use super::context::RetryContext;
+use super::report::{MalformedPost, PassReport, take_readable};
+use super::worker::{LARGE_PAGE, PassLimits, PlatformWorker, WorkerReport};
+use crate::post::Platform;
+use crate::store::{Backlog, Pages, Scope, StoreError};
 
 /// What is asked of a pass.
 #[derive(Debug, Clone, Default)]
 pub struct PassOptions {
-    /// Only these platforms; all where there are none.
+    /// Only these platforms; all if there are none.
     pub platforms: Vec<Platform>,
     /// Start at most this many posts.
     pub limit: Option<u64>,
@@ -30,7 +30,7 @@ impl PassOptions {
         Platform::ALL.into_iter().filter(|known| self.platforms.is_empty() || self.platforms.contains(known)).collect()
     }
 
-    /// Posts whose platform is unknown belong to a pass over everything only.
+    /// Posts whose platform is unknown are part of a pass over all platforms only.
     pub(super) fn covers_unknown_platforms(&self) -> bool {
         self.platforms.is_empty()
     }
@@ -40,71 +40,67 @@ impl PassOptions {
 ///
 /// # Errors
 /// Where the store fails. What was in flight has been settled as far as the store let it.
-pub async fn run_pass(workshop: &Arc<Workshop>, options: &PassOptions) -> Result<PassReport, StoreError> {
-    let started_at = workshop.clock.now();
-    let shared = Arc::new(Shared::new(options.limit, options.max_duration));
-    let mut lanes = JoinSet::new();
-    for platform in options.platforms() {
-        let lane = Lane::new(Arc::clone(workshop), platform, Arc::clone(&shared));
-        lanes.spawn(lane.run());
-    }
-    let mut results: Vec<LaneReport> = Vec::new();
-    let mut failed = None;
-    while let Some(joined) = lanes.join_next().await {
-        match joined {
-            Ok(Ok(result)) => results.push(result),
-            Ok(Err(error)) => {
-                shared.store_failed();
-                failed.get_or_insert(error);
-            }
-            Err(panic) => {
-                log::error!("a platform's pass broke off: {panic}");
-                shared.broke_off();
-            }
-        }
-    }
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    results.sort_by_key(|result| result.platform.platform);
-    let mut report = PassReport {
+pub async fn run_pass(context: &Arc<RetryContext>, options: &PassOptions) -> Result<PassReport, StoreError> {
+    let started_at = context.clock.now();
+    let limits = Arc::new(PassLimits::new(options.limit, options.max_duration));
+    let mut reports = run_workers(context, options, &limits).await?;
+    reports.sort_by_key(|report| report.platform.platform);
+    let mut pass = PassReport {
         run_id: uuid::Uuid::new_v4().to_string(),
         started_at,
         finished_at: started_at,
         platforms: Vec::new(),
         posts: Vec::new(),
         malformed: Vec::new(),
-        attempts: AttemptCounts::default(),
-        has_broken_off: shared.has_broken_off(),
+        has_panicked: limits.has_panicked(),
     };
-    for result in results {
-        report.platforms.push(result.platform);
-        report.malformed.extend(result.malformed);
-        for post in result.posts {
-            if post.category != Some(Category::Expired) {
-                report.attempts.count(post.platform, post.attempt, post.after, post.outcome);
+    for report in reports {
+        pass.platforms.push(report.platform);
+        pass.posts.extend(report.posts);
+        pass.malformed.extend(report.malformed);
+    }
+    if options.covers_unknown_platforms() && !context.shutdown.is_stopping() {
+        pass.malformed.extend(read_unknown_platforms(context).await?);
+    }
+    pass.finished_at = context.clock.now();
+    Ok(pass)
+}
+
+/// Runs a worker for each platform to its end.
+async fn run_workers(
+    context: &Arc<RetryContext>,
+    options: &PassOptions,
+    limits: &Arc<PassLimits>,
+) -> Result<Vec<WorkerReport>, StoreError> {
+    let mut workers = JoinSet::new();
+    for platform in options.platforms() {
+        workers.spawn(PlatformWorker::new(Arc::clone(context), platform, Arc::clone(limits)).run());
+    }
+    let mut reports = Vec::new();
+    let mut failed = None;
+    while let Some(joined) = workers.join_next().await {
+        match joined {
+            Ok(Ok(report)) => reports.push(report),
+            Ok(Err(error)) => {
+                limits.store_failed();
+                failed.get_or_insert(error);
             }
-            report.posts.push(post);
+            Err(panic) => {
+                log::error!("the posts of a platform were not worked through: {panic}");
+                limits.panicked();
+            }
         }
     }
-    if options.covers_unknown_platforms() && !workshop.shutdown.is_stopping() {
-        report.malformed.extend(read_unknown_platforms(workshop).await?);
-    }
-    report.finished_at = workshop.clock.now();
-    Ok(report)
+    failed.map_or(Ok(reports), Err)
 }
 
 /// The posts whose platform is none that is known: they can only be reported.
-pub(super) async fn read_unknown_platforms(workshop: &Workshop) -> Result<Vec<MalformedPost>, StoreError> {
-    let query = DueQuery { policy: workshop.policy, now: workshop.clock.now(), scope: Scope::UnknownPlatform };
+pub(super) async fn read_unknown_platforms(context: &RetryContext) -> Result<Vec<MalformedPost>, StoreError> {
+    let store = context.store.as_ref();
+    let mut pages = Pages::new(store, Backlog::Due, context.policy, Scope::UnknownPlatform, LARGE_PAGE);
     let mut malformed = Vec::new();
-    let mut after: Option<DueCursor> = None;
-    loop {
-        let page = workshop.store.due_posts(&query, after.as_ref(), LARGE_PAGE).await?;
-        malformed.extend(page.posts.iter().filter_map(|stored| stored.as_ref().err()).map(MalformedPost::from));
-        after = page.next;
-        if after.is_none() {
-            return Ok(malformed);
-        }
+    while let Some(page) = pages.next(context.clock.now()).await? {
+        take_readable(page, &mut malformed);
     }
+    Ok(malformed)
 }

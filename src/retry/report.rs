@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::platform::CredentialExpiry;
-use crate::post::{AttemptCounts, Category, Malformed, Outcome, Platform, Post, PostId, Totals};
+use crate::post::{Category, Malformed, Outcome, Platform, Post, PostId, Totals};
 use crate::store::StoredPost;
 
 /// One attempt and its outcome.
@@ -35,18 +35,18 @@ pub struct AttemptReport {
     pub warning: Option<String>,
 }
 
-/// A platform that got no further post.
+/// Why a platform got no further post.
 #[derive(Debug, Clone)]
 pub struct GivenUp {
-    /// The category of the failure that closed it.
+    /// The category of the failure that stopped it.
     pub category: Category,
     /// The failure in words.
     pub reason: String,
     /// The part of it that says what to do.
     pub advice: Option<String>,
-    /// Until when its posts have been put off, where the platform has said so.
+    /// Until when its posts are deferred, if the platform said so.
     pub until: Option<DateTime<Utc>>,
-    /// How many of its posts wait: those put off and those not started.
+    /// How many of its posts wait: those deferred and those not started.
     pub waiting: u64,
     /// Whether it was three network failures or outages in a row.
     pub is_circuit: bool,
@@ -61,9 +61,9 @@ pub struct PlatformReport {
     pub totals: Totals,
     /// Whether it is configured.
     pub is_configured: bool,
-    /// Why it got no further post.
+    /// Why it got no further post, if it was stopped.
     pub given_up: Option<GivenUp>,
-    /// The end of the account's sign-in, where it comes soon or before the next retry.
+    /// When the account's credentials expire, if that is soon or before the next retry.
     pub credential_expiry: Option<CredentialExpiry>,
 }
 
@@ -84,16 +84,16 @@ impl From<&Malformed> for MalformedPost {
     }
 }
 
-/// The posts of a page that can be read; the others are put to `malformed`.
-pub(super) fn readable(posts: Vec<StoredPost>, malformed: &mut Vec<MalformedPost>) -> Vec<Post> {
-    let keep = |stored: StoredPost| match stored {
-        Ok(post) => Some(post),
-        Err(wrong) => {
+/// Takes the posts of a page that can be read; the others are reported in `malformed`.
+pub(super) fn take_readable(page: Vec<StoredPost>, malformed: &mut Vec<MalformedPost>) -> Vec<Post> {
+    let readable = |stored: StoredPost| match stored {
+        StoredPost::Readable(post) => Some(*post),
+        StoredPost::Malformed(wrong) => {
             malformed.push(MalformedPost::from(&wrong));
             None
         }
     };
-    posts.into_iter().filter_map(keep).collect()
+    page.into_iter().filter_map(readable).collect()
 }
 
 /// What a pass has done.
@@ -111,10 +111,8 @@ pub struct PassReport {
     pub posts: Vec<AttemptReport>,
     /// The posts that cannot be worked on.
     pub malformed: Vec<MalformedPost>,
-    /// The attempts, for the statistics.
-    pub attempts: AttemptCounts,
-    /// Whether some of it broke off by a fault of the program; the log tells.
-    pub has_broken_off: bool,
+    /// Whether a task panicked; the log tells which.
+    pub has_panicked: bool,
 }
 
 impl PassReport {

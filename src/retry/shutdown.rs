@@ -1,12 +1,12 @@
-//! Stopping in good order: no new claims, a while for what is in flight, then the rest is released.
+//! A clean shutdown: no new claims, a grace period for what is in flight, then the rest is released.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-/// How long attempts in flight may take to settle once the process is told to stop.
-const SETTLE_TIME: Duration = Duration::from_secs(20);
+/// How long attempts in flight may take to end once the process is told to stop.
+const GRACE_PERIOD: Duration = Duration::from_secs(20);
 
 /// What told the process to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +21,12 @@ pub enum Signal {
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     stop: CancellationToken,
-    release: CancellationToken,
+    pub(super) grace_over: CancellationToken,
     signal: Arc<OnceLock<Signal>>,
 }
 
 impl Shutdown {
-    /// Listens for SIGINT and SIGTERM. A second signal cuts the time to settle short.
+    /// Listens for SIGINT and SIGTERM. A second signal ends the grace period.
     ///
     /// # Errors
     /// Where the signals cannot be listened for.
@@ -46,14 +46,14 @@ impl Shutdown {
             told.begin(next().await);
             tokio::select! {
                 _ = next() => {}
-                () = tokio::time::sleep(SETTLE_TIME) => {}
+                () = tokio::time::sleep(GRACE_PERIOD) => {}
             }
-            told.release.cancel();
+            told.grace_over.cancel();
         });
         Ok(shutdown)
     }
 
-    fn begin(&self, signal: Signal) {
+    pub(super) fn begin(&self, signal: Signal) {
         log::info!("told to stop: no new posts are started, those in flight have 20 s to settle");
         // Only the first signal counts.
         self.signal.get_or_init(|| signal);
@@ -75,8 +75,8 @@ impl Shutdown {
         self.stop.cancelled().await;
     }
 
-    /// Returns when what is in flight is to be released.
-    pub(super) async fn releasing(&self) {
-        self.release.cancelled().await;
+    /// Returns when the grace period is over and what is in flight is to be released.
+    pub(super) async fn grace_period_over(&self) {
+        self.grace_over.cancelled().await;
     }
 }

@@ -18,12 +18,12 @@ fn problems(pairs: &[(&str, &str)]) -> String {
 fn the_defaults_are_those_of_the_table() {
     let settings = resolve(&[]).unwrap();
     assert_eq!(settings.policy, RetryPolicy::default());
-    assert_eq!(settings.pace.concurrency, 4);
-    assert_eq!(settings.pace.gap, Duration::from_secs(10));
-    assert_eq!(settings.pace.claim, Duration::from_secs(120));
-    assert_eq!(settings.pace.wait, Duration::from_secs(300));
+    assert_eq!(settings.pass.concurrency, 4);
+    assert_eq!(settings.pass.gap, Duration::from_secs(10));
+    assert_eq!(settings.pass.claim, Duration::from_secs(120));
+    assert_eq!(settings.pass.wait, Duration::from_secs(300));
     assert_eq!(settings.http.timeout, Duration::from_secs(60));
-    assert!(settings.tiktok.is_none() && settings.instagram.is_none() && settings.youtube.is_none());
+    assert!(settings.platforms.is_empty());
 }
 
 #[test]
@@ -75,9 +75,10 @@ fn half_a_platform_is_refused_and_says_what_is_missing() {
 #[test]
 fn googles_client_serves_youtube_but_does_not_configure_it() {
     let client = [("GOOGLE_CLIENT_ID", "id"), ("GOOGLE_CLIENT_SECRET", "hush")];
-    assert!(resolve(&client).unwrap().youtube.is_none());
+    assert!(resolve(&client).unwrap().platforms.is_empty());
     let with_token = [client[0], client[1], ("YOUTUBE_REFRESH_TOKEN", "hush")];
-    assert_eq!(resolve(&with_token).unwrap().youtube.unwrap().client_id, "id");
+    let configured = format!("{:?}", resolve(&with_token).unwrap().platforms);
+    assert!(configured.contains("YouTubeSettings") && configured.contains("client_id: \"id\""), "{configured}");
 }
 
 #[test]

@@ -1,14 +1,19 @@
 //! Where posts live.
 //!
-//! [`PostStore`] says what a store must do, and when each call is durable; the implementations differ in nothing
-//! that a caller could notice. Every method that writes is done when it returns: MongoDB with majority write concern,
-//! SQLite with the transaction committed.
+//! [`PostStore`] says what a store must do, and when each call is durable. The implementations differ in nothing that
+//! a caller could notice: one contract suite runs on all of them. A method that writes has written durably when it
+//! returns: MongoDB with majority write concern, SQLite with the transaction committed.
 
 mod error;
+pub mod memory;
 pub mod mongo;
+mod pages;
 mod query;
 pub mod sqlite;
 mod statistics;
+mod statistics_builder;
+mod stored_post;
+mod token_store;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,19 +22,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::post::{
-    AttemptStart, BackoffFrom, Malformed, Platform, Post, PostId, RetryPolicy, Settlement, Story, Ticket, TokenRecord,
-};
+use crate::post::{AttemptStart, BackoffFrom, Platform, Post, PostId, RetryPolicy, Settlement, Story, Ticket};
 
 pub use error::StoreError;
 pub use mongo::MongoSettings;
+pub use pages::{Backlog, Pages};
 pub use query::{DueCursor, DueQuery, ListFilter, Page, PostPage, Scope};
 pub use statistics::{
     AttemptStatistics, CauseStatistics, PlatformStatistics, RunOutcome, RunRecord, RunStatistics, Statistics,
 };
-
-/// A failed post as its store has it, readable or not.
-pub type StoredPost = Result<Post, Malformed>;
+pub use stored_post::StoredPost;
+pub use token_store::TokenStore;
 
 /// Where the posts are.
 #[derive(Debug, Clone)]
@@ -42,10 +45,7 @@ pub enum StoreSettings {
 
 /// The stories whose names have to be looked up, of posts that carry only their keys.
 fn unnamed_stories(posts: &mut [StoredPost]) -> Vec<&mut Story> {
-    let stories = posts.iter_mut().map(|post| match post {
-        Ok(post) => &mut post.story,
-        Err(malformed) => &mut malformed.draft.story,
-    });
+    let stories = posts.iter_mut().map(StoredPost::story_mut);
     stories.filter(|story| story.name.is_none() && story.key.is_some()).collect()
 }
 
@@ -102,7 +102,7 @@ pub enum Reset {
 
 /// A store of posts, runs and tokens.
 #[async_trait]
-pub trait PostStore: Send + Sync + std::fmt::Debug {
+pub trait PostStore: TokenStore {
     /// Creates what is missing (indexes, tables) for this way of counting the backoff.
     ///
     /// Returns what a person should know, a sentence each.
@@ -167,16 +167,4 @@ pub trait PostStore: Send + Sync + std::fmt::Debug {
 
     /// Records a run.
     async fn record_run(&self, run: &RunRecord) -> Result<(), StoreError>;
-
-    /// The tokens stored under `key`.
-    async fn load_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError>;
-
-    /// Takes the right to refresh the tokens of `key`, which dies by itself.
-    async fn lock_token(&self, key: &str, lease: &Lease) -> Result<LeaseWrite, StoreError>;
-
-    /// Stores the tokens and gives the right to refresh them back.
-    async fn save_token(&self, record: &TokenRecord, by: &str) -> Result<LeaseWrite, StoreError>;
-
-    /// Gives the right to refresh back without new tokens.
-    async fn unlock_token(&self, key: &str, by: &str) -> Result<(), StoreError>;
 }

@@ -45,37 +45,6 @@ impl PlatformStatistics {
     }
 }
 
-impl Statistics {
-    /// Adds attempts of one platform, number and cause; to be called in the order of the numbers.
-    pub(super) fn count_attempts(
-        &mut self,
-        platform: Option<Platform>,
-        after: Option<Category>,
-        more: AttemptStatistics,
-    ) {
-        let known = self.by_cause.iter().position(|cause| cause.after == after);
-        let known = known.unwrap_or_else(|| {
-            self.by_cause.push(CauseStatistics { after, attempts: 0, posted: 0 });
-            self.by_cause.len() - 1
-        });
-        let cause = &mut self.by_cause[known];
-        cause.attempts += more.attempts;
-        cause.posted += more.posted;
-        self.by_cause.sort_by_key(|cause| (std::cmp::Reverse(cause.attempts), cause.after));
-        if let Some(entry) = self.by_platform.iter_mut().find(|entry| Some(entry.platform) == platform) {
-            entry.attempts += more.attempts;
-            entry.posted += more.posted;
-        }
-        match self.by_attempt.last_mut().filter(|last| last.attempt == more.attempt) {
-            Some(last) => {
-                last.attempts += more.attempts;
-                last.posted += more.posted;
-            }
-            None => self.by_attempt.push(more),
-        }
-    }
-}
-
 /// The attempts that were made after a failure of one category.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the JSON output")]

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use mongodb::bson::{Document, doc};
 use postretry_sandbox::{Act, Fault};
 
-use crate::stage::{Stage, date, hours_ago, now};
+use crate::support::env::{TestEnv, date, hours_ago, now};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_dead_sign_in_burns_no_retries_and_after_it_is_renewed_all_posts_go_out() {
@@ -13,63 +13,63 @@ async fn one_dead_sign_in_burns_no_retries_and_after_it_is_renewed_all_posts_go_
         ("instagram", "INSTAGRAM_ACCESS_TOKEN"),
         ("youtube", "YOUTUBE_REFRESH_TOKEN"),
     ] {
-        let mut stage = Stage::new().await;
+        let mut env = TestEnv::new().await;
         // A token of an earlier pass is still stored, so only the platform can tell that it is dead.
-        stage.post(platform, Document::new()).await;
-        stage.pass(0).await;
-        stage.sandbox.world().revoke_refresh(platform);
-        stage.sandbox.world().revoke_access(platform);
-        stage.posts.delete_many(doc! {}).await.unwrap();
+        env.post(platform, Document::new()).await;
+        env.pass(0).await;
+        env.sandbox.world().revoke_refresh(platform);
+        env.sandbox.world().revoke_access(platform);
+        env.posts.delete_many(doc! {}).await.unwrap();
         for _ in 0..40 {
-            stage.post(platform, Document::new()).await;
+            env.post(platform, Document::new()).await;
         }
-        let ran = stage.run(&["run"]).await.expect(3);
+        let ran = env.run(&["run"]).await.expect(3);
         let name = if platform == "youtube" { "youtube_shorts" } else { platform };
         let line =
             ran.stdout.lines().find(|line| line.starts_with(&format!("{name}: sign-in refused, 40 posts wait; ")));
         let line = line.unwrap_or_else(|| panic!("{}", ran.stdout));
         assert!(line.contains(setting) && line.ends_with(", they will go out by themselves"), "{line}");
-        assert_eq!(stage.posts.count_documents(doc! { "retryCount": 0 }).await.unwrap(), 40);
+        assert_eq!(env.posts.count_documents(doc! { "retryCount": 0 }).await.unwrap(), 40);
         let untouched = doc! { "lastRetriedAt": { "$exists": false }, "retryHistory": { "$exists": false } };
-        assert_eq!(stage.posts.count_documents(untouched).await.unwrap(), 39, "one post has tried the sign-in");
+        assert_eq!(env.posts.count_documents(untouched).await.unwrap(), 39, "one post has tried the sign-in");
 
         let renewed = format!("sandbox-{platform}-renewed");
-        stage.sandbox.world().sign_in(platform, &renewed);
-        stage.set(setting, &renewed);
-        let output = stage.pass(0).await;
+        env.sandbox.world().sign_in(platform, &renewed);
+        env.set(setting, &renewed);
+        let output = env.pass(0).await;
         assert_eq!(output["totals"]["posted"], 40, "{platform}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sign_in_that_ends_within_a_week_or_before_the_next_retry_is_warned_about() {
-    let mut stage = Stage::new().await;
-    stage.post("tiktok", Document::new()).await;
-    let ran = stage.run(&["run"]).await.expect(0);
+    let mut env = TestEnv::new().await;
+    env.post("tiktok", Document::new()).await;
+    let ran = env.run(&["run"]).await.expect(0);
     assert_eq!(ran.stderr, "", "it ends in half a year");
-    let tokens = stage.database.collection::<Document>("postretry_tokens");
+    let tokens = env.database.collection::<Document>("postretry_tokens");
     let ends_in = async |time: TimeDelta| {
         let end = doc! { "$set": { "refreshExpiresAt": date(now() + time) } };
         tokens.update_one(doc! { "platform": "tiktok" }, end).await.unwrap();
     };
     ends_in(TimeDelta::days(6)).await;
-    let ran = stage.run(&["run"]).await.expect(0);
+    let ran = env.run(&["run"]).await.expect(0);
     assert!(ran.stderr.contains("warning: tiktok: its sign-in ends in 5 d, at "), "{}", ran.stderr);
     assert!(ran.stderr.trim_end().ends_with("; renew TIKTOK_REFRESH_TOKEN"), "{}", ran.stderr);
-    assert_eq!(stage.run(&["run", "-q"]).await.expect(0).stderr, "");
-    let stats = stage.run(&["stats"]).await.expect(0);
+    assert_eq!(env.run(&["run", "-q"]).await.expect(0).stderr, "");
+    let stats = env.run(&["stats"]).await.expect(0);
     assert!(stats.stdout.contains("in 5 d"), "{}", stats.stdout);
 
     // With waits of weeks, a sign-in that ends in twelve days ends before anything is sent.
     ends_in(TimeDelta::days(12)).await;
-    assert_eq!(stage.run(&["run"]).await.expect(0).stderr, "");
-    stage.set("POST_RETRY_INTERVAL_MINUTES", "10080");
-    assert_eq!(stage.run(&["run"]).await.expect(0).stderr, "", "nothing waits for it");
-    stage.post("tiktok", doc! { "retryCount": 1, "failedAt": hours_ago(1) }).await;
-    let ran = stage.run(&["run"]).await.expect(0);
+    assert_eq!(env.run(&["run"]).await.expect(0).stderr, "");
+    env.set("POST_RETRY_INTERVAL_MINUTES", "10080");
+    assert_eq!(env.run(&["run"]).await.expect(0).stderr, "", "nothing waits for it");
+    env.post("tiktok", doc! { "retryCount": 1, "failedAt": hours_ago(1) }).await;
+    let ran = env.run(&["run"]).await.expect(0);
     assert!(ran.stderr.contains("its sign-in ends in 11 d"), "{}", ran.stderr);
-    stage.post("tiktok", doc! { "retryCount": 0, "failedAt": hours_ago(1) }).await;
-    assert_eq!(stage.run(&["run"]).await.expect(0).stderr, "", "a post is due before");
+    env.post("tiktok", doc! { "retryCount": 0, "failedAt": hours_ago(1) }).await;
+    assert_eq!(env.run(&["run"]).await.expect(0).stderr, "", "a post is due before");
 }
 
 /// A video of so many seconds, as far as its header tells.
@@ -85,18 +85,18 @@ fn video_of(seconds: u32) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_video_that_is_longer_than_tiktok_allows_the_account_is_not_sent() {
-    let stage = Stage::new().await;
-    stage.sandbox.world().knobs.tiktok_max_seconds = 180;
-    stage.file("short.mp4", &video_of(180));
-    stage.file("long.mp4", &video_of(195));
-    stage.post("tiktok", doc! { "videoPath": "short.mp4" }).await;
-    assert_eq!(stage.pass(0).await["totals"]["posted"], 1);
-    stage.post("tiktok", doc! { "videoPath": "long.mp4" }).await;
-    let output = stage.pass(3).await;
+    let env = TestEnv::new().await;
+    env.sandbox.world().knobs.tiktok_max_seconds = 180;
+    env.file("short.mp4", &video_of(180));
+    env.file("long.mp4", &video_of(195));
+    env.post("tiktok", doc! { "videoPath": "short.mp4" }).await;
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    env.post("tiktok", doc! { "videoPath": "long.mp4" }).await;
+    let output = env.pass(3).await;
     assert_eq!(output["posts"][0]["category"], "media_processing");
     let error = output["posts"][0]["error"].as_str().unwrap();
     assert!(error.contains("lasts 3m 15s") && error.contains("3m on TikTok"), "{error}");
-    assert_eq!(stage.sandbox.calls("tiktok.video_init"), 1);
+    assert_eq!(env.sandbox.calls("tiktok.video_init"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,21 +105,21 @@ async fn a_video_whose_id_tiktok_has_forgotten_is_found_in_the_accounts_list_or_
     for (may_list, twin, posted) in
         [(true, "none", 1), (true, "recorded", 1), (true, "of nobody", 0), (false, "none", 0)]
     {
-        let stage = Stage::new().await;
+        let env = TestEnv::new().await;
         if twin != "none" {
-            let twin = stage.post("tiktok", Document::new()).await;
-            stage.run(&["retry", &twin]).await.expect(0);
+            let twin = env.post("tiktok", Document::new()).await;
+            env.run(&["retry", &twin]).await.expect(0);
         }
         if twin == "of nobody" {
-            stage.posts.delete_many(doc! {}).await.unwrap();
+            env.posts.delete_many(doc! {}).await.unwrap();
         }
-        stage.sandbox.world().knobs.tiktok_forgets_ids = true;
-        stage.sandbox.world().knobs.tiktok_may_list = may_list;
-        let id = stage.post("tiktok", Document::new()).await;
-        let output = stage.pass(if posted == 1 { 0 } else { 3 }).await;
+        env.sandbox.world().knobs.tiktok_forgets_ids = true;
+        env.sandbox.world().knobs.tiktok_may_list = may_list;
+        let id = env.post("tiktok", Document::new()).await;
+        let output = env.pass(if posted == 1 { 0 } else { 3 }).await;
         assert_eq!(output["totals"]["posted"], posted, "{output}");
-        let post = stage.get(&id).await;
-        let published = stage.sandbox.published();
+        let post = env.get(&id).await;
+        let published = env.sandbox.published();
         if posted == 1 {
             let last = published.last().unwrap();
             assert_eq!(post.get_str("tiktokVideoId").ok(), Some(last.id.as_str()), "{twin}");
@@ -133,16 +133,16 @@ async fn a_video_whose_id_tiktok_has_forgotten_is_found_in_the_accounts_list_or_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_changed_during_its_upload_is_sent_anew_by_the_next_retry() {
     for (platform, endpoint) in [("tiktok", "tiktok.chunk"), ("youtube", "youtube.chunk")] {
-        let stage = Stage::new().await;
-        stage.sandbox.fault(Fault::always(endpoint, Act::LoseRequest));
-        let id = stage.post(platform, doc! { "failedAt": hours_ago(500) }).await;
-        assert_eq!(stage.pass(0).await["posts"][0]["category"], "network");
-        stage.sandbox.world().faults.clear();
-        stage.file("a.mp4", &crate::stage::video(120_000, 9));
-        let output = stage.pass(0).await;
+        let env = TestEnv::new().await;
+        env.sandbox.fault(Fault::always(endpoint, Act::LoseRequest));
+        let id = env.post(platform, doc! { "failedAt": hours_ago(500) }).await;
+        assert_eq!(env.pass(0).await["posts"][0]["category"], "network");
+        env.sandbox.world().faults.clear();
+        env.file("a.mp4", &crate::support::env::video(120_000, 9));
+        let output = env.pass(0).await;
         assert_eq!(output["posts"][0]["category"], "missing_asset", "{output}");
-        assert_eq!(stage.get(&id).await.get_i32("retryCount").ok(), Some(2));
-        assert_eq!(stage.pass(0).await["totals"]["posted"], 1);
-        assert_eq!(stage.sandbox.published()[0].size, 120_000, "{platform}");
+        assert_eq!(env.get(&id).await.get_i32("retryCount").ok(), Some(2));
+        assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+        assert_eq!(env.sandbox.published()[0].size, 120_000, "{platform}");
     }
 }

@@ -11,8 +11,8 @@ use mongodb::bson::Document;
 use postretry_sandbox::{Act, Fault, Knobs};
 use serde_json::{Value, json};
 
-use crate::kinds::post_of;
-use crate::stage::{Stage, date_of, is_cleared, now};
+use crate::support::env::{TestEnv, date_of, is_cleared, now};
+use crate::support::kinds::post_of;
 
 /// What follows from a failure.
 #[derive(Debug, Clone)]
@@ -483,21 +483,21 @@ fn youtube_rows() -> Vec<Row> {
 async fn check(row: Row) {
     let Row { kind, fault, knobs, category, then, says } = row;
     let place = format!("{kind}: {fault:?} {category} {says}");
-    let mut stage = Stage::new().await;
-    stage.set("HTTP_TIMEOUT", "2s");
-    stage.set("POST_RETRY_WAIT", "300ms");
-    knobs(&mut stage.sandbox.world().knobs);
+    let mut env = TestEnv::new().await;
+    env.set("HTTP_TIMEOUT", "2s");
+    env.set("POST_RETRY_WAIT", "300ms");
+    knobs(&mut env.sandbox.world().knobs);
     if let Some((endpoint, act)) = fault {
-        stage.sandbox.fault(Fault::always(endpoint, act));
+        env.sandbox.fault(Fault::always(endpoint, act));
     }
     let (platform, fields) = post_of(kind);
-    let id = stage.post(platform, fields).await;
+    let id = env.post(platform, fields).await;
     let started_at = now();
-    let ran = stage.run(&["run", "--format", "json"]).await;
+    let ran = env.run(&["run", "--format", "json"]).await;
     let code = if matches!(then, Person | GiveUp) { 3 } else { 0 };
     assert_eq!(ran.code, code, "{place}: {ran:?}");
     assert_eq!(ran.json()["posts"][0]["category"], category, "{place}: {ran:?}");
-    let post: Document = stage.get(&id).await;
+    let post: Document = env.get(&id).await;
     assert_eq!(post.get_str("failureCategory").ok(), Some(category), "{place}: {post}");
     let error = post.get_str("error").unwrap();
     assert!(error.contains(says), "{place}: {error}");
@@ -515,10 +515,10 @@ async fn check(row: Row) {
             assert!((0..=25 * 3600 + 60).contains(&wait()), "{place}: {}", wait());
         }
     }
-    assert_eq!(stage.sandbox.world().violations, Vec::<String>::new(), "{place}");
+    assert_eq!(env.sandbox.world().violations, Vec::<String>::new(), "{place}");
     // One that costs no retry is due by its old place as soon as nothing holds it back.
     if matches!(then, Person | Look) {
-        let listed = stage.run(&["list-failed", "--due", "--format", "json"]).await.expect(0).json();
+        let listed = env.run(&["list-failed", "--due", "--format", "json"]).await.expect(0).json();
         assert_eq!(listed["total"], 1, "{place}");
     }
 }
@@ -549,13 +549,13 @@ async fn every_row_of_youtubes_sheet() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn retry_after_may_be_a_date() {
-    let stage = Stage::new().await;
+    let env = TestEnv::new().await;
     let at = now() + TimeDelta::minutes(90);
     let date = httpdate::fmt_http_date(at.into());
     let act = with_header(429, &tiktok_body("rate_limit_exceeded"), "retry-after", &date);
-    stage.sandbox.fault(Fault::always("tiktok.video_init", act));
-    let id = stage.post("tiktok", Document::new()).await;
-    stage.pass(0).await;
-    let apart = (date_of(&stage.get(&id).await, "retryNotBefore") - at).num_seconds().abs();
+    env.sandbox.fault(Fault::always("tiktok.video_init", act));
+    let id = env.post("tiktok", Document::new()).await;
+    env.pass(0).await;
+    let apart = (date_of(&env.get(&id).await, "retryNotBefore") - at).num_seconds().abs();
     assert!(apart <= 1, "{apart} s apart");
 }

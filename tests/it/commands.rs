@@ -4,20 +4,20 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, doc};
 use serde_json::json;
 
-use crate::stage::{Stage, hours_ago};
+use crate::support::env::{TestEnv, hours_ago};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_list_is_newest_first_in_pages_with_stories_and_filters() {
-    let stage = Stage::new().await;
+    let env = TestEnv::new().await;
     let story = ObjectId::new();
-    let stories = stage.database.collection::<Document>("stories");
+    let stories = env.database.collection::<Document>("stories");
     stories.insert_one(doc! { "_id": story, "title": "Spring" }).await.unwrap();
-    let old = stage.post("tiktok", doc! { "failedAt": hours_ago(9), "storyId": story }).await;
-    let new = stage.post("instagram", doc! { "failedAt": hours_ago(1), "storyName": "Own" }).await;
-    let middle = stage.post("youtube", doc! { "failedAt": hours_ago(5), "failureCategory": "auth" }).await;
+    let old = env.post("tiktok", doc! { "failedAt": hours_ago(9), "storyId": story }).await;
+    let new = env.post("instagram", doc! { "failedAt": hours_ago(1), "storyName": "Own" }).await;
+    let middle = env.post("youtube", doc! { "failedAt": hours_ago(5), "failureCategory": "auth" }).await;
     let list = async |more: &[&str]| {
         let arguments = [&["list-failed", "--format", "json"], more].concat();
-        stage.run(&arguments).await.expect(0).json()
+        env.run(&arguments).await.expect(0).json()
     };
     let ids = |output: &serde_json::Value| -> Vec<String> {
         output["posts"].as_array().unwrap().iter().map(|post| post["id"].as_str().unwrap().to_owned()).collect()
@@ -43,59 +43,59 @@ async fn the_list_is_newest_first_in_pages_with_stories_and_filters() {
     assert_eq!(ids(&list(&["--due"]).await).len(), 3);
 
     // An empty answer tells an empty list from a selection that nothing fits, and from a part beyond the end.
-    let text = async |more: &[&str]| stage.run(&[&["list-failed"], more].concat()).await.expect(0).stdout;
+    let text = async |more: &[&str]| env.run(&[&["list-failed"], more].concat()).await.expect(0).stdout;
     assert_eq!(text(&["--category", "quota_exhausted"]).await, "no failed post fits the selection\n");
     assert_eq!(text(&["--skip", "99"]).await, "0 of 3 failed posts\n");
     assert!(text(&["--skip", "1", "--limit", "1"]).await.ends_with("2 to 2 of 3 failed posts\n"));
 
-    let csv = stage.run(&["list-failed", "--format", "csv"]).await.expect(0).stdout;
+    let csv = env.run(&["list-failed", "--format", "csv"]).await.expect(0).stdout;
     assert_eq!(csv.lines().count(), 4);
     assert!(csv.starts_with("id,title,platform,story,status,error,category,failedAt,retryCount,"));
 
-    let detail = stage.run(&["list-failed", &new, "--format", "json"]).await.expect(0).json();
+    let detail = env.run(&["list-failed", &new, "--format", "json"]).await.expect(0).json();
     assert_eq!(detail["post"]["retryHistory"], json!([]));
     assert_eq!(detail["post"]["claimedBy"], json!(null));
     assert!(detail["post"]["explanation"].as_str().unwrap().contains("attempt 1 of 5"));
-    stage.run(&["list-failed", "000000000000000000000000"]).await.expect(6);
+    env.run(&["list-failed", "000000000000000000000000"]).await.expect(6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_tells_the_reasons_and_changes_nothing() {
-    let stage = Stage::new().await;
-    let id = stage.post("tiktok", Document::new()).await;
-    stage.post("tiktok", doc! { "failedAt": hours_ago(0) }).await;
-    let before = stage.get(&id).await;
-    let output = stage.run(&["run", "--dry-run", "--format", "json"]).await.expect(0).json();
+    let env = TestEnv::new().await;
+    let id = env.post("tiktok", Document::new()).await;
+    env.post("tiktok", doc! { "failedAt": hours_ago(0) }).await;
+    let before = env.get(&id).await;
+    let output = env.run(&["run", "--dry-run", "--format", "json"]).await.expect(0).json();
     assert_eq!(output["run"]["dryRun"], true);
     assert_eq!(output["totals"]["due"], 1);
     assert_eq!(output["posts"][0]["outcome"], "due");
     assert!(output["posts"][0]["reason"].as_str().unwrap().starts_with("due since "));
-    assert_eq!(stage.get(&id).await, before);
-    assert_eq!(stage.sandbox.world().requests.len(), 0);
-    assert_eq!(stage.database.list_collection_names().await.unwrap(), ["marketing_posts"], "it is no run");
+    assert_eq!(env.get(&id).await, before);
+    assert_eq!(env.sandbox.world().requests.len(), 0);
+    assert_eq!(env.database.list_collection_names().await.unwrap(), ["marketing_posts"], "it is no run");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_selection_is_reset_only_when_told_to() {
-    let stage = Stage::new().await;
+    let env = TestEnv::new().await;
     let spent = doc! { "retryCount": 5, "permanentlyFailed": true };
-    let first = stage.post("tiktok", spent.clone()).await;
-    stage.post("instagram", spent).await;
-    let unflagged = stage.post("tiktok", doc! { "retryCount": 5 }).await;
-    stage.run(&["reset", "--permanent"]).await.expect(2);
-    stage.run(&["reset", "--permanent", "--dry-run"]).await.expect(0);
-    assert_eq!(stage.get(&first).await.get_i32("retryCount").ok(), Some(5));
-    let reset = stage.run(&["reset", "--permanent", "--platform", "tiktok", "--yes", "--format", "json"]).await;
+    let first = env.post("tiktok", spent.clone()).await;
+    env.post("instagram", spent).await;
+    let unflagged = env.post("tiktok", doc! { "retryCount": 5 }).await;
+    env.run(&["reset", "--permanent"]).await.expect(2);
+    env.run(&["reset", "--permanent", "--dry-run"]).await.expect(0);
+    assert_eq!(env.get(&first).await.get_i32("retryCount").ok(), Some(5));
+    let reset = env.run(&["reset", "--permanent", "--platform", "tiktok", "--yes", "--format", "json"]).await;
     let reset = reset.expect(0).json();
     assert_eq!(reset["posts"].as_array().unwrap().len(), 2);
-    assert_eq!(stage.get(&unflagged).await.get_i32("retryCount").ok(), Some(0));
-    let left = stage.run(&["list-failed", "--permanent", "--format", "json"]).await.expect(0).json();
+    assert_eq!(env.get(&unflagged).await.get_i32("retryCount").ok(), Some(0));
+    let left = env.run(&["list-failed", "--permanent", "--format", "json"]).await.expect(0).json();
     assert_eq!(left["total"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_malformed_post_is_mended_by_a_reset() {
-    let stage = Stage::new().await;
+    let env = TestEnv::new().await;
     let wrong = [
         doc! { "retryCount": "three" },
         doc! { "permanentlyFailed": "no", "permanentlyFailedAt": 7 },
@@ -104,26 +104,26 @@ async fn a_malformed_post_is_mended_by_a_reset() {
         doc! { "retryClaim": "mine", "failureCategory": 7 },
     ];
     for fields in wrong {
-        let id = stage.post("tiktok", fields.clone()).await;
-        let shown = stage.run(&["list-failed", &id]).await.expect(0);
+        let id = env.post("tiktok", fields.clone()).await;
+        let shown = env.run(&["list-failed", &id]).await.expect(0);
         assert!(shown.stdout.contains("malformed field"), "{fields}: {}", shown.stdout);
-        stage.run(&["reset", &id]).await.expect(0);
-        stage.pass(0).await;
-        assert_eq!(stage.get(&id).await.get_str("status").ok(), Some("posted"), "{fields}");
+        env.run(&["reset", &id]).await.expect(0);
+        env.pass(0).await;
+        assert_eq!(env.get(&id).await.get_str("status").ok(), Some("posted"), "{fields}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_statistics_count_posts_attempts_and_runs() {
-    let stage = Stage::new().await;
-    let empty = stage.run(&["stats", "--format", "json"]).await.expect(0).json();
+    let env = TestEnv::new().await;
+    let empty = env.run(&["stats", "--format", "json"]).await.expect(0).json();
     assert_eq!(empty["byPlatform"][0]["successRate"], json!(null));
     assert_eq!(empty["runs"]["runCount"], 0);
-    stage.post("tiktok", Document::new()).await;
-    stage.post("instagram", doc! { "videoPath": "none.mp4" }).await;
-    stage.post("youtube", doc! { "retryCount": 5, "permanentlyFailed": true, "failureCategory": "network" }).await;
-    stage.pass(0).await;
-    let stats = stage.run(&["stats", "--format", "json"]).await.expect(0).json();
+    env.post("tiktok", Document::new()).await;
+    env.post("instagram", doc! { "videoPath": "none.mp4" }).await;
+    env.post("youtube", doc! { "retryCount": 5, "permanentlyFailed": true, "failureCategory": "network" }).await;
+    env.pass(0).await;
+    let stats = env.run(&["stats", "--format", "json"]).await.expect(0).json();
     assert_eq!(stats["totalFailed"], 2);
     assert_eq!(stats["permanentlyFailed"], 1);
     assert_eq!(stats["retryable"], 1);
@@ -143,32 +143,32 @@ async fn the_statistics_count_posts_attempts_and_runs() {
     assert_eq!(stats["runs"]["lastOutcome"], "ok");
     assert_eq!(stats["tokens"][0]["platform"], "tiktok");
 
-    let text = stage.run(&["stats", "--format", "prometheus"]).await.expect(0).stdout;
+    let text = env.run(&["stats", "--format", "prometheus"]).await.expect(0).stdout;
     assert!(text.contains("postretry_failed_posts{platform=\"instagram\"} 1\n"), "{text}");
     assert!(text.contains("# TYPE postretry_runs_total counter\npostretry_runs_total 1\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn under_cron_nothing_is_printed_when_nothing_was_done() {
-    let stage = Stage::new().await;
-    stage.post("tiktok", doc! { "failedAt": hours_ago(0) }).await;
-    let ran = stage.run(&["run"]).await.expect(0);
+    let env = TestEnv::new().await;
+    env.post("tiktok", doc! { "failedAt": hours_ago(0) }).await;
+    let ran = env.run(&["run"]).await.expect(0);
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
-    stage.post("tiktok", Document::new()).await;
-    let ran = stage.run(&["run", "-q"]).await.expect(0);
+    env.post("tiktok", Document::new()).await;
+    let ran = env.run(&["run", "-q"]).await.expect(0);
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
-    stage.post("youtube", doc! { "contentType": "carousel" }).await;
-    let ran = stage.run(&["run", "-q"]).await.expect(3);
+    env.post("youtube", doc! { "contentType": "carousel" }).await;
+    let ran = env.run(&["run", "-q"]).await.expect(3);
     assert!(ran.stdout.contains("permanently failed"), "{}", ran.stdout);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_without_the_collection_gets_a_warning_that_names_what_looks_like_it() {
-    let mut stage = Stage::new().await;
-    stage.database.collection::<Document>("marketingposts").insert_one(doc! {}).await.unwrap();
-    let ran = stage.run(&["run"]).await.expect(0);
+    let mut env = TestEnv::new().await;
+    env.database.collection::<Document>("marketingposts").insert_one(doc! {}).await.unwrap();
+    let ran = env.run(&["run"]).await.expect(0);
     assert!(ran.stderr.contains("`marketing_posts`") && ran.stderr.contains("`marketingposts`"), "{}", ran.stderr);
-    stage.set("POST_COLLECTION", "marketingposts");
-    let ran = stage.run(&["run"]).await.expect(0);
+    env.set("POST_COLLECTION", "marketingposts");
+    let ran = env.run(&["run"]).await.expect(0);
     assert_eq!(ran.stderr, "");
 }

@@ -6,62 +6,62 @@ use std::time::Duration;
 use mongodb::bson::{Document, doc};
 use postretry_mongod::Mongod;
 
-use crate::kinds::sign_in_where_stranded;
-use crate::proxy::{Proxy, Side};
-use crate::stage::{Stage, hours_ago, mongod, until};
+use crate::support::env::{TestEnv, hours_ago, mongod, until};
+use crate::support::kinds::renew_credentials_if_stranded;
+use crate::support::proxy::{Proxy, Side};
 
 const POSTS: usize = 90;
 
-/// A stage on this server with posts to work off, and short patience.
-async fn stage_on(server: &Mongod) -> Stage {
-    let mut stage = Stage::on(server).await;
-    stage.set("POST_RETRY_CLAIM", "2s");
-    stage.set("HTTP_TIMEOUT", "3s");
-    stage.set("POST_RETRY_CONCURRENCY", "2");
-    fill(&stage).await;
-    stage
+/// A env on this server with posts to work off, and short patience.
+async fn stage_on(server: &Mongod) -> TestEnv {
+    let mut env = TestEnv::on(server).await;
+    env.set("POST_RETRY_CLAIM", "2s");
+    env.set("HTTP_TIMEOUT", "3s");
+    env.set("POST_RETRY_CONCURRENCY", "2");
+    fill(&env).await;
+    env
 }
 
 /// Puts posts in place of those that there are.
-async fn fill(stage: &Stage) {
-    stage.posts.delete_many(doc! {}).await.unwrap();
-    stage.sandbox.world().published.clear();
+async fn fill(env: &TestEnv) {
+    env.posts.delete_many(doc! {}).await.unwrap();
+    env.sandbox.world().published.clear();
     for n in 0..POSTS {
         let platform = ["tiktok", "instagram", "youtube"][n % 3];
-        stage.post(platform, doc! { "caption": format!("post {n}"), "failedAt": hours_ago(500) }).await;
+        env.post(platform, doc! { "caption": format!("post {n}"), "failedAt": hours_ago(500) }).await;
     }
 }
 
 /// Starts a pass, disturbs the store once so many posts are published, and waits for the pass's end.
-async fn disturbed(stage: &Stage, published: usize, disturb: impl Future<Output = ()>) -> Output {
-    let process = stage.command(&["run"]).spawn().unwrap();
-    until(async || stage.sandbox.published().len() >= published).await;
+async fn disturbed(env: &TestEnv, published: usize, disturb: impl Future<Output = ()>) -> Output {
+    let process = env.command(&["run"]).spawn().unwrap();
+    until(async || env.sandbox.published().len() >= published).await;
     disturb.await;
     process.wait_with_output().await.unwrap()
 }
 
 /// Passes run until every post is published; each was published once.
-async fn all_are_published_once(stage: &Stage) {
+async fn all_are_published_once(env: &TestEnv) {
     until(async || {
-        let ran = stage.run(&["run"]).await;
+        let ran = env.run(&["run"]).await;
         assert!(matches!(ran.code, 0 | 3), "{ran:?}");
-        sign_in_where_stranded(stage).await;
-        stage.posts.count_documents(doc! { "status": "posted" }).await.unwrap() == POSTS as u64
+        renew_credentials_if_stranded(env).await;
+        env.posts.count_documents(doc! { "status": "posted" }).await.unwrap() == POSTS as u64
     })
     .await;
-    let left: Option<Document> = stage.posts.find_one(doc! { "status": { "$ne": "posted" } }).await.unwrap();
+    let left: Option<Document> = env.posts.find_one(doc! { "status": { "$ne": "posted" } }).await.unwrap();
     assert_eq!(left, None);
-    assert_eq!(stage.sandbox.published().len(), POSTS, "no duplicate");
-    assert_eq!(stage.sandbox.world().violations, Vec::<String>::new());
+    assert_eq!(env.sandbox.published().len(), POSTS, "no duplicate");
+    assert_eq!(env.sandbox.world().violations, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_and_comes_back_loses_no_outcome() {
     let mut server = Mongod::start().await;
-    let mut stage = stage_on(&server).await;
-    stage.set("MONGODB_URI", &format!("{}&serverSelectionTimeoutMS=1000", stage.uri));
+    let mut env = stage_on(&server).await;
+    env.set("MONGODB_URI", &format!("{}&serverSelectionTimeoutMS=1000", env.uri));
     for crash in 1..=2 {
-        let output = disturbed(&stage, crash * POSTS / 4, async {
+        let output = disturbed(&env, crash * POSTS / 4, async {
             let member = server.crash().await.unwrap();
             if crash == 2 {
                 // This time it stays away for longer than anyone waits.
@@ -81,40 +81,40 @@ async fn a_server_that_is_killed_and_comes_back_loses_no_outcome() {
             assert_eq!(output.status.code(), Some(5), "{errors}");
         }
     }
-    all_are_published_once(&stage).await;
+    all_are_published_once(&env).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pass_rides_out_a_primary_that_steps_down_and_one_that_is_killed() {
     let mut server = Mongod::start_set(3).await;
-    let stage = stage_on(&server).await;
-    let output = disturbed(&stage, POSTS / 4, async { server.step_down().await.unwrap() }).await;
+    let env = stage_on(&server).await;
+    let output = disturbed(&env, POSTS / 4, async { server.step_down().await.unwrap() }).await;
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    all_are_published_once(&stage).await;
-    fill(&stage).await;
+    all_are_published_once(&env).await;
+    fill(&env).await;
     let mut killed = 0;
-    let output = disturbed(&stage, POSTS / 4, async { killed = server.crash().await.unwrap() }).await;
+    let output = disturbed(&env, POSTS / 4, async { killed = server.crash().await.unwrap() }).await;
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     server.restart(killed).await.unwrap();
-    all_are_published_once(&stage).await;
+    all_are_published_once(&env).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_slow_and_cut_loses_nothing() {
     let server = mongod().await;
-    let mut stage = stage_on(server).await;
+    let mut env = stage_on(server).await;
     let proxy = Proxy::start(server.address()).await;
     let address = server.address().to_string();
-    stage.set("MONGODB_URI", &stage.uri.replace(&address, &format!("127.0.0.1:{}", proxy.port())));
-    proxy.worsen(7, 5, 40);
+    env.set("MONGODB_URI", &env.uri.replace(&address, &format!("127.0.0.1:{}", proxy.port())));
+    proxy.degrade(7, 5, 40);
     for _ in 0..4 {
-        let ran = stage.run(&["run"]).await;
+        let ran = env.run(&["run"]).await;
         assert!(matches!(ran.code, 0 | 3 | 5), "{ran:?}");
-        sign_in_where_stranded(&stage).await;
+        renew_credentials_if_stranded(&env).await;
     }
-    let cuts = proxy.clear_up();
+    let cuts = proxy.restore();
     assert!(cuts >= 10, "only {cuts} connections were cut");
-    all_are_published_once(&stage).await;
+    all_are_published_once(&env).await;
     println!("{cuts} connections to the store were cut");
 }
 
@@ -123,30 +123,30 @@ async fn a_store_that_does_not_answer_any_more_ends_the_pass_and_what_was_publis
     // One write that is never answered is no more than a claim that was lost; a store that stays silent ends the pass.
     for (is_silent_for_good, code) in [(false, 0), (true, 5)] {
         let server = mongod().await;
-        let mut stage = Stage::on(server).await;
+        let mut env = TestEnv::on(server).await;
         let proxy = Proxy::start(server.address()).await;
         let address = server.address().to_string();
-        stage.set("MONGODB_URI", &stage.uri.replace(&address, &format!("127.0.0.1:{}", proxy.port())));
-        stage.set("POST_RETRY_CLAIM", "3s");
-        let id = stage.post("tiktok", Document::new()).await;
-        stage.pass(0).await;
+        env.set("MONGODB_URI", &env.uri.replace(&address, &format!("127.0.0.1:{}", proxy.port())));
+        env.set("POST_RETRY_CLAIM", "3s");
+        let id = env.post("tiktok", Document::new()).await;
+        env.pass(0).await;
         // The write before the record of the run is the outcome of the post.
         let outcome = proxy.writes().len() - 2;
         assert_eq!(proxy.writes()[outcome], "update marketing_posts");
         let undone = doc! { "$set": { "status": "failed" }, "$unset": { "publishTicket": "", "retryHistory": "" } };
-        stage.posts.update_one(doc! {}, undone).await.unwrap();
-        stage.sandbox.world().published.clear();
+        env.posts.update_one(doc! {}, undone).await.unwrap();
+        env.sandbox.world().published.clear();
 
         // The tokens are stored by now, and that took two writes.
         let token_writes = proxy.writes().iter().filter(|write| write.ends_with("postretry_tokens")).count();
         let outcome = proxy.writes().len() + outcome - token_writes;
         if is_silent_for_good {
-            proxy.hold_from(outcome);
+            proxy.pause_from(outcome);
         } else {
-            proxy.hold(outcome, Side::Before);
+            proxy.pause(outcome, Side::Before);
         }
-        let ran = stage.run(&["run"]).await.expect(code);
-        let url = format!("https://www.tiktok.com/@sandbox_creator/video/{}", stage.sandbox.published()[0].id);
+        let ran = env.run(&["run"]).await.expect(code);
+        let url = format!("https://www.tiktok.com/@sandbox_creator/video/{}", env.sandbox.published()[0].id);
         let told = ran.stderr.lines().find(|line| line.contains("but that could not be recorded")).unwrap();
         assert!(told.contains(&id) && told.contains(&url), "{}", ran.stderr);
         let error = format!("error: failed to record the outcome for post {id}: ");
@@ -158,8 +158,8 @@ async fn a_store_that_does_not_answer_any_more_ends_the_pass_and_what_was_publis
         );
 
         proxy.release();
-        let output = stage.pass(0).await;
+        let output = env.pass(0).await;
         assert_eq!(output["posts"][0]["outcome"], "posted");
-        assert_eq!(stage.sandbox.published().len(), 1, "nothing was sent again");
+        assert_eq!(env.sandbox.published().len(), 1, "nothing was sent again");
     }
 }

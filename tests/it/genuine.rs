@@ -14,8 +14,8 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-use crate::kinds::{KINDS, post_of};
-use crate::stage::{Stage, sha256, video};
+use crate::support::env::{TestEnv, sha256, video};
+use crate::support::kinds::{KINDS, post_of};
 
 const HOSTS: [&str; 6] = [
     "open.tiktokapis.com",
@@ -36,11 +36,11 @@ pub(crate) enum Wire {
 }
 
 impl Wire {
-    /// Has the binary of this stage speak to the platforms like this.
-    pub(crate) async fn lay(self, stage: &mut Stage) {
+    /// Has the binary of this env speak to the platforms like this.
+    pub(crate) async fn lay(self, env: &mut TestEnv) {
         match self {
             Self::Plain => {}
-            Self::Multiplexed => drop(Relay::before(stage, "h2").await),
+            Self::Multiplexed => drop(Relay::before(env, "h2").await),
         }
     }
 }
@@ -83,17 +83,17 @@ impl Relay {
         relay
     }
 
-    /// Has the binary of this stage meet the platforms at their own addresses.
-    async fn before(stage: &mut Stage, protocol: &str) -> Self {
-        let platforms = stage.sandbox.url().trim_start_matches("http://").parse().unwrap();
+    /// Has the binary of this env meet the platforms at their own addresses.
+    async fn before(env: &mut TestEnv, protocol: &str) -> Self {
+        let platforms = env.sandbox.url().trim_start_matches("http://").parse().unwrap();
         let relay = Self::start(platforms, protocol).await;
-        stage.sandbox.world().knobs.own_hosts = true;
-        stage.settings.retain(|name, _| !name.ends_with("_API_URL") && !name.ends_with("_UPLOAD_URL"));
-        stage.unset("GOOGLE_TOKEN_URL");
-        let authority = stage.folder().join("authority.pem");
+        env.sandbox.world().knobs.own_hosts = true;
+        env.settings.retain(|name, _| !name.ends_with("_API_URL") && !name.ends_with("_UPLOAD_URL"));
+        env.unset("GOOGLE_TOKEN_URL");
+        let authority = env.folder().join("authority.pem");
         std::fs::write(&authority, &relay.authority).unwrap();
-        stage.set("HTTPS_PROXY", &format!("http://{}", relay.address));
-        stage.set("SSL_CERT_FILE", authority.to_str().unwrap());
+        env.set("HTTPS_PROXY", &format!("http://{}", relay.address));
+        env.set("SSL_CERT_FILE", authority.to_str().unwrap());
         relay
     }
 
@@ -129,25 +129,25 @@ async fn lead(
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_post_goes_out_at_the_platforms_own_addresses() {
     for protocol in ["http/1.1", "h2"] {
-        let mut stage = Stage::new().await;
-        let relay = Relay::before(&mut stage, protocol).await;
+        let mut env = TestEnv::new().await;
+        let relay = Relay::before(&mut env, protocol).await;
         // Large files take their time on a busy machine.
-        stage.set("POST_RETRY_WAIT", "30s");
-        std::fs::write(stage.folder().join(".env"), postretry::settings::env_example()).unwrap();
+        env.set("POST_RETRY_WAIT", "30s");
+        std::fs::write(env.folder().join(".env"), postretry::settings::env_example()).unwrap();
         // More than one chunk for TikTok and for YouTube.
         let large = video(70_000_000, 5);
-        stage.file("large.mp4", &large);
+        env.file("large.mp4", &large);
         let mut posts = Vec::new();
         for kind in KINDS {
             let (platform, fields) = post_of(kind);
-            posts.push(stage.post(platform, fields).await);
+            posts.push(env.post(platform, fields).await);
         }
         for platform in ["tiktok", "instagram", "youtube"] {
-            posts.push(stage.post(platform, doc! { "videoPath": "large.mp4" }).await);
+            posts.push(env.post(platform, doc! { "videoPath": "large.mp4" }).await);
         }
-        let output = stage.pass(0).await;
+        let output = env.pass(0).await;
         assert_eq!(output["totals"]["posted"], posts.len(), "{protocol}: {output}");
-        let whole = stage.sandbox.published().iter().filter(|post| post.sha256 == sha256(&large)).count();
+        let whole = env.sandbox.published().iter().filter(|post| post.sha256 == sha256(&large)).count();
         assert_eq!(whole, 3, "{protocol}");
         assert_eq!(relay.hosts(), HOSTS.map(str::to_owned).into(), "{protocol}");
     }
@@ -155,31 +155,31 @@ async fn every_kind_of_post_goes_out_at_the_platforms_own_addresses() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_whose_certificate_is_not_trusted_is_told_nothing() {
-    let mut stage = Stage::new().await;
-    let _relay = Relay::before(&mut stage, "h2").await;
-    let mut other = Stage::new().await;
+    let mut env = TestEnv::new().await;
+    let _relay = Relay::before(&mut env, "h2").await;
+    let mut other = TestEnv::new().await;
     let stranger = Relay::before(&mut other, "h2").await;
-    std::fs::write(stage.folder().join("authority.pem"), &stranger.authority).unwrap();
+    std::fs::write(env.folder().join("authority.pem"), &stranger.authority).unwrap();
     for platform in ["tiktok", "instagram", "youtube"] {
-        stage.post(platform, Document::new()).await;
+        env.post(platform, Document::new()).await;
     }
-    let output = stage.pass(0).await;
+    let output = env.pass(0).await;
     for post in output["posts"].as_array().unwrap() {
         assert_eq!(post["category"], "network", "{output}");
         assert!(post["error"].as_str().unwrap().contains("certificate"), "{output}");
     }
     assert_eq!(output["totals"]["failed"], 3);
-    assert_eq!(stage.sandbox.world().requests.len(), 0);
+    assert_eq!(env.sandbox.world().requests.len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_goes_to_a_loopback_address_goes_by_no_proxy() {
-    let mut stage = Stage::new().await;
-    stage.set("HTTP_PROXY", "http://127.0.0.1:9");
-    stage.set("http_proxy", "http://127.0.0.1:9");
-    stage.set("ALL_PROXY", "http://127.0.0.1:9");
-    stage.post("tiktok", Document::new()).await;
-    stage.post("youtube", Document::new()).await;
-    let output = stage.pass(0).await;
+    let mut env = TestEnv::new().await;
+    env.set("HTTP_PROXY", "http://127.0.0.1:9");
+    env.set("http_proxy", "http://127.0.0.1:9");
+    env.set("ALL_PROXY", "http://127.0.0.1:9");
+    env.post("tiktok", Document::new()).await;
+    env.post("youtube", Document::new()).await;
+    let output = env.pass(0).await;
     assert_eq!(output["totals"]["posted"], 2, "{output}");
 }

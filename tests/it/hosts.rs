@@ -6,21 +6,21 @@ use std::time::{Duration, Instant};
 
 use mongodb::bson::{Document, doc};
 
-use crate::chance::Chance;
-use crate::kinds::sign_in_where_stranded;
-use crate::stage::{Stage, hours_ago, signal};
+use crate::support::env::{TestEnv, hours_ago, signal};
+use crate::support::kinds::renew_credentials_if_stranded;
+use crate::support::rng::Rng;
 
 const POSTS: u64 = 500;
 const HOSTS: u32 = 8;
 
 /// One host: passes one after the other, each left alone, killed, or stopped for longer than its claims last.
-async fn host(stage: Arc<Stage>, seed: u32, done: Arc<AtomicBool>) -> (u32, u32) {
-    let mut chance = Chance::new(seed);
+async fn host(env: Arc<TestEnv>, seed: u32, done: Arc<AtomicBool>) -> (u32, u32) {
+    let mut rng = Rng::new(seed);
     let (mut killed, mut stopped) = (0, 0);
     while !done.load(Ordering::Relaxed) {
-        let mut process = stage.command(&["run", "-q", "--max-duration", "1s"]).spawn().unwrap();
-        tokio::time::sleep(Duration::from_millis(u64::from(100 + chance.below(500)))).await;
-        match chance.below(3) {
+        let mut process = env.command(&["run", "-q", "--max-duration", "1s"]).spawn().unwrap();
+        tokio::time::sleep(Duration::from_millis(u64::from(100 + rng.below(500)))).await;
+        match rng.below(3) {
             0 => {
                 drop(process.kill().await);
                 killed += 1;
@@ -28,7 +28,7 @@ async fn host(stage: Arc<Stage>, seed: u32, done: Arc<AtomicBool>) -> (u32, u32)
             1 => {
                 // One that has ended meanwhile is waited for below.
                 signal(&process, "-STOP").await;
-                tokio::time::sleep(Duration::from_millis(u64::from(500 + chance.below(2500)))).await;
+                tokio::time::sleep(Duration::from_millis(u64::from(500 + rng.below(2500)))).await;
                 signal(&process, "-CONT").await;
                 stopped += 1;
             }
@@ -60,13 +60,13 @@ async fn soak() {
 }
 
 async fn round(seed: u32) {
-    let mut stage = Stage::new().await;
-    stage.set("POST_RETRY_CLAIM", "1s");
-    stage.set("HTTP_TIMEOUT", "3s");
-    stage.set("POST_RETRY_POLL", "50ms");
-    stage.set("MAX_POST_RETRIES", "20");
+    let mut env = TestEnv::new().await;
+    env.set("POST_RETRY_CLAIM", "1s");
+    env.set("HTTP_TIMEOUT", "3s");
+    env.set("POST_RETRY_POLL", "50ms");
+    env.set("MAX_POST_RETRIES", "20");
     {
-        let mut world = stage.sandbox.world();
+        let mut world = env.sandbox.world();
         world.knobs.tiktok_looks = 2;
         world.knobs.instagram_looks = 2;
         world.knobs.instagram_lag = 1;
@@ -75,23 +75,23 @@ async fn round(seed: u32) {
     for n in 0..POSTS {
         let platform = ["tiktok", "instagram", "youtube"][usize::try_from(n).unwrap() % 3];
         // Captions tell the posts apart; so many hours ago that no backoff delays another attempt.
-        stage.post(platform, doc! { "caption": format!("post {n}"), "failedAt": hours_ago(2000) }).await;
+        env.post(platform, doc! { "caption": format!("post {n}"), "failedAt": hours_ago(2000) }).await;
     }
-    let stage = Arc::new(stage);
+    let env = Arc::new(env);
     let done = Arc::new(AtomicBool::new(false));
     let hosts: Vec<_> = (1..=HOSTS)
-        .map(|n| tokio::spawn(host(Arc::clone(&stage), seed.wrapping_mul(HOSTS).wrapping_add(n), Arc::clone(&done))))
+        .map(|n| tokio::spawn(host(Arc::clone(&env), seed.wrapping_mul(HOSTS).wrapping_add(n), Arc::clone(&done))))
         .collect();
     let deadline = Instant::now() + Duration::from_secs(240);
     loop {
-        let posted = stage.posts.count_documents(doc! { "status": "posted" }).await.unwrap();
+        let posted = env.posts.count_documents(doc! { "status": "posted" }).await.unwrap();
         if posted == POSTS {
             break;
         }
-        sign_in_where_stranded(&stage).await;
+        renew_credentials_if_stranded(&env).await;
         if Instant::now() >= deadline {
             let left: Vec<Document> = {
-                let mut cursor = stage.posts.find(doc! { "status": "failed" }).limit(3).await.unwrap();
+                let mut cursor = env.posts.find(doc! { "status": "failed" }).limit(3).await.unwrap();
                 let mut left = Vec::new();
                 while cursor.advance().await.unwrap() {
                     left.push(cursor.deserialize_current().unwrap());
@@ -109,11 +109,11 @@ async fn round(seed: u32) {
         killed += more_killed;
         stopped += more_stopped;
     }
-    let published = stage.sandbox.published();
+    let published = env.sandbox.published();
     let mut tickets: Vec<&str> = published.iter().map(|post| post.ticket.as_str()).collect();
     tickets.sort_unstable();
     tickets.dedup();
     assert_eq!(published.len() as u64, POSTS, "no duplicate ({} tickets)", tickets.len());
-    assert_eq!(stage.sandbox.world().violations, Vec::<String>::new());
+    assert_eq!(env.sandbox.world().violations, Vec::<String>::new());
     println!("{POSTS} posts by {HOSTS} hosts, {killed} killed, {stopped} stopped");
 }

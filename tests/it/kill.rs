@@ -12,10 +12,10 @@ use mongodb::bson::{Bson, doc};
 use postretry_sandbox::{Act, Fault};
 use tokio::sync::Semaphore;
 
-use crate::kinds::{KINDS, is_settled, post_of, requests_of, sign_in_where_stranded};
-use crate::proxy::{Proxy, Side};
-use crate::stage::{Stage, hours_ago, is_cleared, mongod, until};
 use crate::store::insert_row;
+use crate::support::env::{TestEnv, hours_ago, is_cleared, mongod, until};
+use crate::support::kinds::{KINDS, is_settled, post_of, renew_credentials_if_stranded, requests_of};
+use crate::support::proxy::{Proxy, Side};
 
 /// Where a process is killed.
 #[derive(Clone)]
@@ -35,28 +35,28 @@ impl std::fmt::Debug for Step {
     }
 }
 
-async fn stage() -> (Stage, Proxy) {
-    let mut stage = Stage::new().await;
+async fn env() -> (TestEnv, Proxy) {
+    let mut env = TestEnv::new().await;
     let proxy = Proxy::start(mongod().await.address()).await;
-    stage.set(
+    env.set(
         "MONGODB_URI",
-        &stage.uri.replace(&mongod().await.address().to_string(), &format!("127.0.0.1:{}", proxy.port())),
+        &env.uri.replace(&mongod().await.address().to_string(), &format!("127.0.0.1:{}", proxy.port())),
     );
     // So long that none is renewed, however slow the machine: the same publish always makes the same writes.
-    stage.set("POST_RETRY_CLAIM", "10m");
-    stage.set("HTTP_TIMEOUT", "3s");
+    env.set("POST_RETRY_CLAIM", "10m");
+    env.set("HTTP_TIMEOUT", "3s");
     // Instagram says late that a container is published.
-    stage.sandbox.world().knobs.instagram_lag = 2;
-    (stage, proxy)
+    env.sandbox.world().knobs.instagram_lag = 2;
+    (env, proxy)
 }
 
 /// The steps of a publish that nobody disturbs.
 async fn steps_of(kind: &str) -> Vec<Step> {
-    let (stage, proxy) = stage().await;
+    let (env, proxy) = env().await;
     let (platform, fields) = post_of(kind);
-    stage.post(platform, fields).await;
-    stage.pass(0).await;
-    let world = stage.sandbox.world();
+    env.post(platform, fields).await;
+    env.pass(0).await;
+    let world = env.sandbox.world();
     assert_eq!(proxy.strays(), Vec::<String>::new(), "commands that nobody has thought about");
     let requests = world.requests.iter().enumerate().map(|(n, request)| Step::Request(n, request.endpoint.clone()));
     let writes = proxy.writes().into_iter().enumerate().map(|(n, write)| Step::Write(n, write));
@@ -66,49 +66,49 @@ async fn steps_of(kind: &str) -> Vec<Step> {
 /// Kills a pass at a step, and lets others go on until the post is settled.
 async fn kill_at(kind: &str, step: &Step, side: Side) {
     let place = format!("{kind}: {side:?} {step:?}");
-    let (stage, proxy) = stage().await;
+    let (env, proxy) = env().await;
     let (platform, fields) = post_of(kind);
-    let id = stage.post(platform, fields).await;
+    let id = env.post(platform, fields).await;
     match step {
         Step::Request(number, _) => {
             let act = if side == Side::Before { Act::HoldRequest } else { Act::HoldAnswer };
-            stage.sandbox.fault(Fault::once("*", act).after(u32::try_from(*number).unwrap()));
+            env.sandbox.fault(Fault::once("*", act).after(u32::try_from(*number).unwrap()));
         }
-        Step::Write(number, _) => proxy.hold(*number, side),
+        Step::Write(number, _) => proxy.pause(*number, side),
     }
-    let mut process = stage.command(&["run"]).spawn().unwrap();
+    let mut process = env.command(&["run"]).spawn().unwrap();
     let held = async {
-        while stage.sandbox.world().held + proxy.held() == 0 {
+        while env.sandbox.world().held + proxy.paused() == 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(60), held).await.unwrap_or_else(|_| panic!("{place}: it was never taken"));
     process.kill().await.unwrap();
     proxy.release();
-    let was_claimed = stage.get(&id).await.contains_key("retryClaim");
+    let was_claimed = env.get(&id).await.contains_key("retryClaim");
     if was_claimed {
         let run_out = doc! { "$set": { "retryClaim.until": hours_ago(1) } };
-        stage.posts.update_one(doc! {}, run_out).await.unwrap();
+        env.posts.update_one(doc! {}, run_out).await.unwrap();
     }
 
     let mut settled = false;
     for _ in 0..20 {
-        let ran = stage.run(&["run", "--format", "json"]).await;
+        let ran = env.run(&["run", "--format", "json"]).await;
         assert!(matches!(ran.code, 0 | 3), "{place}: {ran:?}");
-        let now = stage.get(&id).await;
+        let now = env.get(&id).await;
         settled = is_settled(&now);
         if settled {
             break;
         }
-        if sign_in_where_stranded(&stage).await {
+        if renew_credentials_if_stranded(&env).await {
             assert!(place.contains("token"), "{place}: {now}");
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
-    let after = stage.get(&id).await;
+    let after = env.get(&id).await;
     assert!(settled, "{place}: {after}");
-    assert_eq!(stage.sandbox.world().violations, Vec::<String>::new(), "{place}");
-    let published = stage.sandbox.published().len();
+    assert_eq!(env.sandbox.world().violations, Vec::<String>::new(), "{place}");
+    let published = env.sandbox.published().len();
     if after.get_str("failureCategory").ok() == Some("ambiguous") {
         // Only where the platform gives no ticket before the publish starts, and only around that very step.
         assert!(kind == "tiktok photo" && published <= 1, "{place}: {after}");
@@ -160,11 +160,11 @@ async fn killed_at_every_step_a_post_is_published_once() {
 /// The same on the embedded store, at every request: what is written stands between two of them.
 async fn kill_on_sqlite(kind: &'static str, number: usize, endpoint: String, side: Side) {
     let place = format!("{kind} on SQLite: {side:?} request {number} ({endpoint})");
-    let mut stage = Stage::new().await;
-    let path = stage.on_sqlite().await;
-    stage.set("POST_RETRY_CLAIM", "10m");
-    stage.set("HTTP_TIMEOUT", "3s");
-    stage.sandbox.world().knobs.instagram_lag = 2;
+    let mut env = TestEnv::new().await;
+    let path = env.on_sqlite().await;
+    env.set("POST_RETRY_CLAIM", "10m");
+    env.set("HTTP_TIMEOUT", "3s");
+    env.sandbox.world().knobs.instagram_lag = 2;
     let (platform, fields) = post_of(kind);
     let mut row = doc! {
         "id": "p1", "title": "A title", "platform": platform, "status": "failed", "failedAt": hours_ago(2),
@@ -176,9 +176,9 @@ async fn kill_on_sqlite(kind: &'static str, number: usize, endpoint: String, sid
     });
     insert_row(&path, &row);
     let act = if side == Side::Before { Act::HoldRequest } else { Act::HoldAnswer };
-    stage.sandbox.fault(Fault::once("*", act).after(u32::try_from(number).unwrap()));
-    let mut process = stage.command(&["run"]).spawn().unwrap();
-    until(async || stage.sandbox.world().held > 0).await;
+    env.sandbox.fault(Fault::once("*", act).after(u32::try_from(number).unwrap()));
+    let mut process = env.command(&["run"]).spawn().unwrap();
+    until(async || env.sandbox.world().held > 0).await;
     process.kill().await.unwrap();
 
     let store = rusqlite::Connection::open(&path).unwrap();
@@ -191,7 +191,7 @@ async fn kill_on_sqlite(kind: &'static str, number: usize, endpoint: String, sid
     let is_parked = || told("CAST(permanently_failed AS TEXT)").as_deref() == Some("1");
     let mut is_settled = false;
     for _ in 0..20 {
-        let ran = stage.run(&["run"]).await;
+        let ran = env.run(&["run"]).await;
         assert!(matches!(ran.code, 0 | 3), "{place}: {ran:?}");
         is_settled = told("status").as_deref() == Some("posted") || is_parked();
         if is_settled {
@@ -199,13 +199,13 @@ async fn kill_on_sqlite(kind: &'static str, number: usize, endpoint: String, sid
         }
         if told("failure_category").as_deref() == Some("auth") {
             assert!(endpoint == "tiktok.token", "{place}");
-            stage.sandbox.world().sign_in("tiktok", "sandbox-tiktok-refresh-0");
+            env.sandbox.world().sign_in("tiktok", "sandbox-tiktok-refresh-0");
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     assert!(is_settled, "{place}: {:?}", told("error"));
-    assert_eq!(stage.sandbox.world().violations, Vec::<String>::new(), "{place}");
-    let published = stage.sandbox.published().len();
+    assert_eq!(env.sandbox.world().violations, Vec::<String>::new(), "{place}");
+    let published = env.sandbox.published().len();
     if is_parked() {
         assert!(kind == "tiktok photo" && published <= 1, "{place}: {:?}", told("error"));
         assert_eq!(told("failure_category").as_deref(), Some("ambiguous"), "{place}");

@@ -1,19 +1,19 @@
-//! The man pages, from the command line's own description, the settings' declarations and the store's schema.
+//! The man pages, generated from the command line definition, the declared settings and the schema of the store.
 
 use clap::{Arg, ArgAction, Command, CommandFactory};
 use postretry::cli::Cli;
 use postretry::cli::help::{EXAMPLES, EXIT_CODES, Example, examples_of};
 use postretry::post::Category;
-use postretry::settings::VARIABLES;
+use postretry::settings::variables;
 use postretry::store::sqlite::SCHEMA;
 
-/// The day of the last change of what the pages say.
+/// The date of the last change to the pages.
 const DATE: &str = "2026-11-24";
 
-/// Lines of the source are not longer than this.
+/// The maximum length of a source line.
 const WIDTH: usize = 78;
 
-/// A page in the macros of man(7).
+/// A page in the man(7) macros.
 struct Page(String);
 
 impl Page {
@@ -21,7 +21,7 @@ impl Page {
         let version = env!("CARGO_PKG_VERSION");
         let title = name.to_uppercase().replace('-', "\\-");
         Self(format!(
-            ".\\\" Made by the tests from the program itself; run them with UPDATE_GENERATED=1.\n\
+            ".\\\" Generated from the program: UPDATE_GENERATED=1 cargo test --test it generated\n\
              .TH {title} {section} {DATE} \"postretry {version}\" \"{volume}\"\n"
         ))
     }
@@ -30,7 +30,7 @@ impl Page {
         self.0.push_str(&format!(".SH {title}\n"));
     }
 
-    /// A paragraph; not the first of its section, which needs no macro.
+    /// A paragraph. The first one of a section needs no macro.
     fn paragraph(&mut self, text: &str) {
         if !self.0.lines().last().unwrap().starts_with(".SH") {
             self.0.push_str(".PP\n");
@@ -38,13 +38,13 @@ impl Page {
         self.text(text);
     }
 
-    /// A term and what it means.
+    /// A term and its meaning.
     fn item(&mut self, term: &str, text: &str) {
         self.0.push_str(&format!(".TP\n{}\n", bold(term)));
         self.text(text);
     }
 
-    /// Lines that stand as they are.
+    /// Lines that are kept unchanged.
     fn literal(&mut self, block: &str) {
         self.0.push_str(".PP\n.RS 4\n.nf\n");
         for line in block.lines() {
@@ -53,7 +53,7 @@ impl Page {
         self.0.push_str(".fi\n.RE\n");
     }
 
-    /// A text, where what stands in backticks becomes bold.
+    /// A text. The parts in backticks become bold.
     fn text(&mut self, text: &str) {
         let mut parts = String::new();
         for (index, part) in text.split('`').enumerate() {
@@ -65,7 +65,7 @@ impl Page {
                 self.0.push_str(&format!("{}\n", guarded(&line)));
                 line.clear();
             }
-            // A sentence ends its line, as man(7) wants it.
+            // man(7) asks for a line break after each sentence.
             let gap = if line.is_empty() { "" } else { " " };
             line.push_str(gap);
             line.push_str(word);
@@ -122,12 +122,12 @@ fn escaped(text: &str) -> String {
     text.replace('\\', "\\e")
 }
 
-/// Literals have hyphens that can be copied.
+/// Escapes the hyphens of a literal, so that it can be copied.
 fn bold(text: &str) -> String {
     format!("\\fB{}\\fR", escaped(text).replace('-', "\\-"))
 }
 
-/// A line that begins with a dot or a quote would be a macro.
+/// Protects a line that begins with a dot or a quote, which would be a macro.
 fn guarded(line: &str) -> String {
     if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line.to_owned() }
 }
@@ -145,7 +145,7 @@ fn tag_of(argument: &Arg) -> String {
     }
 }
 
-/// The command tree with every argument in its place.
+/// The command tree with all arguments.
 fn tree() -> Command {
     let mut command = Cli::command();
     command.build();
@@ -157,20 +157,21 @@ fn program() -> String {
     let command = tree();
     let mut page = Page::new("postretry", 1, "User Commands");
     page.section("NAME");
-    page.text("postretry \\- publish failed TikTok, Instagram and YouTube posts again".replace('\\', "").as_str());
+    page.text("postretry \\- retry failed TikTok, Instagram and YouTube Shorts posts".replace('\\', "").as_str());
     page.section("SYNOPSIS");
     page.text("`postretry` [OPTIONS] COMMAND [ARGUMENTS]");
     page.section("DESCRIPTION");
     page.paragraph(
-        "Publishes the posts again that a marketing back end could not publish: those with `status: failed` in MongoDB or \
-         in a SQLite file, 1, 2, 4, 8 and 16 hours after the first failure, through the platform's own API. A post that \
-         succeeds is marked `posted`; one that has failed five times more is given up. There is no server and no \
-         scheduler in it: cron or a systemd timer starts it.",
+        "Retries posts that a marketing back end could not publish: the posts with `status: failed` in MongoDB or in a \
+         SQLite file. It publishes each one again through the platform's own API, 1, 2, 4, 8 and 16 hours after the \
+         first failure. A post that succeeds is marked `posted`. After five failed retries a post is permanently \
+         failed. postretry has no server and no scheduler; cron or a systemd timer starts it.",
     );
     page.paragraph(
-        "A post appears at most once on its platform, whatever is killed whenever: the platform's upload ticket is stored \
-         before the step that makes a post public, and looked up before anything is sent again. Where it cannot be told \
-         whether a post went out, it is parked for a person.",
+        "A post is never published twice, even if the process, the store or the network fails at any moment. postretry \
+         stores the platform's upload ticket before the step that makes a post public, and checks the ticket before it \
+         sends anything again. If it cannot find out whether a post was published, it marks the post `ambiguous` and \
+         leaves the decision to you.",
     );
     page.section("COMMANDS");
     for sub in command.get_subcommands() {
@@ -181,17 +182,20 @@ fn program() -> String {
     page.options(command.get_arguments());
     page.exit_codes();
     page.section("ENVIRONMENT");
-    page.paragraph("The settings are in `postretry`(5). Besides them:");
-    page.item("RUST_LOG", "What is logged on standard error, over `-v` and `-q`: for example `postretry=debug`.");
-    page.item("NO_COLOR", "No colour, unless `--color always`.");
+    page.paragraph("`postretry`(5) describes the settings. These variables apply too:");
+    page.item(
+        "RUST_LOG",
+        "The log level on standard error, for example `postretry=debug`. It takes precedence over `-v` and `-q`.",
+    );
+    page.item("NO_COLOR", "Disables colour, unless `--color always` is given.");
     page.item(
         "HTTPS_PROXY, NO_PROXY",
-        "The proxy by which the platforms are reached, and the hosts that are reached without one; never for a loopback \
-         address. From the process environment only, like the next.",
+        "The proxy for connections to the platforms, and the hosts that are reached without it. A loopback address is \
+         always reached without it. These variables and the next ones are read from the process environment only.",
     );
-    page.item("SSL_CERT_FILE, SSL_CERT_DIR", "Certificates to trust in the place of the system's.");
+    page.item("SSL_CERT_FILE, SSL_CERT_DIR", "Certificates to trust instead of the system's.");
     page.section("FILES");
-    page.item(".env", "Settings, in the working directory, unless `--env-file` names another file.");
+    page.item(".env", "Settings in the working directory. `--env-file` names another file.");
     page.examples(EXAMPLES);
     page.section("SEE ALSO");
     let pages: Vec<String> =
@@ -223,65 +227,84 @@ fn page_of(sub: &Command) -> String {
     }
     page.section("OPTIONS");
     page.options(sub.get_arguments().filter(|argument| !argument.is_global_set()));
-    page.paragraph("The options of every command are in `postretry`(1).");
+    page.paragraph("`postretry`(1) describes the options of all commands.");
     page.examples(examples_of(sub.get_name()));
     page.section("SEE ALSO");
     page.text("`postretry`(1) for exit codes, `postretry`(5) for settings");
     page.0
 }
 
-/// What documents have, and what is done with it.
+/// The fields that postretry writes, and their meaning.
 const FIELDS: &[(&str, &str)] = &[
-    ("status", "`posted` on success, else it stays `failed`."),
-    ("postedAt", "Date, on success."),
+    ("status", "`posted` on success; otherwise it stays `failed`."),
+    ("postedAt", "The date of the successful publish."),
     ("error", "The last failure in one line, at most 1,000 characters; null on success."),
-    ("failedAt", "When the first failure was recorded; never changed."),
-    ("retryCount", "Retries made: one more when an attempt starts, back by one if it is deferred, 0 on success."),
-    ("lastRetriedAt", "When an attempt starts."),
-    ("permanentlyFailed, permanentlyFailedAt", "When the post was given up."),
+    ("failedAt", "The date of the first failure. postretry never changes it."),
+    (
+        "retryCount",
+        "The number of retries: plus one when an attempt starts, minus one if it is deferred, 0 on success.",
+    ),
+    ("lastRetriedAt", "The start of the last attempt."),
+    ("permanentlyFailed, permanentlyFailedAt", "Whether and when the post became permanently failed."),
     (
         "tiktokVideoId, tiktokShareUrl, instagramMediaId, instagramPermalink, youtubeVideoId, youtubeUrl",
-        "What the platform gave, on success.",
+        "The IDs and links from the platform, on success.",
     ),
-    ("failureCategory", "Why the last attempt failed; see CATEGORIES."),
-    ("retryNotBefore", "The platform said not to come back before."),
+    ("failureCategory", "The category of the last failure; see CATEGORIES."),
+    ("retryNotBefore", "The earliest time for the next retry; null if only the backoff decides."),
     (
         "retryHistory",
-        "One entry an attempt, newest last, the last 50: attempt, startedAt, finishedAt, outcome (`posted`, `failed`, \
-         `deferred`, `interrupted`), category, error, host; interruptions where there were some; resetAt and resetBy \
-         where the post was given its retries back after it.",
+        "One entry for each attempt, newest last. The last 50 are kept. Members: attempt, startedAt, finishedAt, \
+         outcome (`posted`, `failed`, `deferred`, `interrupted`), category, error, host; interruptions if there were \
+         any; resetAt and resetBy if the post was reset after the attempt.",
     ),
-    ("retryClaim", "While an attempt runs: who works on the post, and until when unless renewed."),
-    ("publishTicket", "What makes a repeated publish impossible; null once it is dealt with."),
-    ("updatedAt", "On every write."),
+    (
+        "retryClaim",
+        "While an attempt runs: the process that has claimed the post, and when the claim expires unless renewed.",
+    ),
+    (
+        "publishTicket",
+        "The platform's upload ticket, which prevents a second publish; null when it is no longer needed.",
+    ),
+    ("updatedAt", "The date of the last write."),
 ];
 
 fn consequence(category: Category) -> &'static str {
     match category {
         Category::Network => {
-            "Refused, reset, DNS, TLS, time-out. Costs a retry; three in a row end the platform's pass."
+            "Connection refused or reset, DNS, TLS, timeout. Uses a retry. Three in a row open the circuit breaker."
         }
         Category::PlatformOutage => {
-            "The platform is in trouble. Costs a retry; three in a row end the platform's pass."
+            "The platform is unavailable. Uses a retry. Three in a row open the circuit breaker."
         }
         Category::RateLimited => {
-            "The platform throttles. Costs nothing: not before the time that it said, or one interval."
+            "The platform throttles requests. Uses no retry. Deferred until the time that the platform gives, or for \
+             one base interval."
         }
-        Category::QuotaExhausted => "A daily cap is used up. Costs nothing: not before its reset, or 24 hours.",
-        Category::Auth => "The sign-in was refused. Costs nothing; the platform's posts wait for a person to renew it.",
-        Category::MissingAsset => "No such file, or not one to publish. Costs a retry.",
+        Category::QuotaExhausted => {
+            "A daily limit is used up. Uses no retry. Deferred until the limit is reset, or for 24 hours."
+        }
+        Category::Auth => {
+            "The platform refused the credentials. Uses no retry. The posts wait until you renew the credentials."
+        }
+        Category::MissingAsset => "The file does not exist or cannot be published. Uses a retry.",
         Category::MediaProcessing => {
-            "The platform could not process the upload. Costs a retry, or the post is given up."
+            "The platform could not process the upload. Uses a retry, or the post is permanently failed at once."
         }
-        Category::Processing => "The platform is not done yet. Costs nothing; the next pass looks, and sends nothing.",
-        Category::RejectedContent => "Caption too long, format refused, policy. Given up at once.",
+        Category::Processing => {
+            "The platform still processes the post. Uses no retry. The next pass checks the ticket and sends nothing."
+        }
+        Category::RejectedContent => "Caption too long, format refused, policy. Permanently failed at once.",
         Category::Ambiguous => {
-            "It cannot be told whether the post went out. Parked: look at the account, then reset it."
+            "It is not known whether the post was published. Permanently failed at once. Check the account, then reset \
+             the post."
         }
-        Category::AccountRestricted => "Banned, or not allowed to publish. Costs nothing; a person is needed.",
-        Category::Expired => "Too late to be worth publishing. Given up, nothing is sent.",
-        Category::Interrupted => "The process died three times in the middle. Costs a retry.",
-        Category::Unknown => "A code that nobody has mapped; it is in the error. Costs a retry.",
+        Category::AccountRestricted => {
+            "The account is banned or not allowed to publish. Uses no retry. Manual action is needed."
+        }
+        Category::Expired => "Older than `POST_RETRY_EXPIRE`. Permanently failed; nothing is sent.",
+        Category::Interrupted => "The process died repeatedly during the attempt. Uses a retry.",
+        Category::Unknown => "An error code that postretry does not know. The error contains it. Uses a retry.",
     }
 }
 
@@ -292,12 +315,13 @@ fn formats() -> String {
     page.text("postretry - settings, documents and embedded store of postretry(1)");
     page.section("SETTINGS");
     page.paragraph(
-        "From the environment, or from `.env` in the working directory (or `--env-file`). The environment wins over the \
-         file, an option over both; an empty value is an unset one. In the file a value in single quotes is taken as it \
-         is; without them `$` and `\\` mean something, so a password that has one is to be quoted. What cannot be used is \
-         refused at start, all of it at once, with exit status 4. Times are written `50ms`, `90s`, `50m`, `2h`, `7d`.",
+        "Settings come from the environment, or from `.env` in the working directory (or `--env-file`). The \
+         environment takes precedence over the file, and an option over both. An empty value means: not set. In the \
+         file, a value in single quotes is used unchanged. Elsewhere `$` and `\\` have a special meaning, so put a \
+         password that contains one in single quotes. Invalid values are all reported at once at start, with exit \
+         status 4. Durations are written `50ms`, `90s`, `50m`, `2h`, `7d`.",
     );
-    for variable in VARIABLES {
+    for variable in variables() {
         let default = match variable.default {
             "" => String::new(),
             default => format!(" Default: `{default}`."),
@@ -306,26 +330,31 @@ fn formats() -> String {
     }
     page.section("DOCUMENTS");
     page.paragraph(
-        "Posts are documents as a Mongoose application writes them. These fields are read: _id, title, description, \
-         caption, hashtags (a list, or an object of lists by platform), platform (`tiktok`, `instagram`, \
-         `youtube_shorts` or `youtube`), status, contentType (`video`, `image`), videoPath, imagePath, storyId, storyName, \
-         scheduledAt, updatedAt, uploadProgress.publishId, instagramContainerId. These are written, and no others:",
+        "Posts are documents as a Mongoose application writes them. postretry reads: _id, title, description, caption, \
+         hashtags (a list, or an object of lists by platform), platform (`tiktok`, `instagram`, `youtube_shorts` or \
+         `youtube`), status, contentType (`video`, `image`), videoPath, imagePath, storyId, storyName, scheduledAt, \
+         updatedAt, uploadProgress.publishId, instagramContainerId. postretry writes only these fields:",
     );
     for (field, meaning) in FIELDS {
         page.item(field, meaning);
     }
     page.paragraph(
-        "A post whose field has a wrong type is reported and left unchanged. Runs are recorded in `postretry_runs`, tokens \
-         in `postretry_tokens`.",
+        "If a field has the wrong type, postretry reports the post as malformed and does not change it. Runs are \
+         recorded in `postretry_runs`, tokens in `postretry_tokens`.",
     );
     page.section("CATEGORIES");
+    page.paragraph(
+        "The category of a failure decides what happens next. After a failure of category `rate_limited`, \
+         `quota_exhausted`, `auth` or `account_restricted`, or when its circuit breaker opens, a platform is skipped \
+         for the rest of the pass.",
+    );
     for category in Category::ALL {
         page.item(category.as_str(), consequence(category));
     }
     page.section("EMBEDDED STORE");
     page.paragraph(
-        "`sqlite:PATH` is a file with the same meaning, for one machine. Any program may insert rows into `posts` and \
-         `stories`. What is missing is made on first use.",
+        "`sqlite:PATH` is a SQLite file for one machine. It has the same meaning as the documents. Any program may \
+         insert rows into `posts` and `stories`. postretry creates missing tables and columns on first use.",
     );
     page.literal(SCHEMA.trim());
     page.section("SEE ALSO");
@@ -333,7 +362,7 @@ fn formats() -> String {
     page.0
 }
 
-/// Every page: its file and its text.
+/// All pages: file name and text.
 pub(crate) fn pages() -> Vec<(String, String)> {
     let mut pages = vec![("postretry.1".to_owned(), program()), ("postretry.5".to_owned(), formats())];
     let command = tree();

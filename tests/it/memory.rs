@@ -4,12 +4,12 @@ use std::process::Stdio;
 
 use mongodb::bson::{Document, doc};
 
-use crate::stage::{Stage, date, now};
+use crate::support::env::{TestEnv, date, now};
 
 /// The peak memory of a pass, in kB, as the kernel counts it.
-async fn peak(stage: &Stage) -> u64 {
+async fn peak(env: &TestEnv) -> u64 {
     let program = env!("CARGO_BIN_EXE_postretry");
-    let command = stage.command(&["run", "--format", "json"]);
+    let command = env.command(&["run", "--format", "json"]);
     let settings: Vec<_> =
         command.as_std().get_envs().map(|(name, value)| (name.to_owned(), value.unwrap().to_owned())).collect();
     // The kernel keeps the largest of all children that were waited for, so each pass gets a parent of its own.
@@ -19,7 +19,7 @@ async fn peak(stage: &Stage) -> u64 {
     let output = tokio::process::Command::new("python3")
         .args(["-c", script, program, "run", "--format", "json"])
         .envs(settings)
-        .current_dir(stage.folder())
+        .current_dir(env.folder())
         .stderr(Stdio::inherit())
         .output()
         .await
@@ -30,20 +30,20 @@ async fn peak(stage: &Stage) -> u64 {
     parts.next().unwrap().parse().unwrap()
 }
 
-async fn fill(stage: &Stage, waiting: usize) {
+async fn fill(env: &TestEnv, waiting: usize) {
     let filler = "x".repeat(500);
     let documents: Vec<Document> = (0..waiting)
         .map(|_| doc! { "platform": "tiktok", "status": "failed", "caption": &filler, "retryCount": 1, "failedAt": date(now()) })
         .collect();
-    stage.posts.insert_many(documents).await.unwrap();
+    env.posts.insert_many(documents).await.unwrap();
     for _ in 0..10 {
-        stage.post("tiktok", Document::new()).await;
+        env.post("tiktok", Document::new()).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pass_over_50_000_failed_posts_needs_no_more_than_one_over_100() {
-    let (small, large) = (Stage::new().await, Stage::new().await);
+    let (small, large) = (TestEnv::new().await, TestEnv::new().await);
     fill(&small, 90).await;
     fill(&large, 49_990).await;
     let (small_peak, large_peak) = (peak(&small).await, peak(&large).await);

@@ -7,10 +7,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use postretry::post::{
-    AttemptEnd, AttemptStart, Category, Claim, ClaimedPost, Eligibility, Failure, Post, PostDraft, PostId, Publication,
-    RetryPolicy, Ticket, TicketHandle, settle,
+    AttemptEnd, AttemptStart, Category, Claim, ClaimedPost, Eligibility, Failure, Platform, Post, PostDraft, PostId,
+    Publication, RetryPolicy, Ticket, settle,
 };
 use proptest::prelude::*;
+use serde_json::json;
 
 /// How long a claim lasts, in the model's ticks of one second.
 const CLAIM: i64 = 10;
@@ -92,10 +93,7 @@ impl World {
 }
 
 fn name(ticket: &Ticket) -> String {
-    match &ticket.handle {
-        TicketHandle::TiktokVideo { publish_id, .. } => publish_id.clone(),
-        other => panic!("{other:?}"),
-    }
+    ticket.payload["publishId"].as_str().unwrap().to_owned()
 }
 
 /// One step of a worker; what a lost request means is for the platform's last step only.
@@ -158,13 +156,8 @@ fn step(world: &mut World, worker: &mut Worker, id: usize, serial: usize, lost: 
             Some(ticket) => Worker::Ticketed(work, ticket),
             None => {
                 world.tickets += 1;
-                let handle = TicketHandle::TiktokVideo {
-                    publish_id: format!("ticket-{}", world.tickets),
-                    upload_url: None,
-                    size: None,
-                    username: None,
-                };
-                Worker::Opened(work, Ticket::new(world.now, handle))
+                let payload = json!({ "publishId": format!("ticket-{}", world.tickets) });
+                Worker::Opened(work, Ticket::new(Platform::TikTok, world.now, payload))
             }
         },
         Worker::Opened(work, ticket) => {

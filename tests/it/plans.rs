@@ -2,7 +2,7 @@
 
 use mongodb::bson::{Bson, Document, doc};
 
-use crate::stage::{Stage, date, hours_ago, now};
+use crate::support::env::{TestEnv, date, hours_ago, now};
 
 /// The sum of a counter over a whole explanation.
 fn sum(value: &Bson, name: &str) -> i64 {
@@ -21,13 +21,13 @@ fn sum(value: &Bson, name: &str) -> i64 {
 }
 
 /// What a command makes the server look at in the posts: documents, keys, and the plans by which it goes about it.
-async fn examined(stage: &Stage, arguments: &[&str]) -> (serde_json::Value, i64, i64, Vec<String>) {
-    let profile = async |level: i32| stage.database.run_command(doc! { "profile": level }).await.unwrap();
+async fn examined(env: &TestEnv, arguments: &[&str]) -> (serde_json::Value, i64, i64, Vec<String>) {
+    let profile = async |level: i32| env.database.run_command(doc! { "profile": level }).await.unwrap();
     profile(2).await;
-    let output = stage.run(arguments).await.expect(0).json();
+    let output = env.run(arguments).await.expect(0).json();
     profile(0).await;
-    let log = stage.database.collection::<Document>("system.profile");
-    let namespace = format!("{}.marketing_posts", stage.database.name());
+    let log = env.database.collection::<Document>("system.profile");
+    let namespace = format!("{}.marketing_posts", env.database.name());
     let mut operations = log.find(doc! { "ns": namespace }).await.unwrap();
     let (mut documents, mut keys, mut plans) = (0, 0, Vec::new());
     while operations.advance().await.unwrap() {
@@ -43,7 +43,7 @@ async fn examined(stage: &Stage, arguments: &[&str]) -> (serde_json::Value, i64,
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pass_and_a_page_of_the_list_examine_what_is_due_and_not_the_20_000_others() {
-    let stage = Stage::new().await;
+    let env = TestEnv::new().await;
     let platforms = ["tiktok", "instagram", "youtube_shorts"];
     let others = (0..20_000).zip(platforms.iter().cycle()).map(|(n, platform)| {
         let fields = match n % 5 {
@@ -57,16 +57,16 @@ async fn a_pass_and_a_page_of_the_list_examine_what_is_due_and_not_the_20_000_ot
         document.extend(fields);
         document
     });
-    stage.posts.insert_many(others).await.unwrap();
+    env.posts.insert_many(others).await.unwrap();
     for count in 0..5 {
-        stage.post("tiktok", doc! { "retryCount": count, "failedAt": hours_ago(100) }).await;
+        env.post("tiktok", doc! { "retryCount": count, "failedAt": hours_ago(100) }).await;
     }
-    stage.post("tiktok", doc! { "retryClaim": { "by": "dead", "until": hours_ago(1) }, "retryCount": 5 }).await;
-    stage.post("tiktok", doc! { "retryCount": Bson::Undefined, "failedAt": Bson::Undefined }).await;
+    env.post("tiktok", doc! { "retryClaim": { "by": "dead", "until": hours_ago(1) }, "retryCount": 5 }).await;
+    env.post("tiktok", doc! { "retryCount": Bson::Undefined, "failedAt": Bson::Undefined }).await;
     // The first pass makes the indexes; there is nothing for it to do but a limit that lets nothing start.
-    stage.run(&["run", "--limit", "0"]).await.expect(0);
+    env.run(&["run", "--limit", "0"]).await.expect(0);
 
-    let (output, documents, keys, plans) = examined(&stage, &["run", "--format", "json"]).await;
+    let (output, documents, keys, plans) = examined(&env, &["run", "--format", "json"]).await;
     assert_eq!(output["totals"]["due"], 7, "{output}");
     assert!(!plans.iter().any(|plan| plan.contains("COLLSCAN")), "{plans:?}");
     // Seven posts, each read, claimed, given tickets and settled: every look is at the post itself.
@@ -75,12 +75,12 @@ async fn a_pass_and_a_page_of_the_list_examine_what_is_due_and_not_the_20_000_ot
     assert!(keys <= 1500, "{keys} keys examined: {plans:?}");
 
     let list = ["list-failed", "--limit", "20", "--skip", "20", "--format", "json"];
-    let (output, documents, _, plans) = examined(&stage, &list).await;
+    let (output, documents, _, plans) = examined(&env, &list).await;
     assert_eq!(output["posts"].as_array().unwrap().len(), 20);
     assert!(!plans.iter().any(|plan| plan.contains("COLLSCAN")), "{plans:?}");
     // Those without `failedAt`, a fifth of all here, have no index to be sorted by.
     println!("{documents} documents examined for a page of 20 among 16,000 failed posts");
     assert!(documents <= 40 + 4_000 + 100, "{documents} documents examined: {plans:?}");
-    let indexes = stage.posts.list_index_names().await.unwrap();
+    let indexes = env.posts.list_index_names().await.unwrap();
     assert_eq!(indexes, ["_id_", "postretry_due", "postretry_claims", "postretry_category", "postretry_list"]);
 }

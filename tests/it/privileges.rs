@@ -3,7 +3,7 @@
 use mongodb::bson::{Bson, Document, doc};
 use postretry_mongod::Mongod;
 
-use crate::stage::{Ran, Stage};
+use crate::support::env::{Ran, TestEnv};
 
 /// A collection, and what may be done with it.
 type Privilege = (String, Vec<String>);
@@ -20,10 +20,10 @@ fn documented() -> Vec<Privilege> {
 }
 
 /// A server with access control, and a user for every role: its name, and which actions on which collection it has.
-async fn guarded(roles: &[(&str, Vec<Privilege>)]) -> (Mongod, Stage) {
+async fn guarded(roles: &[(&str, Vec<Privilege>)]) -> (Mongod, TestEnv) {
     let mut server = Mongod::start().await;
-    let mut stage = Stage::on(&server).await;
-    let name = stage.database.name().to_owned();
+    let mut env = TestEnv::on(&server).await;
+    let name = env.database.name().to_owned();
     for (user, privileges) in roles {
         let privileges: Vec<Document> = privileges
             .iter()
@@ -32,22 +32,22 @@ async fn guarded(roles: &[(&str, Vec<Privilege>)]) -> (Mongod, Stage) {
             })
             .collect();
         let role = doc! { "createRole": *user, "privileges": privileges, "roles": [] };
-        stage.database.run_command(role).await.unwrap();
+        env.database.run_command(role).await.unwrap();
         let made = doc! { "createUser": *user, "pwd": PASSWORD, "roles": [*user] };
-        stage.database.run_command(made).await.unwrap();
+        env.database.run_command(made).await.unwrap();
     }
     let owner = doc! { "createUser": "owner", "pwd": PASSWORD, "roles": ["dbOwner"] };
-    stage.database.run_command(owner).await.unwrap();
+    env.database.run_command(owner).await.unwrap();
     server.demand_sign_in().await.unwrap();
-    let owner = mongodb::Client::with_uri_str(signed_in(&stage, "owner")).await.unwrap();
-    stage.database = owner.database(&name);
-    stage.posts = stage.database.collection("marketing_posts");
-    (server, stage)
+    let owner = mongodb::Client::with_uri_str(signed_in(&env, "owner")).await.unwrap();
+    env.database = owner.database(&name);
+    env.posts = env.database.collection("marketing_posts");
+    (server, env)
 }
 
 /// The connection string of a user.
-fn signed_in(stage: &Stage, user: &str) -> String {
-    stage.uri.replace("mongodb://", &format!("mongodb://{user}:{PASSWORD}@"))
+fn signed_in(env: &TestEnv, user: &str) -> String {
+    env.uri.replace("mongodb://", &format!("mongodb://{user}:{PASSWORD}@"))
 }
 
 /// The privileges without one action on one collection.
@@ -66,7 +66,7 @@ async fn the_documented_role_is_enough_and_what_is_missing_is_told() {
     let reading = least.iter().map(|(collection, _)| (collection.clone(), vec!["find".to_owned()])).collect();
     let no_index = without("createIndex", "marketing_posts", &least);
     let no_tokens = without("update", "postretry_tokens", &least);
-    let (_server, mut stage) = guarded(&[
+    let (_server, mut env) = guarded(&[
         ("postretry", least),
         ("no_index", no_index),
         ("no_tokens", no_tokens),
@@ -74,24 +74,24 @@ async fn the_documented_role_is_enough_and_what_is_missing_is_told() {
         ("nobody", Vec::new()),
     ])
     .await;
-    let command = async |stage: &mut Stage, user: &str, arguments: &[&str]| -> Ran {
-        stage.set("MONGODB_URI", &signed_in(stage, user));
-        let ran = stage.run(arguments).await;
+    let command = async |env: &mut TestEnv, user: &str, arguments: &[&str]| -> Ran {
+        env.set("MONGODB_URI", &signed_in(env, user));
+        let ran = env.run(arguments).await;
         assert!(!ran.stdout.contains("hush") && !ran.stderr.contains("hush"), "{ran:?}");
         ran
     };
 
     // A user without the right to make indexes is warned, and publishes.
-    let id = stage.post("tiktok", Document::new()).await;
-    let ran = command(&mut stage, "no_index", &["run"]).await.expect(0);
+    let id = env.post("tiktok", Document::new()).await;
+    let ran = command(&mut env, "no_index", &["run"]).await.expect(0);
     assert!(ran.stderr.contains("may not create the indexes"), "{}", ran.stderr);
-    assert_eq!(stage.get(&id).await.get_str("status").ok(), Some("posted"));
+    assert_eq!(env.get(&id).await.get_str("status").ok(), Some("posted"));
 
     // The documented one does everything without a word.
     let posts = [
-        stage.post("tiktok", Document::new()).await,
-        stage.post("instagram", doc! { "storyId": "spring" }).await,
-        stage.post("youtube", doc! { "retryCount": 5, "permanentlyFailed": true }).await,
+        env.post("tiktok", Document::new()).await,
+        env.post("instagram", doc! { "storyId": "spring" }).await,
+        env.post("youtube", doc! { "retryCount": 5, "permanentlyFailed": true }).await,
     ];
     for arguments in [
         &["run", "--dry-run"][..],
@@ -101,38 +101,38 @@ async fn the_documented_role_is_enough_and_what_is_missing_is_told() {
         &["run"],
         &["stats"],
     ] {
-        let ran = command(&mut stage, "postretry", arguments).await.expect(0);
+        let ran = command(&mut env, "postretry", arguments).await.expect(0);
         assert_eq!(ran.stderr, "", "{arguments:?}");
     }
     for id in &posts {
-        assert_eq!(stage.get(id).await.get_str("status").ok(), Some("posted"));
+        assert_eq!(env.get(id).await.get_str("status").ok(), Some("posted"));
     }
-    let indexes = stage.posts.list_index_names().await.unwrap();
+    let indexes = env.posts.list_index_names().await.unwrap();
     assert!(indexes.iter().any(|name| name == "postretry_due"), "{indexes:?}");
-    let again = stage.post("tiktok", Document::new()).await;
-    command(&mut stage, "postretry", &["retry", &again]).await.expect(0);
+    let again = env.post("tiktok", Document::new()).await;
+    command(&mut env, "postretry", &["retry", &again]).await.expect(0);
 
     // Whoever may only read sees everything and publishes nothing.
-    let id = stage.post("tiktok", Document::new()).await;
-    let sent = stage.sandbox.world().requests.len();
+    let id = env.post("tiktok", Document::new()).await;
+    let sent = env.sandbox.world().requests.len();
     for arguments in [&["list-failed"][..], &["list-failed", &id], &["stats"], &["run", "--dry-run"]] {
-        command(&mut stage, "reader", arguments).await.expect(0);
+        command(&mut env, "reader", arguments).await.expect(0);
     }
     for arguments in [&["run"][..], &["retry", &id], &["reset", &id]] {
-        let ran = command(&mut stage, "reader", arguments).await.expect(5);
+        let ran = command(&mut env, "reader", arguments).await.expect(5);
         assert!(ran.stderr.contains("it does not allow the user to run"), "{}", ran.stderr);
         assert!(ran.stderr.contains("hint: the user needs"), "{}", ran.stderr);
     }
-    assert_eq!(stage.get(&id).await.get("retryCount"), Some(&Bson::Int32(0)));
+    assert_eq!(env.get(&id).await.get("retryCount"), Some(&Bson::Int32(0)));
     // With no token stored, a new one has to be asked for and kept.
-    stage.database.collection::<Document>("postretry_tokens").drop().await.unwrap();
-    let ran = command(&mut stage, "no_tokens", &["run"]).await.expect(5);
+    env.database.collection::<Document>("postretry_tokens").drop().await.unwrap();
+    let ran = command(&mut env, "no_tokens", &["run"]).await.expect(5);
     let error = format!("for post {id}: it does not allow the user to run `update`\nhint: the user needs");
     assert!(ran.stderr.contains("failed to lock tokens in") && ran.stderr.contains(&error), "{}", ran.stderr);
-    let ran = command(&mut stage, "nobody", &["stats"]).await.expect(5);
+    let ran = command(&mut env, "nobody", &["stats"]).await.expect(5);
     assert!(ran.stderr.contains("it does not allow the user to run"), "{}", ran.stderr);
-    stage.set("MONGODB_URI", &signed_in(&stage, "postretry").replace(PASSWORD, "mistyped"));
-    let ran = stage.run(&["stats"]).await.expect(5);
+    env.set("MONGODB_URI", &signed_in(&env, "postretry").replace(PASSWORD, "mistyped"));
+    let ran = env.run(&["stats"]).await.expect(5);
     assert!(ran.stderr.contains("the user name or the password was refused"), "{}", ran.stderr);
-    assert_eq!(stage.sandbox.world().requests.len(), sent, "nothing was sent without the right to record it");
+    assert_eq!(env.sandbox.world().requests.len(), sent, "nothing was sent without the right to record it");
 }

@@ -4,7 +4,7 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{self, Bson, Document, Uuid, doc};
 use serde_json::json;
 
-use crate::stage::{Stage, date_of, is_cleared, now, sha256, video};
+use crate::support::env::{TestEnv, date_of, is_cleared, now, sha256, video};
 
 /// Every field that postretry may change.
 const WRITTEN: &[&str] = &[
@@ -40,8 +40,8 @@ fn unchanged_since_read(mut document: Document) -> Document {
 fn foreign_fields() -> Document {
     doc! {
         "storyId": ObjectId::new(),
-        "createdAt": crate::stage::hours_ago(50),
-        "scheduledAt": crate::stage::hours_ago(3),
+        "createdAt": crate::support::env::hours_ago(50),
+        "scheduledAt": crate::support::env::hours_ago(3),
         "metrics": { "views": 12_i64, "ratio": 0.25, "tags": ["x", Bson::Null] },
         "$comment": "a name with a dollar",
         "uploadProgress": 45,
@@ -51,25 +51,25 @@ fn foreign_fields() -> Document {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_video_on_each_platform_arrives_whole_and_the_document_tells_of_it() {
-    let stage = Stage::new().await;
+    let env = TestEnv::new().await;
     let mut before = Vec::new();
     for platform in ["tiktok", "instagram", "youtube_shorts"] {
-        let id = stage.post(platform, foreign_fields()).await;
-        before.push((id.clone(), stage.get(&id).await));
+        let id = env.post(platform, foreign_fields()).await;
+        before.push((id.clone(), env.get(&id).await));
     }
     let started_at = now();
-    let output = stage.pass(0).await;
+    let output = env.pass(0).await;
 
     assert_eq!(output["totals"]["due"], 3);
     assert_eq!(output["totals"]["posted"], 3);
     assert_eq!(output["byPlatform"]["tiktok"]["posted"], 1);
-    let published = stage.sandbox.published();
+    let published = env.sandbox.published();
     assert_eq!(published.len(), 3);
     let hash = sha256(&video(100_000, 1));
     assert!(published.iter().all(|post| post.sha256 == hash && post.size == 100_000));
 
     for (id, before) in before {
-        let after = stage.get(&id).await;
+        let after = env.get(&id).await;
         assert_eq!(unchanged_since_read(after.clone()), unchanged_since_read(before.clone()));
         assert_eq!(after.get_str("status").ok(), Some("posted"));
         assert!(date_of(&after, "postedAt") >= started_at);
@@ -89,7 +89,7 @@ async fn one_video_on_each_platform_arrives_whole_and_the_document_tells_of_it()
     let documents: Vec<Document> = {
         let mut documents = Vec::new();
         for platform in ["tiktok", "instagram", "youtube_shorts"] {
-            documents.push(stage.posts.find_one(doc! { "platform": platform }).await.unwrap().unwrap());
+            documents.push(env.posts.find_one(doc! { "platform": platform }).await.unwrap().unwrap());
         }
         documents
     };
@@ -106,52 +106,52 @@ async fn one_video_on_each_platform_arrives_whole_and_the_document_tells_of_it()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_video_of_150_mb_arrives_whole_in_chunks() {
-    let stage = Stage::new().await;
+    let env = TestEnv::new().await;
     let bytes = video(150_000_123, 7);
-    stage.file("large.mp4", &bytes);
+    env.file("large.mp4", &bytes);
     let hash = sha256(&bytes);
     drop(bytes);
     for platform in ["tiktok", "instagram", "youtube"] {
-        stage.post(platform, doc! { "videoPath": "large.mp4" }).await;
+        env.post(platform, doc! { "videoPath": "large.mp4" }).await;
     }
-    stage.pass(0).await;
-    let published = stage.sandbox.published();
+    env.pass(0).await;
+    let published = env.sandbox.published();
     assert_eq!(published.len(), 3);
     for post in published {
         assert_eq!((post.size, post.sha256.as_str()), (150_000_123, hash.as_str()), "{}", post.platform);
     }
     // ⌊150,000,123 / 10,000,000⌋ chunks, the remainder in the last one.
-    assert_eq!(stage.sandbox.calls("tiktok.chunk"), 15);
-    let world = stage.sandbox.world();
+    assert_eq!(env.sandbox.calls("tiktok.chunk"), 15);
+    let world = env.sandbox.world();
     let last = world.requests.iter().rfind(|request| request.endpoint == "tiktok.chunk").unwrap();
     assert_eq!(last.headers["content-range"], "bytes 140000000-150000122/150000123");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn images_go_out_by_their_public_address() {
-    let stage = Stage::new().await;
+    let env = TestEnv::new().await;
     let image = doc! { "contentType": "Image", "videoPath": Bson::Undefined, "imagePath": "a.jpg" };
-    stage.post("tiktok", image.clone()).await;
-    stage.post("instagram", image.clone()).await;
-    let refused = stage.post("youtube", image).await;
-    let output = stage.pass(3).await;
+    env.post("tiktok", image.clone()).await;
+    env.post("instagram", image.clone()).await;
+    let refused = env.post("youtube", image).await;
+    let output = env.pass(3).await;
     assert_eq!(output["totals"]["posted"], 2);
-    for post in stage.sandbox.published() {
+    for post in env.sandbox.published() {
         assert_eq!(post.source_url.as_deref(), Some("https://cdn.example/media/a.jpg"));
     }
-    let refused = stage.get(&refused).await;
+    let refused = env.get(&refused).await;
     assert_eq!(refused.get_str("failureCategory").ok(), Some("rejected_content"));
     assert_eq!(refused.get_bool("permanentlyFailed").ok(), Some(true));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_platform_that_is_not_configured_is_left_alone_and_said_so() {
-    let mut stage = Stage::new().await;
-    stage.unset("INSTAGRAM_");
-    let id = stage.post("instagram", Document::new()).await;
-    let spent = stage.post("instagram", doc! { "retryCount": 9 }).await;
-    let before = (stage.get(&id).await, stage.get(&spent).await);
-    let ran = stage.run(&["run", "--format", "json"]).await.expect(0);
+    let mut env = TestEnv::new().await;
+    env.unset("INSTAGRAM_");
+    let id = env.post("instagram", Document::new()).await;
+    let spent = env.post("instagram", doc! { "retryCount": 9 }).await;
+    let before = (env.get(&id).await, env.get(&spent).await);
+    let ran = env.run(&["run", "--format", "json"]).await.expect(0);
     assert_eq!(
         ran.json()["totals"],
         json!({
@@ -159,12 +159,12 @@ async fn a_platform_that_is_not_configured_is_left_alone_and_said_so() {
         })
     );
     assert_eq!(ran.stderr.matches("not configured").count(), 1, "{}", ran.stderr);
-    assert_eq!((stage.get(&id).await, stage.get(&spent).await), before);
+    assert_eq!((env.get(&id).await, env.get(&spent).await), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_posts_are_reported_and_left_as_they_are_and_the_pass_goes_on() {
-    let stage = Stage::new().await;
+    let env = TestEnv::new().await;
     let wrong = [
         ("title", doc! { "title": 42 }),
         ("failedAt", doc! { "failedAt": "yesterday" }),
@@ -176,27 +176,27 @@ async fn malformed_posts_are_reported_and_left_as_they_are_and_the_pass_goes_on(
     ];
     let mut before = Vec::new();
     for (field, fields) in wrong {
-        let id = stage.post("tiktok", fields).await;
-        before.push((field, id.clone(), stage.get(&id).await));
+        let id = env.post("tiktok", fields).await;
+        before.push((field, id.clone(), env.get(&id).await));
     }
-    let id = stage.post("myspace", Document::new()).await;
-    before.push(("platform", id.clone(), stage.get(&id).await));
-    let good = stage.post("tiktok", Document::new()).await;
+    let id = env.post("myspace", Document::new()).await;
+    before.push(("platform", id.clone(), env.get(&id).await));
+    let good = env.post("tiktok", Document::new()).await;
 
-    let output = stage.pass(0).await;
-    assert_eq!(stage.get(&good).await.get_str("status").ok(), Some("posted"));
+    let output = env.pass(0).await;
+    assert_eq!(env.get(&good).await.get_str("status").ok(), Some("posted"));
     let reported = output["malformed"].as_array().unwrap();
     assert_eq!(reported.len(), before.len(), "{reported:?}");
     for (field, id, before) in before {
         let entry = reported.iter().find(|entry| entry["id"] == id.as_str()).unwrap_or_else(|| panic!("{field}"));
         assert_eq!(entry["field"], field);
-        assert_eq!(stage.get(&id).await, before);
+        assert_eq!(env.get(&id).await, before);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_of_every_kind_are_found_by_what_is_written() {
-    let stage = Stage::new().await;
+    let env = TestEnv::new().await;
     let uuid = Uuid::parse_str("6fa459ea-ee8a-3ca4-894e-db77e160355e").unwrap();
     let ids: [(Bson, &str); 6] = [
         (Bson::String("spring-42".into()), "spring-42"),
@@ -211,24 +211,23 @@ async fn ids_of_every_kind_are_found_by_what_is_written() {
         (Bson::DateTime(bson::DateTime::from_millis(1_700_000_000_123)), r#"{"$date":"2023-11-14T22:13:20.123Z"}"#),
     ];
     for (id, written) in ids {
-        stage.post("tiktok", doc! { "_id": id }).await;
-        let ran = stage.run(&["list-failed", written, "--format", "json"]).await.expect(0);
+        env.post("tiktok", doc! { "_id": id }).await;
+        let ran = env.run(&["list-failed", written, "--format", "json"]).await.expect(0);
         assert_eq!(ran.json()["post"]["id"], written);
-        stage.run(&["retry", written]).await.expect(0);
+        env.run(&["retry", written]).await.expect(0);
     }
-    assert_eq!(stage.sandbox.published().len(), 6);
+    assert_eq!(env.sandbox.published().len(), 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_application_left_behind_is_looked_up_first_and_not_sent_again() {
-    let stage = Stage::new().await;
+    let env = TestEnv::new().await;
     // The application's own attempt: published on both platforms, but never recorded.
-    let first = stage.post("tiktok", Document::new()).await;
-    let second = stage.post("instagram", Document::new()).await;
-    stage.pass(0).await;
-    let ticket = |platform: &str| {
-        stage.sandbox.published().iter().find(|post| post.platform == platform).unwrap().ticket.clone()
-    };
+    let first = env.post("tiktok", Document::new()).await;
+    let second = env.post("instagram", Document::new()).await;
+    env.pass(0).await;
+    let ticket =
+        |platform: &str| env.sandbox.published().iter().find(|post| post.platform == platform).unwrap().ticket.clone();
     for (id, field, ticket) in
         [(&first, "uploadProgress.publishId", ticket("tiktok")), (&second, "instagramContainerId", ticket("instagram"))]
     {
@@ -236,13 +235,13 @@ async fn what_the_application_left_behind_is_looked_up_first_and_not_sent_again(
             "$set": { "status": "failed", field: ticket },
             "$unset": { "publishTicket": "", "retryHistory": "", "tiktokVideoId": "", "instagramMediaId": "" },
         };
-        stage.posts.update_one(doc! { "_id": ObjectId::parse_str(id).unwrap() }, change).await.unwrap();
+        env.posts.update_one(doc! { "_id": ObjectId::parse_str(id).unwrap() }, change).await.unwrap();
     }
-    let output = stage.pass(0).await;
+    let output = env.pass(0).await;
     assert_eq!(output["totals"]["posted"], 2);
-    assert_eq!(stage.sandbox.published().len(), 2, "nothing was sent again");
-    assert_eq!(stage.sandbox.calls("tiktok.video_init"), 1);
-    assert_eq!(stage.sandbox.calls("instagram.create"), 1);
-    assert!(stage.get(&first).await.get_str("tiktokVideoId").is_ok());
-    assert!(stage.get(&second).await.get_str("instagramMediaId").is_ok());
+    assert_eq!(env.sandbox.published().len(), 2, "nothing was sent again");
+    assert_eq!(env.sandbox.calls("tiktok.video_init"), 1);
+    assert_eq!(env.sandbox.calls("instagram.create"), 1);
+    assert!(env.get(&first).await.get_str("tiktokVideoId").is_ok());
+    assert!(env.get(&second).await.get_str("instagramMediaId").is_ok());
 }

@@ -3,14 +3,14 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use mongodb::bson::{Bson, Document, doc};
 
-use crate::stage::{Stage, date, now};
+use crate::support::env::{TestEnv, date, now};
 
 /// Far enough from the boundary that a slow machine does not step over it.
 const MARGIN: TimeDelta = TimeDelta::seconds(20);
 
-async fn due_ids(stage: &Stage) -> Vec<String> {
-    let listed = stage.run(&["list-failed", "--due", "--format", "json"]).await.expect(0).json();
-    let planned = stage.run(&["run", "--dry-run", "--format", "json"]).await.expect(0).json();
+async fn due_ids(env: &TestEnv) -> Vec<String> {
+    let listed = env.run(&["list-failed", "--due", "--format", "json"]).await.expect(0).json();
+    let planned = env.run(&["run", "--dry-run", "--format", "json"]).await.expect(0).json();
     let ids = |posts: &serde_json::Value| {
         let mut ids: Vec<String> =
             posts.as_array().unwrap().iter().map(|post| post["id"].as_str().unwrap().to_owned()).collect();
@@ -24,7 +24,7 @@ async fn due_ids(stage: &Stage) -> Vec<String> {
 
 /// A post on either side of the boundary for each retry count: only the one that has waited long enough is due.
 async fn check_table(
-    stage: &Stage,
+    env: &TestEnv,
     base: TimeDelta,
     counts: std::ops::Range<i32>,
     dates: impl Fn(DateTime<Utc>) -> Document,
@@ -36,42 +36,42 @@ async fn check_table(
         for (anchor, is_due) in [(now - delay, true), (now - delay + MARGIN, false)] {
             let mut fields = doc! { "retryCount": count, "failedAt": Bson::Undefined };
             fields.extend(dates(anchor));
-            let id = stage.post("tiktok", fields).await;
+            let id = env.post("tiktok", fields).await;
             if is_due {
                 expected.push(id);
             }
         }
     }
     expected.sort();
-    assert_eq!(due_ids(stage).await, expected);
+    assert_eq!(due_ids(env).await, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_backoff_table_holds_from_the_first_failure() {
-    let stage = Stage::new().await;
-    check_table(&stage, TimeDelta::hours(1), 0..5, |anchor| doc! { "failedAt": date(anchor) }).await;
+    let env = TestEnv::new().await;
+    check_table(&env, TimeDelta::hours(1), 0..5, |anchor| doc! { "failedAt": date(anchor) }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_backoff_table_holds_for_other_settings() {
-    let mut stage = Stage::new().await;
-    stage.set("MAX_POST_RETRIES", "8");
-    stage.set("POST_RETRY_INTERVAL_MINUTES", "7");
-    check_table(&stage, TimeDelta::minutes(7), 0..8, |anchor| doc! { "failedAt": date(anchor) }).await;
+    let mut env = TestEnv::new().await;
+    env.set("MAX_POST_RETRIES", "8");
+    env.set("POST_RETRY_INTERVAL_MINUTES", "7");
+    check_table(&env, TimeDelta::minutes(7), 0..8, |anchor| doc! { "failedAt": date(anchor) }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_failed_at_the_backoff_counts_from_updated_at() {
-    let stage = Stage::new().await;
-    check_table(&stage, TimeDelta::hours(1), 0..5, |anchor| doc! { "updatedAt": date(anchor) }).await;
+    let env = TestEnv::new().await;
+    check_table(&env, TimeDelta::hours(1), 0..5, |anchor| doc! { "updatedAt": date(anchor) }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_backoff_counts_from_the_last_attempt_if_told_so() {
-    let mut stage = Stage::new().await;
-    stage.set("POST_RETRY_BACKOFF_FROM", "last-attempt");
+    let mut env = TestEnv::new().await;
+    env.set("POST_RETRY_BACKOFF_FROM", "last-attempt");
     let long_ago = date(now() - TimeDelta::days(9));
-    check_table(&stage, TimeDelta::hours(1), 0..5, |anchor| {
+    check_table(&env, TimeDelta::hours(1), 0..5, |anchor| {
         doc! { "failedAt": long_ago.clone(), "lastRetriedAt": date(anchor) }
     })
     .await;
@@ -79,7 +79,7 @@ async fn the_backoff_counts_from_the_last_attempt_if_told_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_negative_and_fractional_counters_and_missing_dates_are_understood() {
-    let stage = Stage::new().await;
+    let env = TestEnv::new().await;
     let hours = |hours| date(now() - TimeDelta::hours(hours));
     let mut expected = Vec::new();
     for (fields, is_due) in [
@@ -99,26 +99,26 @@ async fn missing_negative_and_fractional_counters_and_missing_dates_are_understo
         (doc! { "retryClaim": { "by": "x", "until": hours(1) }, "retryCount": 5, "failedAt": date(now()) }, true),
         (doc! { "status": "posted" }, false),
     ] {
-        let id = stage.post("tiktok", fields).await;
+        let id = env.post("tiktok", fields).await;
         if is_due {
             expected.push(id);
         }
     }
     expected.sort();
-    assert_eq!(due_ids(&stage).await, expected);
+    assert_eq!(due_ids(&env).await, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn posts_are_started_oldest_first() {
-    let mut stage = Stage::new().await;
-    stage.set("POST_RETRY_CONCURRENCY", "1");
+    let mut env = TestEnv::new().await;
+    env.set("POST_RETRY_CONCURRENCY", "1");
     let mut expected = Vec::new();
     for hours in [3, 9, 5, 7] {
-        let id = stage.post("tiktok", doc! { "failedAt": crate::stage::hours_ago(hours) }).await;
+        let id = env.post("tiktok", doc! { "failedAt": crate::support::env::hours_ago(hours) }).await;
         expected.push((hours, id));
     }
     expected.sort_by_key(|(hours, _)| std::cmp::Reverse(*hours));
-    let output = stage.pass(0).await;
+    let output = env.pass(0).await;
     let order: Vec<&str> =
         output["posts"].as_array().unwrap().iter().map(|post| post["id"].as_str().unwrap()).collect();
     assert_eq!(order, expected.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>());
@@ -126,16 +126,16 @@ async fn posts_are_started_oldest_first() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gap_keeps_starts_apart_and_the_limit_holds() {
-    let mut stage = Stage::new().await;
-    stage.set("POST_RETRY_GAP", "700ms");
+    let mut env = TestEnv::new().await;
+    env.set("POST_RETRY_GAP", "700ms");
     for _ in 0..4 {
-        stage.post("tiktok", Document::new()).await;
+        env.post("tiktok", Document::new()).await;
     }
-    let output = stage.run(&["run", "--limit", "3", "--format", "json"]).await.expect(0).json();
+    let output = env.run(&["run", "--limit", "3", "--format", "json"]).await.expect(0).json();
     assert_eq!(output["totals"]["due"], 4);
     assert_eq!(output["totals"]["posted"], 3);
     assert_eq!(output["totals"]["skipped"], 1);
-    let world = stage.sandbox.world();
+    let world = env.sandbox.world();
     let starts: Vec<_> = world.requests.iter().filter(|r| r.endpoint == "tiktok.video_init").map(|r| r.at).collect();
     for pair in starts.windows(2) {
         // The creator is asked before the start, so a little of the gap may pass in that.

@@ -8,7 +8,7 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
 use postretry_sandbox::{Act, Fault};
 
-use crate::stage::{Ran, Stage, date, now};
+use crate::support::env::{Ran, TestEnv, date, now};
 
 /// Columns of the terminals; the last is none at all.
 const SCREENS: [Option<u16>; 4] = [Some(60), Some(80), Some(140), None];
@@ -38,10 +38,10 @@ fn ago(minutes: i64) -> Bson {
 }
 
 /// Posts in every state that a person meets.
-async fn stage() -> Stage {
-    let mut stage = Stage::new().await;
+async fn screen_env() -> TestEnv {
+    let mut env = TestEnv::new().await;
     // One after the other, so that the result is always in the same order.
-    stage.set("POST_RETRY_CONCURRENCY", "1");
+    env.set("POST_RETRY_CONCURRENCY", "1");
     let entry = |attempt: i32, category: &str| {
         doc! {
             "attempt": attempt, "startedAt": ago(300), "finishedAt": ago(299), "outcome": "failed",
@@ -79,9 +79,9 @@ async fn stage() -> Stage {
     for (number, (platform, fields)) in (0..).zip(posts) {
         let mut fields: Document = fields;
         fields.insert("_id", id(number));
-        stage.post(platform, fields).await;
+        env.post(platform, fields).await;
     }
-    stage
+    env
 }
 
 /// A terminal that has been sent these bytes.
@@ -99,18 +99,18 @@ fn rows(screen: &vt100::Screen) -> String {
 }
 
 /// What a command has left on a terminal, or on two streams where there is none.
-async fn seen(stage: &Stage, screen: Option<u16>, arguments: &[&str], typed: &str) -> String {
-    read(stage, screen, arguments, typed, rows).await
+async fn seen(env: &TestEnv, screen: Option<u16>, arguments: &[&str], typed: &str) -> String {
+    read(env, screen, arguments, typed, rows).await
 }
 
 /// The same, with the lines whole that a terminal has broken: their parts that differ from run to run are found, and
 /// differ in length.
-async fn lines_seen(stage: &Stage, screen: Option<u16>, arguments: &[&str], typed: &str) -> String {
-    read(stage, screen, arguments, typed, vt100::Screen::contents).await
+async fn lines_seen(env: &TestEnv, screen: Option<u16>, arguments: &[&str], typed: &str) -> String {
+    read(env, screen, arguments, typed, vt100::Screen::contents).await
 }
 
 async fn read(
-    stage: &Stage,
+    env: &TestEnv,
     screen: Option<u16>,
     arguments: &[&str],
     typed: &str,
@@ -119,11 +119,11 @@ async fn read(
     let line = format!("$ postretry {}", arguments.join(" "));
     match screen {
         Some(columns) => {
-            let (code, bytes) = stage.on_terminal(columns, arguments, typed).await;
+            let (code, bytes) = env.on_terminal(columns, arguments, typed).await;
             format!("{line}\nexit code {code}\n{}\n", text(terminal(columns, &bytes).screen()).trim_end())
         }
         None => {
-            let Ran { code, stdout, stderr } = stage.run(arguments).await;
+            let Ran { code, stdout, stderr } = env.run(arguments).await;
             format!("{line}\nexit code {code}\n--- standard output\n{stdout}--- standard error\n{stderr}")
         }
     }
@@ -145,13 +145,13 @@ fn check_on(screen: Option<u16>, name: &str, texts: &[String]) {
     check(&format!("{name}_{columns}"), &texts.join("\n"));
 }
 
-/// The commands one after the other, on a stage of their own for each screen.
+/// The commands one after the other, on a env of their own for each screen.
 async fn check_screens(name: &str, commands: &[(&[&str], &str)]) {
     for screen in SCREENS {
-        let stage = stage().await;
+        let env = screen_env().await;
         let mut texts = Vec::new();
         for (arguments, typed) in commands {
-            texts.push(seen(&stage, screen, arguments, typed).await);
+            texts.push(seen(&env, screen, arguments, typed).await);
         }
         check_on(screen, name, &texts);
     }
@@ -200,7 +200,7 @@ async fn retry_and_reset() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn formats() {
-    let stage = stage().await;
+    let env = screen_env().await;
     let waiting = id(1).to_hex();
     let mut texts = Vec::new();
     let commands: [&[&str]; 9] = [
@@ -215,7 +215,7 @@ async fn formats() {
         &["stats", "--format", "prometheus"],
     ];
     for arguments in commands {
-        texts.push(seen(&stage, None, arguments, "").await);
+        texts.push(seen(&env, None, arguments, "").await);
     }
     check("formats", &texts.join("\n"));
 }
@@ -223,17 +223,17 @@ async fn formats() {
 #[tokio::test(flavor = "multi_thread")]
 async fn trouble_of_a_pass() {
     for screen in SCREENS {
-        let mut stage = stage().await;
-        stage.unset("YOUTUBE_");
-        stage.sandbox.world().revoke_refresh("tiktok");
+        let mut env = screen_env().await;
+        env.unset("YOUTUBE_");
+        env.sandbox.world().revoke_refresh("tiktok");
         let limit = Act::graph(400, 80002, None);
-        stage.sandbox.fault(Fault::always("instagram.create", limit));
+        env.sandbox.fault(Fault::always("instagram.create", limit));
         let claim = doc! { "$set": { "videoPath": "a.mp4" } };
-        stage.posts.update_one(doc! { "_id": id(4) }, claim).await.unwrap();
+        env.posts.update_one(doc! { "_id": id(4) }, claim).await.unwrap();
         let texts = [
-            seen(&stage, screen, &["run"], "").await,
-            seen(&stage, screen, &["run", "-q"], "").await,
-            seen(&stage, screen, &["list-failed", "--category", "auth"], "").await,
+            seen(&env, screen, &["run"], "").await,
+            seen(&env, screen, &["run", "-q"], "").await,
+            seen(&env, screen, &["list-failed", "--category", "auth"], "").await,
         ];
         check_on(screen, "trouble", &texts);
     }
@@ -248,9 +248,9 @@ async fn errors() {
 
 /// Every kind of error, one after the other.
 async fn errors_on(screen: Option<u16>) -> Vec<String> {
-    let mut stage = stage().await;
+    let mut env = screen_env().await;
     let claim = doc! { "$set": { "retryClaim": { "by": "web1:1:abc", "until": ago(-60) } } };
-    stage.posts.update_one(doc! { "_id": id(0) }, claim).await.unwrap();
+    env.posts.update_one(doc! { "_id": id(0) }, claim).await.unwrap();
     let (claimed, given_up) = (id(0).to_hex(), id(2).to_hex());
     let mut texts = Vec::new();
     let commands: [&[&str]; 18] = [
@@ -276,9 +276,9 @@ async fn errors_on(screen: Option<u16>) -> Vec<String> {
     for arguments in commands {
         // On a terminal one of them asks, and is answered; the others read nothing.
         let typed = if arguments == ["reset", "--permanent"] { "n\n" } else { "" };
-        texts.push(lines_seen(&stage, screen, arguments, typed).await);
+        texts.push(lines_seen(&env, screen, arguments, typed).await);
     }
-    let uri = stage.uri.clone();
+    let uri = env.uri.clone();
     let hosts = uri.trim_start_matches("mongodb://").to_owned();
     let settings: [&[(&str, &str)]; 12] = [
         &[("MAX_POST_RETRIES", "five"), ("POST_RETRY_GAP", "ages"), ("TIKTOK_CLIENT_SECRET", "")],
@@ -295,61 +295,61 @@ async fn errors_on(screen: Option<u16>) -> Vec<String> {
         &[("POSTRETRY_STORE", "sqlite:.")],
     ];
     for changed in settings {
-        let before = stage.settings.clone();
+        let before = env.settings.clone();
         for (name, value) in changed {
-            stage.set(name, value);
+            env.set(name, value);
         }
-        let text = lines_seen(&stage, screen, &["run"], "").await;
-        stage.settings = before;
+        let text = lines_seen(&env, screen, &["run"], "").await;
+        env.settings = before;
         assert!(!text.contains("hush"), "{text}");
         let told: Vec<String> = changed.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let told = told.join(" ").replace(&uri, "mongodb://HOST/app").replace(&hosts, "HOST/app");
         texts.push(format!("With {told}\n{text}"));
     }
-    stage.unset("TIKTOK_");
-    stage.posts.update_one(doc! { "_id": id(0) }, doc! { "$unset": { "retryClaim": "" } }).await.unwrap();
-    texts.push(lines_seen(&stage, screen, &["retry", &claimed], "").await);
+    env.unset("TIKTOK_");
+    env.posts.update_one(doc! { "_id": id(0) }, doc! { "$unset": { "retryClaim": "" } }).await.unwrap();
+    texts.push(lines_seen(&env, screen, &["retry", &claimed], "").await);
     texts
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn colour_is_for_terminals_and_can_be_had_and_refused() {
-    let mut stage = stage().await;
+    let mut env = screen_env().await;
     let has_color = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains("\u{1b}[");
-    assert!(has_color(&stage.on_terminal(100, &["list-failed"], "").await.1));
-    assert!(!has_color(&stage.on_terminal(100, &["list-failed", "--color", "never"], "").await.1));
-    assert!(!has_color(stage.run(&["list-failed"]).await.stdout.as_bytes()));
-    assert!(has_color(stage.run(&["list-failed", "--color", "always"]).await.stdout.as_bytes()));
-    stage.set("NO_COLOR", "1");
-    assert!(!has_color(&stage.on_terminal(100, &["list-failed"], "").await.1));
-    assert!(has_color(&stage.on_terminal(100, &["list-failed", "--color", "always"], "").await.1));
+    assert!(has_color(&env.on_terminal(100, &["list-failed"], "").await.1));
+    assert!(!has_color(&env.on_terminal(100, &["list-failed", "--color", "never"], "").await.1));
+    assert!(!has_color(env.run(&["list-failed"]).await.stdout.as_bytes()));
+    assert!(has_color(env.run(&["list-failed", "--color", "always"]).await.stdout.as_bytes()));
+    env.set("NO_COLOR", "1");
+    assert!(!has_color(&env.on_terminal(100, &["list-failed"], "").await.1));
+    assert!(has_color(&env.on_terminal(100, &["list-failed", "--color", "always"], "").await.1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn progress_is_drawn_on_a_terminal_and_gone_at_the_end() {
-    let mut stage = Stage::new().await;
-    stage.file("large.mp4", &crate::stage::video(3_000_000, 4));
-    stage.sandbox.fault(Fault::once("tiktok.status", Act::Slow { ms: 1500 }));
-    stage.post("tiktok", doc! { "videoPath": "large.mp4" }).await;
-    let (code, bytes) = stage.on_terminal(100, &["run"], "").await;
+    let mut env = TestEnv::new().await;
+    env.file("large.mp4", &crate::support::env::video(3_000_000, 4));
+    env.sandbox.fault(Fault::once("tiktok.status", Act::Slow { ms: 1500 }));
+    env.post("tiktok", doc! { "videoPath": "large.mp4" }).await;
+    let (code, bytes) = env.on_terminal(100, &["run"], "").await;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     assert_eq!(code, 0);
     assert!(text.contains("tiktok: large.mp4"), "{text:?}");
     let left = terminal(100, &bytes).screen().contents();
     assert!(!left.contains("large.mp4") && left.contains("1 due: 1 posted"), "{left}");
-    stage.set("TERM", "dumb");
-    stage.post("tiktok", doc! { "videoPath": "large.mp4" }).await;
-    assert!(!stage.run(&["run", "-v"]).await.expect(0).stderr.contains('\u{1b}'));
+    env.set("TERM", "dumb");
+    env.post("tiktok", doc! { "videoPath": "large.mp4" }).await;
+    assert!(!env.run(&["run", "-v"]).await.expect(0).stderr.contains('\u{1b}'));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_has_gone_away_is_no_failure() {
-    let stage = stage().await;
+    let env = screen_env().await;
     for arguments in ["list-failed --format json", "--help", "stats"] {
         let script =
             format!("{} {arguments} | head -c 1 > /dev/null; echo ${{PIPESTATUS[0]}}", env!("CARGO_BIN_EXE_postretry"));
         let mut command = tokio::process::Command::new("bash");
-        let settings: Vec<_> = stage
+        let settings: Vec<_> = env
             .command(&[])
             .as_std()
             .get_envs()

@@ -3,12 +3,12 @@
 use mongodb::bson::{Document, doc};
 use postretry_sandbox::{Act, Fault};
 
-use crate::stage::Stage;
+use crate::support::env::TestEnv;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_secret_is_printed_logged_or_stored() {
-    let mut stage = Stage::new().await;
-    let mut planted: Vec<String> = stage
+    let mut env = TestEnv::new().await;
+    let mut planted: Vec<String> = env
         .sandbox
         .settings()
         .into_iter()
@@ -16,7 +16,7 @@ async fn nothing_secret_is_printed_logged_or_stored() {
         .map(|(_, value)| value)
         .collect();
     planted.extend(["upload_token=".to_owned(), "upload_id=".to_owned(), "-access-".to_owned()]);
-    stage.set("RUST_LOG", "trace");
+    env.set("RUST_LOG", "trace");
     let faults = [
         ("tiktok.token", Act::LoseAnswer),
         ("tiktok.chunk", Act::LoseRequest),
@@ -27,13 +27,13 @@ async fn nothing_secret_is_printed_logged_or_stored() {
         ("youtube.chunk", Act::youtube(401, "authError", "")),
     ];
     for (endpoint, act) in faults {
-        stage.sandbox.fault(Fault::once(endpoint, act));
+        env.sandbox.fault(Fault::once(endpoint, act));
         for platform in ["tiktok", "instagram", "youtube"] {
-            stage.post(platform, Document::new()).await;
+            env.post(platform, Document::new()).await;
         }
         for arguments in [["run", "-vv"].as_slice(), &["run", "-vv", "--format", "json"], &["list-failed"], &["stats"]]
         {
-            let ran = stage.run(arguments).await;
+            let ran = env.run(arguments).await;
             for secret in &planted {
                 assert!(!ran.stdout.contains(secret), "{secret} in {}", ran.stdout);
                 assert!(!ran.stderr.contains(secret), "{secret} in {}", ran.stderr);
@@ -41,7 +41,7 @@ async fn nothing_secret_is_printed_logged_or_stored() {
         }
     }
     // In the store they stand in the tickets and the token records only.
-    let mut posts = stage.posts.find(doc! {}).await.unwrap();
+    let mut posts = env.posts.find(doc! {}).await.unwrap();
     while posts.advance().await.unwrap() {
         let mut post = posts.deserialize_current().unwrap();
         post.remove("publishTicket");
@@ -52,22 +52,22 @@ async fn nothing_secret_is_printed_logged_or_stored() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_goes_to_its_platform_only_and_an_upload_address_must_be_its_own() {
-    let stage = Stage::new().await;
+    let env = TestEnv::new().await;
     let elsewhere = serde_json::json!({
         "data": { "publish_id": "v1", "upload_url": "https://upload.evil.example/?t=1" },
         "error": { "code": "ok", "message": "", "log_id": "x" },
     });
-    stage.sandbox.fault(Fault::once("tiktok.video_init", Act::json(200, &elsewhere)));
-    let id = stage.post("tiktok", Document::new()).await;
-    let output = stage.pass(0).await;
+    env.sandbox.fault(Fault::once("tiktok.video_init", Act::json(200, &elsewhere)));
+    let id = env.post("tiktok", Document::new()).await;
+    let output = env.pass(0).await;
     assert_eq!(output["posts"][0]["category"], "unknown");
-    assert_eq!(stage.get(&id).await.get_i32("retryCount").ok(), Some(1));
+    assert_eq!(env.get(&id).await.get_i32("retryCount").ok(), Some(1));
     let redirect = Act::Answer {
         status: 302,
         body: String::new(),
-        headers: [("location".to_owned(), format!("{}/v2/post/publish/elsewhere", stage.sandbox.url()))].into(),
+        headers: [("location".to_owned(), format!("{}/v2/post/publish/elsewhere", env.sandbox.url()))].into(),
     };
-    stage.sandbox.fault(Fault::once("tiktok.creator_info", redirect));
-    stage.run(&["retry", &id]).await.expect(3);
-    assert_eq!(stage.sandbox.calls("nowhere"), 0, "redirects are not followed");
+    env.sandbox.fault(Fault::once("tiktok.creator_info", redirect));
+    env.run(&["retry", &id]).await.expect(3);
+    assert_eq!(env.sandbox.calls("nowhere"), 0, "redirects are not followed");
 }

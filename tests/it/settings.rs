@@ -1,62 +1,62 @@
 //! Settings that cannot be used are refused before anything else happens.
 
-use crate::stage::Stage;
+use crate::support::env::TestEnv;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_bad_settings_are_reported_at_once_and_nothing_is_done() {
-    let mut stage = Stage::new().await;
-    stage.set("MAX_POST_RETRIES", "five");
-    stage.set("POST_RETRY_CLAIM", "1ms");
-    stage.set("TIKTOK_CLIENT_SECRET", "");
-    let ran = stage.run(&["run"]).await.expect(4);
+    let mut env = TestEnv::new().await;
+    env.set("MAX_POST_RETRIES", "five");
+    env.set("POST_RETRY_CLAIM", "1ms");
+    env.set("TIKTOK_CLIENT_SECRET", "");
+    let ran = env.run(&["run"]).await.expect(4);
     assert_eq!(ran.stderr.lines().filter(|line| line.starts_with("error: ")).count(), 3, "{}", ran.stderr);
     assert_eq!(ran.stderr.lines().filter(|line| line.starts_with("hint: ")).count(), 1);
     assert!(ran.stderr.contains("`MAX_POST_RETRIES` is not a whole number from 0 to 20: `five`"), "{}", ran.stderr);
     assert_eq!(ran.stdout, "");
-    assert_eq!(stage.database.list_collection_names().await.unwrap(), Vec::<String>::new());
+    assert_eq!(env.database.list_collection_names().await.unwrap(), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_file_gives_what_the_environment_does_not() {
-    let mut stage = Stage::new().await;
-    stage.set("MAX_POST_RETRIES", "3");
-    std::fs::write(stage.folder().join(".env"), "MAX_POST_RETRIES=2\nPOST_COLLECTION=other_posts\n").unwrap();
-    let ran = stage.run(&["list-failed", "--format", "json"]).await.expect(0);
+    let mut env = TestEnv::new().await;
+    env.set("MAX_POST_RETRIES", "3");
+    std::fs::write(env.folder().join(".env"), "MAX_POST_RETRIES=2\nPOST_COLLECTION=other_posts\n").unwrap();
+    let ran = env.run(&["list-failed", "--format", "json"]).await.expect(0);
     assert_eq!(ran.json()["total"], 0);
-    stage.run(&["list-failed", "--env-file", "none.env"]).await.expect(4);
-    std::fs::write(stage.folder().join("mine.env"), "MAX_POST_RETRIES=x y z\nnonsense\n").unwrap();
-    let ran = stage.run(&["stats", "--env-file", "mine.env"]).await.expect(4);
+    env.run(&["list-failed", "--env-file", "none.env"]).await.expect(4);
+    std::fs::write(env.folder().join("mine.env"), "MAX_POST_RETRIES=x y z\nnonsense\n").unwrap();
+    let ran = env.run(&["stats", "--env-file", "mine.env"]).await.expect(4);
     assert!(ran.stderr.contains("mine.env") && ran.stderr.contains("line"), "{}", ran.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_asset_root_that_is_none_stops_only_those_who_need_it() {
-    let mut stage = Stage::new().await;
-    stage.set("POST_ASSET_ROOT", "/nowhere/at/all");
-    stage.run(&["run"]).await.expect(4);
-    stage.run(&["retry", "x"]).await.expect(4);
-    stage.run(&["list-failed"]).await.expect(0);
-    stage.run(&["stats"]).await.expect(0);
+    let mut env = TestEnv::new().await;
+    env.set("POST_ASSET_ROOT", "/nowhere/at/all");
+    env.run(&["run"]).await.expect(4);
+    env.run(&["retry", "x"]).await.expect(4);
+    env.run(&["list-failed"]).await.expect(0);
+    env.run(&["stats"]).await.expect(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_not_there_is_exit_5_and_names_no_password() {
-    let mut stage = Stage::new().await;
+    let mut env = TestEnv::new().await;
     let uri = "mongodb://user:hush-hush@127.0.0.1:1/app?serverSelectionTimeoutMS=300";
-    stage.set("MONGODB_URI", uri);
+    env.set("MONGODB_URI", uri);
     for arguments in [["run"].as_slice(), &["list-failed"], &["retry", "x"], &["reset", "x"], &["stats"]] {
-        let ran = stage.run(arguments).await.expect(5);
+        let ran = env.run(arguments).await.expect(5);
         assert!(ran.stderr.starts_with("error: failed to connect to the post store at `mongodb://127.0.0.1:1`: "));
         assert_eq!(ran.stderr.lines().count(), 2, "an error and a hint: {}", ran.stderr);
         assert!(!ran.stderr.contains("hush"));
     }
-    stage.set("MONGODB_URI", "mongodb://127.0.0.1:1/");
-    stage.run(&["stats"]).await.expect(4);
+    env.set("MONGODB_URI", "mongodb://127.0.0.1:1/");
+    env.run(&["stats"]).await.expect(4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_line_that_is_wrong_is_exit_2() {
-    let stage = Stage::new().await;
+    let env = TestEnv::new().await;
     for arguments in [
         ["frobnicate"].as_slice(),
         &["run", "--platform", "myspace"],
@@ -69,10 +69,10 @@ async fn a_command_line_that_is_wrong_is_exit_2() {
         &["retry"],
         &[],
     ] {
-        let ran = stage.run(arguments).await;
+        let ran = env.run(arguments).await;
         assert_eq!(ran.code, 2, "{arguments:?}: {ran:?}");
         assert!(!ran.stderr.is_empty());
     }
-    stage.run(&["--help"]).await.expect(0);
-    stage.run(&["--version"]).await.expect(0);
+    env.run(&["--help"]).await.expect(0);
+    env.run(&["--version"]).await.expect(0);
 }

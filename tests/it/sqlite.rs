@@ -7,8 +7,8 @@ use postretry::post::{BackoffFrom, Platform, RetryPolicy};
 use postretry::store::sqlite::SqlitePostStore;
 use postretry::store::{DueQuery, Scope};
 
-use crate::stage::{Stage, hours_ago, now};
 use crate::store::insert_row;
+use crate::support::env::{TestEnv, hours_ago, now};
 
 fn row(id: &str, platform: &str, fields: Document) -> Document {
     let mut document = doc! {
@@ -35,14 +35,14 @@ async fn the_due_question_is_served_by_the_indexes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pass_publishes_from_a_file_that_only_its_owner_may_read() {
-    let mut stage = Stage::new().await;
-    let path = stage.on_sqlite().await;
+    let mut env = TestEnv::new().await;
+    let path = env.on_sqlite().await;
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     for (id, platform) in [("a", "tiktok"), ("b", "instagram"), ("c", "youtube_shorts")] {
         insert_row(&path, &row(id, platform, doc! {}));
     }
     insert_row(&path, &row("bad", "tiktok", doc! { "failedAt": "yesterday" }));
-    let output = stage.pass(0).await;
+    let output = env.pass(0).await;
     assert_eq!(output["totals"]["posted"], 3);
     assert_eq!(output["malformed"][0]["field"], "failed_at");
     let connection = rusqlite::Connection::open(&path).unwrap();
@@ -61,37 +61,37 @@ async fn a_pass_publishes_from_a_file_that_only_its_owner_may_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_on_one_file_share_the_work_without_a_duplicate() {
-    let mut stage = Stage::new().await;
-    let path = stage.on_sqlite().await;
+    let mut env = TestEnv::new().await;
+    let path = env.on_sqlite().await;
     for n in 0..40 {
         insert_row(&path, &row(&format!("p{n}"), "tiktok", doc! {}));
     }
-    let passes = (0..4).map(|_| stage.run(&["run", "--format", "json"]));
+    let passes = (0..4).map(|_| env.run(&["run", "--format", "json"]));
     let outputs = futures_util::future::join_all(passes).await;
     let posted: i64 = outputs.iter().map(|ran| ran.json()["totals"]["posted"].as_i64().unwrap()).sum();
     assert_eq!(posted, 40);
-    assert_eq!(stage.sandbox.published().len(), 40);
-    assert_eq!(stage.sandbox.calls("tiktok.token"), 1);
+    assert_eq!(env.sandbox.published().len(), 40);
+    assert_eq!(env.sandbox.calls("tiktok.token"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_store_is_refused_in_one_line_and_nothing_is_lost() {
-    let mut stage = Stage::new().await;
-    let file = stage.folder().join("notes.txt");
+    let mut env = TestEnv::new().await;
+    let file = env.folder().join("notes.txt");
     std::fs::write(&file, "these are my notes and not a database, and they are longer than a header".repeat(20))
         .unwrap();
     let before = std::fs::read(&file).unwrap();
-    let newer = stage.folder().join("newer.db");
+    let newer = env.folder().join("newer.db");
     rusqlite::Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    let folder = stage.folder().display().to_string();
+    let folder = env.folder().display().to_string();
     for (path, problem) in [
         (file.display().to_string(), "it is not a SQLite file"),
         (folder.clone(), "it is a directory"),
         (format!("{folder}/none/posts.db"), "No such file or directory"),
         (newer.display().to_string(), "made by a newer postretry (schema 99"),
     ] {
-        stage.set("POSTRETRY_STORE", &format!("sqlite:{path}"));
-        let ran = stage.run(&["run"]).await.expect(5);
+        env.set("POSTRETRY_STORE", &format!("sqlite:{path}"));
+        let ran = env.run(&["run"]).await.expect(5);
         assert!(ran.stderr.contains(problem) && ran.stderr.contains(&path), "{}", ran.stderr);
         assert_eq!(ran.stderr.lines().filter(|line| line.starts_with("error: ")).count(), 1);
         assert_eq!(ran.stderr.lines().count(), 2, "{}", ran.stderr);
@@ -101,8 +101,8 @@ async fn what_is_no_store_is_refused_in_one_line_and_nothing_is_lost() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_another_program_has_made_gets_what_it_lacks() {
-    let mut stage = Stage::new().await;
-    let path = stage.folder().join("posts.db");
+    let mut env = TestEnv::new().await;
+    let path = env.folder().join("posts.db");
     let connection = rusqlite::Connection::open(&path).unwrap();
     connection
         .execute_batch(
@@ -111,16 +111,16 @@ async fn a_file_that_another_program_has_made_gets_what_it_lacks() {
              INSERT INTO posts VALUES ('old', 'tiktok', 'failed', 'a.mp4', 'A caption', '2026-01-01T00:00:00+01:00', 'x');",
         )
         .unwrap();
-    stage.set("POSTRETRY_STORE", "sqlite:posts.db");
-    assert_eq!(stage.pass(0).await["totals"]["posted"], 1);
+    env.set("POSTRETRY_STORE", "sqlite:posts.db");
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
     let flagged: String = connection.query_row("SELECT flagged FROM posts", [], |row| row.get(0)).unwrap();
     assert_eq!(flagged, "x");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dates_finer_than_the_store_keeps_them_are_no_obstacle() {
-    let mut stage = Stage::new().await;
-    let path = stage.on_sqlite().await;
+    let mut env = TestEnv::new().await;
+    let path = env.on_sqlite().await;
     let connection = rusqlite::Connection::open(&path).unwrap();
     let insert = "INSERT INTO posts (id, platform, status, video_path, caption, failed_at, last_retried_at) \
                   VALUES (?1, 'tiktok', 'failed', 'a.mp4', 'A caption', ?1, ?1)";
@@ -134,7 +134,7 @@ async fn dates_finer_than_the_store_keeps_them_are_no_obstacle() {
     ] {
         connection.execute(insert, [date]).unwrap();
     }
-    let output = stage.pass(0).await;
+    let output = env.pass(0).await;
     assert_eq!(output["totals"]["posted"], 5, "{output}");
     let check: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(check, "ok");
@@ -142,8 +142,8 @@ async fn dates_finer_than_the_store_keeps_them_are_no_obstacle() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_earlier_version_derived_is_derived_anew() {
-    let mut stage = Stage::new().await;
-    let path = stage.on_sqlite().await;
+    let mut env = TestEnv::new().await;
+    let path = env.on_sqlite().await;
     insert_row(&path, &row("a", "tiktok", doc! {}));
     let connection = rusqlite::Connection::open(&path).unwrap();
     connection
@@ -155,7 +155,7 @@ async fn what_an_earlier_version_derived_is_derived_anew() {
              PRAGMA user_version = 1;",
         )
         .unwrap();
-    assert_eq!(stage.pass(0).await["totals"]["posted"], 1);
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
     let listed_at: i64 = connection.query_row("SELECT postretry_listed_at FROM posts", [], |row| row.get(0)).unwrap();
     assert!(listed_at > 0);
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
@@ -164,18 +164,18 @@ async fn what_an_earlier_version_derived_is_derived_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_insert_of_the_documentation_is_published() {
-    let mut stage = Stage::new().await;
-    let path = stage.on_sqlite().await;
+    let mut env = TestEnv::new().await;
+    let path = env.on_sqlite().await;
     let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sqlite.md")).unwrap();
     let statement = manual.split("```sql\n").find(|block| block.starts_with("INSERT INTO posts")).unwrap();
     let statement = statement.split("```").next().unwrap();
-    stage.file("spring.mp4", &crate::stage::video(1000, 5));
+    env.file("spring.mp4", &crate::support::env::video(1000, 5));
     rusqlite::Connection::open(&path).unwrap().execute_batch(statement).unwrap();
-    let ran = stage.run(&["list-failed", "--format", "json"]).await.expect(0).json();
+    let ran = env.run(&["list-failed", "--format", "json"]).await.expect(0).json();
     assert_eq!(ran["total"], 1);
-    let output = stage.pass(0).await;
+    let output = env.pass(0).await;
     assert_eq!(output["totals"]["posted"], 1, "{output}");
-    assert_eq!(stage.sandbox.published()[0].text, "Spring is here #spring #garden");
+    assert_eq!(env.sandbox.published()[0].text, "Spring is here #spring #garden");
     // The page shows the schema as it is.
     assert!(manual.contains(postretry::store::sqlite::SCHEMA.trim()), "docs/sqlite.md shows another schema");
 }

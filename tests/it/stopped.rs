@@ -7,47 +7,47 @@ use futures_util::{StreamExt, stream};
 use postretry_sandbox::{Act, Fault};
 
 use crate::genuine::Wire;
-use crate::kinds::{KINDS, is_settled, post_of, requests_of, sign_in_where_stranded};
-use crate::stage::{Stage, signal, until};
+use crate::support::env::{TestEnv, signal, until};
+use crate::support::kinds::{KINDS, is_settled, post_of, renew_credentials_if_stranded, requests_of};
 
 async fn stop_at(kind: &'static str, number: usize, endpoint: String, wire: Wire) {
     let place = format!("{kind}, request {number} ({endpoint}), {wire:?}");
-    let mut stage = Stage::new().await;
-    wire.lay(&mut stage).await;
-    stage.set("POST_RETRY_CLAIM", "1s");
-    stage.set("HTTP_TIMEOUT", "1s");
+    let mut env = TestEnv::new().await;
+    wire.lay(&mut env).await;
+    env.set("POST_RETRY_CLAIM", "1s");
+    env.set("HTTP_TIMEOUT", "1s");
     let slow = Fault::once("*", Act::Slow { ms: 500 }).after(u32::try_from(number).unwrap());
-    stage.sandbox.fault(slow);
+    env.sandbox.fault(slow);
     let (platform, fields) = post_of(kind);
-    let id = stage.post(platform, fields).await;
-    let stopped = stage.command(&["run"]).spawn().unwrap();
-    until(async || stage.sandbox.world().requests.len() > number).await;
+    let id = env.post(platform, fields).await;
+    let stopped = env.command(&["run"]).spawn().unwrap();
+    until(async || env.sandbox.world().requests.len() > number).await;
     signal(&stopped, "-STOP").await;
     tokio::time::sleep(Duration::from_millis(1200)).await;
 
     until(async || {
-        let ran = stage.run(&["run"]).await;
+        let ran = env.run(&["run"]).await;
         assert!(matches!(ran.code, 0 | 3), "{place}: {ran:?}");
-        sign_in_where_stranded(&stage).await;
-        is_settled(&stage.get(&id).await)
+        renew_credentials_if_stranded(&env).await;
+        is_settled(&env.get(&id).await)
     })
     .await;
-    let (post, requests) = (stage.get(&id).await, stage.sandbox.world().requests.len());
+    let (post, requests) = (env.get(&id).await, env.sandbox.world().requests.len());
 
     signal(&stopped, "-CONT").await;
     let ended = tokio::time::timeout(Duration::from_secs(30), stopped.wait_with_output()).await;
     let ended = ended.unwrap_or_else(|_| panic!("{place}: it does not end")).unwrap();
     assert_eq!(ended.status.code(), Some(0), "{place}: {}", String::from_utf8_lossy(&ended.stderr));
-    assert_eq!(stage.get(&id).await, post, "{place}: it wrote");
+    assert_eq!(env.get(&id).await, post, "{place}: it wrote");
     let more: Vec<String> =
-        stage.sandbox.world().requests.iter().skip(requests).map(|request| request.endpoint.clone()).collect();
+        env.sandbox.world().requests.iter().skip(requests).map(|request| request.endpoint.clone()).collect();
     assert_eq!(more, Vec::<String>::new(), "{place}: it sent");
     // Where TikTok gives no ticket before the publish starts, the other process could only park the post.
     let is_parked = post.get_bool("permanentlyFailed").unwrap_or(false);
     assert!(!is_parked || kind == "tiktok photo", "{place}: {post}");
-    let published = stage.sandbox.published().len();
+    let published = env.sandbox.published().len();
     assert!(published == 1 || is_parked && published == 0, "{place}: {published} published: {post}");
-    assert_eq!(stage.sandbox.world().violations, Vec::<String>::new(), "{place}");
+    assert_eq!(env.sandbox.world().violations, Vec::<String>::new(), "{place}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,9 +9,10 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
 use postretry::post::{
     AttemptEnd, AttemptStart, BackoffFrom, Category, ClaimedPost, Eligibility, Failure, Outcome, Platform, Post,
-    Publication, RetryPolicy, Ticket, TicketHandle, TokenRecord, settle,
+    Publication, RetryPolicy, Ticket, TokenRecord, settle,
 };
-use postretry::store::mongo::MongoPostStore;
+use postretry::store::memory::InMemoryPostStore;
+use postretry::store::mongo::{MongoPostStore, stored_post_from};
 use postretry::store::sqlite::{SqlitePostStore, date_text};
 use postretry::store::{
     DueQuery, Found, Lease, LeaseWrite, ListFilter, MongoSettings, Page, PostStore, Reset, RunOutcome, RunRecord,
@@ -19,34 +20,41 @@ use postretry::store::{
 };
 use rusqlite::types::Value;
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
 
-use crate::stage::{Stage, hours_ago, now};
+use crate::support::env::{TestEnv, failed_post, hours_ago, now};
 
 /// A store of one's own, and a way to put posts into it as other programs do.
-pub(crate) enum Bed {
-    Mongo(Box<Stage>),
+pub(crate) enum StoreFixture {
+    Mongo(Box<TestEnv>),
     Sqlite(tempfile::TempDir),
+    Memory(Arc<InMemoryPostStore>),
 }
 
-impl Bed {
+impl StoreFixture {
     async fn mongo() -> Self {
-        Self::Mongo(Box::new(Stage::new().await))
+        Self::Mongo(Box::new(TestEnv::new().await))
     }
 
     async fn sqlite() -> Self {
-        let bed = Self::Sqlite(tempfile::tempdir().unwrap());
+        let fixture = Self::Sqlite(tempfile::tempdir().unwrap());
         // The first to open the file makes the tables.
-        drop(bed.open().await);
-        bed
+        drop(fixture.open().await);
+        fixture
+    }
+
+    fn memory() -> Self {
+        Self::Memory(Arc::new(InMemoryPostStore::new(now)))
     }
 
     async fn open(&self) -> Arc<dyn PostStore> {
         let store: Arc<dyn PostStore> = match self {
-            Self::Mongo(stage) => {
-                let settings = MongoSettings::new(&stage.uri, "marketing_posts".into(), "stories".into()).unwrap();
+            Self::Mongo(env) => {
+                let settings = MongoSettings::new(&env.uri, "marketing_posts".into(), "stories".into()).unwrap();
                 Arc::new(MongoPostStore::connect(&settings).await.unwrap())
             }
             Self::Sqlite(folder) => Arc::new(SqlitePostStore::open(&folder.path().join("posts.db")).await.unwrap()),
+            Self::Memory(store) => Arc::<InMemoryPostStore>::clone(store),
         };
         store.prepare(BackoffFrom::FirstFailure).await.unwrap();
         store
@@ -55,7 +63,7 @@ impl Bed {
     /// A failed video post that is due since an hour, with these fields over the usual ones. Its id.
     async fn post(&self, platform: &str, fields: Document) -> String {
         match self {
-            Self::Mongo(stage) => stage.post(platform, fields).await,
+            Self::Mongo(env) => env.post(platform, fields).await,
             Self::Sqlite(folder) => {
                 let mut document = doc! {
                     "id": ObjectId::new().to_hex(),
@@ -69,6 +77,14 @@ impl Bed {
                 }
                 let id = document.get_str("id").unwrap().to_owned();
                 insert_row(&folder.path().join("posts.db"), &document);
+                id
+            }
+            Self::Memory(store) => {
+                let document = failed_post(platform, fields);
+                let post = stored_post_from(&document);
+                let id = post.id().to_string();
+                store.insert(post);
+                store.set_status(&id, document.get_str("status").unwrap());
                 id
             }
         }
@@ -121,13 +137,19 @@ macro_rules! on_every_store {
         mod mongo {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $case() {
-                super::$case(super::Bed::mongo().await).await;
+                super::$case(super::StoreFixture::mongo().await).await;
             })*
         }
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $case() {
-                super::$case(super::Bed::sqlite().await).await;
+                super::$case(super::StoreFixture::sqlite().await).await;
+            })*
+        }
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                super::$case(super::StoreFixture::memory()).await;
             })*
         }
     };
@@ -155,7 +177,7 @@ fn lease(by: &str) -> Lease {
 
 async fn read(store: &dyn PostStore, id: &str) -> Post {
     match store.find(id).await.unwrap() {
-        Found::Failed(post) => post.unwrap(),
+        Found::Failed(post) => post.into_result().unwrap(),
         other => panic!("{other:?}"),
     }
 }
@@ -164,7 +186,7 @@ async fn claim(store: &dyn PostStore, post: &Post, by: &str) -> Option<ClaimedPo
     let start = AttemptStart::decide(post, store.now().await.unwrap(), "here");
     let claimed = store.claim(post, &start, &lease(by)).await.unwrap()?;
     Some(ClaimedPost {
-        post: claimed.unwrap(),
+        post: claimed.into_result().unwrap(),
         claim_by: by.to_owned(),
         start,
         host: "here".to_owned(),
@@ -173,18 +195,13 @@ async fn claim(store: &dyn PostStore, post: &Post, by: &str) -> Option<ClaimedPo
 }
 
 fn ticket(at: DateTime<Utc>) -> Ticket {
-    let handle = TicketHandle::TiktokVideo {
-        publish_id: "$v1".into(),
-        upload_url: Some("$secret".into()),
-        size: Some(7),
-        username: None,
-    };
-    Ticket::new(at, handle).committed(at)
+    let payload = json!({ "publishId": "$v1", "uploadUrl": "$secret", "size": 7 });
+    Ticket::new(Platform::TikTok, at, payload).committed(at)
 }
 
-async fn of_many_claimants_one_wins(bed: Bed) {
-    let id = bed.post("tiktok", doc! {}).await;
-    let store = bed.open().await;
+async fn of_many_claimants_one_wins(fixture: StoreFixture) {
+    let id = fixture.post("tiktok", doc! {}).await;
+    let store = fixture.open().await;
     let post = read(store.as_ref(), &id).await;
     let barrier = Arc::new(tokio::sync::Barrier::new(16));
     let claimants = (0..16).map(|n| {
@@ -199,13 +216,13 @@ async fn of_many_claimants_one_wins(bed: Bed) {
     assert_eq!(read(store.as_ref(), &id).await.retry.count, 1);
 }
 
-async fn a_claim_runs_out_by_the_stores_clock_and_its_holder_writes_nothing_more(bed: Bed) {
-    let id = bed.post("tiktok", doc! {}).await;
-    let store = bed.open().await;
+async fn a_claim_runs_out_by_the_stores_clock_and_its_holder_writes_nothing_more(fixture: StoreFixture) {
+    let id = fixture.post("tiktok", doc! {}).await;
+    let store = fixture.open().await;
     let post = read(store.as_ref(), &id).await;
     let short = Lease { by: "slow".into(), lasts: Duration::from_millis(300) };
     let start = AttemptStart::decide(&post, store.now().await.unwrap(), "here");
-    store.claim(&post, &start, &short).await.unwrap().unwrap().unwrap();
+    store.claim(&post, &start, &short).await.unwrap().unwrap().into_result().unwrap();
     let claimed = read(store.as_ref(), &id).await;
     assert!(claim(store.as_ref(), &claimed, "early").await.is_none(), "a live claim keeps others away");
     assert_eq!(store.reset(&post.id, "ann@web1").await.unwrap(), Reset::Busy);
@@ -230,9 +247,9 @@ async fn a_claim_runs_out_by_the_stores_clock_and_its_holder_writes_nothing_more
     assert!(matches!(store.find(&id).await.unwrap(), Found::NotFailed(_)));
 }
 
-async fn tickets_and_outcomes_come_back_as_they_were_written(bed: Bed) {
-    let id = bed.post("tiktok", doc! {}).await;
-    let store = bed.open().await;
+async fn tickets_and_outcomes_come_back_as_they_were_written(fixture: StoreFixture) {
+    let id = fixture.post("tiktok", doc! {}).await;
+    let store = fixture.open().await;
     let policy = RetryPolicy::default();
     let post = read(store.as_ref(), &id).await;
     let work = claim(store.as_ref(), &post, "me").await.unwrap();
@@ -251,9 +268,9 @@ async fn tickets_and_outcomes_come_back_as_they_were_written(bed: Bed) {
     assert_eq!(after, expected);
 }
 
-async fn a_published_post_is_known_by_its_id_on_the_platform(bed: Bed) {
-    let id = bed.post("instagram", doc! {}).await;
-    let store = bed.open().await;
+async fn a_published_post_is_known_by_its_id_on_the_platform(fixture: StoreFixture) {
+    let id = fixture.post("instagram", doc! {}).await;
+    let store = fixture.open().await;
     let work = claim(store.as_ref(), &read(store.as_ref(), &id).await, "me").await.unwrap();
     let publication = Publication { id: Some("1801".into()), url: None, warning: None };
     let now = store.now().await.unwrap();
@@ -266,10 +283,10 @@ async fn a_published_post_is_known_by_its_id_on_the_platform(bed: Bed) {
     }
 }
 
-async fn the_history_keeps_its_last_fifty_entries(bed: Bed) {
+async fn the_history_keeps_its_last_fifty_entries(fixture: StoreFixture) {
     let entry = |attempt: i32| doc! { "attempt": attempt, "outcome": "failed", "host": "h", "other": "kept" };
-    let id = bed.post("tiktok", doc! { "retryHistory": (1..=50).map(entry).collect::<Vec<_>>() }).await;
-    let store = bed.open().await;
+    let id = fixture.post("tiktok", doc! { "retryHistory": (1..=50).map(entry).collect::<Vec<_>>() }).await;
+    let store = fixture.open().await;
     let post = read(store.as_ref(), &id).await;
     let work = claim(store.as_ref(), &post, "me").await.unwrap();
     let failure = Failure::new(Category::Network, "x");
@@ -278,17 +295,17 @@ async fn the_history_keeps_its_last_fifty_entries(bed: Bed) {
     let after = read(store.as_ref(), &id).await;
     let attempts: Vec<u32> = after.retry.history.iter().map(|entry| entry.attempt).collect();
     assert_eq!(attempts, (2..=50).chain([1]).collect::<Vec<_>>());
-    if let Bed::Mongo(stage) = &bed {
-        let history = stage.get(&id).await.get_array("retryHistory").unwrap().clone();
+    if let StoreFixture::Mongo(env) = &fixture {
+        let history = env.get(&id).await.get_array("retryHistory").unwrap().clone();
         assert_eq!(history[0].as_document().unwrap().get_str("other").ok(), Some("kept"));
     }
 }
 
-async fn pages_go_through_the_whole_backlog_once_oldest_first(bed: Bed) {
+async fn pages_go_through_the_whole_backlog_once_oldest_first(fixture: StoreFixture) {
     for hours in 0..40_i64 {
-        bed.post("instagram", doc! { "failedAt": hours_ago(10 + hours / 3) }).await;
+        fixture.post("instagram", doc! { "failedAt": hours_ago(10 + hours / 3) }).await;
     }
-    let store = bed.open().await;
+    let store = fixture.open().await;
     let now = store.now().await.unwrap();
     let scope = Scope::Platform(Platform::Instagram);
     let query = DueQuery { policy: RetryPolicy::default(), now, scope };
@@ -297,7 +314,7 @@ async fn pages_go_through_the_whole_backlog_once_oldest_first(bed: Bed) {
         let left = store.count_due(&query, after.as_ref()).await.unwrap();
         assert_eq!(left, 40 - seen.len() as u64);
         let page = store.due_posts(&query, after.as_ref(), 7).await.unwrap();
-        seen.extend(page.posts.into_iter().map(|post| post.unwrap()));
+        seen.extend(page.posts.into_iter().map(|post| post.into_result().unwrap()));
         after = page.next;
         if after.is_none() {
             break;
@@ -308,13 +325,13 @@ async fn pages_go_through_the_whole_backlog_once_oldest_first(bed: Bed) {
 }
 
 /// Posts in every state: the question of the store and the rules of `post` must agree on each.
-async fn what_the_store_finds_due_is_what_the_rules_call_due(bed: Bed) {
-    let ticket = r#"{"madeAt":"2026-01-01T00:00:00Z","handle":{"kind":"tiktokVideo","publishId":"v"}}"#;
-    let ticket = match &bed {
-        Bed::Mongo(_) => {
-            Bson::Document(doc! { "madeAt": hours_ago(1), "handle": { "kind": "tiktokVideo", "publishId": "v" } })
+async fn what_the_store_finds_due_is_what_the_rules_call_due(fixture: StoreFixture) {
+    let ticket = r#"{"platform":"tiktok","madeAt":"2026-01-01T00:00:00Z","payload":{"publishId":"v"}}"#;
+    let ticket = match &fixture {
+        StoreFixture::Mongo(_) | StoreFixture::Memory(_) => {
+            Bson::Document(doc! { "platform": "tiktok", "madeAt": hours_ago(1), "payload": { "publishId": "v" } })
         }
-        Bed::Sqlite(_) => Bson::String(ticket.to_owned()),
+        StoreFixture::Sqlite(_) => Bson::String(ticket.to_owned()),
     };
     let dates = [None, Some(0), Some(1), Some(2), Some(3), Some(5), Some(9), Some(40)];
     let mut seed = 7u32;
@@ -357,9 +374,9 @@ async fn what_the_store_finds_due_is_what_the_rules_call_due(bed: Bed) {
                 fields.insert("publishTicket", ticket.clone());
             }
         }
-        bed.post(["tiktok", "instagram", "youtube"][pick(1)], fields).await;
+        fixture.post(["tiktok", "instagram", "youtube"][pick(1)], fields).await;
     }
-    let store = bed.open().await;
+    let store = fixture.open().await;
     let all = store.list(&ListFilter::default(), Page { skip: 0, limit: 1000 }).await.unwrap().posts;
     assert_eq!(all.len(), 150);
     for backoff_from in [BackoffFrom::FirstFailure, BackoffFrom::LastAttempt] {
@@ -367,9 +384,9 @@ async fn what_the_store_finds_due_is_what_the_rules_call_due(bed: Bed) {
             let policy = RetryPolicy { max_retries, base_interval: TimeDelta::minutes(minutes), backoff_from };
             let now = store.now().await.unwrap();
             let ids = |keep: &dyn Fn(&Eligibility) -> bool| {
-                let fits =
-                    |stored: &&StoredPost| stored.as_ref().is_ok_and(|post| keep(&policy.eligibility(post, now)));
-                let mut ids: Vec<_> = all.iter().filter(fits).map(|post| post.as_ref().unwrap().id.clone()).collect();
+                let fits = |post: &&Post| keep(&policy.eligibility(post, now));
+                let readable = all.iter().filter_map(StoredPost::readable);
+                let mut ids: Vec<_> = readable.filter(fits).map(|post| post.id.clone()).collect();
                 ids.sort();
                 ids
             };
@@ -377,7 +394,7 @@ async fn what_the_store_finds_due_is_what_the_rules_call_due(bed: Bed) {
             let exhausted = ids(&|eligibility| *eligibility == Eligibility::Exhausted);
             let query = DueQuery { policy, now, scope: Scope::Platform(Platform::TikTok) };
             let sorted = |posts: Vec<StoredPost>| {
-                let mut ids: Vec<_> = posts.into_iter().map(|post| post.unwrap().id).collect();
+                let mut ids: Vec<_> = posts.into_iter().map(|post| post.into_result().unwrap().id).collect();
                 ids.sort();
                 ids
             };
@@ -392,10 +409,12 @@ async fn what_the_store_finds_due_is_what_the_rules_call_due(bed: Bed) {
     // And what was found can be taken and marked, in whatever state it is.
     let query = |now| DueQuery { policy: RetryPolicy::default(), now, scope: Scope::Platform(Platform::TikTok) };
     let now = store.now().await.unwrap();
-    for post in store.exhausted_posts(&query(now), None, 1000).await.unwrap().posts.into_iter().map(Result::unwrap) {
+    for post in store.exhausted_posts(&query(now), None, 1000).await.unwrap().posts {
+        let post = post.into_result().unwrap();
         assert_eq!(store.mark_exhausted(&post).await.unwrap(), LeaseWrite::Applied, "{post:?}");
     }
-    for post in store.due_posts(&query(now), None, 1000).await.unwrap().posts.into_iter().map(Result::unwrap) {
+    for post in store.due_posts(&query(now), None, 1000).await.unwrap().posts {
+        let post = post.into_result().unwrap();
         assert!(claim(store.as_ref(), &post, "me").await.is_some(), "{post:?}");
     }
     let now = store.now().await.unwrap();
@@ -403,8 +422,8 @@ async fn what_the_store_finds_due_is_what_the_rules_call_due(bed: Bed) {
     assert_eq!(store.exhausted_posts(&query(now), None, 1000).await.unwrap().posts.len(), 0);
 }
 
-async fn malformed_posts_are_found_and_told_apart(bed: Bed) {
-    let good = bed.post("tiktok", doc! {}).await;
+async fn malformed_posts_are_found_and_told_apart(fixture: StoreFixture) {
+    let good = fixture.post("tiktok", doc! {}).await;
     let wrong: [(&str, Document); 5] = [
         ("failed", doc! { "failedAt": "yesterday" }),
         ("retryCount", doc! { "retryCount": "three" }),
@@ -413,17 +432,18 @@ async fn malformed_posts_are_found_and_told_apart(bed: Bed) {
         ("retryHistory", doc! { "retryHistory": "none" }),
     ];
     for (_, fields) in &wrong {
-        bed.post("tiktok", fields.clone()).await;
+        fixture.post("tiktok", fields.clone()).await;
     }
-    bed.post("myspace", doc! {}).await;
-    let store = bed.open().await;
+    fixture.post("myspace", doc! {}).await;
+    let store = fixture.open().await;
     let mut query = DueQuery {
         policy: RetryPolicy::default(),
         now: store.now().await.unwrap(),
         scope: Scope::Platform(Platform::TikTok),
     };
     let page = store.due_posts(&query, None, 100).await.unwrap();
-    let (fine, malformed): (Vec<_>, Vec<_>) = page.posts.into_iter().partition(Result::is_ok);
+    let (fine, malformed): (Vec<_>, Vec<_>) =
+        page.posts.into_iter().map(StoredPost::into_result).partition(Result::is_ok);
     assert_eq!(fine.into_iter().map(|post| post.unwrap().id.to_string()).collect::<Vec<_>>(), [good]);
     let fields: Vec<&str> = malformed.iter().map(|post| post.as_ref().unwrap_err().field).collect();
     assert_eq!(fields.len(), wrong.len(), "{fields:?}");
@@ -434,12 +454,13 @@ async fn malformed_posts_are_found_and_told_apart(bed: Bed) {
     query.scope = Scope::UnknownPlatform;
     let unknown = store.due_posts(&query, None, 100).await.unwrap().posts;
     assert_eq!(unknown.len(), 1);
-    assert_eq!(unknown[0].as_ref().unwrap_err().field, "platform");
+    let unknown = unknown.into_iter().next().unwrap().into_result();
+    assert_eq!(unknown.unwrap_err().field, "platform");
 }
 
-async fn a_claim_is_refused_once_the_post_has_changed(bed: Bed) {
-    let id = bed.post("tiktok", doc! {}).await;
-    let store = bed.open().await;
+async fn a_claim_is_refused_once_the_post_has_changed(fixture: StoreFixture) {
+    let id = fixture.post("tiktok", doc! {}).await;
+    let store = fixture.open().await;
     let stale = read(store.as_ref(), &id).await;
     let work = claim(store.as_ref(), &stale, "first").await.unwrap();
     let failure = AttemptEnd::Failed(Failure::new(Category::Network, "x"));
@@ -455,10 +476,10 @@ async fn a_claim_is_refused_once_the_post_has_changed(bed: Bed) {
     assert!(claim(store.as_ref(), &marked, "third").await.is_none());
 }
 
-async fn a_reset_gives_the_retries_back_and_forgets_an_ambiguous_ticket(bed: Bed) {
+async fn a_reset_gives_the_retries_back_and_forgets_an_ambiguous_ticket(fixture: StoreFixture) {
     for category in [Category::Ambiguous, Category::Network] {
-        let id = bed.post("tiktok", doc! { "retryCount": 3 }).await;
-        let store = bed.open().await;
+        let id = fixture.post("tiktok", doc! { "retryCount": 3 }).await;
+        let store = fixture.open().await;
         let work = claim(store.as_ref(), &read(store.as_ref(), &id).await, "me").await.unwrap();
         let now = store.now().await.unwrap();
         store.store_ticket(&work.post.id, &lease("me"), Some(&ticket(now))).await.unwrap();
@@ -478,17 +499,17 @@ async fn a_reset_gives_the_retries_back_and_forgets_an_ambiguous_ticket(bed: Bed
     }
 }
 
-async fn lists_are_newest_first_and_filtered(bed: Bed) {
-    let old = bed.post("tiktok", doc! { "failedAt": hours_ago(9), "retryCount": 5 }).await;
-    let new = bed.post("instagram", doc! { "failedAt": hours_ago(1) }).await;
-    let middle = bed
+async fn lists_are_newest_first_and_filtered(fixture: StoreFixture) {
+    let old = fixture.post("tiktok", doc! { "failedAt": hours_ago(9), "retryCount": 5 }).await;
+    let new = fixture.post("instagram", doc! { "failedAt": hours_ago(1) }).await;
+    let middle = fixture
         .post("youtube", doc! { "failedAt": Bson::Null, "updatedAt": hours_ago(5), "failureCategory": "auth" })
         .await;
-    bed.post("tiktok", doc! { "status": "posted" }).await;
-    let store = bed.open().await;
+    fixture.post("tiktok", doc! { "status": "posted" }).await;
+    let store = fixture.open().await;
     let list = async |filter: ListFilter, skip, limit| {
         let page = store.list(&filter, Page { skip, limit }).await.unwrap();
-        page.posts.into_iter().map(|post| post.unwrap().id.to_string()).collect::<Vec<_>>()
+        page.posts.into_iter().map(|post| post.into_result().unwrap().id.to_string()).collect::<Vec<_>>()
     };
     let all = ListFilter::default();
     assert_eq!(list(all, 0, 50).await, [new.clone(), middle.clone(), old.clone()]);
@@ -505,8 +526,8 @@ async fn lists_are_newest_first_and_filtered(bed: Bed) {
     assert_eq!(list(since, 0, 50).await, [new, middle]);
 }
 
-async fn tokens_are_refreshed_by_one_at_a_time(bed: Bed) {
-    let store = bed.open().await;
+async fn tokens_are_refreshed_by_one_at_a_time(fixture: StoreFixture) {
+    let store = fixture.open().await;
     let at = store.now().await.unwrap();
     let record = TokenRecord {
         key: "tiktok:key".into(),
@@ -539,11 +560,11 @@ async fn tokens_are_refreshed_by_one_at_a_time(bed: Bed) {
     );
 }
 
-async fn runs_are_counted(bed: Bed) {
-    bed.post("tiktok", doc! { "retryCount": 2, "failureCategory": "network" }).await;
-    bed.post("instagram", doc! { "retryCount": 5, "permanentlyFailed": true, "failureCategory": "auth" }).await;
-    bed.post("instagram", doc! { "retryCount": 5, "failureCategory": "auth" }).await;
-    let store = bed.open().await;
+async fn runs_are_counted(fixture: StoreFixture) {
+    fixture.post("tiktok", doc! { "retryCount": 2, "failureCategory": "network" }).await;
+    fixture.post("instagram", doc! { "retryCount": 5, "permanentlyFailed": true, "failureCategory": "auth" }).await;
+    fixture.post("instagram", doc! { "retryCount": 5, "failureCategory": "auth" }).await;
+    let store = fixture.open().await;
     let at = store.now().await.unwrap();
     for days in [0, 40] {
         let mut attempts = postretry::post::AttemptCounts::default();

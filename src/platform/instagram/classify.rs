@@ -1,8 +1,9 @@
 //! The Graph API's codes as failures: the tables of the platform sheet, sections 7 and 10. The texts are localised, so
 //! only the numbers decide.
 
-use serde_json::Value;
-
+use super::api::SEND_BYTES;
+use super::wire::{DebugInfo, ErrorEnvelope, GraphError};
+use crate::platform::auth::TokenVerdict;
 use crate::post::{Category, Failure, Retryable};
 
 use Category::{
@@ -11,77 +12,76 @@ use Category::{
 };
 use Retryable::{No, Yes};
 
-/// The error of an response, by its numbers.
+/// An error, by its numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct GraphCode {
-    /// `code`.
     pub(super) code: Option<i64>,
-    /// `error_subcode`.
     pub(super) subcode: Option<i64>,
-    /// `is_transient`.
     pub(super) is_transient: bool,
 }
+
+const UNAVAILABLE: &str = "Instagram is unavailable; the post will be retried automatically";
 
 /// What a number means for the post, and what a person can do about it.
 type Rule = (i64, Category, Retryable, &'static str);
 
 /// Instagram's own subcodes. They tell more than the code beside them.
 const SUBCODES: &[Rule] = &[
-    (2_207_001, PlatformOutage, Yes, "Instagram is in trouble; it goes on by itself"),
-    (2_207_003, MissingAsset, Yes, "fetching the media took too long; check that its public address answers fast"),
+    (2_207_001, PlatformOutage, Yes, UNAVAILABLE),
+    (2_207_003, MissingAsset, Yes, "fetching the media took too long; check that its public address responds quickly"),
     (2_207_004, MediaProcessing, No, "the image is larger than 8 MiB; make it smaller"),
     (2_207_005, MediaProcessing, No, "the image must be a JPEG"),
-    (2_207_006, Network, Yes, "the upload is gone; a new one is made"),
-    (2_207_008, PlatformOutage, Yes, "the upload cannot be found for the moment"),
+    (2_207_006, Network, Yes, "the upload is gone; a new one will be created"),
+    (2_207_008, PlatformOutage, Yes, "the upload cannot be found at the moment"),
     (2_207_009, MediaProcessing, No, "crop the image to between 4:5 and 1.91:1"),
     (2_207_010, RejectedContent, No, "shorten the caption"),
-    (2_207_020, Network, Yes, "the upload has expired; a new one is made"),
+    (2_207_020, Network, Yes, "the upload has expired; a new one will be created"),
     (2_207_023, RejectedContent, No, "Instagram does not know the media type"),
     (2_207_026, MediaProcessing, No, "encode the video again as H.264 in MP4"),
     (2_207_027, MediaProcessing, Yes, "the upload is not ready yet"),
     (2_207_028, RejectedContent, No, "the number of carousel items is not allowed"),
-    (2_207_032, PlatformOutage, Yes, "Instagram failed to make the upload; it goes on by itself"),
+    (2_207_032, PlatformOutage, Yes, "Instagram failed to create the upload; the post will be retried automatically"),
     (2_207_035, RejectedContent, No, "a product tag is not allowed"),
     (2_207_036, RejectedContent, No, "a product tag is not allowed"),
     (2_207_037, RejectedContent, No, "a product tag is not allowed"),
     (2_207_040, RejectedContent, No, "a user tag is not allowed"),
-    (2_207_042, QuotaExhausted, Yes, "the account's posts of 24 h are used up"),
-    (2_207_050, AccountRestricted, No, "the account is restricted; open the Instagram app and follow what it asks"),
+    (2_207_042, QuotaExhausted, Yes, "the account has used up its posts for 24 hours"),
+    (2_207_050, AccountRestricted, No, "the account is restricted; open the Instagram app and follow its instructions"),
     (
         2_207_051,
         AccountRestricted,
         No,
-        "Instagram suspects spam and blocks the action; leave the account alone for a day",
+        "Instagram suspects spam and blocks the action; do not use the account for a day",
     ),
-    (2_207_052, MissingAsset, Yes, "Instagram could not fetch the media; check that its public address answers"),
-    (2_207_053, MediaProcessing, Yes, "the upload failed at Instagram; it is sent again"),
-    (2_207_057, RejectedContent, No, "the cover's time lies outside the video"),
-    (2_207_077, MissingAsset, Yes, "Instagram could not fetch the video; check that its public address answers"),
+    (2_207_052, MissingAsset, Yes, "Instagram could not fetch the media; check that its public address responds"),
+    (2_207_053, MediaProcessing, Yes, "the upload failed at Instagram; it will be sent again"),
+    (2_207_057, RejectedContent, No, "the time of the cover image is outside the video"),
+    (2_207_077, MissingAsset, Yes, "Instagram could not fetch the video; check that its public address responds"),
     (2_207_081, RejectedContent, No, "the account cannot publish trial reels"),
-    (2_207_082, MediaProcessing, Yes, "Instagram failed to process the media; it is sent again"),
+    (2_207_082, MediaProcessing, Yes, "Instagram failed to process the media; it will be sent again"),
     (2_207_085, MediaProcessing, No, "Instagram cannot process the video; encode it again as H.264 with AAC sound"),
 ];
 
 /// The platform's codes.
 const CODES: &[Rule] = &[
-    (1, PlatformOutage, Yes, "Instagram is in trouble; it goes on by itself"),
-    (2, PlatformOutage, Yes, "Instagram is in trouble; it goes on by itself"),
+    (1, PlatformOutage, Yes, UNAVAILABLE),
+    (2, PlatformOutage, Yes, UNAVAILABLE),
     (3, Auth, No, "the app lacks the capability; check its permissions"),
     (4, RateLimited, Yes, "the app makes too many calls"),
-    (9, QuotaExhausted, Yes, "the account's posts of 24 h are used up"),
+    (9, QuotaExhausted, Yes, "the account has used up its posts for 24 hours"),
     (10, Auth, No, "a permission is missing; connect the account again"),
     (17, RateLimited, Yes, "the account makes too many calls"),
-    (25, AccountRestricted, No, "the account is restricted; open the Instagram app and follow what it asks"),
+    (25, AccountRestricted, No, "the account is restricted; open the Instagram app and follow its instructions"),
     (32, RateLimited, Yes, "the page makes too many calls"),
-    (100, RejectedContent, No, "Instagram does not take the post as it is"),
+    (100, RejectedContent, No, "Instagram does not accept the post as it is"),
     (102, Auth, No, "renew INSTAGRAM_ACCESS_TOKEN"),
     (190, Auth, No, "renew INSTAGRAM_ACCESS_TOKEN"),
     (341, RateLimited, Yes, "the app has reached a temporary limit"),
     (352, MediaProcessing, No, "encode the video again as H.264 in MP4"),
-    (368, AccountRestricted, No, "the account is blocked for a while; leave it alone for a day"),
+    (368, AccountRestricted, No, "the account is temporarily blocked; do not use it for a day"),
     (492, Auth, No, "the user lacks the role on the page"),
     (613, RateLimited, Yes, "too many calls"),
-    (9004, MissingAsset, Yes, "Instagram could not fetch the media; check that its public address answers"),
+    (9004, MissingAsset, Yes, "Instagram could not fetch the media; check that its public address responds"),
     (9007, MediaProcessing, Yes, "the upload is not ready yet"),
     (36000, MediaProcessing, No, "the image is larger than 8 MiB; make it smaller"),
     (36001, MediaProcessing, No, "the image must be a JPEG"),
@@ -90,18 +90,13 @@ const CODES: &[Rule] = &[
     (80002, RateLimited, Yes, "the account makes too many calls"),
 ];
 
-/// The subcode of a read of something that is missing or not permitted.
-pub(super) const MISSING: i64 = 33;
+/// The subcode of a read of something that does not exist or is not permitted.
+const MISSING: i64 = 33;
 
 impl GraphCode {
-    /// The numbers of an answer's error.
-    pub(super) fn of(json: &Value) -> Self {
-        let error = &json["error"];
-        Self {
-            code: error["code"].as_i64(),
-            subcode: error["error_subcode"].as_i64(),
-            is_transient: error["is_transient"].as_bool().unwrap_or(false),
-        }
+    /// The numbers of a response's error.
+    pub(super) fn of(error: &GraphError) -> Self {
+        Self { code: error.code, subcode: error.error_subcode, is_transient: error.is_transient }
     }
 
     /// The numbers in the `status` text of a container: a sentence or `9/2207042`.
@@ -120,9 +115,19 @@ impl GraphCode {
             || (status == 401 && self.code.is_none())
     }
 
-    /// Whether it is a read of something missing, or something that this token may not see.
+    /// Whether what was read does not exist, or this token has no access to it.
     pub(super) fn is_missing(self) -> bool {
         self.code == Some(100) && self.subcode == Some(MISSING)
+    }
+
+    /// Whether what was read may be found again soon (sections 4 and 7).
+    pub(super) fn may_reappear(self) -> bool {
+        self.is_missing() || self.subcode == Some(2_207_008)
+    }
+
+    /// Whether the container that was read is gone for good.
+    pub(super) fn is_gone(self) -> bool {
+        matches!(self.subcode, Some(2_207_006 | 2_207_020))
     }
 
     fn shown(self, status: u16) -> String {
@@ -145,7 +150,7 @@ pub(super) fn classify(step: &str, status: u16, graph: GraphCode, message: &str)
 }
 
 fn rule(status: u16, graph: GraphCode) -> (Category, Retryable, &'static str) {
-    let checkpoint = (AccountRestricted, No, "log in to the account at Facebook and pass its check");
+    let checkpoint = (AccountRestricted, No, "log in to the account at Facebook and complete its security check");
     if graph.code == Some(190) && matches!(graph.subcode, Some(459 | 464)) {
         return checkpoint;
     }
@@ -153,7 +158,7 @@ fn rule(status: u16, graph: GraphCode) -> (Category, Retryable, &'static str) {
         return (Auth, No, "the user lacks the role on the page");
     }
     if graph.is_missing() {
-        return (Unknown, Yes, "Instagram does not find it, or the token may not see it");
+        return (Unknown, Yes, "Instagram does not find it, or the token has no access to it");
     }
     let found = |rules: &'static [Rule], number: Option<i64>| {
         rules.iter().find(|rule| Some(rule.0) == number).map(|rule| (rule.1, rule.2, rule.3))
@@ -162,7 +167,7 @@ fn rule(status: u16, graph: GraphCode) -> (Category, Retryable, &'static str) {
         return rule;
     }
     if graph.is_transient {
-        return (PlatformOutage, Yes, "Instagram calls it passing; it goes on by itself");
+        return (PlatformOutage, Yes, "Instagram calls the error temporary; the post will be retried automatically");
     }
     if let Some(rule) = found(CODES, graph.code) {
         return rule;
@@ -170,37 +175,52 @@ fn rule(status: u16, graph: GraphCode) -> (Category, Retryable, &'static str) {
     match (graph.code, status) {
         (Some(200..=299), _) => (Auth, No, "a permission is missing; connect the account again"),
         (None, 401) => (Auth, No, "renew INSTAGRAM_ACCESS_TOKEN"),
-        (_, 429) => (RateLimited, Yes, "Instagram asks for a pause"),
-        (_, 500..=599) => (PlatformOutage, Yes, "Instagram is in trouble; it goes on by itself"),
+        (_, 429) => (RateLimited, Yes, "Instagram asks to wait before the next request"),
+        (_, 500..=599) => (PlatformOutage, Yes, UNAVAILABLE),
         _ => (Unknown, Yes, "the code is not known to postretry"),
     }
 }
 
-/// The failure of the upload host, which answers in a shape of its own.
-pub(super) fn classify_upload(status: u16, json: &Value) -> Failure {
-    let debug = &json["debug_info"];
-    if json["error"].is_object() {
-        return classify("take the video's bytes", status, GraphCode::of(json), "");
+/// The failure of the upload host, whose errors have a form of their own (section 3).
+pub(super) fn classify_upload(status: u16, body: &ErrorEnvelope) -> Failure {
+    if let Some(error) = &body.error {
+        return classify(SEND_BYTES, status, GraphCode::of(error), "");
     }
-    let kind = debug["type"].as_str().unwrap_or_default();
+    let unknown = DebugInfo::default();
+    let debug = body.debug_info.as_ref().unwrap_or(&unknown);
+    let kind = debug.kind.as_str();
     let failed = |category: Category, advice: &str| {
         let shown = if kind.is_empty() { format!("HTTP {status}") } else { format!("`{kind}`, HTTP {status}") };
-        Failure::new(category, format!("Instagram failed to take the video's bytes: {shown}")).advise(advice)
+        Failure::new(category, format!("Instagram failed to {SEND_BYTES}: {shown}")).advise(advice)
     };
-    match (kind, debug["retriable"].as_bool(), status) {
+    match (kind, debug.retriable, status) {
         ("NotAuthorizedError", _, _) | (_, None, 401) => failed(Auth, "renew INSTAGRAM_ACCESS_TOKEN").not_retryable(),
-        (_, Some(true), _) => failed(PlatformOutage, "Instagram is in trouble; it goes on by itself"),
+        (_, Some(true), _) => failed(PlatformOutage, UNAVAILABLE),
         ("ProcessingFailedError", Some(false), _) => failed(MediaProcessing, "encode the video again").not_retryable(),
-        (_, _, 429) => failed(RateLimited, "Instagram asks for a pause"),
-        (_, _, 500..=599) => failed(PlatformOutage, "Instagram is in trouble; it goes on by itself"),
-        _ => failed(Unknown, "the answer is not known to postretry"),
+        (_, _, 429) => failed(RateLimited, "Instagram asks to wait before the next request"),
+        (_, _, 500..=599) => failed(PlatformOutage, UNAVAILABLE),
+        _ => failed(Unknown, "the response is not known to postretry"),
     }
+}
+
+/// What a response says of the token. `body` is none where the response is not an object.
+pub(super) fn token_verdict(status: u16, body: Option<&ErrorEnvelope>) -> TokenVerdict {
+    let error = body.and_then(|body| body.error.as_ref());
+    if (200..300).contains(&status) && body.is_some() && error.is_none() {
+        return TokenVerdict::Accepted;
+    }
+    // Only the upload host responds with `debug_info` and without `error`.
+    let from_upload_host = body.filter(|body| body.error.is_none() && body.debug_info.is_some());
+    let is_refused = match from_upload_host {
+        Some(body) => classify_upload(status, body).category == Auth,
+        None => error.map(GraphCode::of).unwrap_or_default().is_token_refused(status),
+    };
+    if is_refused { TokenVerdict::Rejected } else { TokenVerdict::Unknown }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn every_row_of_the_sheet_has_its_category() {
@@ -264,15 +284,72 @@ mod tests {
         assert_eq!(classify("test", 400, passing, "").category, PlatformOutage);
     }
 
+    fn debug_info(kind: &str, retriable: Option<bool>) -> ErrorEnvelope {
+        ErrorEnvelope { error: None, debug_info: Some(DebugInfo { kind: kind.to_owned(), retriable }) }
+    }
+
+    fn graph_error(code: i64, error_subcode: Option<i64>) -> ErrorEnvelope {
+        let error = GraphError { code: Some(code), error_subcode, ..GraphError::default() };
+        ErrorEnvelope { error: Some(error), debug_info: None }
+    }
+
     #[test]
     fn the_upload_host_is_understood() {
-        let response = |kind: &str, retriable: bool| json!({ "debug_info": { "type": kind, "retriable": retriable } });
-        let category = |status, json: &Value| classify_upload(status, json).category;
-        assert_eq!(category(400, &response("ProcessingFailedError", true)), PlatformOutage);
-        assert_eq!(category(500, &Value::Null), PlatformOutage);
-        assert_eq!(category(401, &response("NotAuthorizedError", false)), Auth);
-        let hopeless = classify_upload(400, &response("ProcessingFailedError", false));
-        assert_eq!((hopeless.category, hopeless.retryable), (MediaProcessing, No));
+        for (status, body, category, retryable) in [
+            (400, debug_info("ProcessingFailedError", Some(true)), PlatformOutage, Yes),
+            (500, debug_info("ProcessingFailedError", Some(true)), PlatformOutage, Yes),
+            (500, ErrorEnvelope::default(), PlatformOutage, Yes),
+            (400, debug_info("ProcessingFailedError", Some(false)), MediaProcessing, No),
+            (400, debug_info("NotAuthorizedError", Some(false)), Auth, No),
+            (401, debug_info("NotAuthorizedError", Some(false)), Auth, No),
+            (401, ErrorEnvelope::default(), Auth, No),
+            (429, ErrorEnvelope::default(), RateLimited, Yes),
+            (400, ErrorEnvelope::default(), Unknown, Yes),
+            (400, graph_error(190, Some(463)), Auth, No),
+        ] {
+            let failure = classify_upload(status, &body);
+            assert_eq!((failure.category, failure.retryable), (category, retryable), "{status} {body:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_refusal_of_the_token_itself_rejects_it() {
+        use TokenVerdict::{Accepted, Rejected, Unknown};
+        for (status, body, verdict) in [
+            (200, Some(ErrorEnvelope::default()), Accepted),
+            (200, None, Unknown),
+            (200, Some(graph_error(1, None)), Unknown),
+            (200, Some(graph_error(190, None)), Rejected),
+            (400, Some(graph_error(190, Some(463))), Rejected),
+            (400, Some(graph_error(102, None)), Rejected),
+            (400, Some(graph_error(190, Some(459))), Unknown),
+            (400, Some(graph_error(190, Some(492))), Unknown),
+            (403, Some(graph_error(200, None)), Unknown),
+            (401, Some(graph_error(100, Some(33))), Unknown),
+            (401, Some(ErrorEnvelope::default()), Rejected),
+            (401, None, Rejected),
+            (500, None, Unknown),
+            (400, Some(debug_info("NotAuthorizedError", Some(false))), Rejected),
+            (400, Some(debug_info("ProcessingFailedError", Some(false))), Unknown),
+            (401, Some(debug_info("", None)), Rejected),
+        ] {
+            assert_eq!(token_verdict(status, body.as_ref()), verdict, "{status} {body:?}");
+        }
+    }
+
+    #[test]
+    fn a_container_that_is_not_found_is_gone_or_may_reappear() {
+        for (code, subcode, is_gone, may_reappear) in [
+            (24, Some(2_207_006), true, false),
+            (-2, Some(2_207_020), true, false),
+            (24, Some(2_207_008), false, true),
+            (100, Some(33), false, true),
+            (100, None, false, false),
+            (190, Some(33), false, false),
+        ] {
+            let code = GraphCode { code: Some(code), subcode, is_transient: false };
+            assert_eq!((code.is_gone(), code.may_reappear()), (is_gone, may_reappear), "{code:?}");
+        }
     }
 
     #[test]

@@ -1,23 +1,36 @@
 //! The one call that makes a container public, and what can be known after it.
 //!
-//! No error of it proves that nothing was published (platform sheet, section 5), so after any of them the container is
-//! read, and only what it says decides.
+//! No error of it proves that nothing was published (platform sheet, section 5). After any error the container is read,
+//! and only what it reports decides.
 
 use std::time::Duration;
 
-use serde_json::json;
+use super::InstagramPublisher;
+use super::api::PUBLISH;
+use super::container::{Container, ContainerState, read_state};
+use crate::platform::auth::CallError;
+use crate::platform::stale_ticket::judge_ticket_failure;
+use crate::platform::{PublishContext, PublishError, TicketAge, TicketOutcome, still_processing};
+use crate::post::{Category, Consequence, Failure, Platform, Post, Ticket};
 
-use super::container::{Container, State};
-use super::{CallError, InstagramPublisher, misunderstood, still_processing};
-use crate::platform::http::text_or_number;
-use crate::platform::{PublishContext, PublishError, TicketOutcome};
-use crate::post::{Category, Consequence, Failure, Post, Publication, Ticket};
+/// How often one attempt makes the call: once more if the first call seems to have got lost.
+const MAX_CALLS: u32 = 2;
 
-/// Whether the container may be published once more.
-pub(super) enum Settled {
+/// How many reads in a row must report a finished container before it is certain that it was not published: one at
+/// once, and two after a wait each, since the status may lag behind (section 5).
+const FINISHED_READS: u32 = 3;
+
+/// Whether a publish call has made the container public.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum PublishCheck {
     Published,
     NotPublished,
-    Moved(State),
+    /// The container has failed, so it was not published.
+    Failed(Failure),
+    /// It is still processing.
+    Processing,
+    /// It can no longer tell.
+    Unreadable,
 }
 
 impl InstagramPublisher {
@@ -29,100 +42,174 @@ impl InstagramPublisher {
         container: Container<'_>,
         context: &dyn PublishContext,
     ) -> Result<TicketOutcome, PublishError> {
-        let step = "publish the post";
-        let url = self.of_account("media_publish");
-        // Once more where the first call seems not to have arrived; never a third time in one attempt.
-        for is_last_call in [false, true] {
+        let mut calls = 0;
+        loop {
             *ticket = ticket.clone().committed(context.now());
             context.save_ticket(ticket).await?;
-            // Said in the body too: only a body is held back when the claim has run out meanwhile.
-            let said = json!({ "creation_id": container.id });
-            let request = || self.http.post(url.clone()).query(&[("creation_id", container.id)]).json(&said);
-            let (failure, is_unanswered) = match self.call(step, request, context).await {
-                Ok(json) => match text_or_number(&json["id"]) {
-                    Some(id) => return Ok(TicketOutcome::Published(self.publication(Some(id), context).await)),
-                    None => (misunderstood(step, 200), true),
-                },
-                Err(CallError::Refused { failure, .. }) => {
-                    let is_passing = matches!(failure.category, Category::PlatformOutage | Category::Unknown);
-                    (failure, is_passing)
+            calls += 1;
+            let error = match self.api.publish(container.id, context).await {
+                Ok(media) => {
+                    let publication = self.publication(media.id, context).await;
+                    return Ok(TicketOutcome::Published(publication));
                 }
-                Err(error) => {
-                    let failure = error.into_retryable(step).into_failure()?;
-                    let is_network = failure.category == Category::Network;
-                    (failure, is_network)
-                }
+                Err(error) => error,
             };
-            log::debug!("post {}: reading the container, since {}", post.id, failure.message);
-            match self.settle(container, context, &failure).await? {
-                Settled::Published => return self.recovered(post, ticket, context).await,
-                Settled::NotPublished if is_unanswered && !is_last_call => {}
-                Settled::NotPublished => return Err(failure.into()),
-                Settled::Moved(State::Failed(failed)) => return Err(failed.into()),
-                Settled::Moved(State::Processing { .. }) => return Err(still_processing().into()),
-                Settled::Moved(_) => return self.unreadable(post, ticket, &failure, context).await,
+            let is_refused = matches!(error, CallError::Refused(_));
+            let failure = error.into_retryable(Platform::Instagram, PUBLISH).into_failure()?;
+            log::debug!("post {}: reading the container after a failed publish call: {}", post.id, failure.message);
+            let check = self.confirm_publish(container, &failure, context).await?;
+            if let Some(outcome) = self.outcome_of(check, post, ticket, &failure, context).await? {
+                return Ok(outcome);
+            }
+            if calls == MAX_CALLS || !may_have_got_lost(failure.category, is_refused) {
+                return Err(failure.into());
             }
         }
-        Err(still_processing().into())
     }
 
-    /// Whether an unanswered publish has happened: the container says so now or after a pause; or it says twice, each
-    /// time after a pause, that it has not been published.
-    pub(super) async fn settle(
+    /// Publishes a finished container for which an earlier call was made, unless that call turns out to have published
+    /// it.
+    pub(super) async fn publish_again(
         &self,
+        post: &Post,
+        ticket: &mut Ticket,
         container: Container<'_>,
         context: &dyn PublishContext,
-        failure: &Failure,
-    ) -> Result<Settled, PublishError> {
-        for pause in [Duration::ZERO, self.settings.settle, self.settings.settle] {
-            context.pause(pause).await;
-            match self.state(container, context).await {
-                Ok(State::Published) => return Ok(Settled::Published),
-                Ok(State::Finished) => {}
-                Ok(moved) => return Ok(Settled::Moved(moved)),
-                // A refusal does not prove that nothing was published, so without a look at the container it must not
-                // end the post: the next attempt looks again.
-                Err(PublishError::Failed(unread)) if failure.consequence() == Consequence::GiveUp => {
-                    let text = format!("{}; whether it was published all the same is not known yet", unread.message);
-                    return Err(Failure { message: text, ..unread }.into());
-                }
-                Err(PublishError::Failed(_)) => return Err(failure.clone().into()),
-                Err(aborted) => return Err(aborted),
-            }
+    ) -> Result<TicketOutcome, PublishError> {
+        let text = "an earlier publish call to Instagram has no known result; the container is read again";
+        let failure = Failure::new(Category::Network, text);
+        let check = self.confirm_publish(container, &failure, context).await?;
+        match self.outcome_of(check, post, ticket, &failure, context).await? {
+            Some(outcome) => Ok(outcome),
+            None => self.publish(post, ticket, container, context).await,
         }
-        Ok(Settled::NotPublished)
     }
 
-    /// The container is gone or cannot be read. Unless a publish was meant, nothing can have come of it.
-    pub(super) async fn unreadable(
+    /// Reads the container until it is certain whether the call that ended with `failure` has published it.
+    async fn confirm_publish(
         &self,
+        container: Container<'_>,
+        failure: &Failure,
+        context: &dyn PublishContext,
+    ) -> Result<PublishCheck, PublishError> {
+        let mut finished_reads = 0;
+        loop {
+            let wait = if finished_reads == 0 { Duration::ZERO } else { self.confirm_wait };
+            context.sleep(wait).await;
+            let state = match read_state(&self.api, container, self.poll, context).await {
+                Ok(state) => state,
+                Err(error) => return Err(unconfirmed(failure, error.into_failure()?).into()),
+            };
+            match check_after_read(state, finished_reads) {
+                Some(check) => return Ok(check),
+                None => finished_reads += 1,
+            }
+        }
+    }
+
+    /// Where a call that ended with `failure` has led; none if nothing was published and the container can be published
+    /// again.
+    async fn outcome_of(
+        &self,
+        check: PublishCheck,
         post: &Post,
         ticket: &Ticket,
         failure: &Failure,
         context: &dyn PublishContext,
-    ) -> Result<TicketOutcome, PublishError> {
-        if !ticket.is_committed() {
-            // A container that is not found for good is most likely there, but not for this token.
-            let is_hidden = failure.category == Category::Auth;
-            return if is_hidden { Err(failure.clone().into()) } else { Ok(TicketOutcome::Dead) };
+    ) -> Result<Option<TicketOutcome>, PublishError> {
+        match check {
+            PublishCheck::NotPublished => Ok(None),
+            PublishCheck::Published => self.recover_publication(post, ticket, context).await.map(Some),
+            // This attempt has seen the container finished, so nobody has counted this failure yet.
+            PublishCheck::Failed(failed) => judge_ticket_failure(failed, TicketAge::Fresh, post).map(Some),
+            PublishCheck::Processing => Err(still_processing(Platform::Instagram).into()),
+            PublishCheck::Unreadable => self.resolve_unreadable(post, ticket, failure, context).await.map(Some),
         }
-        if let Some(found) = self.search(post, ticket, context).await? {
-            return Ok(TicketOutcome::Published(found));
-        }
-        let text = format!(
-            "Instagram's container can no longer tell whether the post was published ({}); look at the account before \
-             it is sent again",
-            failure.message
-        );
-        Err(Failure::new(Category::Ambiguous, text).into())
+    }
+}
+
+/// What a read after a publish call shows, with `finished_reads` reads of a finished container before it; none if the
+/// container has to be read again.
+fn check_after_read(state: ContainerState, finished_reads: u32) -> Option<PublishCheck> {
+    match state {
+        ContainerState::Published => Some(PublishCheck::Published),
+        ContainerState::Finished => (finished_reads + 1 >= FINISHED_READS).then_some(PublishCheck::NotPublished),
+        ContainerState::Failed(failure) => Some(PublishCheck::Failed(failure)),
+        ContainerState::Processing { .. } => Some(PublishCheck::Processing),
+        ContainerState::Expired | ContainerState::Unreadable(_) => Some(PublishCheck::Unreadable),
+    }
+}
+
+/// Whether a call that published nothing may have got lost, so that it is made once more.
+fn may_have_got_lost(category: Category, is_refused: bool) -> bool {
+    if is_refused {
+        matches!(category, Category::PlatformOutage | Category::Unknown)
+    } else {
+        category == Category::Network
+    }
+}
+
+/// The failure of an attempt whose publish call failed and whose container cannot be read after it. The call's failure
+/// does not prove that nothing was published, so before the container is read it must not make the post permanently
+/// failed: the next attempt reads it.
+fn unconfirmed(call: &Failure, read: Failure) -> Failure {
+    if call.consequence() == Consequence::GiveUp {
+        let message = format!("{}; it is not known yet whether the post was published", read.message);
+        Failure { message, ..read }
+    } else {
+        call.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(category: Category) -> Failure {
+        Failure::new(category, category.as_str())
     }
 
-    /// What is known of a post that is public; the link is a courtesy.
-    async fn publication(&self, id: Option<String>, context: &dyn PublishContext) -> Publication {
-        let url = match &id {
-            Some(id) => self.permalink(id, context).await,
-            None => None,
-        };
-        Publication { id, url, warning: None }
+    #[test]
+    fn a_finished_container_is_read_three_times_and_any_other_state_decides_at_once() {
+        use ContainerState::{Expired, Failed, Finished, Processing, Unreadable};
+        let failed = failure(Category::MediaProcessing);
+        for (state, checks) in [
+            (ContainerState::Published, [Some(PublishCheck::Published), Some(PublishCheck::Published)]),
+            (Finished, [None, Some(PublishCheck::NotPublished)]),
+            (Failed(failed.clone()), [Some(PublishCheck::Failed(failed.clone())), Some(PublishCheck::Failed(failed))]),
+            (Processing { uploaded: None }, [Some(PublishCheck::Processing), Some(PublishCheck::Processing)]),
+            (Expired, [Some(PublishCheck::Unreadable), Some(PublishCheck::Unreadable)]),
+            (Unreadable(failure(Category::Auth)), [Some(PublishCheck::Unreadable), Some(PublishCheck::Unreadable)]),
+        ] {
+            let found = [0, 1, 2].map(|reads| check_after_read(state.clone(), reads));
+            let [first, last] = checks;
+            assert_eq!(found, [first.clone(), first, last], "{state:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_call_that_may_have_got_lost_is_made_once_more() {
+        use Category::{AccountRestricted, Auth, MediaProcessing, Network, PlatformOutage, RateLimited, Unknown};
+        for (category, if_refused, if_not_sent) in [
+            (PlatformOutage, true, false),
+            (Unknown, true, false),
+            (Network, false, true),
+            (MediaProcessing, false, false),
+            (RateLimited, false, false),
+            (AccountRestricted, false, false),
+            (Auth, false, false),
+        ] {
+            let found = (may_have_got_lost(category, true), may_have_got_lost(category, false));
+            assert_eq!(found, (if_refused, if_not_sent), "{category}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_does_not_end_a_post_before_its_container_was_read() {
+        let category = |call| unconfirmed(&call, failure(Category::PlatformOutage)).category;
+        assert_eq!(category(failure(Category::RejectedContent)), Category::PlatformOutage);
+        assert_eq!(category(failure(Category::MediaProcessing).not_retryable()), Category::PlatformOutage);
+        assert_eq!(category(failure(Category::Network)), Category::Network);
+        assert_eq!(category(failure(Category::AccountRestricted)), Category::AccountRestricted);
     }
 }

@@ -1,27 +1,25 @@
-//! Finding a post again that was published without our having its id.
+//! A post whose container is published or can no longer be read: the account's own list tells what became of it
+//! (platform sheet, sections 6 and 11).
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
-use super::account::fitted_caption;
-use super::{CallError, InstagramPublisher};
-use crate::platform::http::{only_unrecorded, text_or_number};
-use crate::platform::{CLOCK_SLACK, PublishContext, PublishError, TicketOutcome};
-use crate::post::{Post, Publication, Ticket};
+use super::InstagramPublisher;
+use super::api::LIST_MEDIA;
+use super::caption::fitted_caption;
+use super::wire::Media;
+use crate::platform::recovery::{CLOCK_SLACK, only_unrecorded};
+use crate::platform::{PublishContext, PublishError, TicketOutcome};
+use crate::post::{Category, Failure, Platform, Post, Publication, Ticket};
 
 impl InstagramPublisher {
-    /// The link of a post, if Instagram tells; a post without it is published all the same.
-    pub(super) async fn permalink(&self, id: &str, context: &dyn PublishContext) -> Option<String> {
-        let url = self.url(id);
-        let request = || self.http.get(url.clone()).query(&[("fields", "id,permalink")]);
-        match self.call("tell the post's link", request, context).await {
-            Ok(json) => json["permalink"].as_str().map(str::to_owned),
-            Err(_) => None,
-        }
+    /// What is known of a post that is public. One whose link cannot be read is published all the same.
+    pub(super) async fn publication(&self, id: String, context: &dyn PublishContext) -> Publication {
+        let url = self.api.permalink(&id, context).await.ok().flatten();
+        Publication { id: Some(id), url, warning: None }
     }
 
-    /// The container says that it is published; which post it became, only the account's list can tell.
-    pub(super) async fn recovered(
+    /// The container reports that it is published. Which post it became, only the account's list tells.
+    pub(super) async fn recover_publication(
         &self,
         post: &Post,
         ticket: &Ticket,
@@ -35,48 +33,92 @@ impl InstagramPublisher {
         Ok(TicketOutcome::Published(found.unwrap_or_default()))
     }
 
-    /// The one post of the account with this caption since the ticket was made that is no other post's; none where there
-    /// is none or several.
-    pub(super) async fn search(
+    /// The container is gone or cannot be read. Unless the publish call was made, nothing was published.
+    pub(super) async fn resolve_unreadable(
+        &self,
+        post: &Post,
+        ticket: &Ticket,
+        failure: &Failure,
+        context: &dyn PublishContext,
+    ) -> Result<TicketOutcome, PublishError> {
+        if !ticket.is_committed() {
+            // A container that stays missing most likely exists, but not for this token.
+            let is_hidden = failure.category == Category::Auth;
+            return if is_hidden { Err(failure.clone().into()) } else { Ok(TicketOutcome::Dead) };
+        }
+        if let Some(found) = self.search(post, ticket, context).await? {
+            return Ok(TicketOutcome::Published(found));
+        }
+        let text = format!(
+            "Instagram's container can no longer tell whether the post was published ({}); check the account before \
+             the post is sent again",
+            failure.message
+        );
+        Err(Failure::new(Category::Ambiguous, text).into())
+    }
+
+    /// The one post of the account that has this caption, is not older than the ticket, and is not recorded as another
+    /// post; none if there is none or if there are several.
+    async fn search(
         &self,
         post: &Post,
         ticket: &Ticket,
         context: &dyn PublishContext,
     ) -> Result<Option<Publication>, PublishError> {
-        // Without words there is nothing to know it by.
+        // Without a caption there is nothing to recognise it by.
         let Some(caption) = fitted_caption(post).ok().filter(|caption| !caption.trim().is_empty()) else {
             return Ok(None);
         };
         let since = ticket.made_at - CLOCK_SLACK;
-        let fields = "id,caption,timestamp,permalink,media_product_type";
-        let query = [
-            ("fields", fields.to_owned()),
-            ("since", since.timestamp().to_string()),
-            ("until", (context.now() + CLOCK_SLACK).timestamp().to_string()),
-        ];
-        let url = self.of_account("media");
-        let step = "list the account's posts";
-        let json = match self.call(step, || self.http.get(url.clone()).query(&query), context).await {
-            Ok(json) => json,
-            Err(CallError::Refused { failure, .. }) => return Err(failure.into()),
-            Err(error) => return Err(error.into_retryable(step)),
-        };
-        let is_match = |media: &&Value| {
-            media["caption"].as_str().unwrap_or_default().trim() == caption.trim()
-                && media["timestamp"].as_str().and_then(parse_timestamp).is_some_and(|at| at >= since)
-        };
-        let media = json["data"].as_array().into_iter().flatten().filter(is_match);
-        let found = only_unrecorded(media, |media| text_or_number(&media["id"]), context).await?;
-        Ok(found.map(|(id, media)| Publication {
-            id: Some(id),
-            url: media["permalink"].as_str().map(str::to_owned),
-            warning: None,
-        }))
+        let until = context.now() + CLOCK_SLACK;
+        let listed = self.api.list_media(since, until, context).await;
+        let listed = listed.map_err(|error| error.into_retryable(Platform::Instagram, LIST_MEDIA))?;
+        let found = only_unrecorded(candidates(listed, &caption, since), context).await?;
+        Ok(found.map(|(id, url)| Publication { id: Some(id), url, warning: None }))
     }
+}
+
+/// The ids and links of the posts with this caption since then.
+fn candidates(listed: Vec<Media>, caption: &str, since: DateTime<Utc>) -> Vec<(String, Option<String>)> {
+    listed
+        .into_iter()
+        .filter(|media| media.caption.trim() == caption.trim())
+        .filter(|media| parse_timestamp(&media.timestamp).is_some_and(|at| at >= since))
+        .filter_map(|media| Some((media.id?, media.permalink)))
+        .collect()
 }
 
 /// The Graph API writes `2026-11-23T10:00:00+0000`.
 fn parse_timestamp(text: &str) -> Option<DateTime<Utc>> {
     let parsed = DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%z").or_else(|_| DateTime::parse_from_rfc3339(text));
     parsed.ok().map(|at| at.with_timezone(&Utc))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_candidate_has_the_caption_and_is_not_older() {
+        let since: DateTime<Utc> = "2026-11-23T10:00:00Z".parse().unwrap();
+        for (id, caption, timestamp, is_candidate) in [
+            (Some("18"), "Hi", "2026-11-23T10:00:00+0000", true),
+            (Some("18"), " Hi\n", "2026-11-23T12:00:00+02:00", true),
+            (Some("18"), "Hi", "2026-11-23T10:00:01Z", true),
+            (Some("18"), "Hi", "2026-11-23T09:59:59+0000", false),
+            (Some("18"), "Hi", "", false),
+            (Some("18"), "Hi there", "2026-11-23T10:00:00+0000", false),
+            (None, "Hi", "2026-11-23T10:00:00+0000", false),
+        ] {
+            let media = Media {
+                id: id.map(str::to_owned),
+                caption: caption.to_owned(),
+                timestamp: timestamp.to_owned(),
+                permalink: Some("https://x/".to_owned()),
+            };
+            let found = candidates(vec![media], "Hi", since);
+            let expected = is_candidate.then(|| ("18".to_owned(), Some("https://x/".to_owned())));
+            assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{id:?} {caption} {timestamp}");
+        }
+    }
 }

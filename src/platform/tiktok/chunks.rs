@@ -1,17 +1,15 @@
 //! The chunk plan of an upload: the floor rule of TikTok's media transfer guide (platform sheet, section 4).
 
-use std::ops::Range;
+/// Up to this size a file can go in one chunk, whether TikTok's MB are 10^6 or 2^20 bytes.
+const MAX_SINGLE: u64 = 64_000_000;
 
-/// Up to this size one chunk is safe whether TikTok's MB are 10^6 or 2^20 bytes.
-const SINGLE: u64 = 64_000_000;
-
-/// The size of the chunks of a larger file, safe under both readings likewise.
+/// The size of the chunks of a larger file; safe for both meanings of MB too.
 const CHUNK: u64 = 10_000_000;
 
 /// The most chunks that an upload may have.
-const MOST: u64 = 1000;
+const MAX_CHUNKS: u64 = 1000;
 
-/// How a file is cut up: every chunk is of one size but the last, which takes the remainder too.
+/// How a file is cut up: all chunks have the same size, but the last has the remainder too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ChunkPlan {
     /// Bytes of the file; not 0.
@@ -24,18 +22,17 @@ pub(super) struct ChunkPlan {
 
 impl ChunkPlan {
     pub(super) fn for_size(size: u64) -> Self {
-        if size <= SINGLE {
+        if size <= MAX_SINGLE {
             return Self { size, chunk_size: size, count: 1 };
         }
-        let chunk_size = CHUNK.max(size.div_ceil(MOST));
+        let chunk_size = CHUNK.max(size.div_ceil(MAX_CHUNKS));
         Self { size, chunk_size, count: size / chunk_size }
     }
 
-    /// From `offset` to the end of the chunk that it lies in.
-    pub(super) fn rest_of_chunk_at(&self, offset: u64) -> Range<u64> {
+    /// The end of the chunk that `offset` lies in.
+    pub(super) fn chunk_end(&self, offset: u64) -> u64 {
         let index = (offset / self.chunk_size).min(self.count - 1);
-        let end = if index + 1 == self.count { self.size } else { (index + 1) * self.chunk_size };
-        offset..end
+        if index + 1 == self.count { self.size } else { (index + 1) * self.chunk_size }
     }
 }
 
@@ -47,8 +44,8 @@ mod tests {
     #[test]
     fn the_vendors_example_holds() {
         let plan = ChunkPlan { size: 50_000_123, chunk_size: 10_000_000, count: 5 };
-        assert_eq!(plan.rest_of_chunk_at(40_000_000), 40_000_000..50_000_123);
-        assert_eq!(plan.rest_of_chunk_at(39_999_999), 39_999_999..40_000_000);
+        assert_eq!(plan.chunk_end(40_000_000), 50_000_123);
+        assert_eq!(plan.chunk_end(39_999_999), 40_000_000);
     }
 
     #[test]
@@ -66,12 +63,12 @@ mod tests {
             prop_assert!(plan.count <= 1000);
             let (mut offset, mut chunks) = (0, 0);
             while offset < size {
-                let range = plan.rest_of_chunk_at(offset);
-                prop_assert!(range.start == offset && range.end > offset && range.end <= size);
-                let length = range.end - range.start;
+                let end = plan.chunk_end(offset);
+                prop_assert!(end > offset && end <= size);
+                let length = end - offset;
                 prop_assert!(length <= 128_000_000);
                 prop_assert!(size <= 64_000_000 || length >= 5 * 1024 * 1024);
-                offset = range.end;
+                offset = end;
                 chunks += 1;
             }
             prop_assert_eq!(chunks, plan.count);

@@ -1,5 +1,6 @@
 //! TikTok's codes as failures: the table of the platform sheet, section 11.
 
+use super::wire::ApiError;
 use crate::post::{Category, Failure, Retryable};
 
 use Category::{
@@ -8,33 +9,44 @@ use Category::{
 };
 use Retryable::{No, Yes};
 
+/// The advice for an outage.
+const UNAVAILABLE: &str = "TikTok is unavailable; the post will be retried automatically";
+
+/// The advice for too many requests.
+const RATE_LIMITED: &str = "TikTok's rate limit is reached; the post will be retried automatically";
+
 /// A code, what it means for the post, and what a person can do about it.
 type Rule = (&'static str, Category, Retryable, &'static str);
 
-/// Codes of answers (`error.code`), of finished posts (`fail_reason`) and of the token endpoint (`error`). The three
-/// do not collide, and where one code appears in two places it means the same.
+/// The codes of responses (`error.code`), of failed posts (`fail_reason`) and of the token endpoint (`error`). A code
+/// that appears in two places means the same in both.
 const RULES: &[Rule] = &[
     ("access_token_invalid", Auth, No, "renew the TikTok token"),
     ("invalid_grant", Auth, No, "connect the account again and renew TIKTOK_REFRESH_TOKEN"),
     ("auth_removed", Auth, No, "the creator has revoked access; connect the account again"),
     ("access_denied", Auth, No, "connect the account again"),
     ("scope_not_authorized", Auth, No, "connect the account again with the scope video.publish"),
-    ("scope_permission_missed", Auth, No, "connect the account again with the scopes that are asked for"),
+    ("scope_permission_missed", Auth, No, "connect the account again with the required scopes"),
     ("invalid_scope", Auth, No, "connect the account again with the scope video.publish"),
     ("invalid_client", Auth, No, "check TIKTOK_CLIENT_KEY and TIKTOK_CLIENT_SECRET"),
     ("unauthorized_client", Auth, No, "check the app's settings at TikTok"),
     ("invalid_request", Auth, No, "check TIKTOK_CLIENT_KEY, TIKTOK_CLIENT_SECRET and TIKTOK_REFRESH_TOKEN"),
     ("unsupported_grant_type", Auth, No, "check the app's settings at TikTok"),
-    ("token_not_authorized_for_specified_publish_id", Auth, No, "the token is of another account than the upload's"),
-    ("server_error", PlatformOutage, Yes, "TikTok is in trouble; it goes on by itself"),
-    ("temporarily_unavailable", PlatformOutage, Yes, "TikTok is in trouble; it goes on by itself"),
-    ("internal_error", PlatformOutage, Yes, "TikTok is in trouble; it goes on by itself"),
-    ("internal", PlatformOutage, Yes, "TikTok failed to process the post; it is sent again"),
-    ("rate_limit_exceeded", RateLimited, Yes, "TikTok asks for a pause"),
-    ("spam_risk_too_many_posts", QuotaExhausted, Yes, "the account's posts of 24 h are used up, over all tools"),
-    ("reached_active_user_cap", QuotaExhausted, Yes, "the app's creators of today are used up"),
+    ("token_not_authorized_for_specified_publish_id", Auth, No, "the token belongs to another account than the upload"),
+    ("server_error", PlatformOutage, Yes, UNAVAILABLE),
+    ("temporarily_unavailable", PlatformOutage, Yes, UNAVAILABLE),
+    ("internal_error", PlatformOutage, Yes, UNAVAILABLE),
+    ("internal", PlatformOutage, Yes, "TikTok failed to process the post; it will be sent again automatically"),
+    ("rate_limit_exceeded", RateLimited, Yes, RATE_LIMITED),
+    (
+        "spam_risk_too_many_posts",
+        QuotaExhausted,
+        Yes,
+        "the account has reached its limit of posts in 24 h, counted over all apps",
+    ),
+    ("reached_active_user_cap", QuotaExhausted, Yes, "the app has reached its daily limit of accounts that post"),
     ("spam_risk_too_many_pending_share", QuotaExhausted, Yes, "clear the drafts in the account's TikTok inbox"),
-    ("spam_risk_user_banned_from_posting", AccountRestricted, No, "the account is banned from posting; ask TikTok"),
+    ("spam_risk_user_banned_from_posting", AccountRestricted, No, "the account is banned from posting; contact TikTok"),
     (
         "unaudited_client_can_only_post_to_private_accounts",
         AccountRestricted,
@@ -50,14 +62,14 @@ const RULES: &[Rule] = &[
     ),
     ("spam_risk_text", RejectedContent, No, "TikTok judges the caption risky; change it"),
     ("spam_risk", RejectedContent, No, "TikTok judges the post risky; do not send it again as it is"),
-    ("invalid_param", RejectedContent, No, "TikTok does not take the post as it is"),
-    ("invalid_params", RejectedContent, No, "TikTok does not take the post as it is"),
+    ("invalid_param", RejectedContent, No, "TikTok does not accept the post as it is"),
+    ("invalid_params", RejectedContent, No, "TikTok does not accept the post as it is"),
     ("file_format_check_failed", MediaProcessing, No, "encode the file again as H.264 in MP4"),
     ("duration_check_failed", MediaProcessing, No, "the video is too short or too long for the account"),
     ("frame_rate_check_failed", MediaProcessing, No, "encode the video again with 23 to 60 frames a second"),
     ("picture_size_check_failed", MediaProcessing, No, "encode the media again with 360 to 4096 pixels a side"),
     ("invalid_file_upload", MediaProcessing, No, "encode the file again to TikTok's specification"),
-    ("video_pull_failed", MissingAsset, Yes, "check that the media's public address answers"),
+    ("video_pull_failed", MissingAsset, Yes, "check that the media can be fetched from its public address"),
     ("photo_pull_failed", MissingAsset, Yes, "check that ASSET_PUBLIC_URL serves the image"),
     (
         "url_ownership_unverified",
@@ -67,14 +79,15 @@ const RULES: &[Rule] = &[
     ),
     // Somebody cancelled it on purpose, so it is parked until a person asks for it.
     ("publish_cancelled", Ambiguous, No, "the publish was cancelled at TikTok; reset the post to send it again"),
-    ("invalid_publish_id", Unknown, No, "TikTok does not know the upload any more"),
+    ("invalid_publish_id", Unknown, No, "TikTok no longer knows the upload"),
 ];
 
-/// The code of an id that TikTok does not know.
+/// The code for a `publish_id` that TikTok does not know.
 pub(super) const UNKNOWN_ID: &str = "invalid_publish_id";
 
-/// The failure that a code stands for; where the code says nothing, the HTTP status decides.
-pub(super) fn classify(step: &str, status: u16, code: &str, message: &str) -> Failure {
+/// The failure that a code stands for. If the code is not in the table, the HTTP status decides.
+pub(super) fn classify(step: &str, status: u16, error: &ApiError) -> Failure {
+    let ApiError { code, message } = error;
     let detail = if message.is_empty() || message == code { String::new() } else { format!(" ({message})") };
     let failed =
         |category: Category, shown: String| Failure::new(category, format!("TikTok failed to {step}: {shown}{detail}"));
@@ -85,9 +98,9 @@ pub(super) fn classify(step: &str, status: u16, code: &str, message: &str) -> Fa
     let shown = if code.is_empty() { format!("HTTP {status}") } else { format!("`{code}`, HTTP {status}") };
     match status {
         401 => failed(Auth, shown).advise("renew the TikTok token").not_retryable(),
-        429 => failed(RateLimited, shown).advise("TikTok asks for a pause"),
-        500..=599 => failed(PlatformOutage, shown).advise("TikTok is in trouble; it goes on by itself"),
-        _ => failed(Unknown, shown).advise("the code is not known to postretry"),
+        429 => failed(RateLimited, shown).advise(RATE_LIMITED),
+        500..=599 => failed(PlatformOutage, shown).advise(UNAVAILABLE),
+        _ => failed(Unknown, shown).advise("postretry does not know this code"),
     }
 }
 
@@ -134,7 +147,8 @@ mod tests {
             (400, "invalid_publish_id", Unknown, No),
             (400, "a_code_of_tomorrow", Unknown, Yes),
         ] {
-            let failure = classify("test", status, code, "");
+            let error = ApiError { code: code.to_owned(), message: String::new() };
+            let failure = classify("test", status, &error);
             assert_eq!((failure.category, failure.retryable), (category, retryable), "{status} {code}");
             assert!(failure.message.contains(code), "{}", failure.message);
         }

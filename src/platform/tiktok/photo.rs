@@ -1,99 +1,130 @@
-//! Photos on TikTok: there is no upload, so there is no step between the announcement and the publish.
+//! Photos: TikTok fetches them, so there is no upload, and `init` itself starts the publish (platform sheet,
+//! section 5).
 
-use serde_json::json;
-
-use super::account::fitted_photo_text;
-use super::{CallError, State, TikTokPublisher, failed_before_or_now, still_processing, untellable};
+use super::api::{CallError, START_PHOTO};
+use super::publisher::TikTokPublisher;
+use super::recovery::maybe_published;
+use super::status::PublishState;
+use super::text::fitted_photo_text;
+use super::ticket::{PhotoTicket, TikTokTicket};
+use super::wire::PhotoInit;
+use crate::platform::backoff::PollBackoff;
 use crate::platform::http::SendError;
-use crate::platform::patience::{Look, Patience};
-use crate::platform::{PublishContext, PublishError, TicketAge, TicketOutcome};
-use crate::post::{Category, Failure, MediaKind, Platform, Post, Ticket, TicketHandle};
+use crate::platform::stale_ticket::judge_ticket_failure;
+use crate::platform::{
+    AttemptAborted, PublishContext, PublishError, TicketAge, TicketOutcome, still_processing, ticket_payload,
+};
+use crate::post::{Category, Failure, MediaKind, Platform, Post, Ticket};
 
 impl TikTokPublisher {
-    /// A photo is fetched by TikTok as soon as it is announced, so the intent is stored first, and an answer that was
-    /// lost cannot be made up for.
+    /// The intent is stored before `init`: if the response is lost, nobody can tell whether the photo is published.
     pub(super) async fn create_photo_ticket(
         &self,
         post: &Post,
         context: &dyn PublishContext,
     ) -> Result<Ticket, PublishError> {
         let file = self.assets.file_of(post, MediaKind::Image).await?;
-        let url = self.assets.public_url(&file)?;
+        let image = self.assets.public_url(&file)?;
         let text = fitted_photo_text(post)?;
         let creator = self.creator(context).await?;
-        let body = json!({
-            "media_type": "PHOTO",
-            "post_mode": "DIRECT_POST",
-            "post_info": {
-                "title": text.title,
-                "description": text.description,
-                "privacy_level": self.privacy_level,
-                "disable_comment": creator.comment_disabled,
-                "auto_add_music": false,
-                "brand_content_toggle": false,
-                "brand_organic_toggle": false,
-            },
-            "source_info": { "source": "PULL_FROM_URL", "photo_images": [url.as_str()], "photo_cover_index": 0 },
-        });
-        let photo =
-            |publish_id: Option<String>| TicketHandle::TiktokPhoto { publish_id, username: creator.username.clone() };
-        let intent = Ticket::new(context.now(), photo(None)).committed(context.now());
+        let payload = |publish_id: Option<String>| {
+            let username = creator.creator_username.clone();
+            ticket_payload(&TikTokTicket::Photo(PhotoTicket { publish_id, username }))
+        };
+        let intent = Ticket::new(Platform::TikTok, context.now(), payload(None)?).committed(context.now());
         context.save_ticket(&intent).await?;
-        let step = "take the photo";
-        let data = match self.call(step, "/v2/post/publish/content/init/", &body, context).await {
-            Ok(data) => data,
-            Err(CallError::Send(SendError::Lost(why))) => return Err(lost_photo(&why).into()),
-            Err(CallError::Send(error)) => {
-                let was_sent = !matches!(error, SendError::NotSent(_));
-                let failure = error.into_retryable(Platform::TikTok, step).into_failure()?;
-                let failure = if was_sent { lost_photo(&failure.message) } else { failure.with_dead_ticket() };
-                return Err(failure.into());
-            }
-            Err(CallError::Refused { failure, status, code }) => {
-                // Without a code of TikTok's own, whoever answered may not be the one who took the photo.
-                let is_refusal = status < 500 && !code.is_empty() && code != "ok";
-                let failure = if is_refusal { failure.with_dead_ticket() } else { lost_photo(&failure.message) };
-                return Err(failure.into());
-            }
-            // Whether to renew a token is asked only after the refusal of the one before, so nothing was taken.
-            Err(CallError::Stopped(error)) => return Err(error.into_failure()?.with_dead_ticket().into()),
-        };
-        let Some(publish_id) = data["publish_id"].as_str() else {
-            return Err(lost_photo("the answer names no publish_id").into());
-        };
-        Ok(Ticket { handle: photo(Some(publish_id.to_owned())), ..intent })
+        let init = PhotoInit::new(&text, &self.privacy_level, &creator, &image);
+        match self.api.start_photo(&init, context).await {
+            Ok(Some(publish_id)) => Ok(intent.with_payload(payload(Some(publish_id))?)),
+            Ok(None) => Err(response_lost("the response has no publish_id").into()),
+            Err(error) => Err(start_failure(error)?.into()),
+        }
     }
 
     pub(super) async fn resume_photo(
         &self,
         post: &Post,
-        ticket: Ticket,
-        age: TicketAge,
+        own: PhotoTicket,
+        mut age: TicketAge,
         context: &dyn PublishContext,
     ) -> Result<TicketOutcome, PublishError> {
-        let TicketHandle::TiktokPhoto { publish_id: Some(publish_id), .. } = ticket.handle.clone() else {
-            return Err(lost_photo("an earlier attempt was broken off before the answer was stored").into());
+        let Some(publish_id) = &own.publish_id else {
+            return Err(response_lost("an earlier attempt was interrupted before the response was stored").into());
         };
-        let mut patience = Patience::new(self.poll);
-        let mut is_first_look = age == TicketAge::Stored;
+        let mut backoff = PollBackoff::new(self.poll);
         loop {
-            match self.patient_state(&ticket, &publish_id, &mut patience, context).await? {
-                State::Published(publication) => return Ok(TicketOutcome::Published(publication)),
-                State::Failed(failure) => return failed_before_or_now(failure, is_first_look, post),
-                State::Unknown(failure) => return Err(untellable(&failure).into()),
-                State::Uploading(_) | State::Processing => {}
+            match self.poll_state(publish_id, &mut backoff, context).await? {
+                PublishState::Published(id) => return Ok(TicketOutcome::Published(own.publication(id))),
+                PublishState::Failed(failure) => return judge_ticket_failure(failure, age, post),
+                PublishState::Unknown(failure) => return Err(maybe_published(&failure).into()),
+                PublishState::Uploading(_) | PublishState::Processing => {}
             }
-            is_first_look = false;
-            if patience.wait(context).await == Look::Enough {
-                return Err(still_processing().into());
+            // The ticket has been looked up; what follows is this attempt's own.
+            age = TicketAge::Fresh;
+            if backoff.wait(context).await.is_break() {
+                return Err(still_processing(Platform::TikTok).into());
             }
         }
     }
 }
 
-fn lost_photo(why: &str) -> Failure {
+/// What it means that `init` had no result: the ticket is dead where TikTok certainly has not accepted the photo.
+fn start_failure(error: CallError) -> Result<Failure, AttemptAborted> {
+    Ok(match error {
+        CallError::Send(SendError::Lost(why)) => response_lost(&why),
+        CallError::Send(error) => {
+            let was_sent = !matches!(error, SendError::NotSent(_));
+            let failure = error.into_retryable(Platform::TikTok, START_PHOTO).into_failure()?;
+            if was_sent { response_lost(&failure.message) } else { failure.with_dead_ticket() }
+        }
+        CallError::Refused(refusal) => {
+            let is_definite = refusal.is_definite();
+            let failure = Failure::from(refusal);
+            if is_definite { failure.with_dead_ticket() } else { response_lost(&failure.message) }
+        }
+        // A token is renewed only after the one before was refused, so nothing was accepted.
+        CallError::NoToken(error) => error.into_failure()?.with_dead_ticket(),
+    })
+}
+
+fn response_lost(why: &str) -> Failure {
     let text = format!(
-        "TikTok may have taken the photo, but its answer was lost ({why}); look at the account before it is sent again"
+        "TikTok may have accepted the photo, but its response was lost ({why}); check the account before sending it \
+         again"
     );
     Failure::new(Category::Ambiguous, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::tiktok::api::Refusal;
+    use crate::post::TicketFate;
+
+    fn refused(status: u16, code: &str) -> CallError {
+        let failure = Failure::new(Category::RejectedContent, "refused");
+        CallError::Refused(Refusal { failure, status, code: code.to_owned() })
+    }
+
+    #[test]
+    fn a_photo_that_tiktok_may_have_accepted_is_not_sent_again() {
+        use Category::{Ambiguous, Auth, Network, RejectedContent};
+        let no_token = CallError::NoToken(Failure::new(Auth, "no token").into());
+        for (error, category, ticket) in [
+            (CallError::Send(SendError::NotSent("refused".into())), Network, TicketFate::Dead),
+            (CallError::Send(SendError::Lost("reset".into())), Ambiguous, TicketFate::Kept),
+            (CallError::Send(SendError::TooLong { status: 200 }), Ambiguous, TicketFate::Kept),
+            (refused(403, "spam_risk"), RejectedContent, TicketFate::Dead),
+            (refused(401, ""), RejectedContent, TicketFate::Dead),
+            (refused(403, ""), Ambiguous, TicketFate::Kept),
+            (refused(500, "internal_error"), Ambiguous, TicketFate::Kept),
+            (no_token, Auth, TicketFate::Dead),
+        ] {
+            let text = format!("{error:?}");
+            let failure = start_failure(error).unwrap();
+            assert_eq!((failure.category, failure.ticket), (category, ticket), "{text}");
+        }
+        let aborted = CallError::Send(SendError::Aborted(AttemptAborted::LeaseLost));
+        assert!(matches!(start_failure(aborted), Err(AttemptAborted::LeaseLost)));
+    }
 }

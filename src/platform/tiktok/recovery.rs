@@ -1,21 +1,20 @@
-//! Finding a video again whose `publish_id` TikTok does not know any more, though its last chunk was sent.
+//! Finding a video that was sent whole and whose `publish_id` does not tell what became of it (platform sheet,
+//! section 12).
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
 
-use super::account::fitted_title;
-use super::{TikTokPublisher, untellable};
-use crate::platform::http::{only_unrecorded, text_or_number};
-use crate::platform::{CLOCK_SLACK, PublishContext, PublishError, TicketOutcome};
-use crate::post::{Failure, Post, Publication, Ticket};
-
-/// The most videos that one call lists.
-const LISTED: u32 = 20;
+use super::publisher::TikTokPublisher;
+use super::text::fitted_title;
+use super::wire::ListedVideo;
+use crate::platform::recovery::{CLOCK_SLACK, only_unrecorded};
+use crate::platform::{PublishContext, PublishError, TicketOutcome};
+use crate::post::{Category, Failure, Post, Publication, Ticket};
 
 impl TikTokPublisher {
-    /// Looks for the video among the account's public ones (platform sheet, section 12). Only a single match of caption
-    /// and time counts that is no other post's; without one the post is parked, and never sent again by itself. The list
-    /// needs the scope `video.list`, and private videos are never in it, so its silence proves nothing.
+    /// Searches for the video among the account's public ones. It is found only if it is the single one that has the
+    /// caption and the time and is not recorded as another post. Otherwise the post is parked, and never sent again
+    /// automatically. The list needs the scope `video.list` and never contains private videos, so that the video is
+    /// not in it proves nothing.
     pub(super) async fn find_listed(
         &self,
         post: &Post,
@@ -25,10 +24,10 @@ impl TikTokPublisher {
     ) -> Result<TicketOutcome, PublishError> {
         match self.search_listed(post, ticket, context).await {
             Ok(Some(publication)) => Ok(TicketOutcome::Published(publication)),
-            Ok(None) => Err(untellable(failure).into()),
+            Ok(None) => Err(maybe_published(failure).into()),
             Err(PublishError::Failed(refusal)) => {
                 log::debug!("post {}: the account's videos cannot be listed: {}", post.id, refusal.message);
-                Err(untellable(failure).into())
+                Err(maybe_published(failure).into())
             }
             Err(aborted) => Err(aborted),
         }
@@ -41,30 +40,49 @@ impl TikTokPublisher {
         context: &dyn PublishContext,
     ) -> Result<Option<Publication>, PublishError> {
         let title = fitted_title(post)?;
-        // Without words there is nothing to know it by.
+        // A video without a caption cannot be recognised.
         if title.trim().is_empty() {
             return Ok(None);
         }
         let since = ticket.made_at - CLOCK_SLACK;
-        let step = "list the account's videos";
-        let path = "/v2/video/list/?fields=id,title,video_description,create_time,share_url";
-        let data = self
-            .call(step, path, &json!({ "max_count": LISTED }), context)
-            .await
-            .map_err(|error| error.into_retryable(step))?;
-        let is_match = |video: &&Value| {
-            let texts = [&video["video_description"], &video["title"]];
-            let has_caption = texts.into_iter().filter_map(Value::as_str).any(|text| text.trim() == title.trim());
-            let created_at =
-                video["create_time"].as_i64().and_then(|seconds| DateTime::<Utc>::from_timestamp(seconds, 0));
-            has_caption && created_at.is_some_and(|at| at >= since)
-        };
-        let videos = data["videos"].as_array().into_iter().flatten().filter(is_match);
-        let found = only_unrecorded(videos, |video| text_or_number(&video["id"]), context).await?;
-        Ok(found.map(|(id, video)| Publication {
-            id: Some(id),
-            url: video["share_url"].as_str().map(str::to_owned),
-            warning: None,
-        }))
+        let videos = self.api.list_videos(context).await?;
+        let matching = videos.into_iter().filter(|video| is_match(video, &title, since));
+        let candidates: Vec<_> = matching.filter_map(|mut video| Some((video.id.take()?, video))).collect();
+        let found = only_unrecorded(candidates, context).await?;
+        Ok(found.map(|(id, video)| Publication { id: Some(id), url: video.share_url, warning: None }))
+    }
+}
+
+fn is_match(video: &ListedVideo, title: &str, since: DateTime<Utc>) -> bool {
+    let texts = [&video.video_description, &video.title];
+    let has_caption = texts.into_iter().flatten().any(|text| text.trim() == title.trim());
+    let created_at = video.create_time.and_then(|seconds| DateTime::<Utc>::from_timestamp(seconds, 0));
+    has_caption && created_at.is_some_and(|at| at >= since)
+}
+
+/// The failure of a post of which TikTok cannot tell whether it was published.
+pub(super) fn maybe_published(failure: &Failure) -> Failure {
+    let text = format!("{}; the post may be published: check the account before sending it again", failure.message);
+    Failure::new(Category::Ambiguous, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_video_is_known_by_its_caption_and_its_time() {
+        let since = DateTime::<Utc>::from_timestamp(1_767_225_600, 0).unwrap();
+        for (text, expected) in [
+            (r#"{"title":"Hello","create_time":1767225600}"#, true),
+            (r#"{"title":"Cut","video_description":" Hello ","create_time":1767225601}"#, true),
+            (r#"{"title":"Hello","create_time":1767225599}"#, false),
+            (r#"{"title":"Hello"}"#, false),
+            (r#"{"title":"Hello you","create_time":1767225600}"#, false),
+            (r#"{"create_time":1767225600}"#, false),
+        ] {
+            let video: ListedVideo = serde_json::from_str(text).unwrap();
+            assert_eq!(is_match(&video, "Hello ", since), expected, "{text}");
+        }
     }
 }

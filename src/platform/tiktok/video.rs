@@ -1,40 +1,31 @@
-//! Videos on TikTok: announced, uploaded in chunks, and posted by TikTok once the last chunk is in.
+//! Videos: started with `init`, uploaded in chunks, and posted by TikTok as soon as the last chunk has arrived.
 //!
-//! Nothing can appear before all bytes have arrived, so the last chunk is the step that cannot be taken back: that it is
-//! about to be sent is stored before it is.
+//! Nothing can appear before all bytes have arrived, so the last chunk is the step that cannot be taken back. That it
+//! is about to be sent is stored before.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE};
-use serde_json::json;
 
-use super::account::fitted_title;
 use super::chunks::ChunkPlan;
-use super::classify::classify;
-use super::{State, TikTokPublisher, failed_before_or_now, misunderstood, still_processing};
-use crate::platform::http::{ApiResponse, SendError};
-use crate::platform::media::MediaFile;
-use crate::platform::patience::{Look, Patience};
-use crate::platform::{PublishContext, PublishError, TicketAge, TicketOutcome};
-use crate::post::{Category, Failure, MediaKind, PROCESSING_LIMIT, Platform, Post, Ticket, TicketHandle};
+use super::publisher::TikTokPublisher;
+use super::status::PublishState;
+use super::text::fitted_title;
+use super::ticket::{TikTokTicket, VideoTicket};
+use super::upload::{UploadEnd, VideoUpload};
+use super::wire::VideoInit;
+use crate::platform::backoff::PollBackoff;
+use crate::platform::stale_ticket::judge_ticket_failure;
+use crate::platform::upload::upload;
+use crate::platform::{
+    PublishContext, PublishError, TicketAge, TicketOutcome, file_changed, still_processing, ticket_payload,
+};
+use crate::post::{Category, Failure, MediaKind, PROCESSING_LIMIT, Platform, Post, Ticket};
 
-/// The domain of TikTok's upload hosts.
-const DOMAIN: &str = "tiktokapis.com";
-
-/// How long an upload address takes bytes.
+/// How long an upload address accepts bytes (platform sheet, section 4).
 const UPLOAD_WINDOW: TimeDelta = TimeDelta::hours(1);
 
-/// How sending the bytes ended.
-enum Upload {
-    Complete,
-    /// The upload address takes no more bytes.
-    Closed,
-}
-
 impl TikTokPublisher {
-    /// Announces a video. An announcement whose answer is lost leads nowhere: nobody has its upload address.
     pub(super) async fn create_video_ticket(
         &self,
         post: &Post,
@@ -43,222 +34,257 @@ impl TikTokPublisher {
         let file = self.assets.file_of(post, MediaKind::Video).await?;
         let title = fitted_title(post)?;
         let creator = self.creator(context).await?;
-        check_duration(self.assets.duration_of(&file).await, creator.longest)?;
-        let plan = ChunkPlan::for_size(file.size);
-        let body = json!({
-            "post_info": {
-                "title": title,
-                "privacy_level": self.privacy_level,
-                "disable_comment": creator.comment_disabled,
-                "disable_duet": creator.duet_disabled,
-                "disable_stitch": creator.stitch_disabled,
-                "brand_content_toggle": false,
-                "brand_organic_toggle": false,
-            },
-            "source_info": {
-                "source": "FILE_UPLOAD",
-                "video_size": plan.size,
-                "chunk_size": plan.chunk_size,
-                "total_chunk_count": plan.count,
-            },
-        });
-        let step = "take the announcement of the video";
-        let data = self
-            .call(step, "/v2/post/publish/video/init/", &body, context)
-            .await
-            .map_err(|error| error.into_retryable(step))?;
-        let (Some(publish_id), Some(address)) = (data["publish_id"].as_str(), data["upload_url"].as_str()) else {
-            return Err(misunderstood(step, 200).into());
-        };
-        self.api.trusted(address, DOMAIN, Platform::TikTok)?;
-        let handle = TicketHandle::TiktokVideo {
-            publish_id: publish_id.to_owned(),
-            upload_url: Some(address.to_owned()),
+        check_duration(self.assets.duration_of(&file).await, creator.longest_video())?;
+        let init = VideoInit::new(&title, &self.privacy_level, &creator, ChunkPlan::for_size(file.size));
+        let started = self.api.start_video(&init, context).await?;
+        self.api.upload_address(&started.upload_url)?;
+        let own = TikTokTicket::Video(VideoTicket {
+            publish_id: started.publish_id,
+            upload_url: Some(started.upload_url),
             size: Some(file.size),
-            username: creator.username,
-        };
-        Ok(Ticket::new(context.now(), handle))
+            username: creator.creator_username,
+        });
+        Ok(Ticket::new(Platform::TikTok, context.now(), ticket_payload(&own)?))
     }
 
-    /// Sends the bytes from `offset` on.
-    async fn upload(
-        &self,
-        ticket: &mut Ticket,
-        file: &MediaFile,
-        mut offset: u64,
-        context: &dyn PublishContext,
-    ) -> Result<Upload, PublishError> {
-        let (publish_id, address) = match &ticket.handle {
-            TicketHandle::TiktokVideo { publish_id, upload_url: Some(address), .. } => {
-                (publish_id.clone(), self.api.trusted(address, DOMAIN, Platform::TikTok)?)
-            }
-            _ => return Ok(Upload::Closed),
-        };
-        let plan = ChunkPlan::for_size(file.size);
-        let mut patience = Patience::new(self.poll);
-        while offset < plan.size {
-            let range = plan.rest_of_chunk_at(offset);
-            let is_last = range.end == plan.size;
-            if is_last && !ticket.is_committed() {
-                *ticket = ticket.clone().committed(context.now());
-                context.save_ticket(ticket).await?;
-            }
-            let step = "take the video's bytes";
-            let trouble = match self.send_chunk(&address, file, range.clone(), context).await {
-                Ok(response) => match response.status {
-                    200 | 201 | 206 if is_last => return Ok(Upload::Complete),
-                    201 => return Ok(Upload::Complete),
-                    200 | 206 => {
-                        patience.note_progress(offset, range.end);
-                        offset = range.end;
-                        continue;
-                    }
-                    403..=405 => return Ok(Upload::Closed),
-                    416 => {
-                        Failure::new(Category::Network, "TikTok has other bytes of the video than were sent (HTTP 416)")
-                    }
-                    400 => {
-                        let text = "TikTok refused the video's bytes (HTTP 400); encode the file again";
-                        return Err(Failure::new(Category::MediaProcessing, text).not_retryable().into());
-                    }
-                    status => classify(step, status, "", "").retry_at(response.retry_after(context.now())),
-                },
-                Err(SendError::Aborted(aborted)) => return Err(aborted.into()),
-                Err(error @ (SendError::File(_) | SendError::TooLong { .. })) => {
-                    return Err(error.into_retryable(Platform::TikTok, step));
-                }
-                Err(error) => error.into_retryable(Platform::TikTok, step).into_failure()?,
-            };
-            if patience.bear(&trouble, context).await == Look::Enough {
-                return Err(trouble.into());
-            }
-            log::debug!("TikTok upload interrupted, asking how far it came: {}", trouble.message);
-            match self.state(ticket, &publish_id, context).await? {
-                State::Uploading(Some(bytes)) if bytes < plan.size => {
-                    patience.note_progress(offset, bytes);
-                    offset = bytes;
-                }
-                State::Uploading(None) => return Err(trouble.into()),
-                State::Uploading(Some(_)) | State::Processing | State::Published(_) | State::Failed(_) => {
-                    return Ok(Upload::Complete);
-                }
-                State::Unknown(_) => return Ok(Upload::Closed),
-            }
-        }
-        Ok(Upload::Complete)
-    }
-
-    async fn send_chunk(
-        &self,
-        address: &url::Url,
-        file: &MediaFile,
-        range: Range<u64>,
-        context: &dyn PublishContext,
-    ) -> Result<ApiResponse, SendError> {
-        let content_range = format!("bytes {}-{}/{}", range.start, range.end - 1, file.size);
-        // The address carries its own token; the account's is not sent there.
-        let request =
-            self.http.put(address.clone()).header(CONTENT_TYPE, file.mime).header(CONTENT_RANGE, content_range);
-        self.http.upload(request, file, range, context).await
-    }
-
-    /// Carries an announced video to its end: what it lacks is sent, then its state is looked at.
     pub(super) async fn resume_video(
         &self,
         post: &Post,
-        mut ticket: Ticket,
+        ticket: Ticket,
+        own: VideoTicket,
         age: TicketAge,
         context: &dyn PublishContext,
     ) -> Result<TicketOutcome, PublishError> {
-        let TicketHandle::TiktokVideo { publish_id, upload_url, size, .. } = ticket.handle.clone() else {
-            return Ok(TicketOutcome::Dead);
+        let total = match own.size {
+            Some(size) => Some(size),
+            None => self.assets.file_of(post, MediaKind::Video).await.ok().map(|file| file.size),
         };
-        let mut patience = Patience::new(self.poll);
-        let mut resume_at = (age == TicketAge::Fresh).then_some(0);
-        let mut is_first_look = age == TicketAge::Stored;
+        VideoPublish { publisher: self, post, context, ticket, own, total, age }.run().await
+    }
+}
+
+/// A video on its way from its ticket to an outcome.
+struct VideoPublish<'a> {
+    publisher: &'a TikTokPublisher,
+    post: &'a Post,
+    context: &'a dyn PublishContext,
+    ticket: Ticket,
+    own: VideoTicket,
+    /// The size of the video, as far as it is known.
+    total: Option<u64>,
+    /// `Stored` until the ticket of an earlier attempt has been looked up for the first time.
+    age: TicketAge,
+}
+
+impl VideoPublish<'_> {
+    /// Sends what is missing and polls the state until there is an outcome.
+    async fn run(mut self) -> Result<TicketOutcome, PublishError> {
+        let mut backoff = PollBackoff::new(self.publisher.poll);
+        let mut resume_at = (self.age == TicketAge::Fresh).then_some(0);
         loop {
-            if let Some(offset) = resume_at.take() {
-                let file = self.assets.file_of(post, MediaKind::Video).await?;
-                if size.is_some_and(|size| size != file.size) {
-                    return Err(replaced_file().into());
-                }
-                if matches!(self.upload(&mut ticket, &file, offset, context).await?, Upload::Closed) {
-                    return self.closed_upload(post, &ticket, &publish_id, file.size, context).await;
-                }
+            if let Some(offset) = resume_at.take()
+                && self.send_bytes(offset).await? == UploadEnd::Closed
+            {
+                return self.finish_closed().await;
             }
-            match self.patient_state(&ticket, &publish_id, &mut patience, context).await? {
-                State::Published(publication) => return Ok(TicketOutcome::Published(publication)),
-                State::Failed(failure) => return failed_before_or_now(failure, is_first_look, post),
-                State::Unknown(_) if !ticket.is_committed() => return Ok(TicketOutcome::Dead),
-                State::Unknown(failure) => return self.find_listed(post, &ticket, &failure, context).await,
-                State::Uploading(bytes) if is_first_look || !ticket.is_committed() => {
-                    let total = match size {
-                        Some(size) => Some(size),
-                        None => self.assets.file_of(post, MediaKind::Video).await.ok().map(|file| file.size),
-                    };
-                    let is_short = bytes.zip(total).is_some_and(|(bytes, total)| bytes < total);
-                    let is_open = upload_url.is_some() && ticket.age(context.now()) < UPLOAD_WINDOW;
-                    if is_short && is_open {
-                        is_first_look = false;
-                        resume_at = bytes;
-                        continue;
-                    }
-                    // TikTok posts only when all bytes are in, and no more are taken.
-                    if is_short || (!ticket.is_committed() && !is_open) {
-                        return Ok(TicketOutcome::Dead);
+            let state = self.publisher.poll_state(&self.own.publish_id, &mut backoff, self.context).await?;
+            match next_step(state, self.facts()) {
+                Step::Finish(end) => return self.finish(end).await,
+                Step::Resume(offset) => resume_at = Some(offset),
+                Step::Wait => {
+                    if backoff.wait(self.context).await.is_break() {
+                        return self.give_up_waiting().await;
                     }
                 }
-                State::Uploading(_) | State::Processing => {}
             }
-            is_first_look = false;
-            if patience.wait(context).await == Look::Enough {
-                // What has been processing for so long is not believed any more; the account's list may still tell.
-                let is_overdue = ticket.age(context.now()) >= PROCESSING_LIMIT;
-                return if is_overdue {
-                    self.find_listed(post, &ticket, &still_processing(), context).await
-                } else {
-                    Err(still_processing().into())
-                };
-            }
+            self.age = TicketAge::Fresh;
         }
     }
 
-    /// The upload address takes no more bytes. Whether that matters, only the state of the upload tells.
-    async fn closed_upload(
-        &self,
-        post: &Post,
-        ticket: &Ticket,
-        publish_id: &str,
-        size: u64,
-        context: &dyn PublishContext,
-    ) -> Result<TicketOutcome, PublishError> {
-        match self.state(ticket, publish_id, context).await? {
-            State::Published(publication) => Ok(TicketOutcome::Published(publication)),
-            State::Failed(_) => Ok(TicketOutcome::Dead),
-            State::Uploading(Some(bytes)) if bytes < size => Ok(TicketOutcome::Dead),
-            State::Uploading(_) | State::Unknown(_) if !ticket.is_committed() => Ok(TicketOutcome::Dead),
-            State::Unknown(failure) => self.find_listed(post, ticket, &failure, context).await,
-            State::Uploading(_) | State::Processing => Err(still_processing().into()),
+    fn facts(&self) -> Facts {
+        let is_committed = self.ticket.is_committed();
+        Facts {
+            is_committed,
+            trusts_count: self.age == TicketAge::Stored || !is_committed,
+            accepts_bytes: self.own.upload_url.is_some() && self.ticket.age(self.context.now()) < UPLOAD_WINDOW,
+            total: self.total,
+        }
+    }
+
+    async fn send_bytes(&mut self, offset: u64) -> Result<UploadEnd, PublishError> {
+        let Some(address) = &self.own.upload_url else { return Ok(UploadEnd::Closed) };
+        let (api, assets) = (&self.publisher.api, &self.publisher.assets);
+        let file = assets.file_of(self.post, MediaKind::Video).await?;
+        if self.own.size.is_some_and(|size| size != file.size) {
+            return Err(file_changed(Platform::TikTok).into());
+        }
+        let sending = VideoUpload {
+            api,
+            publish_id: &self.own.publish_id,
+            address: api.upload_address(address)?,
+            file: &file,
+            plan: ChunkPlan::for_size(file.size),
+        };
+        upload(&sending, &mut self.ticket, offset, self.publisher.poll, self.context).await
+    }
+
+    /// The upload address accepts no more bytes. Whether that matters, only the state of the publish tells.
+    async fn finish_closed(&self) -> Result<TicketOutcome, PublishError> {
+        let state = self.publisher.api.status(&self.own.publish_id, self.context).await?;
+        let facts = Facts { trusts_count: true, accepts_bytes: false, ..self.facts() };
+        match next_step(state, facts) {
+            Step::Finish(end) => self.finish(end).await,
+            Step::Resume(_) | Step::Wait => Err(still_processing(Platform::TikTok).into()),
+        }
+    }
+
+    /// A publish that has been processing for very long is not waited for any more; the account's list may still tell.
+    async fn give_up_waiting(&self) -> Result<TicketOutcome, PublishError> {
+        let failure = still_processing(Platform::TikTok);
+        if self.ticket.age(self.context.now()) >= PROCESSING_LIMIT {
+            self.finish(End::Unknown(failure)).await
+        } else {
+            Err(failure.into())
+        }
+    }
+
+    async fn finish(&self, end: End) -> Result<TicketOutcome, PublishError> {
+        match end {
+            End::Published(id) => Ok(TicketOutcome::Published(self.own.publication(id))),
+            End::Failed(failure) => judge_ticket_failure(failure, self.age, self.post),
+            End::NotPublished => Ok(TicketOutcome::Dead),
+            End::Unknown(failure) => self.publisher.find_listed(self.post, &self.ticket, &failure, self.context).await,
         }
     }
 }
 
-/// The file is not the one that was announced. TikTok says that bytes are missing, so nothing can come of the upload.
-fn replaced_file() -> Failure {
-    let text = "the video file has changed since its upload to TikTok began; the next retry sends it as it is now";
-    Failure::new(Category::MissingAsset, text).with_dead_ticket()
+/// What the next step depends on besides the state.
+#[derive(Debug, Clone, Copy)]
+struct Facts {
+    is_committed: bool,
+    /// Whether a count of bytes that falls short means that bytes are missing. Right after this attempt has sent the
+    /// last of them, it may only be late.
+    trusts_count: bool,
+    /// Whether the upload address is known and still accepts bytes.
+    accepts_bytes: bool,
+    total: Option<u64>,
 }
 
-/// TikTok would take the whole upload before it said so.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Finish(End),
+    /// Send the bytes from this offset on.
+    Resume(u64),
+    Wait,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// With its id, if TikTok tells one.
+    Published(Option<String>),
+    Failed(Failure),
+    /// Nothing was published and nothing can be, with this ticket.
+    NotPublished,
+    /// TikTok cannot tell whether the video was published.
+    Unknown(Failure),
+}
+
+/// What follows from the state of a video (platform sheet, section 12).
+fn next_step(state: PublishState, facts: Facts) -> Step {
+    match state {
+        PublishState::Published(id) => Step::Finish(End::Published(id)),
+        PublishState::Failed(failure) => Step::Finish(End::Failed(failure)),
+        PublishState::Unknown(failure) if facts.is_committed => Step::Finish(End::Unknown(failure)),
+        PublishState::Unknown(_) => Step::Finish(End::NotPublished),
+        PublishState::Uploading(bytes) if facts.trusts_count => match bytes.zip(facts.total) {
+            Some((bytes, total)) if bytes < total && facts.accepts_bytes => Step::Resume(bytes),
+            // TikTok posts only when it has all bytes, and it accepts no more.
+            Some((bytes, total)) if bytes < total => Step::Finish(End::NotPublished),
+            _ if !facts.is_committed && !facts.accepts_bytes => Step::Finish(End::NotPublished),
+            _ => Step::Wait,
+        },
+        PublishState::Uploading(_) | PublishState::Processing => Step::Wait,
+    }
+}
+
+/// TikTok would say so only after it has received the whole video.
 fn check_duration(is: Option<Duration>, longest: Option<Duration>) -> Result<(), Failure> {
     match is.zip(longest) {
         // The fraction of a second that an encoder adds is not worth a refusal that TikTok may not make.
-        Some((is, longest)) if is >= longest + Duration::from_secs(1) => {
-            let (is, longest) = (Duration::from_secs(is.as_secs()), humantime::format_duration(longest));
-            let text =
-                format!("the video lasts {}, the account may post {longest} on TikTok", humantime::format_duration(is));
+        Some((is, longest)) if is >= longest.saturating_add(Duration::from_secs(1)) => {
+            let is = humantime::format_duration(Duration::from_secs(is.as_secs()));
+            let longest = humantime::format_duration(longest);
+            let text = format!("the video lasts {is}, but the account may post at most {longest} on TikTok");
             Err(Failure::new(Category::MediaProcessing, text).advise("shorten it").not_retryable())
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure() -> Failure {
+        Failure::new(Category::PlatformOutage, "why")
+    }
+
+    /// Facts of which these are true: c for committed, t for a trusted count, a for an address that accepts bytes.
+    fn facts(letters: &str) -> Facts {
+        let has = |letter: char| letters.contains(letter);
+        Facts { is_committed: has('c'), trusts_count: has('t'), accepts_bytes: has('a'), total: Some(30) }
+    }
+
+    #[test]
+    fn the_state_and_the_ticket_decide_what_follows() {
+        let uploading = PublishState::Uploading;
+        let finish = Step::Finish;
+        for (state, letters, step) in [
+            (PublishState::Published(Some("7".into())), "t", finish(End::Published(Some("7".into())))),
+            (PublishState::Published(None), "c", finish(End::Published(None))),
+            (PublishState::Failed(failure()), "", finish(End::Failed(failure()))),
+            (PublishState::Failed(failure()), "ct", finish(End::Failed(failure()))),
+            // An id that is not known any more proves that nothing was published only before the last chunk.
+            (PublishState::Unknown(failure()), "ta", finish(End::NotPublished)),
+            (PublishState::Unknown(failure()), "cta", finish(End::Unknown(failure()))),
+            (PublishState::Unknown(failure()), "c", finish(End::Unknown(failure()))),
+            // Missing bytes are sent while they are accepted, even after the commitment.
+            (uploading(Some(10)), "ta", Step::Resume(10)),
+            (uploading(Some(10)), "cta", Step::Resume(10)),
+            (uploading(Some(10)), "t", finish(End::NotPublished)),
+            (uploading(Some(10)), "ct", finish(End::NotPublished)),
+            // This attempt has sent them all: the count is late.
+            (uploading(Some(10)), "ca", Step::Wait),
+            (uploading(Some(10)), "c", Step::Wait),
+            // None are missing, as far as TikTok tells.
+            (uploading(Some(30)), "ta", Step::Wait),
+            (uploading(Some(30)), "ct", Step::Wait),
+            (uploading(Some(30)), "t", finish(End::NotPublished)),
+            (uploading(None), "ta", Step::Wait),
+            (uploading(None), "ct", Step::Wait),
+            (uploading(None), "t", finish(End::NotPublished)),
+            (PublishState::Processing, "t", Step::Wait),
+            (PublishState::Processing, "ct", Step::Wait),
+        ] {
+            let text = format!("{state:?} {letters}");
+            assert_eq!(next_step(state, facts(letters)), step, "{text}");
+        }
+        // The application's ticket does not say how large the video was.
+        let unknown = Facts { total: None, ..facts("ct") };
+        assert_eq!(next_step(uploading(Some(10)), unknown), Step::Wait);
+    }
+
+    #[test]
+    fn a_video_may_be_a_fraction_of_a_second_too_long() {
+        let check = |is: u64, longest| check_duration(Some(Duration::from_millis(is)), longest);
+        let longest = Some(Duration::from_secs(180));
+        assert_eq!(check(180_999, longest), Ok(()));
+        assert_eq!(check(u64::MAX, None), Ok(()));
+        assert_eq!(check(u64::MAX, Some(Duration::from_secs(u64::MAX))), Ok(()));
+        assert_eq!(check_duration(None, longest), Ok(()));
+        let failure = check(195_500, longest).unwrap_err();
+        assert_eq!(failure.category, Category::MediaProcessing);
+        let text = "the video lasts 3m 15s, but the account may post at most 3m on TikTok; shorten it";
+        assert_eq!(failure.message, text);
     }
 }

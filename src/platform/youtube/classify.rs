@@ -1,68 +1,66 @@
-//! `YouTube`'s reasons as failures: the table of the platform sheet, section 9.
+//! YouTube's reasons as failures: the table of section 9.
 
 use chrono::{DateTime, Days, NaiveTime, TimeZone, Utc};
 use chrono_tz::America::Los_Angeles;
-use serde_json::Value;
 
+use super::error::ErrorResponse;
+use super::responses::Video;
 use crate::post::{Category, Failure, Retryable};
 
 use Category::{
-    AccountRestricted, Auth, MediaProcessing, MissingAsset, PlatformOutage, QuotaExhausted, RateLimited,
+    AccountRestricted, Ambiguous, Auth, MediaProcessing, MissingAsset, PlatformOutage, QuotaExhausted, RateLimited,
     RejectedContent, Unknown,
 };
 use Retryable::{No, Yes};
+
+const UNAVAILABLE: &str = "YouTube is unavailable; the post will be retried automatically";
+const SLOW_DOWN: &str = "YouTube asks for fewer requests; the post will be retried automatically";
 
 /// A reason, what it means for the post, and what a person can do about it.
 type Rule = (&'static str, Category, Retryable, &'static str);
 
 /// Reasons of the API (`errors[0].reason`) and errors of the token endpoint (`error`).
 const RULES: &[Rule] = &[
-    ("internalError", PlatformOutage, Yes, "YouTube is in trouble; it goes on by itself"),
-    ("backendError", PlatformOutage, Yes, "YouTube is in trouble; it goes on by itself"),
-    ("quotaExceeded", QuotaExhausted, Yes, "the project's quota of the day is used up"),
-    ("dailyLimitExceeded", QuotaExhausted, Yes, "the project's quota of the day is used up"),
-    ("uploadLimitExceeded", QuotaExhausted, Yes, "the channel's uploads of 24 h are used up, over all tools"),
-    ("rateLimitExceeded", RateLimited, Yes, "YouTube asks for a pause"),
-    ("userRateLimitExceeded", RateLimited, Yes, "YouTube asks for a pause"),
+    ("internalError", PlatformOutage, Yes, UNAVAILABLE),
+    ("backendError", PlatformOutage, Yes, UNAVAILABLE),
+    ("quotaExceeded", QuotaExhausted, Yes, "the project's daily quota is used up"),
+    ("dailyLimitExceeded", QuotaExhausted, Yes, "the project's daily quota is used up"),
+    ("uploadLimitExceeded", QuotaExhausted, Yes, "the channel's upload limit for 24 h, over all tools, is reached"),
+    ("rateLimitExceeded", RateLimited, Yes, SLOW_DOWN),
+    ("userRateLimitExceeded", RateLimited, Yes, SLOW_DOWN),
     ("authError", Auth, No, "renew YOUTUBE_REFRESH_TOKEN"),
     ("expired", Auth, No, "renew YOUTUBE_REFRESH_TOKEN"),
     ("authorizationRequired", Auth, No, "renew YOUTUBE_REFRESH_TOKEN"),
     ("required", Auth, No, "renew YOUTUBE_REFRESH_TOKEN"),
     ("invalid_grant", Auth, No, "sign in to the channel again and renew YOUTUBE_REFRESH_TOKEN"),
     ("invalid_client", Auth, No, "check YOUTUBE_CLIENT_ID and YOUTUBE_CLIENT_SECRET"),
-    ("deleted_client", Auth, No, "the OAuth client was deleted; make a new one"),
+    ("deleted_client", Auth, No, "the OAuth client was deleted; create a new one"),
     ("unauthorized_client", Auth, No, "the OAuth client may not do this; check it in the Google console"),
     ("admin_policy_enforced", Auth, No, "the organisation's policy forbids it; ask its administrator"),
     ("invalid_request", Auth, No, "check YOUTUBE_CLIENT_ID, YOUTUBE_CLIENT_SECRET and YOUTUBE_REFRESH_TOKEN"),
     ("insufficientPermissions", Auth, No, "sign in again with the scope youtube.upload"),
-    ("accessNotConfigured", Auth, No, "switch the YouTube Data API on in the Google console"),
-    ("forbidden", Auth, No, "the account may not do this; look at the channel and the OAuth client"),
-    ("youtubeSignupRequired", AccountRestricted, No, "the Google account has no channel; make one"),
+    ("accessNotConfigured", Auth, No, "enable the YouTube Data API in the Google console"),
+    ("forbidden", Auth, No, "the account may not do this; check the channel and the OAuth client"),
+    ("youtubeSignupRequired", AccountRestricted, No, "the Google account has no channel; create one"),
     ("authenticatedUserNotChannel", AccountRestricted, No, "the Google account has no channel; choose one"),
     ("accountDelegationForbidden", AccountRestricted, No, "the account may not act for the channel"),
     ("authenticatedUserAccountClosed", AccountRestricted, No, "the account is closed"),
     ("authenticatedUserAccountSuspended", AccountRestricted, No, "the account is suspended; ask YouTube"),
     ("channelClosed", AccountRestricted, No, "the channel is closed"),
     ("channelSuspended", AccountRestricted, No, "the channel is suspended; ask YouTube"),
-    ("defaultLanguageNotSet", RejectedContent, No, "the video's data are refused"),
+    ("defaultLanguageNotSet", RejectedContent, No, "YouTube does not accept the video's metadata"),
     ("forbiddenPrivacySetting", RejectedContent, No, "set YOUTUBE_PRIVACY_STATUS to what the channel may use"),
-    ("forbiddenLicenseSetting", RejectedContent, No, "the licence is refused"),
-    ("badRequest", RejectedContent, No, "YouTube does not take the post as it is"),
-    ("missingRequiredParameter", RejectedContent, No, "YouTube does not take the post as it is"),
-    ("unexpectedParameter", RejectedContent, No, "YouTube does not take the post as it is"),
-    ("incompatibleParameters", RejectedContent, No, "YouTube does not take the post as it is"),
+    ("forbiddenLicenseSetting", RejectedContent, No, "YouTube does not accept the licence"),
+    ("badRequest", RejectedContent, No, "YouTube does not accept the post as it is"),
+    ("missingRequiredParameter", RejectedContent, No, "YouTube does not accept the post as it is"),
+    ("unexpectedParameter", RejectedContent, No, "YouTube does not accept the post as it is"),
+    ("incompatibleParameters", RejectedContent, No, "YouTube does not accept the post as it is"),
     ("mediaBodyRequired", MissingAsset, Yes, "restore the video file"),
 ];
 
 /// The failure that an error stands for.
-pub(super) fn classify(step: &str, status: u16, json: &Value, now: DateTime<Utc>) -> Failure {
-    let error = &json["error"];
-    // The token endpoint answers flat, the API with a list.
-    let (reason, message) = match error {
-        Value::String(code) => (code.as_str(), json["error_description"].as_str()),
-        error => (error["errors"][0]["reason"].as_str().unwrap_or_default(), error["message"].as_str()),
-    };
-    let message = message.unwrap_or_default();
+pub(super) fn classify(step: &str, status: u16, error: &ErrorResponse, now: DateTime<Utc>) -> Failure {
+    let (reason, message) = (error.reason(), error.message());
     let shown = if reason.is_empty() { format!("HTTP {status}") } else { format!("`{reason}`, HTTP {status}") };
     let detail = if message.is_empty() { String::new() } else { format!(" ({message})") };
     let failed = |category: Category, advice: &str| {
@@ -71,7 +69,7 @@ pub(super) fn classify(step: &str, status: u16, json: &Value, now: DateTime<Utc>
 
     // The daily bucket of uploads is told from a burst limit only by its message.
     if matches!(reason, "rateLimitExceeded" | "userRateLimitExceeded") && message.to_lowercase().contains("per day") {
-        let failure = failed(QuotaExhausted, "the project's uploads of the day are used up");
+        let failure = failed(QuotaExhausted, "the project's daily uploads are used up");
         return failure.retry_at(next_quota_reset(now));
     }
     if let Some((_, category, retryable, advice)) = RULES.iter().find(|rule| rule.0 == reason) {
@@ -85,9 +83,9 @@ pub(super) fn classify(step: &str, status: u16, json: &Value, now: DateTime<Utc>
     }
     match status {
         401 => failed(Auth, "renew YOUTUBE_REFRESH_TOKEN").not_retryable(),
-        403 if reason.is_empty() => failed(Auth, "look at the channel and the OAuth client").not_retryable(),
-        429 => failed(RateLimited, "YouTube asks for a pause"),
-        500..=599 => failed(PlatformOutage, "YouTube is in trouble; it goes on by itself"),
+        403 if reason.is_empty() => failed(Auth, "check the channel and the OAuth client").not_retryable(),
+        429 => failed(RateLimited, SLOW_DOWN),
+        500..=599 => failed(PlatformOutage, UNAVAILABLE),
         _ => failed(Unknown, "the reason is not known to postretry"),
     }
 }
@@ -99,78 +97,81 @@ fn next_quota_reset(now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     Some(Los_Angeles.from_local_datetime(&midnight).earliest()?.with_timezone(&Utc))
 }
 
-/// What the processing of an uploaded video says.
+/// How far the processing of an uploaded video has come.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Processed {
+pub(super) enum Processing {
     /// It is done.
     Done,
-    /// It goes on.
+    /// It is not done yet.
     NotYet,
-    /// It has failed, or the video was refused.
+    /// It has failed, or the video was rejected.
     Failed(Failure),
 }
 
-/// Reads the `status` and `processingDetails` of a video.
-pub(super) fn read_processing(video: &Value) -> Processed {
-    let status = &video["status"];
-    let details = &video["processingDetails"];
-    let failed = |reason: &str| {
-        let text = format!("YouTube failed to process the video: `{reason}`");
-        // What broke off on the way may arrive the next time; what cannot be read will not get better.
-        match reason {
-            "uploadAborted" | "uploadFailed" => {
-                Processed::Failed(Failure::new(MediaProcessing, format!("{text}; it is sent again")).with_dead_ticket())
-            }
-            _ => Processed::Failed(
-                Failure::new(MediaProcessing, format!("{text}; delete the failed video and encode the file again"))
-                    .not_retryable(),
-            ),
-        }
-    };
-    match status["uploadStatus"].as_str().unwrap_or_default() {
-        "processed" => Processed::Done,
-        "failed" => failed(status["failureReason"].as_str().unwrap_or("unknown")),
-        "rejected" => {
-            let reason = status["rejectionReason"].as_str().unwrap_or("unknown");
-            let text = format!("YouTube rejected the video: `{reason}`");
-            Processed::Failed(match reason {
-                "uploaderAccountClosed" | "uploaderAccountSuspended" => {
-                    Failure::new(AccountRestricted, format!("{text}; ask YouTube about the channel")).not_retryable()
-                }
-                "duplicate" => {
-                    let advice = "the channel has this video already; find the earlier one";
-                    Failure::new(RejectedContent, format!("{text}; {advice}")).not_retryable()
-                }
-                _ => Failure::new(RejectedContent, format!("{text}; look at the video in YouTube Studio"))
-                    .not_retryable(),
-            })
-        }
-        "deleted" => Processed::Failed(
-            Failure::new(Category::Ambiguous, "the video was deleted from YouTube after its upload").not_retryable(),
+/// Reads the `status` and the `processingDetails` of a video (section 7).
+pub(super) fn read_processing(video: &Video) -> Processing {
+    let (status, details) = (&video.status, &video.processing_details);
+    match status.upload_status.as_deref().unwrap_or_default() {
+        "processed" => Processing::Done,
+        "failed" => Processing::Failed(processing_failed(status.failure_reason.as_deref())),
+        "rejected" => Processing::Failed(rejected(status.rejection_reason.as_deref())),
+        "deleted" => Processing::Failed(
+            Failure::new(Ambiguous, "the video was deleted from YouTube after its upload").not_retryable(),
         ),
-        _ => match details["processingStatus"].as_str().unwrap_or_default() {
-            "failed" => failed(details["processingFailureReason"].as_str().unwrap_or("unknown")),
-            "succeeded" => Processed::Done,
-            "terminated" => Processed::Failed(Failure::new(
-                Category::Ambiguous,
-                "YouTube has stopped processing the video; look at it in YouTube Studio before it is sent again",
+        _ => match details.processing_status.as_deref().unwrap_or_default() {
+            "failed" => Processing::Failed(processing_failed(details.processing_failure_reason.as_deref())),
+            "succeeded" => Processing::Done,
+            "terminated" => Processing::Failed(Failure::new(
+                Ambiguous,
+                "YouTube has stopped processing the video; check it in YouTube Studio before it is sent again",
             )),
-            _ => Processed::NotYet,
+            _ => Processing::NotYet,
         },
     }
 }
 
+fn processing_failed(reason: Option<&str>) -> Failure {
+    let reason = reason.unwrap_or("unknown");
+    let text = format!("YouTube failed to process the video: `{reason}`");
+    match reason {
+        // What was interrupted on the way may arrive the next time.
+        "uploadAborted" | "uploadFailed" => {
+            Failure::new(MediaProcessing, format!("{text}; it will be sent again")).with_dead_ticket()
+        }
+        // What cannot be read stays unreadable.
+        _ => Failure::new(MediaProcessing, format!("{text}; delete the failed video and encode the file again"))
+            .not_retryable(),
+    }
+}
+
+fn rejected(reason: Option<&str>) -> Failure {
+    let reason = reason.unwrap_or("unknown");
+    let (category, advice) = match reason {
+        "uploaderAccountClosed" | "uploaderAccountSuspended" => (AccountRestricted, "ask YouTube about the channel"),
+        "duplicate" => (RejectedContent, "the channel has this video already; find the earlier one"),
+        _ => (RejectedContent, "check the video in YouTube Studio"),
+    };
+    Failure::new(category, format!("YouTube rejected the video: `{reason}`; {advice}")).not_retryable()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
+    use crate::post::TicketFate;
 
     fn now() -> DateTime<Utc> {
         "2026-11-23T10:00:00Z".parse().unwrap()
     }
 
-    fn api_error(reason: &str, message: &str) -> Value {
-        json!({ "error": { "code": 0, "message": message, "errors": [{ "reason": reason, "domain": "global" }] } })
+    fn api_error(reason: &str, message: &str) -> ErrorResponse {
+        let errors = json!([{ "reason": reason, "domain": "global" }]);
+        serde_json::from_value(json!({ "error": { "code": 0, "message": message, "errors": errors } })).unwrap()
+    }
+
+    fn token_error(code: &str) -> ErrorResponse {
+        serde_json::from_value(json!({ "error": code })).unwrap()
     }
 
     #[test]
@@ -209,7 +210,7 @@ mod tests {
             assert_eq!((failure.category, failure.retryable), (category, retryable), "{status} {reason}");
         }
         for code in ["invalid_grant", "deleted_client", "invalid_client", "admin_policy_enforced"] {
-            assert_eq!(classify("test", 400, &json!({ "error": code }), now()).category, Auth, "{code}");
+            assert_eq!(classify("test", 400, &token_error(code), now()).category, Auth, "{code}");
         }
     }
 
@@ -235,19 +236,57 @@ mod tests {
     }
 
     #[test]
-    fn processing_is_read() {
-        let video = |status: Value| json!({ "status": status });
-        assert_eq!(read_processing(&video(json!({ "uploadStatus": "processed" }))), Processed::Done);
-        assert_eq!(read_processing(&video(json!({ "uploadStatus": "uploaded" }))), Processed::NotYet);
-        for (reason, retryable) in [("uploadAborted", Yes), ("codec", No)] {
-            let read = read_processing(&video(json!({ "uploadStatus": "failed", "failureReason": reason })));
-            let Processed::Failed(failure) = read else { panic!("{reason} is a failure") };
-            assert_eq!((failure.category, failure.retryable), (MediaProcessing, retryable));
+    fn an_error_without_a_body_is_classified_by_its_status() {
+        for (status, category) in [(401, Auth), (403, Auth), (429, RateLimited), (503, PlatformOutage), (400, Unknown)]
+        {
+            let failure = classify("test", status, &ErrorResponse::default(), now());
+            assert_eq!(failure.category, category, "{status}");
         }
-        for (reason, category) in [("copyright", RejectedContent), ("uploaderAccountSuspended", AccountRestricted)] {
-            let read = read_processing(&video(json!({ "uploadStatus": "rejected", "rejectionReason": reason })));
-            let Processed::Failed(failure) = read else { panic!("{reason} is a failure") };
-            assert_eq!(failure.category, category);
+    }
+
+    fn processing(video: serde_json::Value) -> Processing {
+        read_processing(&serde_json::from_value(video).unwrap())
+    }
+
+    fn failure_of(video: serde_json::Value) -> Failure {
+        match processing(video) {
+            Processing::Failed(failure) => failure,
+            other => panic!("{other:?} is no failure"),
+        }
+    }
+
+    #[test]
+    fn processing_is_read() {
+        let video = |status: serde_json::Value| json!({ "status": status });
+        assert_eq!(processing(video(json!({ "uploadStatus": "processed" }))), Processing::Done);
+        assert_eq!(processing(video(json!({ "uploadStatus": "uploaded" }))), Processing::NotYet);
+        assert_eq!(processing(json!({})), Processing::NotYet);
+        for (reason, retryable) in [("uploadAborted", Yes), ("codec", No)] {
+            let failure = failure_of(video(json!({ "uploadStatus": "failed", "failureReason": reason })));
+            assert_eq!((failure.category, failure.retryable), (MediaProcessing, retryable));
+            assert_eq!(failure.ticket == TicketFate::Dead, retryable == Yes, "{reason}");
+        }
+        for (reason, category) in [
+            ("copyright", RejectedContent),
+            ("duplicate", RejectedContent),
+            ("uploaderAccountSuspended", AccountRestricted),
+        ] {
+            let failure = failure_of(video(json!({ "uploadStatus": "rejected", "rejectionReason": reason })));
+            assert_eq!((failure.category, failure.ticket), (category, TicketFate::Kept));
+        }
+        assert_eq!(failure_of(video(json!({ "uploadStatus": "deleted" }))).category, Ambiguous);
+    }
+
+    #[test]
+    fn the_details_of_the_processing_count_while_the_video_is_only_uploaded() {
+        let status = json!({ "uploadStatus": "uploaded" });
+        let video = |details: serde_json::Value| json!({ "status": status, "processingDetails": details });
+        assert_eq!(processing(video(json!({ "processingStatus": "succeeded" }))), Processing::Done);
+        assert_eq!(processing(video(json!({ "processingStatus": "processing" }))), Processing::NotYet);
+        assert_eq!(failure_of(video(json!({ "processingStatus": "terminated" }))).category, Ambiguous);
+        for (reason, retryable) in [("uploadFailed", Yes), ("transcodeFailed", No)] {
+            let failed = json!({ "processingStatus": "failed", "processingFailureReason": reason });
+            assert_eq!(failure_of(video(failed)).retryable, retryable, "{reason}");
         }
     }
 }

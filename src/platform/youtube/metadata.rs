@@ -1,31 +1,29 @@
-//! The title, description and tags of a video, within `YouTube`'s limits (platform sheet, section 4).
-
-use serde_json::{Value, json};
+//! The title, description and tags of a video, within YouTube's limits (section 4).
 
 use super::YouTubeSettings;
+use super::api::{NewSnippet, NewStatus, NewVideo};
 use crate::post::{Category, Failure, Post, with_hashtags};
 
 /// The longest title, in characters.
 const TITLE: usize = 100;
 /// The longest description, in bytes.
 const DESCRIPTION: usize = 5000;
-/// The most characters of all tags together, with the commas between them and the quotes that blanks cost.
+/// The most characters of all tags together, with the commas between them and the quotes around tags with spaces.
 const TAGS: usize = 500;
 
-/// The video resource of a post.
-pub(super) fn video_resource(post: &Post, settings: &YouTubeSettings) -> Result<Value, Failure> {
-    Ok(json!({
-        "snippet": {
-            "title": title(post)?,
-            "description": description(post)?,
-            "tags": tags(&post.content.hashtags),
-            "categoryId": settings.category_id,
+pub(super) fn new_video<'a>(post: &Post, settings: &'a YouTubeSettings) -> Result<NewVideo<'a>, Failure> {
+    Ok(NewVideo {
+        snippet: NewSnippet {
+            title: title(post)?,
+            description: description(post)?,
+            tags: tags(&post.content.hashtags),
+            category_id: &settings.category_id,
         },
-        "status": {
-            "privacyStatus": settings.privacy_status,
-            "selfDeclaredMadeForKids": settings.made_for_kids,
+        status: NewStatus {
+            privacy_status: &settings.privacy_status,
+            self_declared_made_for_kids: settings.made_for_kids,
         },
-    }))
+    })
 }
 
 /// The title, else the first line of the caption.
@@ -38,7 +36,7 @@ pub(super) fn title(post: &Post) -> Result<String, Failure> {
     match length {
         0 => refused("the post has neither a title nor a caption, and YouTube wants a title".to_owned()),
         1..=TITLE => Ok(title),
-        _ => refused(format!("the title has {length} characters, YouTube takes {TITLE}; shorten it")),
+        _ => refused(format!("the title has {length} characters, YouTube allows {TITLE}; shorten it")),
     }
 }
 
@@ -48,7 +46,7 @@ fn description(post: &Post) -> Result<String, Failure> {
     let text = unbracketed(content.description.as_deref().or(content.caption.as_deref()).unwrap_or_default());
     let hashtags: Vec<String> = content.hashtags.iter().map(|tag| unbracketed(tag)).collect();
     let fitted = with_hashtags(&text, &hashtags, |text| text.len() <= DESCRIPTION).ok_or_else(|| {
-        let message = format!("the description has {} bytes, YouTube takes {DESCRIPTION}; shorten it", text.len());
+        let message = format!("the description has {} bytes, YouTube allows {DESCRIPTION}; shorten it", text.len());
         Failure::new(Category::RejectedContent, message).not_retryable()
     })?;
     if !fitted.dropped.is_empty() {
@@ -77,7 +75,7 @@ fn tags(hashtags: &[String]) -> Vec<String> {
     tags
 }
 
-/// `YouTube` refuses angle brackets; their look-alikes read the same.
+/// YouTube refuses angle brackets; their look-alikes read the same.
 fn unbracketed(text: &str) -> String {
     text.replace('<', "‹").replace('>', "›")
 }

@@ -1,89 +1,156 @@
-//! Waiting for an uploaded video to be processed. The video exists, so nothing is sent again for it unless `YouTube` says
-//! that it failed.
+//! Waiting until an uploaded video is processed (section 7). The video exists, so nothing is sent again for it unless
+//! YouTube says that the upload failed.
 
-use serde_json::Value;
+use super::classify::{Processing, read_processing};
+use super::publisher::YouTubePublisher;
+use super::responses::Video;
+use crate::platform::backoff::PollBackoff;
+use crate::platform::{PublishContext, PublishError, TicketAge, TicketOutcome, still_processing};
+use crate::post::{Category, Failure, Platform, Publication};
 
-use super::YouTubePublisher;
-use super::classify::{Processed, read_processing};
-use crate::platform::patience::{Look, Patience};
-use crate::platform::{PublishContext, PublishError, TicketAge, TicketOutcome};
-use crate::post::{Category, Failure, Publication, Ticket, TicketHandle};
+/// What follows from what was learnt of the processing.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// The video is published.
+    Publish,
+    /// No more can be learnt of the video, for this reason, and it is on the channel: it counts as published.
+    PublishUnchecked(Failure),
+    /// Ask again later.
+    Wait,
+    /// The attempt ends.
+    Fail(Failure),
+}
+
+/// `has_retry`: whether one more failed request is within the budget.
+fn next_step(observed: Result<Processing, Failure>, has_retry: bool) -> Step {
+    let failure = match observed {
+        Ok(Processing::Done) => return Step::Publish,
+        Ok(Processing::NotYet) => return Step::Wait,
+        Ok(Processing::Failed(failure)) => return Step::Fail(failure),
+        Err(failure) => failure,
+    };
+    match failure.category {
+        Category::Network | Category::PlatformOutage if has_retry => Step::Wait,
+        Category::Network | Category::PlatformOutage | Category::RateLimited | Category::QuotaExhausted => {
+            Step::Fail(failure)
+        }
+        // Usually the right to read is missing: `youtube.upload` alone does not give it.
+        _ => Step::PublishUnchecked(failure),
+    }
+}
 
 impl YouTubePublisher {
-    /// Waits until the uploaded video is processed. The video exists, so nothing is ever sent again for it unless
-    /// `YouTube` says that it failed.
-    pub(super) async fn processed(
+    /// Polls until the video is processed. `video` is what is known of it so far.
+    pub(super) async fn await_processing(
         &self,
-        ticket: &mut Ticket,
-        video: &Value,
+        id: &str,
+        mut video: Video,
         age: TicketAge,
         context: &dyn PublishContext,
     ) -> Result<TicketOutcome, PublishError> {
-        let id = video["id"].as_str().unwrap_or_default().to_owned();
-        if let TicketHandle::YoutubeSession { video_id, .. } = &mut ticket.handle
-            && video_id.is_none()
-        {
-            *video_id = Some(id.clone());
-            context.save_ticket(ticket).await?;
-        }
-        let mut video = video.clone();
-        let mut patience = Patience::new(self.poll);
-        let mut was_seen = false;
+        let privacy = self.settings.privacy_status.as_str();
+        let mut backoff = PollBackoff::new(self.poll);
+        let (mut is_polled, mut was_seen) = (false, false);
+        let mut observed = Ok(read_processing(&video));
         loop {
-            match read_processing(&video) {
-                Processed::Done => return Ok(TicketOutcome::Published(self.publication(&id, &video))),
-                Processed::Failed(failure) => return Err(failure.into()),
-                Processed::NotYet => {}
-            }
-            let url = self.settings.api.at("/youtube/v3/videos");
-            let query = [("part", "status,processingDetails"), ("id", id.as_str())];
-            let step = "say whether the video is processed";
-            match self.call(step, || self.http.get(url.clone()).query(&query), context).await {
-                Ok(json) => {
-                    patience.forget_troubles();
-                    if json["items"][0].is_object() {
-                        was_seen = true;
-                        video = json["items"][0].clone();
-                        if read_processing(&video) != Processed::NotYet {
-                            continue;
-                        }
+            let has_retry = observed.is_ok() || backoff.budget().try_consume();
+            match next_step(observed, has_retry) {
+                Step::Publish => return Ok(TicketOutcome::Published(publication(id, &video, privacy))),
+                Step::PublishUnchecked(failure) => {
+                    log::debug!("taking the video as published: {}", failure.message);
+                    return Ok(TicketOutcome::Published(publication(id, &video, privacy)));
+                }
+                Step::Fail(failure) => return Err(failure.into()),
+                // The first poll follows the upload at once.
+                Step::Wait if !is_polled => is_polled = true,
+                Step::Wait => {
+                    if backoff.wait(context).await.is_break() {
+                        return Err(out_of_time(id, was_seen, age).into());
                     }
                 }
-                Err(PublishError::Failed(failure)) => match failure.category {
-                    Category::Network | Category::PlatformOutage if patience.bears_one_more() => {}
-                    Category::Network | Category::PlatformOutage | Category::RateLimited | Category::QuotaExhausted => {
-                        return Err(failure.into());
-                    }
-                    // Without the right to read there is no more to learn; the video is on the channel.
-                    _ => {
-                        log::debug!("taking the video as published: {}", failure.message);
-                        return Ok(TicketOutcome::Published(self.publication(&id, &video)));
-                    }
-                },
-                Err(aborted) => return Err(aborted),
             }
-            if patience.wait(context).await == Look::Enough {
-                let is_missing = !was_seen && age == TicketAge::Stored;
-                return Err(if is_missing { vanished(&id) } else { still_processing() }.into());
+            observed = match self.api.video_processing(id, context).await {
+                Ok(found) => {
+                    backoff.budget().reset();
+                    if let Some(found) = found {
+                        was_seen = true;
+                        video = found;
+                    }
+                    Ok(read_processing(&video))
+                }
+                Err(error) => Err(error.into_failure()?),
+            };
+        }
+    }
+}
+
+/// Why an attempt that has polled long enough ends. A video of an earlier attempt that the channel never lists is gone;
+/// a new one may only be listed late (section 10).
+fn out_of_time(id: &str, was_seen: bool, age: TicketAge) -> Failure {
+    if was_seen || age == TicketAge::Fresh {
+        return still_processing(Platform::YouTubeShorts);
+    }
+    let text = format!("video {id} was uploaded to YouTube but is no longer there; check the channel");
+    Failure::new(Category::Ambiguous, text)
+}
+
+/// `requested` is the privacy status that was asked for. YouTube may give another one (section 4).
+fn publication(id: &str, video: &Video, requested: &str) -> Publication {
+    let given = video.status.privacy_status.as_deref().filter(|given| *given != requested);
+    let warning = given.map(|given| {
+        format!(
+            "YouTube set video {id} to `{given}` although `{requested}` was requested; check the channel's settings"
+        )
+    });
+    Publication { id: Some(id.to_owned()), url: Some(format!("https://www.youtube.com/shorts/{id}")), warning }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::youtube::responses::VideoStatus;
+
+    #[test]
+    fn the_step_after_a_poll() {
+        let failure = |category| Failure::new(category, "");
+        let rejected = failure(Category::RejectedContent);
+        assert_eq!(next_step(Ok(Processing::Done), true), Step::Publish);
+        assert_eq!(next_step(Ok(Processing::NotYet), true), Step::Wait);
+        assert_eq!(next_step(Ok(Processing::Failed(rejected.clone())), true), Step::Fail(rejected));
+        for category in Category::ALL {
+            let expected = |has_retry| match category {
+                Category::Network | Category::PlatformOutage if has_retry => Step::Wait,
+                Category::Network | Category::PlatformOutage | Category::RateLimited | Category::QuotaExhausted => {
+                    Step::Fail(failure(category))
+                }
+                _ => Step::PublishUnchecked(failure(category)),
+            };
+            for has_retry in [true, false] {
+                assert_eq!(next_step(Err(failure(category)), has_retry), expected(has_retry), "{category}");
             }
         }
     }
 
-    fn publication(&self, id: &str, video: &Value) -> Publication {
-        let wanted = self.settings.privacy_status.as_str();
-        let warning = video["status"]["privacyStatus"].as_str().filter(|got| *got != wanted).map(|got| {
-            format!("YouTube made video {id} `{got}` though `{wanted}` was asked for; look at the channel's settings")
-        });
-        Publication { id: Some(id.to_owned()), url: Some(format!("https://www.youtube.com/shorts/{id}")), warning }
+    #[test]
+    fn only_an_earlier_attempts_video_that_was_never_seen_is_gone() {
+        for (was_seen, age, expected) in [
+            (false, TicketAge::Stored, Category::Ambiguous),
+            (true, TicketAge::Stored, Category::Processing),
+            (false, TicketAge::Fresh, Category::Processing),
+            (true, TicketAge::Fresh, Category::Processing),
+        ] {
+            assert_eq!(out_of_time("v1", was_seen, age).category, expected, "{was_seen} {age:?}");
+        }
     }
-}
 
-fn still_processing() -> Failure {
-    let text = "YouTube has the video and is still processing it; the next pass looks again";
-    Failure::new(Category::Processing, text)
-}
-
-fn vanished(id: &str) -> Failure {
-    let text = format!("video {id} was uploaded to YouTube and is not there any more; look at the channel");
-    Failure::new(Category::Ambiguous, text)
+    #[test]
+    fn another_privacy_status_than_the_requested_one_is_a_warning() {
+        let warning = |given: Option<&str>| {
+            let status = VideoStatus { privacy_status: given.map(str::to_owned), ..VideoStatus::default() };
+            publication("v1", &Video { status, ..Video::default() }, "public").warning
+        };
+        assert_eq!(warning(None), None);
+        assert_eq!(warning(Some("public")), None);
+        assert!(warning(Some("private")).unwrap().contains("`private` although `public`"));
+    }
 }

@@ -1,91 +1,118 @@
-//! Finding a video again whose session is gone, though its last byte was sent.
+//! Finding the video of a session that is gone, although its last byte was sent (section 10).
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
-use super::{YouTubePublisher, metadata};
-use crate::platform::http::{only_unrecorded, text_or_number};
-use crate::platform::patience::{Look, Patience};
-use crate::platform::{CLOCK_SLACK, PublishContext, PublishError, TicketAge, TicketOutcome};
+use super::metadata;
+use super::publisher::YouTubePublisher;
+use super::responses::{PlaylistItem, Video};
+use crate::platform::backoff::PollBackoff;
+use crate::platform::recovery::{CLOCK_SLACK, only_unrecorded};
+use crate::platform::{PublishContext, PublishError};
 use crate::post::{Category, Failure, Post, Ticket};
 
 impl YouTubePublisher {
-    /// Looks for the video among the channel's uploads for as long as an attempt waits. Only a single match counts;
-    /// without one the post is parked, and never sent again by itself.
+    /// Searches the channel's uploads for the video and its id, for as long as an attempt polls. Only a single match
+    /// counts. Without one the post is parked as ambiguous, and is never sent again automatically.
     pub(super) async fn find_uploaded(
         &self,
         post: &Post,
-        ticket: &mut Ticket,
+        ticket: &Ticket,
         size: u64,
         context: &dyn PublishContext,
-    ) -> Result<TicketOutcome, PublishError> {
-        let mut patience = Patience::new(self.poll);
+    ) -> Result<(String, Video), PublishError> {
+        let mut backoff = PollBackoff::new(self.poll);
         let mut problem = String::new();
         loop {
             match self.search_uploads(post, ticket, size, context).await {
-                Ok(Some(video)) => return self.processed(ticket, &video, TicketAge::Stored, context).await,
+                Ok(Some(found)) => return Ok(found),
                 Ok(None) => {}
-                Err(PublishError::Failed(failure)) => problem = format!(" ({})", failure.message),
-                Err(aborted) => return Err(aborted),
+                Err(error) => problem = format!(" ({})", error.into_failure()?.message),
             }
-            if patience.wait(context).await == Look::Enough {
+            if backoff.wait(context).await.is_break() {
                 break;
             }
         }
         let text = format!(
             "YouTube's upload session ended after the last byte was sent, and the video is not among the channel's \
-             uploads{problem}; look at the channel before the post is sent again"
+             uploads{problem}; check the channel before the post is sent again"
         );
         Err(Failure::new(Category::Ambiguous, text).into())
     }
 
-    /// The one upload with this title since the session was opened that is no other post's, of the file's size where
-    /// `YouTube` tells it.
+    /// The only upload with this title since the session was opened that no other post is recorded with.
     async fn search_uploads(
         &self,
         post: &Post,
         ticket: &Ticket,
         size: u64,
         context: &dyn PublishContext,
-    ) -> Result<Option<Value>, PublishError> {
+    ) -> Result<Option<(String, Video)>, PublishError> {
         let title = metadata::title(post)?;
-        let since = ticket.made_at - CLOCK_SLACK;
-        let step = "list the channel's uploads";
-        let list = async |path: &str, query: &[(&str, &str)]| {
-            let url = self.settings.api.at(path);
-            self.call(step, || self.http.get(url.clone()).query(query), context).await
-        };
-        let channels = list("/youtube/v3/channels", &[("part", "contentDetails"), ("mine", "true")]).await?;
-        let Some(playlist) = channels["items"][0]["contentDetails"]["relatedPlaylists"]["uploads"].as_str() else {
-            return Ok(None);
-        };
-        let query = [("part", "snippet,contentDetails"), ("playlistId", playlist), ("maxResults", "50")];
-        let items = list("/youtube/v3/playlistItems", &query).await?;
-        let published_at = |item: &Value| -> Option<DateTime<Utc>> {
-            let at = item["contentDetails"]["videoPublishedAt"].as_str().or(item["snippet"]["publishedAt"].as_str());
-            DateTime::parse_from_rfc3339(at?).ok().map(|at| at.with_timezone(&Utc))
-        };
-        let candidates: Vec<&str> = items["items"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(|item| item["snippet"]["title"].as_str() == Some(title.as_str()))
-            .filter(|item| published_at(item).is_some_and(|at| at >= since))
-            .filter_map(|item| {
-                item["contentDetails"]["videoId"].as_str().or(item["snippet"]["resourceId"]["videoId"].as_str())
-            })
-            .collect();
-        if candidates.is_empty() {
+        let Some(playlist) = self.api.uploads_playlist(context).await? else { return Ok(None) };
+        let items = self.api.playlist_items(&playlist, context).await?;
+        let ids = candidate_ids(items, &title, ticket.made_at - CLOCK_SLACK);
+        if ids.is_empty() {
             return Ok(None);
         }
-        let ids = candidates.join(",");
-        let videos = list("/youtube/v3/videos", &[("part", "status,fileDetails"), ("id", ids.as_str())]).await?;
-        let has_size = |video: &&Value| {
-            let told = text_or_number(&video["fileDetails"]["fileSize"]).and_then(|text| text.parse::<u64>().ok());
-            told.is_none_or(|told| told == size)
+        let videos = self.api.videos_with_files(&ids, context).await?;
+        Ok(only_unrecorded(of_size(videos, size), context).await?)
+    }
+}
+
+/// The videos with this title that were published since then.
+fn candidate_ids(items: Vec<PlaylistItem>, title: &str, since: DateTime<Utc>) -> Vec<String> {
+    items
+        .into_iter()
+        .filter(|item| item.title() == Some(title))
+        .filter(|item| item.published_at().is_some_and(|at| at >= since))
+        .filter_map(PlaylistItem::into_video_id)
+        .collect()
+}
+
+/// The videos of this size, with their ids. YouTube may not tell the size yet; then the video may be the right one.
+fn of_size(videos: Vec<Video>, size: u64) -> Vec<(String, Video)> {
+    videos
+        .into_iter()
+        .filter(|video| video.file_details.file_size.is_none_or(|told| told == size))
+        .filter_map(|mut video| Some((video.id.take()?, video)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn candidates_have_the_title_and_are_not_older_than_the_session() {
+        let item = |id: &str, title: &str, at: &str| {
+            let details = json!({ "videoId": id, "videoPublishedAt": at });
+            json!({ "snippet": { "title": title }, "contentDetails": details })
         };
-        let videos = videos["items"].as_array().into_iter().flatten().filter(has_size);
-        let found = only_unrecorded(videos, |video| text_or_number(&video["id"]), context).await?;
-        Ok(found.map(|(_, video)| video.clone()))
+        let items = json!([
+            item("a", "A title", "2026-11-23T10:00:00Z"),
+            item("b", "A title", "2026-11-23T11:00:00+01:00"),
+            item("c", "A title", "2026-11-23T09:59:59Z"),
+            item("d", "Another", "2026-11-23T10:00:00Z"),
+            item("e", "A title", "lately"),
+            { "snippet": { "title": "A title", "publishedAt": "2026-11-23T10:00:00Z" } },
+        ]);
+        let items = serde_json::from_value(items).unwrap();
+        assert_eq!(candidate_ids(items, "A title", "2026-11-23T10:00:00Z".parse().unwrap()), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_video_of_another_size_is_another_video() {
+        let video = |id: Value, size: Value| json!({ "id": id, "fileDetails": { "fileSize": size } });
+        let videos = json!([
+            video(json!("a"), json!("1000")),
+            video(json!("b"), json!(1000)),
+            video(json!("c"), Value::Null),
+            video(json!("d"), json!("1001")),
+            video(Value::Null, json!("1000")),
+        ]);
+        let found = of_size(serde_json::from_value(videos).unwrap(), 1000);
+        assert_eq!(found.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), ["a", "b", "c"]);
     }
 }

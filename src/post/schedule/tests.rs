@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::post::{
     AttemptEnd, AttemptStart, Claim, ClaimedPost, EntryOutcome, Failure, HISTORY_LIMIT, HistoryEntry, MAX_DEFERRAL,
-    Outcome, PostDraft, PostId, Publication, Retryable, Ticket, TicketFate, TicketHandle, settle,
+    Outcome, Platform, PostDraft, PostId, Publication, Retryable, Ticket, TicketFate, settle,
 };
 
 fn at(millis: i64) -> DateTime<Utc> {
@@ -14,8 +14,7 @@ fn at(millis: i64) -> DateTime<Utc> {
 }
 
 fn ticket(made_at: DateTime<Utc>) -> Ticket {
-    let handle = TicketHandle::TiktokVideo { publish_id: "v".into(), upload_url: None, size: None, username: None };
-    Ticket::new(made_at, handle)
+    Ticket::new(Platform::TikTok, made_at, serde_json::json!({ "publishId": "v" }))
 }
 
 fn post() -> Post {

@@ -34,8 +34,8 @@ pub(in crate::report) struct PostJson {
 impl PostJson {
     pub(in crate::report) fn new(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>) -> Self {
         match stored {
-            Ok(post) => Self::of_post(post, policy, now),
-            Err(malformed) => Self::of_malformed(malformed, policy),
+            StoredPost::Readable(post) => Self::of_post(post, policy, now),
+            StoredPost::Malformed(malformed) => Self::of_malformed(malformed, policy),
         }
     }
 
@@ -164,16 +164,12 @@ impl PostDetailJson {
             reset_at: date(entry.reset.as_ref().map(|reset| reset.at)),
             reset_by: entry.reset.as_ref().map(|reset| reset.by.clone()),
         };
-        let (history, claim) = match stored {
-            Ok(post) => (&post.retry.history, &post.retry.claim),
-            Err(malformed) => (&malformed.draft.history, &malformed.draft.claim),
-        };
         Self {
             post: DetailJson {
                 post: PostJson::new(stored, policy, now),
                 explanation: explain(stored, policy, now),
-                retry_history: history.iter().map(entry).collect(),
-                claimed_by: claim.as_ref().map(|claim| claim.by.clone()),
+                retry_history: stored.history().iter().map(entry).collect(),
+                claimed_by: stored.claim().map(|claim| claim.by.clone()),
             },
         }
     }

@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use mongodb::bson::{self, Bson, Document};
 
 use super::identity::{id_of, key_of};
-use crate::post::{Claim, EntryOutcome, HistoryEntry, Platform, PostDraft, ResetMark, Ticket};
-use crate::store::StoredPost;
+use crate::post::{Claim, EntryOutcome, HistoryEntry, Malformed, Platform, Post, PostDraft, ResetMark, Ticket};
+use crate::store::{StoreError, StoredPost};
 
-/// The fields that a post is read from; no others are fetched.
-pub(super) const FIELDS: &[&str] = &[
+/// The fields that every post is read from, beside those of its platform; no others are fetched.
+const FIELDS: &[&str] = &[
     "_id",
     "title",
     "description",
@@ -23,8 +23,6 @@ pub(super) const FIELDS: &[&str] = &[
     "storyName",
     "scheduledAt",
     "updatedAt",
-    "uploadProgress.publishId",
-    "instagramContainerId",
     "error",
     "failedAt",
     "retryCount",
@@ -38,8 +36,18 @@ pub(super) const FIELDS: &[&str] = &[
     "publishTicket",
 ];
 
+/// The names of all fields that posts are read from.
+pub(super) fn field_names() -> impl Iterator<Item = &'static str> {
+    let of_platforms = Platform::ALL.into_iter().filter_map(|platform| Some(platform.fields().left_upload?.path));
+    FIELDS.iter().copied().chain(of_platforms)
+}
+
 /// Reads a post.
 pub(super) fn post_from(document: &Document) -> StoredPost {
+    read_post(document).into()
+}
+
+fn read_post(document: &Document) -> Result<Post, Malformed> {
     let mut draft = PostDraft::new(id_of(document.get("_id").unwrap_or(&Bson::Null)));
     let mut fields = Fields { document, problem: None };
 
@@ -68,8 +76,9 @@ pub(super) fn post_from(document: &Document) -> StoredPost {
     draft.ticket = fields.ticket();
     // A null ticket says that a person or an attempt has dealt with what the application left behind.
     if !document.contains_key("publishTicket") {
-        draft.tiktok_publish_id = fields.inherited_publish_id();
-        draft.instagram_container_id = fields.text("instagramContainerId");
+        let platform = draft.platform.as_deref().and_then(|name| name.parse::<Platform>().ok());
+        let left_upload = platform.and_then(|platform| platform.fields().left_upload);
+        draft.left_upload = left_upload.and_then(|field| fields.text_at(field.path));
     }
 
     match fields.problem {
@@ -159,14 +168,15 @@ impl<'a> Fields<'a> {
         self.read("publishTicket", "a ticket that this version can read", |value| ticket_from(value.as_document()?))
     }
 
-    fn inherited_publish_id(&mut self) -> Option<String> {
-        let id = self.read("uploadProgress", "an object with a string `publishId`", |value| {
-            match value.as_document()?.get("publishId") {
-                None | Some(Bson::Null | Bson::Undefined) => Some(None),
-                Some(id) => id.as_str().map(|id| Some(id.to_owned())),
-            }
+    /// The text behind a path through objects.
+    fn text_at(&mut self, path: &'static str) -> Option<String> {
+        let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
+        let Some(rest) = rest else { return self.text(name) };
+        let text = self.read(name, "an object with texts", |value| match value.as_document()?.get(rest) {
+            None | Some(Bson::Null | Bson::Undefined) => Some(None),
+            Some(text) => text.as_str().map(|text| Some(text.to_owned())),
         });
-        id.flatten().filter(|id| !id.trim().is_empty())
+        text.flatten().filter(|text| !text.trim().is_empty())
     }
 
     /// The history; entries that cannot be read are left out of what is shown, never out of what is stored.
@@ -227,14 +237,19 @@ fn ticket_from(document: &Document) -> Option<Ticket> {
 const DATES_OF_TICKET: [&str; 2] = ["madeAt", "committedAt"];
 
 /// A ticket as a document, its dates as BSON dates.
-pub(super) fn ticket_document(ticket: &Ticket) -> Bson {
-    let Ok(json) = serde_json::to_value(ticket) else { return Bson::Null };
-    let Ok(Bson::Document(mut document)) = Bson::try_from(json) else { return Bson::Null };
+///
+/// # Errors
+/// Where it has no form as a document. It must not be taken for none: null says that nothing is left to look up.
+pub(super) fn ticket_document(ticket: &Ticket) -> Result<Document, StoreError> {
+    let unstorable = |problem: String| StoreError::new("store a ticket", problem);
+    let json = serde_json::to_value(ticket).map_err(|error| unstorable(error.to_string()))?;
+    let value = Bson::try_from(json).map_err(|error| unstorable(error.to_string()))?;
+    let Bson::Document(mut document) = value else { return Err(unstorable("it is no document".to_owned())) };
     document.insert(DATES_OF_TICKET[0], bson_date(ticket.made_at));
     if let Some(committed_at) = ticket.committed_at {
         document.insert(DATES_OF_TICKET[1], bson_date(committed_at));
     }
-    Bson::Document(document)
+    Ok(document)
 }
 
 /// An entry of the history as a document.
@@ -286,7 +301,7 @@ fn kind_of(value: &Bson) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::post::{Category, TicketHandle};
+    use crate::post::Category;
     use mongodb::bson::doc;
 
     fn at(seconds: i64) -> DateTime<Utc> {
@@ -300,7 +315,7 @@ mod tests {
             "hashtags": { "youtube_shorts": ["a", "b"], "tiktok": 7 }, "videoPath": "a.mp4",
             "failedAt": bson_date(at(1000)), "retryCount": 2.7, "__v": 3, "nested": { "unknown": true },
         };
-        let post = post_from(&document).unwrap();
+        let post = read_post(&document).unwrap();
         assert_eq!(post.platform, Platform::YouTubeShorts);
         assert_eq!(post.content.hashtags, ["a", "b"]);
         assert_eq!(post.retry.count, 2);
@@ -327,34 +342,28 @@ mod tests {
         for (field, value) in wrong {
             let mut document = doc! { "_id": 1, "platform": "tiktok", "status": "failed" };
             document.insert(field, value);
-            let malformed = post_from(&document).unwrap_err();
+            let malformed = read_post(&document).unwrap_err();
             assert_eq!(malformed.field, field, "{}", malformed.problem);
         }
     }
 
     #[test]
     fn a_ticket_comes_back_as_it_was_stored_with_dates_as_dates() {
-        let handle = TicketHandle::TiktokVideo {
-            publish_id: "v_pub_file~1".into(),
-            upload_url: Some("https://upload.example/?token=x".into()),
-            size: Some(5_000_000_000),
-            username: None,
-        };
-        let ticket = Ticket::new(at(1000), handle).committed(at(2000));
-        let stored = ticket_document(&ticket);
-        assert!(matches!(stored.as_document().unwrap().get("madeAt"), Some(Bson::DateTime(_))));
-        assert_eq!(ticket_from(stored.as_document().unwrap()), Some(ticket));
+        let payload = serde_json::json!({ "publishId": "v_pub_file~1", "size": 5_000_000_000_i64 });
+        let ticket = Ticket::new(Platform::TikTok, at(1000), payload).committed(at(2000));
+        let stored = ticket_document(&ticket).unwrap();
+        assert!(matches!(stored.get("madeAt"), Some(Bson::DateTime(_))));
+        assert_eq!(ticket_from(&stored), Some(ticket));
     }
 
     #[test]
-    fn what_the_application_left_behind_is_a_ticket_until_it_was_dealt_with() {
+    fn an_upload_of_the_application_counts_until_it_was_dealt_with() {
         let mut document = doc! {
             "_id": 1, "platform": "tiktok", "failedAt": bson_date(at(1000)), "uploadProgress": { "publishId": "v1" },
         };
-        let ticket = post_from(&document).unwrap().retry.ticket.unwrap();
-        assert!(ticket.is_committed());
+        assert_eq!(read_post(&document).unwrap().left_upload.as_deref(), Some("v1"));
         document.insert("publishTicket", Bson::Null);
-        assert_eq!(post_from(&document).unwrap().retry.ticket, None);
+        assert_eq!(read_post(&document).unwrap().left_upload, None);
     }
 
     #[test]
@@ -372,6 +381,6 @@ mod tests {
         };
         let history = vec![Bson::String("?".into()), Bson::Document(entry_document(&entry))];
         let document = doc! { "_id": 1, "platform": "tiktok", "retryHistory": history };
-        assert_eq!(post_from(&document).unwrap().retry.history, [entry]);
+        assert_eq!(read_post(&document).unwrap().retry.history, [entry]);
     }
 }

@@ -30,7 +30,7 @@ use super::{
     DueCursor, DueQuery, Found, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset, RunRecord, Statistics,
     StoreError, StoredPost, unnamed_stories,
 };
-use crate::post::{AttemptStart, BackoffFrom, Platform, Post, PostId, RetryPolicy, Settlement, Ticket, TokenRecord};
+use crate::post::{AttemptStart, BackoffFrom, Platform, Post, PostId, RetryPolicy, Settlement, Ticket};
 
 pub use connection::MongoSettings;
 
@@ -161,6 +161,11 @@ impl MongoPostStore {
     }
 }
 
+/// Reads a post as the MongoDB store reads it.
+pub fn stored_post_from(document: &Document) -> StoredPost {
+    document::post_from(document)
+}
+
 #[async_trait]
 impl PostStore for MongoPostStore {
     async fn prepare(&self, backoff_from: BackoffFrom) -> Result<Vec<String>, StoreError> {
@@ -259,7 +264,7 @@ impl PostStore for MongoPostStore {
         ticket: Option<&Ticket>,
     ) -> Result<LeaseWrite, StoreError> {
         let filter = filter::lease_held(identity::value_of(id.key()), &lease.by);
-        self.write("store a ticket in", filter, update::ticket(ticket)).await
+        self.write("store a ticket in", filter, update::ticket(ticket)?).await
     }
 
     async fn settle(&self, post: &Post, lease: &Lease, settlement: &Settlement) -> Result<LeaseWrite, StoreError> {
@@ -269,7 +274,7 @@ impl PostStore for MongoPostStore {
 
     async fn is_recorded(&self, platform: Platform, id: &str) -> Result<bool, StoreError> {
         // Asked so rarely, after a lost answer, that no index is kept for it.
-        let (field, _) = update::published_names(platform);
+        let field = platform.fields().id.path;
         let operation = self.posts.find_one(doc! { field: id }).projection(doc! { "_id": 1 });
         Ok(self.run("read a post from", operation).await?.is_some())
     }
@@ -339,21 +344,5 @@ impl PostStore for MongoPostStore {
 
     async fn record_run(&self, run: &RunRecord) -> Result<(), StoreError> {
         self.run("record the run in", self.runs.insert_one(statistics::run_document(run))).await.map(drop)
-    }
-
-    async fn load_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError> {
-        self.read_token(key).await
-    }
-
-    async fn lock_token(&self, key: &str, lease: &Lease) -> Result<LeaseWrite, StoreError> {
-        self.take_token_lock(key, lease).await
-    }
-
-    async fn save_token(&self, record: &TokenRecord, by: &str) -> Result<LeaseWrite, StoreError> {
-        self.write_token(record, by).await
-    }
-
-    async fn unlock_token(&self, key: &str, by: &str) -> Result<(), StoreError> {
-        self.drop_token_lock(key, by).await
     }
 }

@@ -29,7 +29,7 @@ pub(super) const ANCHOR: &str = "postretryAnchor";
 
 /// Only what is read of a post. Every read uses it, so that each sees a document alike.
 pub(super) fn projection() -> Document {
-    document::FIELDS.iter().map(|name| ((*name).to_owned(), Bson::Int32(1))).collect()
+    document::field_names().map(|name| (name.to_owned(), Bson::Int32(1))).collect()
 }
 
 pub(super) fn projection_with_anchor() -> Document {

@@ -1,7 +1,5 @@
 //! Counts, made by the server; and the record of a run as a document.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use mongodb::bson::{Bson, Document, doc};
 
@@ -9,9 +7,8 @@ use super::document::{bson_date, integer};
 use super::{MongoPostStore, filter};
 use crate::post::{Category, Platform, RetryPolicy, Totals};
 use crate::store::query::MalformedPosts;
-use crate::store::{
-    AttemptStatistics, DueQuery, PlatformStatistics, RunRecord, RunStatistics, Scope, Statistics, StoreError,
-};
+use crate::store::statistics_builder::{AttemptTotals, PostGroup, StatisticsBuilder};
+use crate::store::{DueQuery, RunRecord, RunStatistics, Scope, Statistics, StoreError};
 
 /// A count in a document, whatever number type the server chose.
 pub(super) fn count_in(document: &Document, name: &str) -> u64 {
@@ -77,24 +74,26 @@ impl MongoPostStore {
         now: DateTime<Utc>,
         runs_since: Option<DateTime<Utc>>,
     ) -> Result<Statistics, StoreError> {
-        // Both go over all failed posts, each on an index of its own.
-        let (mut statistics, by_category) = tokio::try_join!(self.post_statistics(policy), self.category_statistics())?;
-        statistics.by_category = by_category;
-        for entry in &mut statistics.by_platform {
-            let query = DueQuery { policy: *policy, now, scope: Scope::Platform(entry.platform) };
-            let due = self.posts.count_documents(filter::due(&query, MalformedPosts::Excluded));
-            entry.due = self.run("count posts in", due).await?;
-            statistics.due += entry.due;
+        let mut builder = StatisticsBuilder::new(*policy);
+        // Both read all failed posts, each by an index of its own.
+        let (groups, categories) = tokio::try_join!(self.post_groups(), self.category_counts())?;
+        for group in groups {
+            builder.add_posts(group);
         }
-        statistics.runs = self.run_statistics(runs_since, &mut statistics).await?;
-        let tokens = self.all_tokens().await?;
-        statistics.tokens = tokens.iter().map(|token| (token.platform, token.lapses_at())).collect();
-        statistics.tokens.sort_unstable_by_key(|(platform, _)| *platform);
-        Ok(statistics)
+        for (name, posts) in categories {
+            builder.add_category(&name, posts);
+        }
+        for platform in Platform::ALL {
+            let query = DueQuery { policy: *policy, now, scope: Scope::Platform(platform) };
+            let due = self.posts.count_documents(filter::due(&query, MalformedPosts::Excluded));
+            builder.set_due(platform, self.run("count posts in", due).await?);
+        }
+        let runs = self.run_statistics(runs_since, &mut builder).await?;
+        Ok(builder.finish(runs, &self.all_tokens().await?))
     }
 
-    /// One pass over the failed posts, grouped; an index covers it.
-    async fn post_statistics(&self, policy: &RetryPolicy) -> Result<Statistics, StoreError> {
+    /// The failed posts, grouped in one pass that an index covers.
+    async fn post_groups(&self) -> Result<Vec<PostGroup>, StoreError> {
         let whole_count = doc! { "$cond": [
             { "$isNumber": "$retryCount" },
             { "$max": [0, { "$floor": "$retryCount" }] },
@@ -111,47 +110,33 @@ impl MongoPostStore {
                 "n": { "$sum": 1 },
             } },
         ];
-        let mut statistics =
-            Statistics { by_platform: Platform::ALL.map(PlatformStatistics::none).to_vec(), ..Statistics::default() };
-        let mut distribution: BTreeMap<u32, u64> = BTreeMap::new();
-        for group in self.collect(pipeline).await? {
-            let Ok(key) = group.get_document("_id") else { continue };
-            let posts = count_in(&group, "n");
-            let count = u32::try_from(count_in(key, "count")).unwrap_or(u32::MAX);
-            let is_permanent = key.get_bool("flagged").unwrap_or(false) || policy.is_exhausted(count);
-            *distribution.entry(count).or_default() += posts;
-            statistics.total_failed += posts;
-            statistics.permanently_failed += if is_permanent { posts } else { 0 };
-            let platform = key.get_str("platform").ok().and_then(|name| name.parse::<Platform>().ok());
-            let entry = statistics.by_platform.iter_mut().find(|entry| Some(entry.platform) == platform);
-            if let Some(entry) = entry {
-                entry.failed += posts;
-                entry.permanently_failed += if is_permanent { posts } else { 0 };
-            }
-        }
-        statistics.retry_distribution = distribution.into_iter().collect();
-        Ok(statistics)
+        let groups = self.collect(pipeline).await?;
+        let read = |group: &Document| {
+            let key = group.get_document("_id").ok()?;
+            Some(PostGroup {
+                platform: key.get_str("platform").ok().and_then(|name| name.parse().ok()),
+                is_flagged: key.get_bool("flagged").unwrap_or(false),
+                retry_count: u32::try_from(count_in(key, "count")).unwrap_or(u32::MAX),
+                posts: count_in(group, "n"),
+            })
+        };
+        Ok(groups.iter().filter_map(read).collect())
     }
 
-    async fn category_statistics(&self) -> Result<Vec<(Category, u64)>, StoreError> {
+    async fn category_counts(&self) -> Result<Vec<(String, u64)>, StoreError> {
         let pipeline = vec![
             doc! { "$match": { "status": "failed", "failureCategory": { "$type": "string" } } },
             doc! { "$group": { "_id": "$failureCategory", "n": { "$sum": 1 } } },
         ];
-        let mut counts: BTreeMap<Category, u64> = BTreeMap::new();
-        for group in self.collect(pipeline).await? {
-            let name = group.get_str("_id").unwrap_or_default();
-            *counts.entry(name.parse().unwrap_or(Category::Unknown)).or_default() += count_in(&group, "n");
-        }
-        let mut counts: Vec<(Category, u64)> = counts.into_iter().collect();
-        counts.sort_by_key(|(category, count)| (std::cmp::Reverse(*count), *category));
-        Ok(counts)
+        let groups = self.collect(pipeline).await?;
+        let read = |group: &Document| Some((group.get_str("_id").ok()?.to_owned(), count_in(group, "n")));
+        Ok(groups.iter().filter_map(read).collect())
     }
 
     async fn run_statistics(
         &self,
         since: Option<DateTime<Utc>>,
-        statistics: &mut Statistics,
+        builder: &mut StatisticsBuilder,
     ) -> Result<RunStatistics, StoreError> {
         let wanted = since.map_or_else(Document::new, |since| doc! { "startedAt": { "$gte": bson_date(since) } });
         let action = "read runs from";
@@ -174,16 +159,18 @@ impl MongoPostStore {
                 "attempts": { "$sum": "$attempts.attempts" },
                 "posted": { "$sum": "$attempts.posted" },
             } },
-            doc! { "$sort": { "_id.attempt": 1 } },
         ];
         let sums = self.run_query(action, self.runs.aggregate(sums)).await?;
         for group in self.run_query(action, self.runs.aggregate(attempts)).await? {
             let Ok(key) = group.get_document("_id") else { continue };
-            let attempt = u32::try_from(count_in(key, "attempt")).unwrap_or(u32::MAX);
-            let (attempts, posted) = (count_in(&group, "attempts"), count_in(&group, "posted"));
-            let platform = key.get_str("platform").ok().and_then(|name| name.parse::<Platform>().ok());
-            let after = key.get_str("after").ok().and_then(|name| name.parse().ok());
-            statistics.count_attempts(platform, after, AttemptStatistics { attempt, attempts, posted });
+            let platform = key.get_str("platform").ok().and_then(|name| name.parse().ok());
+            let totals = AttemptTotals {
+                attempt: u32::try_from(count_in(key, "attempt")).unwrap_or(u32::MAX),
+                after: key.get_str("after").ok().and_then(|name| name.parse().ok()),
+                attempts: count_in(&group, "attempts"),
+                posted: count_in(&group, "posted"),
+            };
+            builder.add_attempts(platform, totals);
         }
         let last = self.run(action, self.runs.find_one(wanted).sort(doc! { "startedAt": -1 })).await?;
         let sum = |name: &str| sums.first().map_or(0, |sums| count_in(sums, name));

@@ -1,5 +1,6 @@
 //! The token records: one document an account, with the right to refresh it as a lease in the same document.
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::{ErrorKind, WriteFailure};
@@ -8,18 +9,19 @@ use secrecy::{ExposeSecret, SecretString};
 use super::MongoPostStore;
 use super::document::bson_date;
 use crate::post::TokenRecord;
-use crate::store::{Lease, LeaseWrite, StoreError};
+use crate::store::{Lease, LeaseWrite, StoreError, TokenStore};
 
 const DUPLICATE_KEY: i32 = 11000;
 
-impl MongoPostStore {
-    pub(super) async fn read_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError> {
+#[async_trait]
+impl TokenStore for MongoPostStore {
+    async fn load_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError> {
         let found = self.run("read tokens from", self.tokens.find_one(doc! { "_id": key })).await?;
         Ok(found.as_ref().and_then(record_from))
     }
 
     /// Takes the lease where none is live. The document is made first, since an upsert may not ask for the time.
-    pub(super) async fn take_token_lock(&self, key: &str, lease: &Lease) -> Result<LeaseWrite, StoreError> {
+    async fn lock_token(&self, key: &str, lease: &Lease) -> Result<LeaseWrite, StoreError> {
         let action = "lock tokens in";
         let made = self.tokens.update_one(doc! { "_id": key }, doc! { "$setOnInsert": { "_id": key } }).upsert(true);
         let made = async {
@@ -43,7 +45,7 @@ impl MongoPostStore {
         Ok(if taken.matched_count == 1 { LeaseWrite::Applied } else { LeaseWrite::Lost })
     }
 
-    pub(super) async fn write_token(&self, record: &TokenRecord, by: &str) -> Result<LeaseWrite, StoreError> {
+    async fn save_token(&self, record: &TokenRecord, by: &str) -> Result<LeaseWrite, StoreError> {
         let date = |date: Option<DateTime<Utc>>| date.map_or(Bson::Null, bson_date);
         let set = doc! {
             "platform": record.platform.as_str(),
@@ -59,12 +61,14 @@ impl MongoPostStore {
         Ok(if written.matched_count == 1 { LeaseWrite::Applied } else { LeaseWrite::Lost })
     }
 
-    pub(super) async fn drop_token_lock(&self, key: &str, by: &str) -> Result<(), StoreError> {
+    async fn unlock_token(&self, key: &str, by: &str) -> Result<(), StoreError> {
         let filter = doc! { "_id": key, "refresh.by": by };
         let update = doc! { "$unset": { "refresh": "" } };
         self.run("unlock tokens in", self.tokens.update_one(filter, update)).await.map(drop)
     }
+}
 
+impl MongoPostStore {
     pub(super) async fn all_tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
         let found = self.run_query("read tokens from", self.tokens.find(doc! {})).await?;
         Ok(found.iter().filter_map(record_from).collect())

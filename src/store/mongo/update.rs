@@ -11,7 +11,7 @@ use super::document::{bson_date, entry_document, integer, ticket_document};
 use crate::post::{
     AttemptStart, HISTORY_LIMIT, HistoryEntry, LastRetried, Platform, Publication, Settlement, Ticket, TicketFate,
 };
-use crate::store::Lease;
+use crate::store::{Lease, StoreError};
 
 const NOW: &str = "$$NOW";
 
@@ -58,8 +58,9 @@ pub(super) fn renewal(lease: &Lease) -> Vec<Document> {
 }
 
 /// Replaces the ticket; a cleared one is null, which also says that what the application left behind was dealt with.
-pub(super) fn ticket(ticket: Option<&Ticket>) -> Vec<Document> {
-    vec![doc! { "$set": { "publishTicket": optional(ticket.map(ticket_document)), "updatedAt": NOW } }]
+pub(super) fn ticket(ticket: Option<&Ticket>) -> Result<Vec<Document>, StoreError> {
+    let ticket = ticket.map(ticket_document).transpose()?;
+    Ok(vec![doc! { "$set": { "publishTicket": optional(ticket), "updatedAt": NOW } }])
 }
 
 /// Ends the attempt.
@@ -95,19 +96,10 @@ pub(super) fn settlement(platform: Platform, settlement: &Settlement) -> Vec<Doc
     vec![doc! { "$set": set }, doc! { "$unset": unset }]
 }
 
-/// The fields for a platform's id of a post and for its address there.
-pub(super) fn published_names(platform: Platform) -> (&'static str, &'static str) {
-    match platform {
-        Platform::TikTok => ("tiktokVideoId", "tiktokShareUrl"),
-        Platform::Instagram => ("instagramMediaId", "instagramPermalink"),
-        Platform::YouTubeShorts => ("youtubeVideoId", "youtubeUrl"),
-    }
-}
-
 /// What the platform gave; what it did not give is left as it is.
 fn published_fields(platform: Platform, publication: &Publication) -> Document {
-    let (id, url) = published_names(platform);
-    let given = [(id, &publication.id), (url, &publication.url)];
+    let fields = platform.fields();
+    let given = [(fields.id.path, &publication.id), (fields.url.path, &publication.url)];
     given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), literal(value.as_deref()?).into()))).collect()
 }
 

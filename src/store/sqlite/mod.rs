@@ -22,15 +22,15 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use self::error::translate;
 use self::query::{Sql, due_ids, exhausted_ids, listed, text, text_of};
-use self::row::{COLUMNS, post_from, ticket_text};
+use self::row::{column_list, post_from, ticket_text};
 use self::schema::millis;
-use self::update::{lease_held, published_columns, set_history, settlement_sql, unchanged_since_read};
+use self::update::{lease_held, set_history, settlement_sql, unchanged_since_read};
 use super::query::MalformedPosts;
 use super::{
     DueCursor, DueQuery, Found, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset, RunRecord, Statistics,
     StoreError, StoredPost, unnamed_stories,
 };
-use crate::post::{AttemptStart, BackoffFrom, Platform, Post, PostId, RetryPolicy, Settlement, Ticket, TokenRecord};
+use crate::post::{AttemptStart, BackoffFrom, Platform, Post, PostId, RetryPolicy, Settlement, Ticket};
 
 pub use schema::SCHEMA;
 
@@ -79,7 +79,8 @@ impl SqlitePostStore {
     /// The posts of these ids in the order of their first failure, behind `after`.
     async fn page(&self, ids: Sql, after: Option<&DueCursor>, limit: u32) -> Result<PostPage, StoreError> {
         let mut sql = Sql::new(format!(
-            "SELECT {COLUMNS}, coalesce(postretry_listed_at, {NO_DATE}) AS place FROM posts WHERE id IN ("
+            "SELECT {}, coalesce(postretry_listed_at, {NO_DATE}) AS place FROM posts WHERE id IN (",
+            column_list()
         ));
         sql.push(&ids.text, ids.values);
         sql.push(")", []);
@@ -195,7 +196,7 @@ impl PostStore for SqlitePostStore {
     async fn find(&self, id: &str) -> Result<Found, StoreError> {
         let id = id.to_owned();
         self.with("read a post from", move |connection| {
-            let sql = format!("SELECT {COLUMNS} FROM posts WHERE id = ?");
+            let sql = format!("SELECT {} FROM posts WHERE id = ?", column_list());
             let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Option<String>>("status")?, post_from(row)?));
             let found = connection.prepare_cached(&sql)?.query_row([&id], read).optional()?;
             Ok(match found {
@@ -223,7 +224,7 @@ impl PostStore for SqlitePostStore {
             set_history(&mut sql, entry, start.replaces_last);
         }
         unchanged_since_read(&mut sql, post);
-        sql.push(&format!(" RETURNING {COLUMNS}"), []);
+        sql.push(&format!(" RETURNING {}", column_list()), []);
         self.with("claim a post in", move |connection| {
             let mut statement = connection.prepare_cached(&sql.text)?;
             let mut rows = statement.query(params_from_iter(&sql.values))?;
@@ -249,7 +250,7 @@ impl PostStore for SqlitePostStore {
         ticket: Option<&Ticket>,
     ) -> Result<LeaseWrite, StoreError> {
         let mut sql = Sql::new("UPDATE posts SET publish_ticket = ?, updated_at = ?");
-        sql.values = vec![string(&ticket_text(ticket)), text(now())];
+        sql.values = vec![string(&ticket_text(ticket)?), text(now())];
         lease_held(&mut sql, id, lease);
         self.write("store a ticket in", sql).await
     }
@@ -259,7 +260,7 @@ impl PostStore for SqlitePostStore {
     }
 
     async fn is_recorded(&self, platform: Platform, id: &str) -> Result<bool, StoreError> {
-        let (column, _) = published_columns(platform);
+        let column = platform.fields().id.column;
         let mut sql = Sql::new(format!("SELECT count(*) FROM posts WHERE {column} = ?"));
         sql.values = vec![string(id)];
         Ok(self.with("read a post from", move |connection| statistics::count(connection, &sql)).await? > 0)
@@ -289,7 +290,7 @@ impl PostStore for SqlitePostStore {
     }
 
     async fn list(&self, filter: &ListFilter, page: Page) -> Result<PostPage, StoreError> {
-        let mut sql = Sql::new(format!("SELECT {COLUMNS} FROM posts WHERE "));
+        let mut sql = Sql::new(format!("SELECT {} FROM posts WHERE ", column_list()));
         let condition = listed(filter);
         sql.push(&condition.text, condition.values);
         let amount = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
@@ -325,22 +326,6 @@ impl PostStore for SqlitePostStore {
         let sql = statistics::run_sql(run);
         self.write("record the run in", sql).await.map(drop)
     }
-
-    async fn load_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError> {
-        self.read_token(key).await
-    }
-
-    async fn lock_token(&self, key: &str, lease: &Lease) -> Result<LeaseWrite, StoreError> {
-        self.take_token_lock(key, lease).await
-    }
-
-    async fn save_token(&self, record: &TokenRecord, by: &str) -> Result<LeaseWrite, StoreError> {
-        self.write_token(record, by).await
-    }
-
-    async fn unlock_token(&self, key: &str, by: &str) -> Result<(), StoreError> {
-        self.drop_token_lock(key, by).await
-    }
 }
 
 /// Puts the names of the stories to the posts that carry only their id: one query for all.
@@ -361,9 +346,8 @@ fn name_stories(connection: &Connection, posts: &mut [StoredPost]) -> rusqlite::
     Ok(())
 }
 
-/// How SQLite goes about the question for what is due: a line a step.
 impl SqlitePostStore {
-    /// The plan of the due operation, as `EXPLAIN QUERY PLAN` tells it.
+    /// The plan of the query for what is due, as `EXPLAIN QUERY PLAN` tells it, one line a step.
     ///
     /// # Errors
     /// Where the file cannot be read.

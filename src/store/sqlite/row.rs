@@ -7,13 +7,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::post::{Category, Claim, EntryOutcome, HistoryEntry, Platform, PostDraft, PostId, ResetMark, Ticket};
-use crate::store::StoredPost;
+use crate::store::{StoreError, StoredPost};
 
-/// The columns that a post is read from.
-pub(super) const COLUMNS: &str = "id, title, description, caption, hashtags, platform, status, content_type, \
-    video_path, image_path, story_id, story_name, scheduled_at, updated_at, upload_publish_id, \
-    instagram_container_id, error, failed_at, retry_count, last_retried_at, permanently_failed, \
-    permanently_failed_at, failure_category, retry_not_before, retry_history, claim_by, claim_until, publish_ticket";
+/// The columns that every post is read from, beside those of its platform.
+const COLUMNS: &str = "id, title, description, caption, hashtags, platform, status, content_type, video_path, \
+    image_path, story_id, story_name, scheduled_at, updated_at, error, failed_at, retry_count, last_retried_at, \
+    permanently_failed, permanently_failed_at, failure_category, retry_not_before, retry_history, claim_by, \
+    claim_until, publish_ticket";
+
+/// The names of all columns that posts are read from.
+pub(super) fn column_list() -> String {
+    let of_platforms = Platform::ALL.into_iter().filter_map(|platform| Some(platform.fields().left_upload?.column));
+    std::iter::once(COLUMNS).chain(of_platforms).collect::<Vec<_>>().join(", ")
+}
 
 /// Reads a post.
 ///
@@ -57,13 +63,16 @@ pub(super) fn post_from(row: &Row<'_>) -> rusqlite::Result<StoredPost> {
     };
     // A ticket of JSON's null says that a person or an attempt has dealt with what the application left behind.
     if ticket.is_none() {
-        draft.tiktok_publish_id = columns.text("upload_publish_id")?;
-        draft.instagram_container_id = columns.text("instagram_container_id")?;
+        let platform = draft.platform.as_deref().and_then(|name| name.parse::<Platform>().ok());
+        if let Some(field) = platform.and_then(|platform| platform.fields().left_upload) {
+            draft.left_upload = columns.text(field.column)?;
+        }
     }
-    Ok(match columns.problem {
+    let read = match columns.problem {
         Some((field, problem)) => Err(draft.malformed(field, problem)),
         None => draft.check(),
-    })
+    };
+    Ok(read.into())
 }
 
 /// Reads columns and remembers the first one that holds something wrong.
@@ -245,7 +254,14 @@ pub(super) fn entry_text(entry: &HistoryEntry) -> String {
     serde_json::to_string(&stored).unwrap_or_default()
 }
 
-/// A ticket as JSON text; a cleared one is JSON's null.
-pub(super) fn ticket_text(ticket: Option<&Ticket>) -> String {
-    serde_json::to_string(&ticket).unwrap_or_default()
+/// A cleared ticket: JSON's null, which also says that nothing of the application's is left to look up.
+pub(super) const NO_TICKET: &str = "null";
+
+/// A ticket as JSON text.
+///
+/// # Errors
+/// Where it has no form as JSON. It must not be taken for none.
+pub(super) fn ticket_text(ticket: Option<&Ticket>) -> Result<String, StoreError> {
+    let Some(ticket) = ticket else { return Ok(NO_TICKET.to_owned()) };
+    serde_json::to_string(ticket).map_err(|error| StoreError::new("store a ticket", error.to_string()))
 }

@@ -10,9 +10,10 @@ use serde_json::json;
 use super::query::{Sql, listed, text};
 use super::tokens;
 use crate::post::{Category, Platform, RetryPolicy, Totals};
-use crate::store::{AttemptStatistics, ListFilter, PlatformStatistics, RunRecord, RunStatistics, Statistics};
+use crate::store::statistics_builder::{AttemptTotals, PostGroup, StatisticsBuilder};
+use crate::store::{ListFilter, RunRecord, RunStatistics, Statistics};
 
-/// The one number that a question asks for.
+/// The one number that a query asks for.
 pub(super) fn count(connection: &Connection, sql: &Sql) -> rusqlite::Result<u64> {
     connection.prepare_cached(&sql.text)?.query_row(params_from_iter(&sql.values), |row| number(row, 0))
 }
@@ -63,64 +64,48 @@ pub(super) fn gather(
     now: DateTime<Utc>,
     runs_since: Option<DateTime<Utc>>,
 ) -> rusqlite::Result<Statistics> {
-    let mut statistics = posts(connection, policy)?;
-    for entry in &mut statistics.by_platform {
-        let filter = ListFilter { platform: Some(entry.platform), due: Some((*policy, now)), ..ListFilter::default() };
+    let mut builder = StatisticsBuilder::new(*policy);
+    add_posts(connection, &mut builder)?;
+    for platform in Platform::ALL {
+        let filter = ListFilter { platform: Some(platform), due: Some((*policy, now)), ..ListFilter::default() };
         let condition = listed(&filter);
         let sql =
             Sql { text: format!("SELECT count(*) FROM posts WHERE {}", condition.text), values: condition.values };
-        entry.due = count(connection, &sql)?;
-        statistics.due += entry.due;
+        builder.set_due(platform, count(connection, &sql)?);
     }
-    statistics.by_category = categories(connection)?;
+    add_categories(connection, &mut builder)?;
     let since = runs_since.map_or_else(String::new, super::text_of);
-    statistics.runs = runs(connection, &since)?;
-    attempts(connection, &since, &mut statistics)?;
-    statistics.tokens = tokens::all(connection)?.iter().map(|token| (token.platform, token.lapses_at())).collect();
-    statistics.tokens.sort_unstable_by_key(|(platform, _)| *platform);
-    Ok(statistics)
+    add_attempts(connection, &since, &mut builder)?;
+    Ok(builder.finish(runs(connection, &since)?, &tokens::all(connection)?))
 }
 
-fn posts(connection: &Connection, policy: &RetryPolicy) -> rusqlite::Result<Statistics> {
-    let mut statistics =
-        Statistics { by_platform: Platform::ALL.map(PlatformStatistics::none).to_vec(), ..Statistics::default() };
-    let mut distribution: BTreeMap<u32, u64> = BTreeMap::new();
+fn add_posts(connection: &Connection, builder: &mut StatisticsBuilder) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(
         "SELECT platform, postretry_flagged = 1, max(postretry_retries, 0), count(*) FROM posts \
          WHERE status = 'failed' GROUP BY 1, 2, 3",
     )?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let platform: Option<Platform> = row.get_ref(0)?.as_str().ok().and_then(|name| name.parse().ok());
-        let count = u32::try_from(number(row, 2)?).unwrap_or(u32::MAX);
-        let posts = number(row, 3)?;
-        let permanent = if row.get::<_, bool>(1)? || policy.is_exhausted(count) { posts } else { 0 };
-        *distribution.entry(count).or_default() += posts;
-        statistics.total_failed += posts;
-        statistics.permanently_failed += permanent;
-        if let Some(entry) = statistics.by_platform.iter_mut().find(|entry| Some(entry.platform) == platform) {
-            entry.failed += posts;
-            entry.permanently_failed += permanent;
-        }
+        builder.add_posts(PostGroup {
+            platform: row.get_ref(0)?.as_str().ok().and_then(|name| name.parse().ok()),
+            is_flagged: row.get(1)?,
+            retry_count: u32::try_from(number(row, 2)?).unwrap_or(u32::MAX),
+            posts: number(row, 3)?,
+        });
     }
-    statistics.retry_distribution = distribution.into_iter().collect();
-    Ok(statistics)
+    Ok(())
 }
 
-fn categories(connection: &Connection) -> rusqlite::Result<Vec<(Category, u64)>> {
+fn add_categories(connection: &Connection, builder: &mut StatisticsBuilder) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(
         "SELECT failure_category, count(*) FROM posts WHERE status = 'failed' AND typeof(failure_category) = 'text' \
          GROUP BY 1",
     )?;
-    let mut counts: BTreeMap<Category, u64> = BTreeMap::new();
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let category = row.get::<_, String>(0)?.parse().unwrap_or(Category::Unknown);
-        *counts.entry(category).or_default() += number(row, 1)?;
+        builder.add_category(&row.get::<_, String>(0)?, number(row, 1)?);
     }
-    let mut counts: Vec<(Category, u64)> = counts.into_iter().collect();
-    counts.sort_by_key(|(category, count)| (std::cmp::Reverse(*count), *category));
-    Ok(counts)
+    Ok(())
 }
 
 fn runs(connection: &Connection, since: &str) -> rusqlite::Result<RunStatistics> {
@@ -147,21 +132,20 @@ fn runs(connection: &Connection, since: &str) -> rusqlite::Result<RunStatistics>
     Ok(statistics)
 }
 
-fn attempts(connection: &Connection, since: &str, statistics: &mut Statistics) -> rusqlite::Result<()> {
+fn add_attempts(connection: &Connection, since: &str, builder: &mut StatisticsBuilder) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(
         "SELECT value ->> 'platform', value ->> 'attempt', sum(value ->> 'attempts'), sum(value ->> 'posted'), \
-         value ->> 'after' FROM runs, json_each(runs.attempts) WHERE started_at >= ? GROUP BY 1, 2, 5 ORDER BY 2",
+         value ->> 'after' FROM runs, json_each(runs.attempts) WHERE started_at >= ? GROUP BY 1, 2, 5",
     )?;
     let mut rows = statement.query([since])?;
     while let Some(row) = rows.next()? {
-        let platform: Option<Platform> = row.get::<_, String>(0)?.parse().ok();
-        let attempt = u32::try_from(number(row, 1)?).unwrap_or(u32::MAX);
-        let after = row.get::<_, Option<String>>(4)?.and_then(|name| name.parse().ok());
-        statistics.count_attempts(
-            platform,
-            after,
-            AttemptStatistics { attempt, attempts: number(row, 2)?, posted: number(row, 3)? },
-        );
+        let totals = AttemptTotals {
+            attempt: u32::try_from(number(row, 1)?).unwrap_or(u32::MAX),
+            after: row.get::<_, Option<String>>(4)?.and_then(|name| name.parse().ok()),
+            attempts: number(row, 2)?,
+            posted: number(row, 3)?,
+        };
+        builder.add_attempts(row.get::<_, String>(0)?.parse().ok(), totals);
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The token records: one row an account, with the right to refresh it as a lease in the same row.
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension};
@@ -9,10 +10,11 @@ use super::query::{Sql, text};
 use super::schema::millis;
 use super::{SqlitePostStore, now, optional, optional_date, string, until};
 use crate::post::TokenRecord;
-use crate::store::{Lease, LeaseWrite, StoreError};
+use crate::store::{Lease, LeaseWrite, StoreError, TokenStore};
 
-impl SqlitePostStore {
-    pub(super) async fn read_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError> {
+#[async_trait]
+impl TokenStore for SqlitePostStore {
+    async fn load_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError> {
         let key = key.to_owned();
         self.with("read tokens from", move |connection| {
             let sql = "SELECT * FROM tokens WHERE key = ? AND access_token IS NOT NULL";
@@ -22,7 +24,7 @@ impl SqlitePostStore {
     }
 
     /// Takes the lease where none is live.
-    pub(super) async fn take_token_lock(&self, key: &str, lease: &Lease) -> Result<LeaseWrite, StoreError> {
+    async fn lock_token(&self, key: &str, lease: &Lease) -> Result<LeaseWrite, StoreError> {
         let mut sql = Sql::new(format!(
             "INSERT INTO tokens (key, refresh_by, refresh_until) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE \
              SET refresh_by = excluded.refresh_by, refresh_until = excluded.refresh_until \
@@ -33,7 +35,7 @@ impl SqlitePostStore {
         self.write("lock tokens in", sql).await
     }
 
-    pub(super) async fn write_token(&self, record: &TokenRecord, by: &str) -> Result<LeaseWrite, StoreError> {
+    async fn save_token(&self, record: &TokenRecord, by: &str) -> Result<LeaseWrite, StoreError> {
         let mut sql = Sql::new(
             "UPDATE tokens SET platform = ?, source = ?, access_token = ?, access_expires_at = ?, refresh_token = ?, \
              refresh_expires_at = ?, refresh_by = NULL, refresh_until = NULL, updated_at = ? \
@@ -53,7 +55,7 @@ impl SqlitePostStore {
         self.write("store tokens in", sql).await
     }
 
-    pub(super) async fn drop_token_lock(&self, key: &str, by: &str) -> Result<(), StoreError> {
+    async fn unlock_token(&self, key: &str, by: &str) -> Result<(), StoreError> {
         let mut sql =
             Sql::new("UPDATE tokens SET refresh_by = NULL, refresh_until = NULL WHERE key = ? AND refresh_by = ?");
         sql.values = vec![string(key), string(by)];

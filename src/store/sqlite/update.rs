@@ -4,10 +4,10 @@ use chrono::{DateTime, Utc};
 use rusqlite::types::Value;
 
 use super::query::{Sql, text};
-use super::row::{entry_text, ticket_text};
+use super::row::{NO_TICKET, entry_text};
 use super::schema::millis;
 use super::{now, optional, optional_date, string};
-use crate::post::{Category, HISTORY_LIMIT, HistoryEntry, LastRetried, Platform, Post, PostId, Settlement, TicketFate};
+use crate::post::{Category, HISTORY_LIMIT, HistoryEntry, LastRetried, Post, PostId, Settlement, TicketFate};
 use crate::store::Lease;
 
 /// The post, as long as this claim on it is live.
@@ -59,15 +59,6 @@ pub(super) fn set_history(sql: &mut Sql, entry: &HistoryEntry, replaces_last: bo
     );
 }
 
-/// The columns for a platform's id of a post and for its address there.
-pub(super) fn published_columns(platform: Platform) -> (&'static str, &'static str) {
-    match platform {
-        Platform::TikTok => ("tiktok_video_id", "tiktok_share_url"),
-        Platform::Instagram => ("instagram_media_id", "instagram_permalink"),
-        Platform::YouTubeShorts => ("youtube_video_id", "youtube_url"),
-    }
-}
-
 pub(super) fn settlement_sql(post: &Post, lease: &Lease, settlement: &Settlement) -> Sql {
     let at = text(now());
     let mut sql = Sql::new("UPDATE posts SET retry_count = ?, error = ?, failure_category = ?, retry_not_before = ?");
@@ -88,12 +79,13 @@ pub(super) fn settlement_sql(post: &Post, lease: &Lease, settlement: &Settlement
         sql.push(", permanently_failed = 1, permanently_failed_at = ?", [at.clone()]);
     }
     if let Some(publication) = &settlement.publication {
-        let (id, url) = published_columns(post.platform);
+        let fields = post.platform.fields();
+        let (id, url) = (fields.id.column, fields.url.column);
         sql.push(", status = 'posted', posted_at = ?, publish_ticket = NULL", [at]);
         let given = format!(", {id} = coalesce(?, {id}), {url} = coalesce(?, {url})");
         sql.push(&given, [optional(publication.id.as_deref()), optional(publication.url.as_deref())]);
     } else if settlement.ticket == TicketFate::Dead {
-        sql.push(", publish_ticket = ?", [string(&ticket_text(None))]);
+        sql.push(", publish_ticket = ?", [string(NO_TICKET)]);
     }
     lease_held(&mut sql, &post.id, lease);
     sql

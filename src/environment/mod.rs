@@ -1,0 +1,24 @@
+//! How a setting is declared and read.
+//!
+//! A [`Variable`] is declared once, with its default and meaning, by the module that needs it. A [`Reader`] reads it
+//! from the [`Environment`], checks it, and collects all problems, so that they are reported together.
+
+mod reader;
+mod source;
+mod variable;
+
+use std::path::PathBuf;
+
+pub use reader::Reader;
+pub use source::Environment;
+pub use variable::{Secrecy, Variable};
+
+/// A file with settings cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to read settings from `{}`: {problem}", path.display())]
+pub struct EnvFileError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub problem: String,
+}

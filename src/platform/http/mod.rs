@@ -1,0 +1,217 @@
+//! HTTP as the publishers use it: no redirects, bounded responses, no secret in an error, and for every failed request
+//! the one thing that matters: whether it can have been received.
+
+mod body;
+mod response;
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use reqwest::header::CONTENT_LENGTH;
+use reqwest::{Client, ClientBuilder, Request, RequestBuilder, Response};
+use tokio::time::Instant;
+use url::Url;
+
+use self::body::FileBody;
+use super::media::MediaFile;
+use super::{AttemptAborted, PublishContext};
+
+pub(super) use response::{ApiResponse, SendError, lenient, number_or_text, text_or_number};
+
+/// Longer responses are not read.
+const MAX_RESPONSE: usize = 1024 * 1024;
+
+/// The content type that TikTok and Google write in their documentation.
+pub(super) const JSON_UTF8: &str = "application/json; charset=UTF-8";
+
+/// How often an upload is checked for progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How requests are sent.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpSettings {
+    /// Per request; for an upload, without progress rather than in total.
+    pub timeout: Duration,
+}
+
+/// What every client of this program has in common, for addresses of this scheme: no redirects are followed, and plain
+/// HTTP, which goes to loopback addresses only, never goes through a proxy, which would see the tokens.
+pub fn client_builder(scheme: &str) -> ClientBuilder {
+    let builder = Client::builder().redirect(reqwest::redirect::Policy::none());
+    if scheme == "http" { builder.no_proxy().tls_certs_only([]) } else { builder }
+}
+
+/// Sends requests.
+#[derive(Debug, Clone)]
+pub struct Http {
+    client: Client,
+    /// For plain HTTP; made when it is first needed, since only sandboxes and gateways are reached like that.
+    plain: Arc<OnceLock<Client>>,
+    timeout: Duration,
+}
+
+fn client(scheme: &str, timeout: Duration) -> Result<Client, reqwest::Error> {
+    let agent = concat!("postretry/", env!("CARGO_PKG_VERSION"));
+    client_builder(scheme).connect_timeout(timeout).user_agent(agent).build()
+}
+
+impl Http {
+    /// # Errors
+    /// Where the machine has no usable certificates.
+    pub fn new(settings: HttpSettings) -> Result<Self, reqwest::Error> {
+        Ok(Self { client: client("https", settings.timeout)?, plain: Arc::default(), timeout: settings.timeout })
+    }
+
+    /// How long a request may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(super) fn get(&self, url: Url) -> RequestBuilder {
+        self.client.get(url)
+    }
+
+    pub(super) fn post(&self, url: Url) -> RequestBuilder {
+        self.client.post(url)
+    }
+
+    pub(super) fn put(&self, url: Url) -> RequestBuilder {
+        self.client.put(url)
+    }
+
+    /// Sends a request with the client for its scheme.
+    async fn execute(&self, request: Request) -> Result<Response, reqwest::Error> {
+        if request.url().scheme() != "http" {
+            return self.client.execute(request).await;
+        }
+        let plain = match self.plain.get() {
+            Some(plain) => plain,
+            None => {
+                let made = client("http", self.timeout)?;
+                self.plain.get_or_init(|| made)
+            }
+        };
+        plain.execute(request).await
+    }
+
+    /// Sends a request, if the lease is valid, and reads the response.
+    ///
+    /// A body is handed out only when it is about to be written, and only if the lease is valid at that very moment: a
+    /// process that is stopped after it has asked, and comes back when another has the post, must not publish it.
+    pub(super) async fn send(
+        &self,
+        request: RequestBuilder,
+        context: &dyn PublishContext,
+    ) -> Result<ApiResponse, SendError> {
+        context.ensure_lease().await.map_err(SendError::Aborted)?;
+        let lease_is_valid = context.lease_check();
+        let mut request = request.timeout(self.timeout).build().map_err(|error| self.explain(error))?;
+        let body = request.body().and_then(reqwest::Body::as_bytes).map(<[u8]>::to_vec);
+        if let Some(body) = body.filter(|body| !body.is_empty()) {
+            request.headers_mut().insert(CONTENT_LENGTH, body.len().into());
+            *request.body_mut() = Some(body::leased(body, Arc::clone(&lease_is_valid)));
+        }
+        match self.execute(request).await {
+            Ok(response) => self.read(response).await,
+            Err(_) if !lease_is_valid() => Err(SendError::Aborted(AttemptAborted::LeaseLost)),
+            Err(error) => Err(self.explain(error)),
+        }
+    }
+
+    /// Sends part of a file. It fails when nothing has moved for the time-out, and at once when the lease is lost, with
+    /// the rest of the bytes unsent.
+    pub(super) async fn upload(
+        &self,
+        request: RequestBuilder,
+        file: &MediaFile,
+        range: Range<u64>,
+        context: &dyn PublishContext,
+    ) -> Result<ApiResponse, SendError> {
+        context.ensure_lease().await.map_err(SendError::Aborted)?;
+        let lease_is_valid = context.lease_check();
+        let (first, length) = (range.start, range.end - range.start);
+        let (body, monitor) =
+            FileBody::open(file, range, Arc::clone(&lease_is_valid)).await.map_err(SendError::File)?;
+        let request = request.header(CONTENT_LENGTH, length).body(body);
+        let request = request.build().map_err(|error| self.explain(error))?;
+        let sending = async {
+            let response = self.execute(request).await.map_err(|error| self.explain(error))?;
+            self.read(response).await
+        };
+        tokio::pin!(sending);
+        let mut seen = 0;
+        let mut still_since = Instant::now();
+        loop {
+            let tick = PROGRESS_INTERVAL.min(self.timeout);
+            if let Ok(response) = tokio::time::timeout(tick, &mut sending).await {
+                if response.is_err() && !lease_is_valid() {
+                    return Err(SendError::Aborted(AttemptAborted::LeaseLost));
+                }
+                return match monitor.file_problem() {
+                    Some(problem) => Err(SendError::File(problem)),
+                    None => response,
+                };
+            }
+            let moved = monitor.bytes();
+            if moved != seen {
+                seen = moved;
+                still_since = Instant::now();
+                context.bytes_sent(first + moved, file.size);
+            }
+            if !lease_is_valid() {
+                return Err(SendError::Aborted(AttemptAborted::LeaseLost));
+            }
+            if still_since.elapsed() >= self.timeout {
+                return Err(SendError::Lost(self.no_response()));
+            }
+        }
+    }
+
+    async fn read(&self, response: Response) -> Result<ApiResponse, SendError> {
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        let mut body = Vec::new();
+        let mut pieces = response.bytes_stream();
+        loop {
+            match tokio::time::timeout(self.timeout, pieces.try_next()).await {
+                Ok(Ok(Some(piece))) if body.len() + piece.len() > MAX_RESPONSE => {
+                    return Err(SendError::TooLong { status });
+                }
+                Ok(Ok(Some(piece))) => body.extend_from_slice(&piece),
+                Ok(Ok(None)) => return Ok(ApiResponse::new(status, headers, body)),
+                Ok(Err(error)) => return Err(SendError::Lost(root_cause(&error.without_url()))),
+                Err(_) => return Err(SendError::Lost(self.no_response())),
+            }
+        }
+    }
+
+    /// Tells a request that was never sent from one that may have been received.
+    fn explain(&self, error: reqwest::Error) -> SendError {
+        let host = error.url().and_then(Url::host_str).map(str::to_owned).unwrap_or_default();
+        let error = error.without_url();
+        if error.is_connect() {
+            let why = if error.is_timeout() { "no connection in time".to_owned() } else { root_cause(&error) };
+            SendError::NotSent(format!("{host}: {why}"))
+        } else if error.is_builder() {
+            SendError::NotSent("the request cannot be written".to_owned())
+        } else if error.is_timeout() {
+            SendError::Lost(self.no_response())
+        } else {
+            SendError::Lost(root_cause(&error))
+        }
+    }
+
+    fn no_response(&self) -> String {
+        format!("nothing came within {}", humantime::format_duration(self.timeout))
+    }
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,157 @@
+//! What a request led to: a response that was read to its end, or the reason why there is none.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::platform::{AttemptAborted, PublishError};
+use crate::post::{Category, Failure, Platform};
+
+/// A response, read to its end.
+#[derive(Debug)]
+pub(in crate::platform) struct ApiResponse {
+    pub(in crate::platform) status: u16,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+/// Why a request has no response.
+#[derive(Debug)]
+pub(in crate::platform) enum SendError {
+    /// It never reached the platform.
+    NotSent(String),
+    /// It may have: the connection was lost, or no response came in time.
+    Lost(String),
+    /// The response is longer than any that the platform gives.
+    TooLong {
+        /// Its status.
+        status: u16,
+    },
+    /// The file could not be read to its end.
+    File(String),
+    /// The attempt may not go on.
+    Aborted(AttemptAborted),
+}
+
+impl SendError {
+    /// As the failure of a step that can be taken again without harm.
+    pub(in crate::platform) fn into_retryable(self, platform: Platform, step: &str) -> PublishError {
+        let name = platform.title();
+        let failure = match self {
+            Self::NotSent(why) => Failure::new(Category::Network, format!("cannot reach {name} to {step}: {why}")),
+            Self::Lost(why) => Failure::new(Category::Network, format!("{name} did not answer to {step}: {why}")),
+            Self::TooLong { status } => {
+                Failure::new(Category::Unknown, format!("{name} answered HTTP {status} with more than 1 MiB to {step}"))
+            }
+            Self::File(why) => Failure::new(Category::MissingAsset, format!("cannot read the file for {name}: {why}")),
+            Self::Aborted(aborted) => return PublishError::Aborted(aborted),
+        };
+        PublishError::Failed(failure)
+    }
+}
+
+impl ApiResponse {
+    pub(super) fn new(status: u16, headers: HeaderMap, body: Vec<u8>) -> Self {
+        Self { status, headers, body }
+    }
+
+    /// The body in a platform's form; none if it is no JSON object of that form. Of a key that stands twice the last
+    /// value counts.
+    pub(in crate::platform) fn parse<T: DeserializeOwned>(&self) -> Option<T> {
+        let body = serde_json::from_slice(&self.body).ok().filter(Value::is_object)?;
+        serde_json::from_value(body).ok()
+    }
+
+    /// Whether the status is 2xx.
+    pub(in crate::platform) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// A header as text.
+    pub(in crate::platform) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// When `Retry-After` says to come back: after so many seconds, or at a date (RFC 9110, section 10.2.3).
+    pub(in crate::platform) fn retry_after(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        parse_retry_after(self.header(RETRY_AFTER.as_str())?, now)
+    }
+}
+
+/// The time that a `Retry-After` header names.
+fn parse_retry_after(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let text = text.trim();
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let seconds = text.parse::<i64>().ok().and_then(TimeDelta::try_seconds)?;
+        return now.checked_add_signed(seconds);
+    }
+    httpdate::parse_http_date(text).ok().map(DateTime::<Utc>::from)
+}
+
+/// Reads a field that may be of any type by mistake: one of another type is as good as none, and the rest of the
+/// response is read all the same. For `deserialize_with`, with `default`.
+pub(in crate::platform) fn lenient<'de, D, T>(input: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned + Default,
+{
+    Ok(serde_json::from_value(Value::deserialize(input)?).unwrap_or_default())
+}
+
+/// Reads an id, which platforms write as a text or as a number; none for anything else. For `deserialize_with`, with
+/// `default`.
+pub(in crate::platform) fn text_or_number<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(input)? {
+        Value::String(text) => Some(text),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    })
+}
+
+/// Reads a size, likewise.
+pub(in crate::platform) fn number_or_text<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
+    Ok(text_or_number(input)?.and_then(|text| text.parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_nonsense_is_nothing() {
+        let now = at("2026-11-23T10:00:00Z");
+        assert_eq!(parse_retry_after("120", now), Some(at("2026-11-23T10:02:00Z")));
+        assert_eq!(parse_retry_after("Mon, 23 Nov 2026 12:00:00 GMT", now), Some(at("2026-11-23T12:00:00Z")));
+        for nonsense in ["", "soon", "-5", "99999999999999999999", "9223372036854775807"] {
+            assert_eq!(parse_retry_after(nonsense, now), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn an_id_and_a_size_are_texts_or_numbers() {
+        #[derive(Deserialize)]
+        struct Item {
+            #[serde(default, deserialize_with = "text_or_number")]
+            id: Option<String>,
+            #[serde(default, deserialize_with = "number_or_text")]
+            size: Option<u64>,
+            #[serde(default, deserialize_with = "lenient")]
+            part: Option<Vec<u8>>,
+        }
+        assert_eq!(serde_json::from_str::<Item>(r#"{"part":"none"}"#).unwrap().part, None);
+        let read = |text: &str| {
+            let item: Item = serde_json::from_str(text).unwrap();
+            (item.id, item.size)
+        };
+        assert_eq!(read(r#"{"id":"7","size":"9"}"#), (Some("7".into()), Some(9)));
+        assert_eq!(read(r#"{"id":18446744073709551615,"size":9}"#), (Some("18446744073709551615".into()), Some(9)));
+        assert_eq!(read(r#"{"id":null,"size":-1}"#), (None, None));
+        assert_eq!(read("{}"), (None, None));
+    }
+}

@@ -1,0 +1,238 @@
+//! The calls of the Graph API and of its upload host, one method each.
+
+use chrono::{DateTime, Utc};
+use reqwest::RequestBuilder;
+use reqwest::header::AUTHORIZATION;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::InstagramSettings;
+use super::classify::{GraphCode, classify, classify_upload, token_verdict};
+use super::container::Container;
+use super::rate_limit::{USAGE_HEADER, regains_access_at};
+use super::wire::{
+    ContainerStatus, Created, CreatedReel, ErrorEnvelope, List, Media, NewImage, NewReel, PublishContainer,
+    PublishingLimit, UploadResponse, graph_error, parse_object,
+};
+use crate::platform::auth::{AuthorizedClient, CallError, TokenVerdict};
+use crate::platform::http::{ApiResponse, Http};
+use crate::platform::media::MediaFile;
+use crate::platform::token_provider::TokenProvider;
+use crate::platform::{Origin, PublishContext, unexpected_response};
+use crate::post::{Failure, Platform};
+
+// What each call asks of Instagram, as the texts of failures say it.
+pub(super) const READ_LIMIT: &str = "report how many posts the account has left";
+pub(super) const CREATE: &str = "make a container for the post";
+pub(super) const SEND_BYTES: &str = "upload the video";
+pub(super) const READ_CONTAINER: &str = "report the container's status";
+pub(super) const PUBLISH: &str = "publish the post";
+pub(super) const LIST_MEDIA: &str = "list the account's posts";
+const READ_LINK: &str = "report the post's link";
+
+/// The domain of the upload host.
+const UPLOAD_DOMAIN: &str = "facebook.com";
+
+/// Of a reel, its bytes and its sound matter too. The Graph API refuses a field that an object does not have.
+const REEL_FIELDS: &str = "id,status,status_code,video_status,copyright_check_status";
+const CONTAINER_FIELDS: &str = "id,status,status_code";
+
+/// What the Graph API refused.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) failure: Failure,
+    /// Empty where the response was not understood.
+    pub(super) code: GraphCode,
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        refusal.failure
+    }
+}
+
+/// Why a call of the Graph API has no result.
+pub(super) type ApiError = CallError<Refusal>;
+
+/// The Graph API, for one account.
+#[derive(Debug)]
+pub(super) struct InstagramApi {
+    client: AuthorizedClient,
+    api: Origin,
+    upload: Origin,
+    version: String,
+    user_id: String,
+}
+
+impl InstagramApi {
+    pub(super) fn new(settings: &InstagramSettings, http: Http, tokens: TokenProvider) -> Self {
+        Self {
+            client: AuthorizedClient::new(http, tokens, verdict),
+            api: settings.api.clone(),
+            upload: settings.upload.clone(),
+            version: settings.version.clone(),
+            user_id: settings.credentials.user_id.clone(),
+        }
+    }
+
+    pub(super) fn tokens(&self) -> &TokenProvider {
+        self.client.tokens()
+    }
+
+    /// The upload address that Instagram has handed out.
+    ///
+    /// # Errors
+    /// Where it is not Instagram's own; the token must not be sent there.
+    pub(super) fn upload_url(&self, uri: &str) -> Result<Url, Failure> {
+        self.upload.trusted(uri, UPLOAD_DOMAIN, Platform::Instagram)
+    }
+
+    fn object_url(&self, id: &str) -> Url {
+        self.api.at(&format!("/{}/{id}", self.version))
+    }
+
+    fn account_url(&self, edge: &str) -> Url {
+        self.api.at(&format!("/{}/{}/{edge}", self.version, self.user_id))
+    }
+
+    /// How many posts the account may publish; none where the response does not say.
+    pub(super) async fn publishing_limit(
+        &self,
+        context: &dyn PublishContext,
+    ) -> Result<Option<PublishingLimit>, ApiError> {
+        let url = self.account_url("content_publishing_limit");
+        let request = || self.client.http().get(url.clone()).query(&[("fields", "config,quota_usage")]);
+        let limits: List<PublishingLimit> = self.call(READ_LIMIT, request, context).await?;
+        Ok(limits.data.into_iter().next())
+    }
+
+    pub(super) async fn create_reel(
+        &self,
+        caption: &str,
+        context: &dyn PublishContext,
+    ) -> Result<CreatedReel, ApiError> {
+        self.create(&NewReel::new(caption), context).await
+    }
+
+    pub(super) async fn create_image(
+        &self,
+        image: &NewImage<'_>,
+        context: &dyn PublishContext,
+    ) -> Result<Created, ApiError> {
+        self.create(image, context).await
+    }
+
+    async fn create<T: DeserializeOwned>(
+        &self,
+        container: &(impl Serialize + Sync),
+        context: &dyn PublishContext,
+    ) -> Result<T, ApiError> {
+        let url = self.account_url("media");
+        self.call(CREATE, || self.client.http().post(url.clone()).json(container), context).await
+    }
+
+    /// Sends the bytes of a reel from `offset` on. They always go to the end of the file (section 3).
+    pub(super) async fn send_bytes(
+        &self,
+        url: &Url,
+        file: &MediaFile,
+        offset: u64,
+        context: &dyn PublishContext,
+    ) -> Result<(), CallError<Failure>> {
+        let size = file.size;
+        let request = |token: &SecretString| {
+            let authorization = format!("OAuth {}", token.expose_secret());
+            let request = self.client.http().post(url.clone()).header(AUTHORIZATION, authorization);
+            request.header("offset", offset).header("file_size", size)
+        };
+        let response = self.client.upload::<Failure>(request, file, offset..size, context).await?;
+        read_upload_response(&response, context.now()).map_err(CallError::Refused)
+    }
+
+    pub(super) async fn read_container(
+        &self,
+        container: Container<'_>,
+        context: &dyn PublishContext,
+    ) -> Result<ContainerStatus, ApiError> {
+        let url = self.object_url(container.id);
+        let fields = if container.is_reel { REEL_FIELDS } else { CONTAINER_FIELDS };
+        let request = || self.client.http().get(url.clone()).query(&[("fields", fields)]);
+        self.call(READ_CONTAINER, request, context).await
+    }
+
+    /// Makes a container public. The only call that cannot be undone (section 5).
+    pub(super) async fn publish(&self, container_id: &str, context: &dyn PublishContext) -> Result<Created, ApiError> {
+        let url = self.account_url("media_publish");
+        // The id is in the body too: only a body is withheld when the lease has expired meanwhile.
+        let body = PublishContainer { creation_id: container_id };
+        let request = || self.client.http().post(url.clone()).query(&[("creation_id", container_id)]).json(&body);
+        self.call(PUBLISH, request, context).await
+    }
+
+    /// The link of a post; none where the response does not say.
+    pub(super) async fn permalink(&self, id: &str, context: &dyn PublishContext) -> Result<Option<String>, ApiError> {
+        let url = self.object_url(id);
+        let request = || self.client.http().get(url.clone()).query(&[("fields", "id,permalink")]);
+        let media: Media = self.call(READ_LINK, request, context).await?;
+        Ok(media.permalink)
+    }
+
+    /// The account's posts of a time.
+    pub(super) async fn list_media(
+        &self,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+        context: &dyn PublishContext,
+    ) -> Result<Vec<Media>, ApiError> {
+        let url = self.account_url("media");
+        let query = [
+            ("fields", "id,caption,timestamp,permalink,media_product_type".to_owned()),
+            ("since", since.timestamp().to_string()),
+            ("until", until.timestamp().to_string()),
+        ];
+        let request = || self.client.http().get(url.clone()).query(&query);
+        let media: List<Media> = self.call(LIST_MEDIA, request, context).await?;
+        Ok(media.data)
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        step: &str,
+        request: impl Fn() -> RequestBuilder + Send + Sync,
+        context: &dyn PublishContext,
+    ) -> Result<T, ApiError> {
+        let response = self.client.send::<Refusal>(request, context).await?;
+        read_response(step, &response, context.now()).map_err(CallError::Refused)
+    }
+}
+
+fn verdict(response: &ApiResponse) -> TokenVerdict {
+    token_verdict(response.status, parse_object::<ErrorEnvelope>(response).as_ref())
+}
+
+fn read_response<T: DeserializeOwned>(step: &str, response: &ApiResponse, now: DateTime<Utc>) -> Result<T, Refusal> {
+    let error = graph_error(response);
+    if response.is_success() && error.is_none() {
+        return parse_object(response).ok_or_else(|| Refusal {
+            failure: unexpected_response(Platform::Instagram, step, response.status),
+            code: GraphCode::default(),
+        });
+    }
+    let error = error.unwrap_or_default();
+    let code = GraphCode::of(&error);
+    let estimate = response.header(USAGE_HEADER).and_then(|usage| regains_access_at(usage, now));
+    let retry_at = estimate.or_else(|| response.retry_after(now));
+    Err(Refusal { failure: classify(step, response.status, code, &error.message).retry_at(retry_at), code })
+}
+
+fn read_upload_response(response: &ApiResponse, now: DateTime<Utc>) -> Result<(), Failure> {
+    if response.is_success() {
+        let upload: UploadResponse = parse_object(response).unwrap_or_default();
+        let unexpected = || unexpected_response(Platform::Instagram, SEND_BYTES, response.status);
+        return if upload.success { Ok(()) } else { Err(unexpected()) };
+    }
+    let envelope: ErrorEnvelope = parse_object(response).unwrap_or_default();
+    Err(classify_upload(response.status, &envelope).retry_at(response.retry_after(now)))
+}

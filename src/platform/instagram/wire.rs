@@ -1,0 +1,354 @@
+//! The JSON of the Graph API's requests and responses (platform sheet, sections 2 to 9).
+//!
+//! Responses are read tolerantly: unknown fields are ignored, and an optional field that is missing or has the wrong
+//! type is read as none.
+
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use crate::platform::http::{ApiResponse, lenient, number_or_text, text_or_number};
+
+/// Creates a container for a reel whose bytes are uploaded (section 2).
+#[derive(Debug, Serialize)]
+pub(super) struct NewReel<'a> {
+    media_type: &'static str,
+    upload_type: &'static str,
+    caption: &'a str,
+}
+
+impl<'a> NewReel<'a> {
+    pub(super) fn new(caption: &'a str) -> Self {
+        Self { media_type: "REELS", upload_type: "resumable", caption }
+    }
+}
+
+/// Creates a container for an image, which Instagram fetches itself (section 2).
+#[derive(Debug, Serialize)]
+pub(super) struct NewImage<'a> {
+    pub(super) image_url: &'a str,
+    pub(super) caption: &'a str,
+}
+
+/// Makes a container public (section 5).
+#[derive(Debug, Serialize)]
+pub(super) struct PublishContainer<'a> {
+    pub(super) creation_id: &'a str,
+}
+
+/// A new container for a reel. Not `Debug`, since the upload address is a secret.
+#[derive(Deserialize)]
+pub(super) struct CreatedReel {
+    #[serde(deserialize_with = "required_id")]
+    pub(super) id: String,
+    /// Where the bytes go.
+    pub(super) uri: String,
+}
+
+/// A new container for an image, or the post that a container became.
+#[derive(Debug, Deserialize)]
+pub(super) struct Created {
+    #[serde(deserialize_with = "required_id")]
+    pub(super) id: String,
+}
+
+/// A list, of which only the first page is read.
+#[derive(Debug, Deserialize)]
+#[serde(bound(deserialize = "T: DeserializeOwned"))]
+pub(super) struct List<T> {
+    #[serde(default, deserialize_with = "lenient_items")]
+    pub(super) data: Vec<T>,
+}
+
+/// How many posts the account may publish in 24 hours (section 5).
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct PublishingLimit {
+    #[serde(default, deserialize_with = "number_or_text")]
+    pub(super) quota_usage: Option<u64>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) config: LimitConfig,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct LimitConfig {
+    #[serde(default, deserialize_with = "number_or_text")]
+    pub(super) quota_total: Option<u64>,
+}
+
+/// A container's own report of itself (sections 3 and 4).
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ContainerStatus {
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) status_code: StatusCode,
+    /// In words; of a failed container it contains the subcode.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) status: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) video_status: VideoStatus,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) copyright_check_status: CopyrightCheck,
+}
+
+/// Any other value is read as still in progress.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum StatusCode {
+    #[default]
+    InProgress,
+    Finished,
+    Published,
+    Error,
+    Expired,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct VideoStatus {
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) uploading_phase: UploadingPhase,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct UploadingPhase {
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) status: Option<String>,
+    #[serde(default, deserialize_with = "number_or_text")]
+    pub(super) bytes_transferred: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct CopyrightCheck {
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) matches_found: bool,
+}
+
+/// A published post (section 6).
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct Media {
+    #[serde(default, deserialize_with = "text_or_number")]
+    pub(super) id: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) caption: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) timestamp: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) permalink: Option<String>,
+}
+
+/// The upload host's response to bytes (section 3).
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct UploadResponse {
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) success: bool,
+}
+
+/// A fresh token (section 9). Not `Debug`, since it is a secret.
+#[derive(Deserialize)]
+pub(super) struct ExchangedToken {
+    pub(super) access_token: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) expires_in: Option<i64>,
+}
+
+/// What a response says of an error: the Graph API in `error`, the upload host in `debug_info`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ErrorEnvelope {
+    #[serde(default, deserialize_with = "any_error")]
+    pub(super) error: Option<GraphError>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) debug_info: Option<DebugInfo>,
+}
+
+/// The Graph API's error (section 7).
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct GraphError {
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) code: Option<i64>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) error_subcode: Option<i64>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) is_transient: bool,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) message: String,
+}
+
+/// The upload host's error (section 3).
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct DebugInfo {
+    #[serde(default, rename = "type", deserialize_with = "lenient")]
+    pub(super) kind: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) retriable: Option<bool>,
+}
+
+/// The body of a response in the form `T`. Only an object has a form: serde would read a struct from a list as well.
+pub(super) fn parse_object<T: DeserializeOwned>(response: &ApiResponse) -> Option<T> {
+    response.parse().and_then(read_object)
+}
+
+fn read_object<T: DeserializeOwned>(object: Map<String, Value>) -> Option<T> {
+    serde_json::from_value(Value::Object(object)).ok()
+}
+
+/// The Graph API's error in a response, if there is one.
+pub(super) fn graph_error(response: &ApiResponse) -> Option<GraphError> {
+    parse_object::<ErrorEnvelope>(response).and_then(|envelope| envelope.error)
+}
+
+/// The items of a list that can be read.
+pub(super) fn lenient_items<'de, D, T>(input: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let items: Vec<Value> = lenient(input)?;
+    Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
+}
+
+/// An id without which the response is worth nothing.
+fn required_id<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    text_or_number(input)?.ok_or_else(|| D::Error::custom("the id is neither a text nor a number"))
+}
+
+/// An error of an unknown form is an error too.
+fn any_error<'de, D: Deserializer<'de>>(input: D) -> Result<Option<GraphError>, D::Error> {
+    let error = Option::<Value>::deserialize(input)?;
+    Ok(error.map(|error| serde_json::from_value(error).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<T: DeserializeOwned>(text: &str) -> Option<T> {
+        read_object(serde_json::from_str(text).ok()?)
+    }
+
+    #[test]
+    fn requests_have_the_fields_of_the_sheet() {
+        let json = |request: Value| request.to_string();
+        let reel = serde_json::to_value(NewReel::new("Hi")).unwrap();
+        assert_eq!(json(reel), r#"{"media_type":"REELS","upload_type":"resumable","caption":"Hi"}"#);
+        let image = NewImage { image_url: "https://cdn.example/a.jpg", caption: "Hi" };
+        let image = serde_json::to_value(image).unwrap();
+        assert_eq!(json(image), r#"{"image_url":"https://cdn.example/a.jpg","caption":"Hi"}"#);
+        let publish = serde_json::to_value(PublishContainer { creation_id: "17" }).unwrap();
+        assert_eq!(json(publish), r#"{"creation_id":"17"}"#);
+    }
+
+    #[test]
+    fn a_new_container_needs_an_id_and_a_reel_an_address_too() {
+        let reel: CreatedReel = read(r#"{"id":"17","uri":"https://rupload.facebook.com/x","new":{}}"#).unwrap();
+        assert_eq!((reel.id.as_str(), reel.uri.as_str()), ("17", "https://rupload.facebook.com/x"));
+        for incomplete in [r#"{"id":"17"}"#, r#"{"id":"17","uri":1}"#, r#"{"uri":"https://x"}"#] {
+            assert!(read::<CreatedReel>(incomplete).is_none(), "{incomplete}");
+        }
+        assert_eq!(read::<Created>(r#"{"id":17895}"#).unwrap().id, "17895");
+        for other in ["{}", r#"{"id":null}"#, r#"{"id":{}}"#, r#"["17"]"#, "null", "17"] {
+            assert!(read::<Created>(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_publishing_limit_is_read_from_numbers_and_texts() {
+        let limit = |text: &str| {
+            let limits: List<PublishingLimit> = read(text).unwrap();
+            let first = limits.data.into_iter().next().unwrap_or_default();
+            (first.quota_usage, first.config.quota_total)
+        };
+        let sample = r#"{"data":[{"config":{"quota_total":50,"quota_duration":86400},"quota_usage":2}]}"#;
+        assert_eq!(limit(sample), (Some(2), Some(50)));
+        assert_eq!(limit(r#"{"data":[{"config":{"quota_total":"50"},"quota_usage":"2"}]}"#), (Some(2), Some(50)));
+        assert_eq!(limit(r#"{"data":[{"config":"none","quota_usage":2}]}"#), (Some(2), None));
+        for empty in ["{}", r#"{"data":[]}"#, r#"{"data":{}}"#, r#"{"data":[{}]}"#] {
+            assert_eq!(limit(empty), (None, None), "{empty}");
+        }
+    }
+
+    #[test]
+    fn a_container_reports_its_status_upload_and_copyright_check() {
+        let status: ContainerStatus = read(
+            r#"{"id":"17","status":"In progress","status_code":"IN_PROGRESS",
+                "video_status":{"uploading_phase":{"status":"in_progress","bytes_transferred":50002},
+                                "processing_phase":{"status":"not_started"}},
+                "copyright_check_status":{"status":"completed","matches_found":true}}"#,
+        )
+        .unwrap();
+        assert_eq!((status.status_code, status.status.as_str()), (StatusCode::InProgress, "In progress"));
+        let phase = status.video_status.uploading_phase;
+        assert_eq!((phase.status.as_deref(), phase.bytes_transferred), (Some("in_progress"), Some(50002)));
+        assert!(status.copyright_check_status.matches_found);
+        for (text, code) in [
+            (r#"{"status_code":"FINISHED"}"#, StatusCode::Finished),
+            (r#"{"status_code":"PUBLISHED"}"#, StatusCode::Published),
+            (r#"{"status_code":"ERROR"}"#, StatusCode::Error),
+            (r#"{"status_code":"EXPIRED"}"#, StatusCode::Expired),
+            (r#"{"status_code":"NEW_ONE"}"#, StatusCode::InProgress),
+            (r#"{"status_code":7,"status":7,"video_status":7,"copyright_check_status":7}"#, StatusCode::InProgress),
+            ("{}", StatusCode::InProgress),
+        ] {
+            assert_eq!(read::<ContainerStatus>(text).unwrap().status_code, code, "{text}");
+        }
+        let spoiled: ContainerStatus = read(
+            r#"{"status_code":"FINISHED","video_status":{"uploading_phase":{"status":[],"bytes_transferred":"9"}}}"#,
+        )
+        .unwrap();
+        assert_eq!(spoiled.status_code, StatusCode::Finished);
+        assert_eq!(spoiled.video_status.uploading_phase.bytes_transferred, Some(9));
+    }
+
+    #[test]
+    fn the_accounts_posts_are_read_as_far_as_they_can_be() {
+        let list: List<Media> = read(
+            r#"{"data":[{"id":"18","caption":"Hi","timestamp":"2026-11-23T10:00:00+0000","permalink":"https://x/",
+                         "media_product_type":"REELS"},7,{"id":19,"caption":null}],"paging":{}}"#,
+        )
+        .unwrap();
+        let [first, second] = &list.data[..] else { panic!("{list:?}") };
+        assert_eq!((first.id.as_deref(), first.caption.as_str()), (Some("18"), "Hi"));
+        assert_eq!(
+            (first.timestamp.as_str(), first.permalink.as_deref()),
+            ("2026-11-23T10:00:00+0000", Some("https://x/"))
+        );
+        assert_eq!(*second, Media { id: Some("19".to_owned()), ..Media::default() });
+    }
+
+    #[test]
+    fn an_error_of_any_form_is_an_error() {
+        let error = |text: &str| read::<ErrorEnvelope>(text).unwrap().error;
+        let sample = r#"{"error":{"message":"Une erreur","type":"OAuthException","code":190,"error_subcode":463,
+                         "is_transient":true,"fbtrace_id":"A"}}"#;
+        let expected = GraphError {
+            code: Some(190),
+            error_subcode: Some(463),
+            is_transient: true,
+            message: "Une erreur".to_owned(),
+        };
+        assert_eq!(error(sample), Some(expected));
+        assert_eq!(error(r#"{"error":null}"#), None);
+        assert_eq!(error("{}"), None);
+        for text in [r#"{"error":"text"}"#, r#"{"error":{}}"#, r#"{"error":{"code":"190","is_transient":"no"}}"#] {
+            assert_eq!(error(text), Some(GraphError::default()), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_upload_host_has_a_form_of_its_own() {
+        assert!(read::<UploadResponse>(r#"{"success":true,"message":"Upload successful."}"#).unwrap().success);
+        assert!(!read::<UploadResponse>(r#"{"success":"true"}"#).unwrap().success);
+        let debug = |text: &str| read::<ErrorEnvelope>(text).unwrap().debug_info;
+        let sample = r#"{"debug_info":{"retriable":false,"type":"ProcessingFailedError","message":"{}"}}"#;
+        let expected = DebugInfo { kind: "ProcessingFailedError".to_owned(), retriable: Some(false) };
+        assert_eq!(debug(sample), Some(expected));
+        assert_eq!(debug(r#"{"debug_info":{"type":7}}"#), Some(DebugInfo::default()));
+        assert_eq!(debug(r#"{"debug_info":"text"}"#), None);
+    }
+
+    #[test]
+    fn an_exchanged_token_may_come_without_its_lifetime() {
+        let token = |text: &str| read::<ExchangedToken>(text).map(|token| (token.access_token, token.expires_in));
+        let sample = r#"{"access_token":"t","token_type":"bearer","expires_in":5183944}"#;
+        assert_eq!(token(sample), Some(("t".to_owned(), Some(5_183_944))));
+        assert_eq!(token(r#"{"access_token":"t","expires_in":"soon"}"#), Some(("t".to_owned(), None)));
+        assert_eq!(token(r#"{"expires_in":5183944}"#), None);
+    }
+}

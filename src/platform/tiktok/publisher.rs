@@ -1,0 +1,133 @@
+//! The publisher: tickets and their way to an outcome. Videos and photos have files of their own.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::TikTokSettings;
+use super::api::TikTokApi;
+use super::status::PublishState;
+use super::ticket::TikTokTicket;
+use super::wire::CreatorInfo;
+use crate::platform::backoff::{PollBackoff, PollSettings};
+use crate::platform::media::AssetStore;
+use crate::platform::{
+    CredentialExpiry, PublishContext, PublishError, Publisher, PublisherDeps, TicketAge, TicketOutcome, read_ticket,
+};
+use crate::post::{Category, Failure, MediaKind, Platform, Post, Ticket};
+use crate::store::StoreError;
+
+/// Publishes on TikTok.
+#[derive(Debug)]
+pub(super) struct TikTokPublisher {
+    pub(super) api: TikTokApi,
+    pub(super) assets: Arc<AssetStore>,
+    pub(super) poll: PollSettings,
+    pub(super) privacy_level: String,
+}
+
+impl TikTokPublisher {
+    /// A publisher for one account.
+    pub(super) fn new(settings: &TikTokSettings, deps: &PublisherDeps) -> Self {
+        Self {
+            api: TikTokApi::new(settings, deps),
+            assets: Arc::clone(&deps.assets),
+            poll: deps.poll,
+            privacy_level: settings.privacy_level.clone(),
+        }
+    }
+
+    /// What the account may do now, if it may post with the privacy level of the settings.
+    pub(super) async fn creator(&self, context: &dyn PublishContext) -> Result<CreatorInfo, PublishError> {
+        let creator = self.api.creator_info(context).await?;
+        check_privacy_level(&self.privacy_level, &creator.privacy_level_options)?;
+        Ok(creator)
+    }
+
+    /// The state of a publish. A call that fails for a transient reason is made again a few times.
+    pub(super) async fn poll_state(
+        &self,
+        publish_id: &str,
+        backoff: &mut PollBackoff,
+        context: &dyn PublishContext,
+    ) -> Result<PublishState, PublishError> {
+        loop {
+            let failure = match self.api.status(publish_id, context).await {
+                Ok(state) => {
+                    backoff.budget().reset();
+                    return Ok(state);
+                }
+                Err(error) => error.into_failure()?,
+            };
+            if backoff.wait_after(&failure, context).await.is_break() {
+                return Err(failure.into());
+            }
+        }
+    }
+}
+
+/// TikTok refuses a level that it does not offer; a list without any tells nothing.
+fn check_privacy_level(level: &str, offered: &[String]) -> Result<(), Failure> {
+    if offered.is_empty() || offered.iter().any(|offered| offered == level) {
+        return Ok(());
+    }
+    let message = format!(
+        "TikTok does not offer the account the privacy level `{level}`; set TIKTOK_PRIVACY_LEVEL to one of {}",
+        offered.join(", ")
+    );
+    Err(Failure::new(Category::RejectedContent, message).not_retryable())
+}
+
+#[async_trait]
+impl Publisher for TikTokPublisher {
+    fn platform(&self) -> Platform {
+        Platform::TikTok
+    }
+
+    async fn credential_expiry(&self) -> Result<Option<CredentialExpiry>, StoreError> {
+        self.api.tokens().credential_expiry().await
+    }
+
+    /// Whether it was a video or a photo is not known. The ticket of a video does for both: without an upload address
+    /// nothing can be sent with it.
+    fn adopt_upload(&self, upload_id: &str, failed_at: DateTime<Utc>) -> Ticket {
+        Ticket::from_application(Platform::TikTok, failed_at, json!({ "kind": "video", "publishId": upload_id }))
+    }
+
+    async fn create_ticket(&self, post: &Post, context: &dyn PublishContext) -> Result<Ticket, PublishError> {
+        match post.content.media_kind()? {
+            MediaKind::Video => self.create_video_ticket(post, context).await,
+            MediaKind::Image => self.create_photo_ticket(post, context).await,
+        }
+    }
+
+    async fn resume_publish(
+        &self,
+        post: &Post,
+        ticket: Ticket,
+        age: TicketAge,
+        context: &dyn PublishContext,
+    ) -> Result<TicketOutcome, PublishError> {
+        match read_ticket::<TikTokTicket>(&ticket)? {
+            TikTokTicket::Video(own) => self.resume_video(post, ticket, own, age, context).await,
+            TikTokTicket::Photo(own) => self.resume_photo(post, own, age, context).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_privacy_level_must_be_offered_if_any_is() {
+        let offered = ["PUBLIC_TO_EVERYONE".to_owned(), "SELF_ONLY".to_owned()];
+        assert_eq!(check_privacy_level("SELF_ONLY", &offered), Ok(()));
+        assert_eq!(check_privacy_level("SELF_ONLY", &[]), Ok(()));
+        let failure = check_privacy_level("FOLLOWER_OF_CREATOR", &offered).unwrap_err();
+        assert_eq!(failure.category, Category::RejectedContent);
+        assert!(failure.message.ends_with("one of PUBLIC_TO_EVERYONE, SELF_ONLY"), "{}", failure.message);
+    }
+}

@@ -1,0 +1,218 @@
+//! The resumable upload, for every platform: part after part, resumed where it was interrupted, and committed before
+//! the last byte where that byte publishes.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+
+use super::backoff::{PollBackoff, PollSettings};
+use super::{PublishContext, PublishError};
+use crate::post::{Category, Failure, Ticket};
+
+/// What became of a part that was sent.
+#[derive(Debug)]
+pub(super) enum PartOutcome<E> {
+    /// The platform has all bytes before this offset.
+    StoredUntil(u64),
+    /// The upload has ended.
+    Ended(E),
+    /// The part may not have arrived; the platform has to be asked how far the upload has come.
+    Interrupted(Failure),
+}
+
+/// How far an upload has come, by the platform's own word.
+#[derive(Debug)]
+pub(super) enum UploadProgress<E> {
+    /// It has all bytes before this offset and waits for the rest.
+    StoredUntil(u64),
+    /// The upload has ended.
+    Ended(E),
+}
+
+/// One upload at one platform.
+#[async_trait]
+pub(super) trait ResumableUpload: Send + Sync {
+    /// How an upload can end, in the platform's terms.
+    type End: Send;
+
+    /// Whether the post can become public as soon as the last byte has arrived. Then that it is about to be sent is
+    /// stored before.
+    const LAST_BYTE_PUBLISHES: bool;
+
+    /// The file's size in bytes, not 0.
+    fn size(&self) -> u64;
+
+    /// The end of the part that begins at `offset`.
+    fn part_end(&self, offset: u64) -> u64;
+
+    /// Sends a part.
+    async fn send_part(
+        &self,
+        range: Range<u64>,
+        context: &dyn PublishContext,
+    ) -> Result<PartOutcome<Self::End>, PublishError>;
+
+    /// Asks how far the upload has come, after an interruption.
+    async fn progress(
+        &self,
+        interruption: &Failure,
+        context: &dyn PublishContext,
+    ) -> Result<UploadProgress<Self::End>, PublishError>;
+}
+
+/// Sends the bytes from `offset` on, until the upload ends or is interrupted too often without progress. Only bytes
+/// beyond all that were stored before are progress.
+pub(super) async fn upload<U: ResumableUpload>(
+    upload: &U,
+    ticket: &mut Ticket,
+    mut offset: u64,
+    poll: PollSettings,
+    context: &dyn PublishContext,
+) -> Result<U::End, PublishError> {
+    let mut backoff = PollBackoff::new(poll);
+    let mut highest = offset;
+    loop {
+        let end = upload.part_end(offset);
+        if U::LAST_BYTE_PUBLISHES && end == upload.size() && !ticket.is_committed() {
+            *ticket = ticket.clone().committed(context.now());
+            context.save_ticket(ticket).await?;
+        }
+        let interruption = match upload.send_part(offset..end, context).await? {
+            PartOutcome::StoredUntil(next) if next > offset => {
+                if next > highest {
+                    highest = next;
+                    backoff.restart();
+                }
+                offset = next;
+                continue;
+            }
+            PartOutcome::StoredUntil(_) => {
+                let text = format!("{} took none of the bytes that were sent", ticket.platform.title());
+                Failure::new(Category::Network, text)
+            }
+            PartOutcome::Ended(end) => return Ok(end),
+            PartOutcome::Interrupted(failure) => failure,
+        };
+        if backoff.wait_after(&interruption, context).await.is_break() {
+            return Err(interruption.into());
+        }
+        log::debug!("{}: upload interrupted, asking how far it came: {}", ticket.platform, interruption.message);
+        match upload.progress(&interruption, context).await? {
+            UploadProgress::StoredUntil(next) => {
+                if next > highest {
+                    highest = next;
+                    backoff.restart();
+                }
+                offset = next;
+            }
+            UploadProgress::Ended(end) => return Ok(end),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::platform::test_context::TestContext;
+    use crate::post::Platform;
+
+    const POLL: PollSettings = PollSettings { first: Duration::from_secs(2), total: Duration::from_secs(300) };
+
+    /// Plays what a platform answers, part by part.
+    #[derive(Default)]
+    struct Script {
+        parts: Mutex<VecDeque<PartOutcome<&'static str>>>,
+        progress: Mutex<VecDeque<UploadProgress<&'static str>>>,
+        sent: Mutex<Vec<Range<u64>>>,
+    }
+
+    #[async_trait]
+    impl ResumableUpload for Script {
+        type End = &'static str;
+        const LAST_BYTE_PUBLISHES: bool = true;
+
+        fn size(&self) -> u64 {
+            30
+        }
+
+        fn part_end(&self, offset: u64) -> u64 {
+            (offset + 10).min(30)
+        }
+
+        async fn send_part(
+            &self,
+            range: Range<u64>,
+            _context: &dyn PublishContext,
+        ) -> Result<PartOutcome<&'static str>, PublishError> {
+            self.sent.lock().unwrap().push(range.clone());
+            Ok(self.parts.lock().unwrap().pop_front().unwrap_or(PartOutcome::StoredUntil(range.end)))
+        }
+
+        async fn progress(
+            &self,
+            _interruption: &Failure,
+            _context: &dyn PublishContext,
+        ) -> Result<UploadProgress<&'static str>, PublishError> {
+            Ok(self.progress.lock().unwrap().pop_front().unwrap_or(UploadProgress::StoredUntil(0)))
+        }
+    }
+
+    fn interrupted(category: Category) -> PartOutcome<&'static str> {
+        PartOutcome::Interrupted(Failure::new(category, "interrupted"))
+    }
+
+    async fn run(script: &Script, context: &TestContext) -> Result<&'static str, Failure> {
+        let mut ticket = Ticket::new(Platform::YouTubeShorts, context.now(), Value::Null);
+        upload(script, &mut ticket, 0, POLL, context).await.map_err(|error| error.into_failure().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_commitment_is_stored_once_and_before_the_last_part() {
+        let (script, context) = (Script::default(), TestContext::default());
+        *script.parts.lock().unwrap() = [
+            PartOutcome::StoredUntil(10),
+            PartOutcome::StoredUntil(20),
+            interrupted(Category::Network),
+            PartOutcome::Ended("done"),
+        ]
+        .into();
+        *script.progress.lock().unwrap() = [UploadProgress::StoredUntil(25)].into();
+        assert_eq!(run(&script, &context).await, Ok("done"));
+        assert_eq!(*script.sent.lock().unwrap(), [0..10, 10..20, 20..30, 25..30]);
+        let saved = context.saved.lock().unwrap();
+        assert!(matches!(&saved[..], [ticket] if ticket.is_committed()), "{saved:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_new_maximum_is_progress() {
+        let (script, context) = (Script::default(), TestContext::default());
+        // The platform takes a part and then says that it has none, again and again.
+        *script.parts.lock().unwrap() = (0..100)
+            .flat_map(|_| [PartOutcome::StoredUntil(10), PartOutcome::StoredUntil(20), interrupted(Category::Network)])
+            .collect();
+        let failure = run(&script, &context).await.unwrap_err();
+        assert_eq!(failure.category, Category::Network);
+        assert_eq!(script.sent.lock().unwrap().len(), 12);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_that_is_not_transient_ends_it_at_once() {
+        let (script, context) = (Script::default(), TestContext::default());
+        *script.parts.lock().unwrap() = [interrupted(Category::RejectedContent)].into();
+        assert_eq!(run(&script, &context).await.unwrap_err().category, Category::RejectedContent);
+        assert_eq!(script.sent.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_of_which_nothing_is_taken_is_an_interruption() {
+        let (script, context) = (Script::default(), TestContext::default());
+        *script.parts.lock().unwrap() = [PartOutcome::StoredUntil(0), PartOutcome::Ended("done")].into();
+        assert_eq!(run(&script, &context).await, Ok("done"));
+    }
+}

@@ -1,0 +1,97 @@
+//! Stops a platform's posts for the rest of a pass: after failures that every further post would meet, and after
+//! several outages in a row.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::post::{Category, Failure};
+
+/// So many failures in a row of a platform or of the connection to it open its circuit.
+const THRESHOLD: u32 = 3;
+
+/// Why a platform gets no further post in this pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum StopReason {
+    /// A failure that every further post would meet.
+    GivenUp(Failure),
+    /// Several network failures or outages in a row.
+    CircuitOpen(Failure),
+}
+
+/// The circuit breaker of one platform within a pass. Once open, it stays open.
+#[derive(Debug, Default)]
+pub(super) struct CircuitBreaker {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    failures_in_a_row: u32,
+    stopped: Option<StopReason>,
+}
+
+impl CircuitBreaker {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the platform gets no further post.
+    pub(super) fn is_open(&self) -> bool {
+        self.state().stopped.is_some()
+    }
+
+    /// Why the platform gets no further post.
+    pub(super) fn stop_reason(&self) -> Option<StopReason> {
+        self.state().stopped.clone()
+    }
+
+    /// Counts an attempt that has ended, with its failure if it failed.
+    pub(super) fn record(&self, failure: Option<&Failure>) {
+        let mut state = self.state();
+        let Some(failure) = failure.filter(|failure| failure.category != Category::Interrupted) else {
+            state.failures_in_a_row = 0;
+            return;
+        };
+        state.failures_in_a_row = if failure.category.is_transient() { state.failures_in_a_row + 1 } else { 0 };
+        let reason = if failure.category.gives_up_platform() {
+            StopReason::GivenUp(failure.clone())
+        } else if state.failures_in_a_row >= THRESHOLD {
+            StopReason::CircuitOpen(failure.clone())
+        } else {
+            return;
+        };
+        state.stopped.get_or_insert(reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(category: Category) -> Failure {
+        Failure::new(category, "")
+    }
+
+    #[test]
+    fn three_outages_in_a_row_open_the_circuit_and_anything_else_starts_the_count_anew() {
+        let breaker = CircuitBreaker::default();
+        let (network, outage) = (failure(Category::Network), failure(Category::PlatformOutage));
+        for ended in [Some(&network), Some(&outage), None, Some(&network), Some(&failure(Category::Unknown))] {
+            breaker.record(ended);
+            assert!(!breaker.is_open());
+        }
+        breaker.record(Some(&network));
+        breaker.record(Some(&outage));
+        assert!(!breaker.is_open());
+        breaker.record(Some(&network));
+        assert!(matches!(breaker.stop_reason(), Some(StopReason::CircuitOpen(_))));
+    }
+
+    #[test]
+    fn one_refused_token_gives_the_platform_up_and_the_first_reason_stays() {
+        let breaker = CircuitBreaker::default();
+        breaker.record(Some(&failure(Category::Auth)));
+        breaker.record(Some(&failure(Category::QuotaExhausted)));
+        breaker.record(None);
+        assert_eq!(breaker.stop_reason(), Some(StopReason::GivenUp(failure(Category::Auth))));
+    }
+}

@@ -1,0 +1,86 @@
+//! What attempts are made with.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::breaker::CircuitBreaker;
+use super::limiter::{CredentialProbe, StartLimiter};
+use super::report::AttemptReport;
+use super::{PassConfig, Shutdown, StoreClock};
+use crate::platform::Publisher;
+use crate::post::{Platform, Post, RetryPolicy};
+use crate::store::PostStore;
+
+/// Everything that attempts are made with.
+#[derive(Debug, Clone)]
+pub struct RetryContext {
+    /// Where the posts are.
+    pub store: Arc<dyn PostStore>,
+    /// The platforms that are configured.
+    pub publishers: HashMap<Platform, Arc<dyn Publisher>>,
+    /// The store's clock.
+    pub clock: StoreClock,
+    /// This machine, for the history.
+    pub host: String,
+    /// How often and when posts are retried.
+    pub policy: RetryPolicy,
+    /// How fast a pass works, and how long an attempt waits.
+    pub config: PassConfig,
+    /// Whether the process is told to stop.
+    pub shutdown: Shutdown,
+    /// Who is told what happens.
+    pub listener: Arc<dyn Listener>,
+}
+
+impl RetryContext {
+    /// A platform for the length of a pass; none if it is not configured.
+    pub(super) fn activate(&self, platform: Platform) -> Option<Arc<ActivePlatform>> {
+        let publisher = Arc::clone(self.publishers.get(&platform)?);
+        let (breaker, probe) = (CircuitBreaker::default(), CredentialProbe::default());
+        Some(Arc::new(ActivePlatform { publisher, breaker, limiter: StartLimiter::new(self.config.gap), probe }))
+    }
+}
+
+/// A configured platform for the length of a pass: its publisher, and what stops or delays its posts.
+#[derive(Debug)]
+pub(super) struct ActivePlatform {
+    pub(super) publisher: Arc<dyn Publisher>,
+    pub(super) breaker: CircuitBreaker,
+    pub(super) limiter: StartLimiter,
+    pub(super) probe: CredentialProbe,
+}
+
+/// Something that happens while posts are worked on.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// An attempt has begun.
+    Started {
+        /// At this post.
+        post: &'a Post,
+        /// Its number.
+        attempt: u32,
+    },
+    /// Bytes have been sent.
+    Sent {
+        /// Of this post's file.
+        post: &'a Post,
+        /// So many.
+        bytes: u64,
+        /// Of so many.
+        of: u64,
+    },
+    /// An attempt has ended, and its outcome is recorded.
+    Ended {
+        /// At this post.
+        post: &'a Post,
+        /// Like this.
+        report: &'a AttemptReport,
+    },
+}
+
+/// Is told what happens.
+pub trait Listener: Send + Sync + fmt::Debug {
+    /// Something has happened.
+    fn notice(&self, event: &Event<'_>);
+}

@@ -1,0 +1,108 @@
+//! What a pass would do, and why: decided by the rules of a real one, and nothing is written or sent.
+
+use chrono::{DateTime, Utc};
+
+use super::context::RetryContext;
+use super::pass::{PassOptions, read_unknown_platforms};
+use super::report::{DryRunReport, PlannedPost, PlatformReport, SkipReason, take_readable};
+use super::worker::LARGE_PAGE;
+use crate::post::{DueReason, Eligibility, Post, Totals};
+use crate::store::{Backlog, Pages, Scope, StoreError};
+
+/// What a pass would do, decided by the same rules; writes nothing and calls no platform.
+///
+/// # Errors
+/// Where the store fails.
+pub async fn dry_run(context: &RetryContext, options: &PassOptions) -> Result<DryRunReport, StoreError> {
+    let started_at = context.clock.now();
+    let mut report = DryRunReport {
+        run_id: uuid::Uuid::new_v4().to_string(),
+        started_at,
+        finished_at: started_at,
+        platforms: Vec::new(),
+        posts: Vec::new(),
+        malformed: Vec::new(),
+    };
+    let mut left = options.limit;
+    for platform in options.platforms() {
+        let is_configured = context.publishers.contains_key(&platform);
+        let pages = |backlog| {
+            Pages::new(context.store.as_ref(), backlog, context.policy, Scope::Platform(platform), LARGE_PAGE)
+        };
+        let mut totals = Totals::default();
+        // Without credentials a platform's posts are left exactly as they are.
+        if is_configured {
+            let mut exhausted = pages(Backlog::Exhausted);
+            while let Some(page) = exhausted.next(started_at).await? {
+                totals.flagged += take_readable(page, &mut report.malformed).len() as u64;
+            }
+        }
+        let mut due = pages(Backlog::Due);
+        while let Some(page) = due.next(started_at).await? {
+            for post in take_readable(page, &mut report.malformed) {
+                let Eligibility::Due(reason) = context.policy.eligibility(&post, started_at) else { continue };
+                let skipped = match left {
+                    _ if !is_configured => Some(SkipReason::NotConfigured),
+                    Some(0) => Some(SkipReason::Limit),
+                    _ => None,
+                };
+                if skipped.is_none() {
+                    left = left.map(|left| left - 1);
+                }
+                totals.skip(1);
+                report.posts.push(plan(context, &post, reason, skipped, started_at));
+            }
+        }
+        let credential_expiry = None;
+        report.platforms.push(PlatformReport { platform, totals, is_configured, given_up: None, credential_expiry });
+    }
+    if options.covers_unknown_platforms() {
+        report.malformed.extend(read_unknown_platforms(context).await?);
+    }
+    report.finished_at = context.clock.now();
+    Ok(report)
+}
+
+/// What a pass would do with a due post, and why.
+fn plan(
+    context: &RetryContext,
+    post: &Post,
+    due: DueReason,
+    skipped: Option<SkipReason>,
+    now: DateTime<Utc>,
+) -> PlannedPost {
+    let attempt = match due {
+        DueReason::Interrupted => post.retry.count.max(1),
+        DueReason::BackoffOver { .. } | DueReason::NoDate | DueReason::Processing => post.retry.count + 1,
+    };
+    let is_expired = context.config.is_expired(post.failed_at, now);
+    let why = match due {
+        DueReason::BackoffOver { since } => {
+            let since = since.format("%Y-%m-%dT%H:%M:%SZ");
+            format!("due since {since}")
+        }
+        DueReason::NoDate => "due, since it carries no date to wait from".to_owned(),
+        DueReason::Processing => "due, since the platform was still processing it".to_owned(),
+        DueReason::Interrupted => "due, since the process that worked on it died".to_owned(),
+    };
+    let action = match (skipped, post.has_earlier_upload()) {
+        (Some(SkipReason::NotConfigured), _) => {
+            format!("{} is not configured, so it would be left as it is", post.platform.title())
+        }
+        (Some(SkipReason::Limit), _) => "it would not be started, since the limit is reached before it".to_owned(),
+        (None, true) => format!("its earlier upload would be looked up before attempt {attempt} sends anything"),
+        (None, false) if is_expired => "it failed too long ago and would be given up".to_owned(),
+        (None, false) => format!("attempt {attempt} would publish it"),
+    };
+    PlannedPost {
+        id: post.id.clone(),
+        platform: post.platform,
+        title: post.content.title.clone(),
+        attempt,
+        due_since: context.policy.next_retry_at(post, now),
+        category: post.retry.category,
+        error: post.retry.error.clone(),
+        reason: format!("{why}; {action}"),
+        skipped,
+    }
+}

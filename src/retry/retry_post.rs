@@ -1,0 +1,133 @@
+//! Retrying one post on request, whatever its backoff.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::attempt::{AttemptResult, Expiry, execute};
+use super::context::{ActivePlatform, RetryContext};
+use super::report::AttemptReport;
+use crate::post::{Outcome, Platform, Post};
+use crate::store::{Found, Reset, StoreError};
+
+/// What became of a request to retry a post.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryOutcome {
+    /// An attempt was made.
+    Attempted(Outcome),
+    /// There is no such post.
+    NotFound,
+    /// It is not failed.
+    NotFailed,
+    /// Another process works on it.
+    Busy,
+    /// It is permanently failed, and that was not to be overruled.
+    Permanent,
+    /// It cannot be read.
+    Malformed,
+    /// Its platform has no credentials.
+    NotConfigured(Platform),
+}
+
+/// A request and what became of it.
+#[derive(Debug)]
+pub struct RetryReport {
+    /// The id as it was asked for.
+    pub id: String,
+    /// What became of it.
+    pub outcome: RetryOutcome,
+    /// Why it did not succeed.
+    pub error: Option<String>,
+    /// The attempt, where one was made.
+    pub attempt: Option<AttemptReport>,
+}
+
+/// Whether a permanently failed post is retried too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Force {
+    /// It first gets its retries back.
+    Yes {
+        /// From this person, as `user@host`.
+        by: String,
+    },
+    /// It is left alone.
+    No,
+}
+
+/// The platforms of a command that retries several posts, so that the gap is between all of them.
+#[derive(Debug)]
+pub struct ActivePlatforms(HashMap<Platform, Arc<ActivePlatform>>);
+
+impl ActivePlatforms {
+    /// All configured platforms.
+    pub fn new(context: &RetryContext) -> Self {
+        let active = |platform| Some((platform, context.activate(platform)?));
+        Self(Platform::ALL.into_iter().filter_map(active).collect())
+    }
+}
+
+/// Retries the post that people write as `id`.
+///
+/// # Errors
+/// Where the store fails.
+pub async fn retry_post(
+    context: &RetryContext,
+    id: &str,
+    force: &Force,
+    platforms: &ActivePlatforms,
+) -> Result<RetryReport, StoreError> {
+    let ended = |outcome, error: Option<&str>| {
+        Ok(RetryReport { id: id.to_owned(), outcome, error: error.map(str::to_owned), attempt: None })
+    };
+    let mut found = context.store.find(id).await?;
+    if let (Found::Failed(stored), Force::Yes { by }) = (&found, force)
+        && let Some(post) = stored.readable()
+        && (post.retry.permanently_failed || is_exhausted(context, post))
+        && context.publishers.contains_key(&post.platform)
+    {
+        match context.store.reset(&post.id, by).await? {
+            Reset::Done => found = context.store.find(id).await?,
+            Reset::Busy => return ended(RetryOutcome::Busy, Some(BUSY)),
+            Reset::NotFailed => return ended(RetryOutcome::NotFailed, Some("it is not failed any more")),
+        }
+    }
+    let post = match found {
+        Found::Nothing => return ended(RetryOutcome::NotFound, Some("there is no such post")),
+        Found::NotFailed(_) => return ended(RetryOutcome::NotFailed, Some("it is not failed")),
+        Found::Failed(stored) => match stored.into_result() {
+            Ok(post) => post,
+            Err(malformed) => {
+                let text = format!("its field `{}` cannot be used: {}", malformed.field, malformed.problem);
+                return ended(RetryOutcome::Malformed, Some(&text));
+            }
+        },
+    };
+    if post.retry.claim.as_ref().is_some_and(|claim| claim.is_live(context.clock.now())) {
+        return ended(RetryOutcome::Busy, Some(BUSY));
+    }
+    if post.retry.permanently_failed || (*force == Force::No && is_exhausted(context, &post)) {
+        return ended(RetryOutcome::Permanent, Some("it is permanently failed"));
+    }
+    let Some(platform) = platforms.0.get(&post.platform) else {
+        return ended(RetryOutcome::NotConfigured(post.platform), Some("its platform is not configured"));
+    };
+    let expiry = if *force == Force::No { Expiry::Observed } else { Expiry::Ignored };
+    match execute(context, platform, &post, expiry).await? {
+        AttemptResult::Completed(report, _) => Ok(RetryReport {
+            id: id.to_owned(),
+            outcome: RetryOutcome::Attempted(report.outcome),
+            error: report.error.clone(),
+            attempt: Some(*report),
+        }),
+        AttemptResult::NotClaimed => ended(RetryOutcome::Busy, Some(BUSY)),
+        AttemptResult::LeaseLost => {
+            ended(RetryOutcome::Busy, Some("its claim was lost on the way; the next pass settles it"))
+        }
+    }
+}
+
+/// Whether its retries are used up. An attempt whose process died is the last one and still to be taken up again.
+fn is_exhausted(context: &RetryContext, post: &Post) -> bool {
+    context.policy.is_exhausted(post.retry.count) && post.retry.claim.is_none()
+}
+
+const BUSY: &str = "it is being retried by another process right now";

@@ -1,0 +1,64 @@
+//! The record of a run for the statistics, built in one place for `run` and `retry`.
+
+use chrono::{DateTime, Utc};
+
+use super::context::RetryContext;
+use super::report::{AttemptReport, PassReport};
+use crate::post::{AttemptCounts, Category, Platform, Totals};
+use crate::store::{RunOutcome, RunRecord};
+
+/// The record of a pass.
+pub fn pass_record(context: &RetryContext, report: &PassReport, outcome: RunOutcome) -> RunRecord {
+    RunRecord {
+        id: report.run_id.clone(),
+        command: "run",
+        started_at: report.started_at,
+        finished_at: report.finished_at,
+        host: context.host.clone(),
+        outcome,
+        totals: report.totals(),
+        by_platform: report.platforms.iter().map(|platform| (platform.platform, platform.totals)).collect(),
+        attempts: attempt_counts(report.posts.iter()),
+    }
+}
+
+/// The record of a `retry` that began at `started_at`; none if it made no attempt.
+pub fn retry_record<'a>(
+    context: &RetryContext,
+    attempts: impl Iterator<Item = &'a AttemptReport> + Clone,
+    started_at: DateTime<Utc>,
+    outcome: RunOutcome,
+) -> Option<RunRecord> {
+    let totals_of = |platform: Platform| {
+        let mut totals = Totals::default();
+        attempts
+            .clone()
+            .filter(|attempt| attempt.platform == platform)
+            .for_each(|attempt| totals.count(attempt.outcome));
+        (!totals.is_empty()).then_some((platform, totals))
+    };
+    let by_platform: Vec<(Platform, Totals)> = Platform::ALL.into_iter().filter_map(totals_of).collect();
+    if by_platform.is_empty() {
+        return None;
+    }
+    Some(RunRecord {
+        id: uuid::Uuid::new_v4().to_string(),
+        command: "retry",
+        started_at,
+        finished_at: context.clock.now(),
+        host: context.host.clone(),
+        outcome,
+        totals: by_platform.iter().map(|(_, totals)| *totals).sum(),
+        by_platform,
+        attempts: attempt_counts(attempts),
+    })
+}
+
+/// The attempts by platform, number and cause. For a post that expired nothing was sent, so it was no attempt.
+fn attempt_counts<'a>(attempts: impl Iterator<Item = &'a AttemptReport>) -> AttemptCounts {
+    let mut counts = AttemptCounts::default();
+    for attempt in attempts.filter(|attempt| attempt.category != Some(Category::Expired)) {
+        counts.count(attempt.platform, attempt.attempt, attempt.after, attempt.outcome);
+    }
+    counts
+}

@@ -1,0 +1,265 @@
+//! A env for one test: a database of its own on a real server, simulated platforms, a folder of files, and the real
+//! binary with nothing in its environment but what the test says.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use mongodb::Collection;
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{self, Bson, Document, doc};
+use postretry_mongod::Mongod;
+use postretry_sandbox::Sandbox;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
+
+/// One server for all tests of the process.
+pub(crate) async fn mongod() -> &'static Mongod {
+    static SERVER: OnceCell<Mongod> = OnceCell::const_new();
+    SERVER.get_or_init(Mongod::start).await
+}
+
+pub(crate) struct TestEnv {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) database: mongodb::Database,
+    pub(crate) posts: Collection<Document>,
+    pub(crate) uri: String,
+    pub(crate) settings: BTreeMap<String, String>,
+    folder: tempfile::TempDir,
+}
+
+/// What a command left behind.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON ({error}) in {self:?}"))
+    }
+
+    /// The command ended like this.
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:?}");
+        self
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the tests' clock")]
+pub(crate) fn now() -> DateTime<Utc> {
+    let now = Utc::now();
+    DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap()
+}
+
+pub(crate) fn hours_ago(hours: i64) -> Bson {
+    date(now() - TimeDelta::hours(hours))
+}
+
+pub(crate) fn date(at: DateTime<Utc>) -> Bson {
+    Bson::DateTime(bson::DateTime::from_millis(at.timestamp_millis()))
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes of a small video: a real head and a body that differs from file to file.
+pub(crate) fn video(size: usize, seed: u8) -> Vec<u8> {
+    let mut bytes = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom".to_vec();
+    let mut state = u32::from(seed).wrapping_mul(2_654_435_761).wrapping_add(1);
+    while bytes.len() < size {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(size);
+    bytes
+}
+
+/// Sends a signal to a process.
+pub(crate) async fn signal(process: &tokio::process::Child, name: &str) {
+    let id = process.id().unwrap().to_string();
+    tokio::process::Command::new("kill").args([name, &id]).status().await.unwrap();
+}
+
+/// Waits until something has come about.
+pub(crate) async fn until(mut done: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !done().await {
+        assert!(Instant::now() < deadline, "it did not come to this");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+impl TestEnv {
+    /// All three platforms configured, one small video `a.mp4` and one image `a.jpg`, no gap, short waits.
+    pub(crate) async fn new() -> Self {
+        Self::on(mongod().await).await
+    }
+
+    /// The same, on this server.
+    pub(crate) async fn on(server: &Mongod) -> Self {
+        let name = format!("test_{}", ObjectId::new().to_hex());
+        let database = server.database(&name).await.unwrap();
+        let sandbox = Sandbox::start().await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let assets = folder.path().join("assets");
+        std::fs::create_dir(&assets).unwrap();
+        std::fs::write(assets.join("a.mp4"), video(100_000, 1)).unwrap();
+        std::fs::write(assets.join("a.jpg"), b"\xFF\xD8\xFF\xE0\0\x10JFIF\0\x01 picture").unwrap();
+        let uri = server.uri(&name);
+        let mut settings: BTreeMap<String, String> =
+            sandbox.settings().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        for (name, value) in [
+            ("MONGODB_URI", uri.as_str()),
+            ("POST_ASSET_ROOT", assets.to_str().unwrap()),
+            ("ASSET_PUBLIC_URL", "https://cdn.example/media"),
+            ("POST_RETRY_GAP", "0s"),
+            ("POST_RETRY_POLL", "10ms"),
+            ("POST_RETRY_WAIT", "2s"),
+            ("INSTAGRAM_SETTLE", "20ms"),
+        ] {
+            settings.insert(name.to_owned(), value.to_owned());
+        }
+        let posts = database.collection("marketing_posts");
+        Self { sandbox, database, posts, uri, settings, folder }
+    }
+
+    /// Another value for a setting; an empty one unsets it.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.settings.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Puts the posts into a SQLite file instead; they are inserted with [`crate::store::insert_row`].
+    pub(crate) async fn on_sqlite(&mut self) -> std::path::PathBuf {
+        let path = self.folder.path().join("posts.db");
+        self.set("POSTRETRY_STORE", &format!("sqlite:{}", path.display()));
+        self.run(&["stats"]).await.expect(0);
+        path
+    }
+
+    /// No credentials for a platform, by the prefix of its settings.
+    pub(crate) fn unset(&mut self, prefix: &str) {
+        self.settings.retain(|name, _| !name.starts_with(prefix));
+    }
+
+    pub(crate) fn file(&self, name: &str, bytes: &[u8]) {
+        std::fs::write(self.folder.path().join("assets").join(name), bytes).unwrap();
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A failed video post that is due since an hour, with these fields over the usual ones. Its id, as people write it.
+    pub(crate) async fn post(&self, platform: &str, fields: Document) -> String {
+        let document = failed_post(platform, fields);
+        let id = document.get_object_id("_id").map(ObjectId::to_hex).unwrap_or_default();
+        self.posts.insert_one(document).await.unwrap();
+        id
+    }
+
+    /// The post as the store has it now.
+    pub(crate) async fn get(&self, id: &str) -> Document {
+        self.posts.find_one(doc! { "_id": ObjectId::parse_str(id).unwrap() }).await.unwrap().unwrap()
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_postretry"));
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(&self.settings)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
+        let output = self.command(arguments).output().await.unwrap();
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Runs the binary on a terminal of so many columns, with something typed on it. Its exit code, and every byte that
+    /// it has sent to the terminal.
+    pub(crate) async fn on_terminal(&self, columns: u16, arguments: &[&str], typed: &str) -> (i32, Vec<u8>) {
+        let (mut pty, pts) = pty_process::blocking::open().unwrap();
+        pty.resize(pty_process::Size::new(60, columns)).unwrap();
+        let command = pty_process::blocking::Command::new(env!("CARGO_BIN_EXE_postretry"))
+            .args(arguments)
+            .env_clear()
+            .env("TERM", "xterm-256color")
+            .envs(&self.settings)
+            .current_dir(self.folder.path());
+        let mut process = command.spawn(pts).unwrap();
+        pty.write_all(typed.as_bytes()).unwrap();
+        let ended = tokio::task::spawn_blocking(move || {
+            let mut bytes = Vec::new();
+            // A terminal whose other side is gone ends with an error, on Linux.
+            drop(pty.read_to_end(&mut bytes));
+            (process.wait().unwrap().code().unwrap_or(-1), bytes)
+        });
+        ended.await.unwrap()
+    }
+
+    /// One pass with JSON output, which must end like this.
+    pub(crate) async fn pass(&self, code: i32) -> Value {
+        let ran = self.run(&["run", "--format", "json"]).await.expect(code);
+        assert_eq!(self.sandbox.world().violations, Vec::<String>::new());
+        ran.json()
+    }
+}
+
+/// The document of a failed video post that is due since an hour, with these fields over the usual ones; one of
+/// `Undefined` is left out.
+pub(crate) fn failed_post(platform: &str, fields: Document) -> Document {
+    let mut document = doc! {
+        "_id": ObjectId::new(),
+        "title": "A title",
+        "caption": "A caption",
+        "hashtags": { "tiktok": ["one"], "instagram": ["one"], "youtube_shorts": ["one"] },
+        "platform": platform,
+        "status": "failed",
+        "contentType": "video",
+        "videoPath": "a.mp4",
+        "failedAt": hours_ago(2),
+        "retryCount": 0,
+        "error": "the first failure",
+        "__v": 4,
+    };
+    for (name, value) in fields {
+        if value == Bson::Undefined {
+            document.remove(name);
+        } else {
+            document.insert(name, value);
+        }
+    }
+    document
+}
+
+/// A field of a document that must be a date.
+pub(crate) fn date_of(document: &Document, name: &str) -> DateTime<Utc> {
+    let date = document.get_datetime(name).unwrap_or_else(|error| panic!("{name}: {error} in {document}"));
+    DateTime::from_timestamp_millis(date.timestamp_millis()).unwrap()
+}
+
+/// Whether a field is null or not there.
+pub(crate) fn is_cleared(document: &Document, name: &str) -> bool {
+    matches!(document.get(name), None | Some(Bson::Null))
+}
