@@ -1,8 +1,8 @@
 #!/bin/sh
-# Writes the figures of postretry for the node exporter's textfile collector: the file is replaced in one step, so that
-# the collector never reads half of it, and stays as it is where the figures cannot be had.
+# Writes postretry's metrics for the node exporter's textfile collector. The file is replaced in one step, so that the
+# collector never reads half a file. If postretry cannot produce the metrics, the file stays unchanged.
 #
-# Usage: textfile.sh [DIRECTORY], with the settings of postretry in the environment or in .env
+# Usage: textfile.sh [DIRECTORY], with postretry's settings in the environment or in .env
 set -eu
 directory=${1:-/var/lib/prometheus/node-exporter}
 temporary=$(mktemp "$directory/.postretry.XXXXXX")
