@@ -15,9 +15,9 @@
 //! - [`settings`]: environment and `.env` to one checked [`settings::Settings`].
 //! - [`cli`]: the command line, and what is printed for it.
 //!
-//! What makes a repeated publish impossible is the *ticket* that the platform gives: a TikTok `publish_id`, an
+//! The *ticket* that the platform issues prevents a second publish: a TikTok `publish_id`, an
 //! Instagram container, a `YouTube` upload session. It is in the store before the step that can make the post public,
-//! and is looked up before anything is sent again.
+//! and is checked before anything is sent again.
 
 pub mod cli;
 pub mod environment;

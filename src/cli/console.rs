@@ -15,7 +15,7 @@ pub(super) struct Console {
     is_quiet: bool,
     out: Stream,
     err: Stream,
-    /// The lines that are drawn while posts are worked on; hidden where nobody watches.
+    /// The progress lines. Hidden without a terminal.
     progress: MultiProgress,
 }
 
@@ -51,8 +51,8 @@ impl Console {
         Self { is_quiet: global.quiet, out, err, progress: MultiProgress::with_draw_target(target) }
     }
 
-    /// Starts the log on standard error: warnings; with `-v` what is done; `RUST_LOG` over both. Only our own records
-    /// are written, since those of HTTP libraries may hold tokens.
+    /// Starts the log on standard error: warnings, more with `-v`; `RUST_LOG` takes precedence. Only our own
+    /// records are written, because those of HTTP libraries may contain tokens.
     pub(super) fn start_log(&self, global: &Global, environment: &[(OsString, OsString)]) {
         let level = match (global.quiet, global.verbose) {
             (true, 0) => "error",
@@ -78,7 +78,7 @@ impl Console {
                     log::Level::Trace => ("trace:", Paint::Plain),
                 };
                 let level = paint.on(level, has_color);
-                // Whoever watches knows the time; whoever reads it later does not.
+                // On a terminal the time is known; in a log file it is needed.
                 if is_terminal {
                     writeln!(buffer, "{level} {}", record.args())
                 } else {
@@ -86,17 +86,17 @@ impl Console {
                 }
             })
             .try_init();
-        // A second log in one process can only be a test's; the first one goes on.
+        // Only tests start a second log in one process. The first one stays in use.
         drop(started);
     }
 
-    /// What a table may take.
+    /// The size and colours for a table.
     pub(super) fn screen(&self) -> Screen {
         let width = self.out.is_terminal.then(|| comfy_table::Table::new().width()).flatten();
         Screen { width: width.map(usize::from), has_color: self.out.has_color }
     }
 
-    /// The lines to draw progress in, where a person is watching.
+    /// The progress lines, if standard error is a terminal.
     pub(super) fn progress(&self) -> Option<MultiProgress> {
         (self.err.is_terminal && !self.is_quiet).then(|| self.progress.clone())
     }
@@ -111,7 +111,7 @@ impl Console {
         std::io::stdin().is_terminal() && self.err.is_terminal
     }
 
-    /// Asks a question that is answered with yes or no; anything but a clear yes is a no.
+    /// Asks a yes-or-no question. Any answer other than yes means no.
     pub(super) fn ask(&self, question: &str) -> bool {
         self.error(&format!("{question} [y/N] "));
         let mut answer = String::new();
@@ -119,8 +119,8 @@ impl Console {
         read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
     }
 
-    /// Writes the result. With `-q` only what goes with an exit code other than 0. A reader that has gone away does
-    /// not matter: nothing was lost that was to be done.
+    /// Writes the result. With `-q`, only if the exit code is not 0. If the reader has closed the pipe,
+    /// this is not an error: the work is done.
     pub(super) fn result(&self, text: &str, exit: super::Exit) {
         if self.is_quiet && exit == super::Exit::Done {
             return;
@@ -131,7 +131,7 @@ impl Console {
         });
     }
 
-    /// Says what failed, and what to do about it.
+    /// Writes an error and its hint.
     pub(super) fn problem(&self, problem: &str, hint: Option<&str>) {
         self.error(&render(problem, hint, self.err.has_color));
     }
@@ -142,7 +142,7 @@ impl Console {
     }
 }
 
-/// Writes to standard error before there is a console. A reader that has gone away does not matter.
+/// Writes to standard error before there is a console. A closed pipe is not an error.
 pub(super) fn say(text: &str) {
     let mut err = std::io::stderr().lock();
     drop(err.write_all(text.as_bytes()).and_then(|()| err.flush()));

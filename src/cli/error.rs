@@ -1,4 +1,4 @@
-//! What can end a command, its exit code, and the one place that writes it.
+//! The errors of a command, their exit codes, and the only code that formats them.
 
 use std::process::ExitCode;
 
@@ -8,24 +8,24 @@ use crate::report::Paint;
 use crate::settings::SettingsError;
 use crate::store::{RunOutcome, StoreError};
 
-/// The exit codes of the contract.
+/// The exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// Done.
     Done,
-    /// An error that has no code of its own.
+    /// Any other error.
     Error,
     /// The command line is wrong.
     Usage,
-    /// Done, but a person is needed.
+    /// Done, but manual action is needed.
     Attention,
     /// The configuration is missing or invalid.
     Configuration,
-    /// The store cannot be reached or refused us.
+    /// The store cannot be reached or refuses the request.
     Store,
     /// No such post, or it is not failed.
     NoPost,
-    /// The post is being retried by another process.
+    /// Another process is retrying the post.
     Busy,
     /// Stopped by SIGINT.
     Interrupted,
@@ -33,7 +33,7 @@ pub enum Exit {
     Terminated,
 }
 
-/// How the run is recorded that ends like this.
+/// The outcome in the record of a run.
 impl From<Exit> for RunOutcome {
     fn from(exit: Exit) -> Self {
         match exit {
@@ -74,8 +74,8 @@ pub(super) fn render(problem: &str, hint: Option<&str>, has_color: bool) -> Stri
     text
 }
 
-/// What is wrong with a command line, in one line, and what to do about it; none where all that is to be told is how the
-/// program is used.
+/// What is wrong with a command line, in one line, and a hint. `None` if only the usage is to be
+/// shown.
 pub(super) fn usage(error: &clap::Error) -> Option<(String, String)> {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return None;
@@ -97,19 +97,19 @@ pub(super) fn usage(error: &clap::Error) -> Option<(String, String)> {
         _ if error.kind() == ErrorKind::InvalidSubcommand => {
             "the commands are `run`, `list-failed`, `retry`, `reset` and `stats`".to_owned()
         }
-        "" => "`postretry --help` tells how it is used".to_owned(),
-        usage => format!("it is used as `{usage}`; `--help` tells more"),
+        "" => "see `postretry --help`".to_owned(),
+        usage => format!("usage: `{usage}`; see `--help` for details"),
     });
     Some((problem, hint))
 }
 
-/// What ends a command before its result.
+/// An error that ends a command without a result.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The settings cannot be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// A setting is fine by itself but not for this command.
+    /// A setting is valid, but not for this command.
     #[error("{problem}")]
     Unsuitable {
         /// What is wrong.
@@ -120,7 +120,7 @@ pub enum AppError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The command line is wrong in a way that its grammar does not catch.
+    /// The command line is invalid in a way that clap cannot check.
     #[error("{problem}")]
     Usage {
         /// What is wrong.
@@ -128,13 +128,13 @@ pub enum AppError {
         /// What to do.
         hint: Option<String>,
     },
-    /// A person said no.
+    /// The user answered no.
     #[error("nothing was changed")]
     Declined,
-    /// The process cannot do what it needs to.
+    /// A system call failed.
     #[error("failed to {action}: {problem}")]
     System {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
         /// Why it failed.
         problem: String,

@@ -1,4 +1,4 @@
-//! What is typed, and what is printed for it. Only here are stores and publishers chosen.
+//! The command line, and what is printed for it. Only this module chooses stores and publishers.
 
 mod alert;
 mod args;
@@ -51,8 +51,8 @@ pub fn main(
     }
 }
 
-/// Says what is wrong with the command line, in the form of every other error. Help and version come this way too; they
-/// are results. A reader that has gone away does not matter.
+/// Writes what is wrong with the command line, in the form of all errors. Help and version also arrive here; they are
+/// results. A closed pipe is not an error.
 fn wrong_usage(error: &clap::Error) -> Exit {
     if !error.use_stderr() {
         drop(error.print());
@@ -95,41 +95,41 @@ fn start(cli: &Cli, environment: Vec<(OsString, OsString)>, console: &Console) -
             Command::Stats(args) => stats::run(args, format, &settings, console).await,
         }
     });
-    // The end of the process ends what still runs in the background. Ending it here instead would drop the tasks of the
-    // MongoDB driver one by one, and some panic when they find another gone; nor must a connection that will not close
-    // keep cron waiting.
+    // Background tasks end with the process. If they were dropped here one by one, some tasks of the MongoDB driver
+    // would panic because others are gone. A connection that does not close must not delay the end of the
+    // process either.
     std::mem::forget(runtime);
     exit
 }
 
-/// Two formats are for one command each.
+/// Checks the two formats that only one command supports.
 fn check_format(cli: &Cli) -> Result<(), AppError> {
     let problem = match (cli.global.format, &cli.command) {
         (Format::Csv, Command::ListFailed(args)) if args.id.is_none() => return Ok(()),
-        (Format::Csv, _) => "`--format csv` is for the list of `list-failed` only",
+        (Format::Csv, _) => "`--format csv` works only for `list-failed` without an ID",
         (Format::Prometheus, Command::Stats(_)) => return Ok(()),
-        (Format::Prometheus, _) => "`--format prometheus` is for `stats` only",
+        (Format::Prometheus, _) => "`--format prometheus` works only for `stats`",
         (Format::Table | Format::Json, _) => return Ok(()),
     };
-    Err(AppError::Usage { problem: problem.to_owned(), hint: Some("`--format json` works everywhere".to_owned()) })
+    Err(AppError::Usage {
+        problem: problem.to_owned(),
+        hint: Some("`--format json` works for every command".to_owned()),
+    })
 }
 
-/// Opens the store and sets the clock by it, which is also how one that is not there is found out.
+/// Opens the store and reads its clock. This also detects a store that cannot be reached.
 async fn open_store(settings: &Settings) -> Result<(Arc<dyn PostStore>, StoreClock), AppError> {
     let store = store::open(&settings.store).await?;
     let clock = StoreClock::set_by(store.as_ref()).await?;
     Ok((store, clock))
 }
 
-/// Puts together what attempts are made with.
+/// Builds everything that attempts need.
 async fn build_context(settings: &Settings, console: &Console) -> Result<RetryContext, AppError> {
     let root = &settings.assets.root;
     let assets = AssetStore::new(root, settings.assets.public_url.clone()).map_err(|error| AppError::Unsuitable {
-        problem: format!(
-            "setting `POST_ASSET_ROOT` is not a directory that can be read: `{}`: {error}",
-            root.display()
-        ),
-        hint: Some("set it to the directory that holds the videos and images".to_owned()),
+        problem: format!("setting `POST_ASSET_ROOT` is not a readable directory: `{}`: {error}", root.display()),
+        hint: Some("set it to the directory that contains the videos and images".to_owned()),
     })?;
     let shutdown = Shutdown::on_signals()
         .map_err(|error| AppError::System { action: "listen for signals", problem: error.to_string() })?;
@@ -159,7 +159,7 @@ async fn build_context(settings: &Settings, console: &Console) -> Result<RetryCo
     })
 }
 
-/// Who gives the command, for the history: the person behind `sudo`, where there is one, and this machine.
+/// Who runs the command, for the history: the user behind `sudo`, if there is one, and this machine.
 fn operator(environment: &[(OsString, OsString)]) -> String {
     let value = |wanted: &str| {
         let set = environment.iter().find(|(name, _)| name == wanted)?.1.to_str()?;

@@ -13,13 +13,16 @@ const PAGE: u64 = 2_000;
 
 type ResultRow = (String, &'static str, Option<String>);
 
-/// Whether any post is meant at all.
+/// Checks that posts are selected.
 pub(super) fn check(args: &ResetArgs) -> Result<(), AppError> {
     let is_selection = args.permanent || args.platform.is_some() || args.category.is_some();
     if args.ids.is_empty() && !is_selection {
         return Err(AppError::Usage {
-            problem: "no post is named".to_owned(),
-            hint: Some("name posts by ID, or select them with `--permanent`, `--platform` and `--category`".to_owned()),
+            problem: "no posts are selected".to_owned(),
+            hint: Some(
+                "give the IDs of the posts, or select posts with `--permanent`, `--platform` and `--category`"
+                    .to_owned(),
+            ),
         });
     }
     Ok(())
@@ -60,7 +63,7 @@ pub(super) async fn run(
         }
         let (outcome, problem, code) = match store.reset(id, operator).await? {
             Reset::Done => ("reset", None, Exit::Done),
-            Reset::Busy => ("busy", Some("it is being retried by another process right now"), Exit::Busy),
+            Reset::Busy => ("busy", Some("another process is retrying it right now"), Exit::Busy),
             Reset::NotFailed => ("notFailed", Some("it is not failed any more"), Exit::NoPost),
         };
         if let Some(problem) = problem {
@@ -71,7 +74,7 @@ pub(super) async fn run(
     }
     let text = match format {
         Format::Json => to_json(&ResultsJson::new(rows)),
-        _ if rows.is_empty() => "no post fits the selection\n".to_owned(),
+        _ if rows.is_empty() => "no posts match the selection\n".to_owned(),
         _ if args.dry_run => {
             let count = plural(rows.len() as u64, "post", "posts");
             format!("{}{count} would be reset; nothing was changed\n", results_text(&rows, console.screen()))
@@ -82,7 +85,7 @@ pub(super) async fn run(
     Ok(exit)
 }
 
-/// The posts of the selection. Ambiguous ones may be published already, so they have to be asked for by name.
+/// The selected posts. Ambiguous posts may already be published, so their category must be named.
 async fn select(args: &ResetArgs, settings: &Settings, store: &dyn PostStore) -> Result<Vec<PostId>, AppError> {
     let filter = ListFilter {
         platform: args.platform,
@@ -106,7 +109,7 @@ async fn select(args: &ResetArgs, settings: &Settings, store: &dyn PostStore) ->
     }
 }
 
-/// A selection can be larger than was thought, so a person is asked; where there is none, `--yes` has to be said.
+/// A selection can be larger than expected, so the user must confirm it; without a terminal, `--yes` is needed.
 fn confirm(args: &ResetArgs, chosen: &[PostId], console: &Console) -> Result<(), AppError> {
     if args.yes || args.dry_run || chosen.is_empty() {
         return Ok(());
@@ -114,10 +117,9 @@ fn confirm(args: &ResetArgs, chosen: &[PostId], console: &Console) -> Result<(),
     let count = plural(chosen.len() as u64, "post", "posts");
     if !console.can_ask() {
         return Err(AppError::Usage {
-            problem: format!("cannot reset {count} without being told to"),
-            hint: Some("add `--yes`, or look first with `--dry-run`".to_owned()),
+            problem: format!("cannot reset {count} without confirmation"),
+            hint: Some("add `--yes`, or check first with `--dry-run`".to_owned()),
         });
     }
-    let whose = if chosen.len() == 1 { "its" } else { "their" };
-    if console.ask(&format!("Give {count} {whose} retries back?")) { Ok(()) } else { Err(AppError::Declined) }
+    if console.ask(&format!("Reset the retry count of {count}?")) { Ok(()) } else { Err(AppError::Declined) }
 }

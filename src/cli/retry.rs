@@ -60,7 +60,7 @@ pub(super) async fn run(
 
 fn name_of(outcome: RetryOutcome) -> &'static str {
     match outcome {
-        // What was released or held back is put off, and cost no retry.
+        // A released or withdrawn attempt is deferred and uses no retry.
         RetryOutcome::Attempted(Outcome::Interrupted | Outcome::Withdrawn) => Outcome::Deferred.as_str(),
         RetryOutcome::Attempted(outcome) => outcome.as_str(),
         RetryOutcome::NotFound => "notFound",
@@ -83,13 +83,13 @@ fn exit_of(outcome: RetryOutcome) -> Exit {
     }
 }
 
-/// Says on standard error why a post could not even be tried, and what to do.
+/// Writes to standard error why no attempt was made, and what to do.
 fn tell(report: &RetryReport, console: &Console) {
     let hint = match report.outcome {
         RetryOutcome::Attempted(_) => return,
         RetryOutcome::Permanent => {
             format!(
-                "`postretry retry --force {0}` sends it all the same; `postretry list-failed {0}` tells why",
+                "`postretry retry --force {0}` retries it anyway; `postretry list-failed {0}` shows the reason",
                 report.id
             )
         }
@@ -97,7 +97,7 @@ fn tell(report: &RetryReport, console: &Console) {
             format!("set the credentials of {}; `.env.example` lists them", platform.title())
         }
         RetryOutcome::Malformed => "correct the field in the store".to_owned(),
-        RetryOutcome::Busy => "wait for that attempt to end; `postretry list-failed` tells how".to_owned(),
+        RetryOutcome::Busy => "wait until that attempt ends; `postretry list-failed` then shows the result".to_owned(),
         RetryOutcome::NotFound | RetryOutcome::NotFailed => "`postretry list-failed` lists the failed posts".to_owned(),
     };
     let problem = report.error.as_deref().unwrap_or("it cannot be retried");

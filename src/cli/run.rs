@@ -31,7 +31,7 @@ pub(super) async fn run(
     }
     let report = run_pass(&context, &options).await?;
     let exit = exit_of(&report, context.shutdown.signal());
-    // What was done is told even where the record of it fails.
+    // The result is printed even if the run cannot be recorded.
     let recorded = context.store.record_run(&pass_record(&context, &report, exit.into())).await;
     if let Some(webhook) = &settings.alert_webhook {
         alert::send(webhook, &report, &context.host).await;
@@ -62,7 +62,7 @@ fn exit_of(report: &PassReport, signal: Option<Signal>) -> Exit {
     }
 }
 
-/// Says on standard error what the JSON output does not: once a pass and platform.
+/// Writes to standard error what the JSON output does not contain, once for each platform.
 fn tell(report: &PassReport) {
     let platforms = report.platforms.iter().filter_map(platform_note);
     for note in platforms.chain(report.malformed.iter().map(malformed_note)) {
@@ -70,11 +70,11 @@ fn tell(report: &PassReport) {
     }
 }
 
-/// Warns of sign-ins that end soon.
+/// Warns about tokens that expire soon.
 fn warn_of_expiring_credentials(report: &PassReport) {
     for (platform, end) in report.platforms.iter().filter_map(|entry| Some((entry.platform, entry.credential_expiry?)))
     {
         let when = relative(end.at, report.finished_at);
-        log::warn!("{platform}: its sign-in ends {when}, at {}; {}", utc(end.at), end.advice);
+        log::warn!("{platform}: its token expires {when}, at {}; {}", utc(end.at), end.advice);
     }
 }

@@ -1,4 +1,4 @@
-//! Reads single variables and collects what is wrong with them.
+//! Reads single variables and collects their problems.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use super::{Environment, Secrecy, Variable};
 
-/// Reads variables; a value that cannot be used becomes a problem, and the default stands in for it until
+/// Reads variables. An invalid value becomes a problem and is replaced by the default until
 /// [`Reader::finish`] reports all problems together.
 #[derive(Debug)]
 pub struct Reader<'a> {
@@ -25,10 +25,10 @@ impl<'a> Reader<'a> {
         Self { environment, declared: declared.into_iter().collect(), problems: Vec::new() }
     }
 
-    /// Hands out what was made of the values.
+    /// Returns the settings.
     ///
     /// # Errors
-    /// Every problem found, a sentence each.
+    /// All problems, one sentence each.
     pub fn finish<T>(self, settings: T) -> Result<T, Vec<String>> {
         if self.problems.is_empty() { Ok(settings) } else { Err(self.problems) }
     }
@@ -38,7 +38,7 @@ impl<'a> Reader<'a> {
         self.problems.push(text.into());
     }
 
-    /// Says which of the settings that go together are missing.
+    /// Reports which settings are missing in a group that must be set together.
     pub fn incomplete(&mut self, settings: &[(&str, bool)], purpose: &str) {
         let names = |wanted: bool| {
             let list: Vec<String> =
@@ -48,9 +48,9 @@ impl<'a> Reader<'a> {
         let (missing, are) = names(false);
         let (set, is) = names(true);
         let problem = if set.is_empty() {
-            format!("{missing} {are} not set; set all to {purpose}")
+            format!("{missing} {are} not set; set all of them to {purpose}")
         } else {
-            format!("{set} {is} set but {missing} {are} not; set all to {purpose}, or none")
+            format!("{set} {is} set but {missing} {are} not; set all of them to {purpose}, or none")
         };
         self.problem(problem);
     }
@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A time such as `90s` within this range.
+    /// A duration such as `90s` within this range.
     pub fn duration(&mut self, name: &'static str, range: RangeInclusive<Duration>) -> Duration {
         self.parse_duration(name, &self.text(name), &range).unwrap_or(*range.start())
     }
@@ -116,7 +116,7 @@ impl<'a> Reader<'a> {
                 } else {
                     format!("from {from} to {}", humantime::format_duration(*range.end()))
                 };
-                self.refuse(name, &format!("a time such as `90s`, `50m` or `2h`, {bounds}"));
+                self.refuse(name, &format!("a duration such as `90s`, `50m` or `2h`, {bounds}"));
                 None
             }
         }
@@ -154,7 +154,7 @@ impl<'a> Reader<'a> {
         self.declared.iter().find(|variable| variable.name == name).map_or("", |variable| variable.default)
     }
 
-    /// Says that a value cannot be used and what is allowed.
+    /// Reports an invalid value and what is allowed.
     pub fn refuse(&mut self, name: &'static str, allowed: &str) {
         let is_secret = self.declared.iter().any(|known| known.name == name && known.secret == Secrecy::Secret);
         let value = if is_secret { "(its value is not shown)".to_owned() } else { format!("`{}`", self.text(name)) };
@@ -171,7 +171,7 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Stands in for an address that was refused; it is never used, since the problem is reported first.
+/// Replaces an invalid address. It is never used, because the problem is reported first.
 #[expect(clippy::expect_used, reason = "a literal that parses")]
 fn fallback_url() -> Url {
     Url::parse("https://invalid.invalid").expect("the literal is a URL")

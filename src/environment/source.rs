@@ -1,4 +1,4 @@
-//! The process environment over an `.env` file. Neither is ever changed.
+//! The process environment, which takes precedence over an `.env` file. Neither is ever changed.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::EnvFileError;
 
-/// Names and values, empty ones left out.
+/// Names and values, without empty values.
 #[derive(Clone, Default)]
 pub struct Environment {
     values: BTreeMap<String, String>,
@@ -20,7 +20,7 @@ impl std::fmt::Debug for Environment {
 }
 
 impl Environment {
-    /// `process` over the file: the one named, which must exist, else `.env` in the working directory, if any.
+    /// Combines `process` with `env_file`, which must exist, or with `.env` in the working directory, if it exists.
     ///
     /// # Errors
     /// Where the file cannot be read or is not in dotenvy's syntax. The error does not repeat the line, which may
@@ -40,7 +40,7 @@ impl Environment {
             }
             Err(error) => return Err(EnvFileError { path: path.to_owned(), problem: error.to_string() }),
         };
-        // Editors on Windows put a mark before the first line.
+        // Windows editors write a byte order mark before the first line.
         let text = text.trim_start_matches('\u{feff}');
         for pair in dotenvy::from_read_iter(text.as_bytes()) {
             let (name, value) = pair.map_err(|error| EnvFileError {
@@ -54,7 +54,7 @@ impl Environment {
         Ok(environment)
     }
 
-    /// An environment of just these pairs.
+    /// An environment with only these pairs.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         let values = pairs.into_iter().filter(|(_, value)| !value.trim().is_empty()).collect();
         Self { values }
@@ -101,7 +101,7 @@ mod tests {
     fn a_value_in_single_quotes_is_taken_as_it_is() {
         let environment = load(&[], "QUOTED='p$word \\# \"x\"'\nBARE=p$word\nHASH=ab#cd\n").unwrap();
         assert_eq!(environment.value("QUOTED"), Some(r#"p$word \# "x""#));
-        // What `.env.example` and postretry(5) warn of.
+        // `.env.example` and postretry(5) warn about this.
         assert_eq!(environment.value("BARE"), Some("p"));
         assert_eq!(environment.value("HASH"), Some("ab#cd"));
     }

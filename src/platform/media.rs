@@ -1,4 +1,4 @@
-//! The files to publish. What the documents say of them is not trusted.
+//! The files to publish. The paths in documents are not trusted.
 
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -15,14 +15,14 @@ pub struct AssetStore {
     public_url: Option<Url>,
 }
 
-/// A file that may be published: regular, not empty, under the asset root, and of the kind that it should be.
+/// A file that may be published: a regular, non-empty file of the right kind under the asset root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct MediaFile {
-    /// Where it really is, symbolic links resolved.
+    /// Its real path, with symbolic links resolved.
     pub(super) path: PathBuf,
     /// Its bytes.
     pub(super) size: u64,
-    /// What its first bytes say that it is.
+    /// Its type, from its first bytes.
     pub(super) mime: &'static str,
     /// Its path below the root.
     relative: PathBuf,
@@ -37,7 +37,7 @@ impl MediaFile {
 
 impl AssetStore {
     /// # Errors
-    /// Where the root is no directory.
+    /// If the root is not a directory.
     pub fn new(root: &Path, public_url: Option<Url>) -> std::io::Result<Self> {
         let root = root.canonicalize()?;
         if !root.is_dir() {
@@ -56,31 +56,31 @@ impl AssetStore {
             MediaKind::Image => "imagePath",
         };
         let Some(path) = post.content.media_path(kind) else {
-            return Err(missing(format!("the post is of type {} but has no `{field}`", kind.as_str())));
+            return Err(missing(format!("the post has type {} but no `{field}`", kind.as_str())));
         };
         let (root, wanted, path) = (self.root.clone(), self.root.join(path), path.to_owned());
         tokio::task::spawn_blocking(move || inspect(&root, &wanted, kind).map_err(|problem| (path, problem)))
             .await
-            .unwrap_or_else(|_| Err((String::new(), "it cannot be looked at".to_owned())))
+            .unwrap_or_else(|_| Err((String::new(), "it cannot be read".to_owned())))
             .map_err(|(path, problem)| missing(format!("file `{path}` of `{field}` cannot be published: {problem}")))
     }
 
-    /// How long a video is, where its file tells.
+    /// The duration of a video, if its file contains it.
     pub(super) async fn duration_of(&self, file: &MediaFile) -> Option<Duration> {
         let path = file.path.clone();
         let told = tokio::task::spawn_blocking(move || duration_of(&mut std::fs::File::open(path).ok()?)).await;
         told.ok().flatten()
     }
 
-    /// Where an image can be fetched from.
+    /// The URL of an image.
     ///
     /// # Errors
-    /// A failure of category `missing_asset` where there is no such place.
+    /// A failure of category `missing_asset` if there is no public URL.
     pub(super) fn public_url(&self, file: &MediaFile) -> Result<Url, Failure> {
         let Some(base) = &self.public_url else {
             let name = file.relative.display();
             return Err(missing(format!(
-                "image `{name}` needs a public address, since the platform fetches images itself; set `ASSET_PUBLIC_URL`"
+                "image `{name}` needs a public URL, because the platform downloads it; set `ASSET_PUBLIC_URL`"
             )));
         };
         let mut url = base.clone();
@@ -100,16 +100,16 @@ fn missing(message: String) -> Failure {
     Failure::new(Category::MissingAsset, message)
 }
 
-/// Resolves a path and looks at what is there. A pipe or a device is never opened.
+/// Resolves a path and checks the file. A pipe or a device is never opened.
 fn inspect(root: &Path, wanted: &Path, kind: MediaKind) -> Result<MediaFile, String> {
     let path = wanted.canonicalize().map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
         _ => error.to_string(),
     })?;
-    let relative = path.strip_prefix(root).map_err(|_| "it lies outside the asset root".to_owned())?.to_owned();
+    let relative = path.strip_prefix(root).map_err(|_| "it is outside the asset root".to_owned())?.to_owned();
     let metadata = path.metadata().map_err(|error| error.to_string())?;
     if !metadata.is_file() {
-        return Err("it is no regular file".to_owned());
+        return Err("it is not a regular file".to_owned());
     }
     if metadata.len() == 0 {
         return Err("it is empty".to_owned());
@@ -119,11 +119,10 @@ fn inspect(root: &Path, wanted: &Path, kind: MediaKind) -> Result<MediaFile, Str
     let length = read_up_to(&mut file, &mut head).map_err(|error| error.to_string())?;
     match recognise(&head[..length]) {
         Some((found, mime)) if found == kind => Ok(MediaFile { path, size: metadata.len(), mime, relative }),
-        Some((found, _)) => {
-            Err(format!("its bytes are those of {}, not of {}", found.with_article(), kind.with_article()))
+        Some((found, _)) => Err(format!("its content is {}, not {}", found.with_article(), kind.with_article())),
+        None => {
+            Err("its first bytes are not those of an MP4, MOV or WebM video or a JPEG, WebP or PNG image".to_owned())
         }
-        None => Err("its first bytes are neither those of an MP4, MOV or WebM video nor of a JPEG, WebP or PNG image"
-            .to_owned()),
     }
 }
 
@@ -139,11 +138,11 @@ fn read_up_to(file: &mut std::fs::File, buffer: &mut [u8]) -> std::io::Result<us
     Ok(length)
 }
 
-/// What the first bytes of a file say that it is.
+/// The type of a file, from its first bytes.
 fn recognise(head: &[u8]) -> Option<(MediaKind, &'static str)> {
     let at = |offset: usize, magic: &[u8]| head.get(offset..offset + magic.len()) == Some(magic);
     if at(4, b"ftyp") {
-        // Pictures of telephones and plain sound come in the same container.
+        // HEIC pictures and audio files use the same container.
         if [b"heic", b"heix", b"mif1", b"avif", b"M4A ", b"M4B "].iter().any(|brand| at(8, *brand)) {
             return None;
         }
@@ -205,12 +204,12 @@ mod tests {
             ("../secret.mp4", "outside the asset root"),
             ("link.mp4", "outside the asset root"),
             ("/etc/passwd", "outside the asset root"),
-            ("sub", "no regular file"),
+            ("sub", "not a regular file"),
             ("empty.mp4", "empty"),
             ("text.mp4", "first bytes"),
             ("short", "first bytes"),
             ("photo.mp4", "first bytes"),
-            ("a.jpg", "those of an image, not of a video"),
+            ("a.jpg", "its content is an image, not a video"),
         ] {
             let error = check(&root, name, MediaKind::Video).unwrap_err();
             assert!(error.contains(problem), "{name}: {error}");

@@ -164,10 +164,10 @@ impl From<StoreError> for PublishError {
 #[derive(Debug, thiserror::Error)]
 pub enum AttemptAborted {
     /// The lease expired or another process has it.
-    #[error("the lease on the post was lost")]
+    #[error("the claim on the post was lost")]
     LeaseLost,
     /// The process was told to stop.
-    #[error("the process was told to stop")]
+    #[error("the process received a stop signal")]
     ShuttingDown,
     /// The store cannot be reached or refused us.
     #[error(transparent)]
@@ -224,7 +224,7 @@ fn read_ticket<T: DeserializeOwned>(ticket: &Ticket) -> Result<T, Failure> {
 
 /// A response that the platform's documentation does not describe.
 fn unexpected_response(platform: Platform, step: &str, status: u16) -> Failure {
-    let text = format!("{} answered HTTP {status} to {step} with something that is not understood", platform.title());
+    let text = format!("{} returned an unexpected response (HTTP {status}) to the request to {step}", platform.title());
     Failure::new(Category::Unknown, text)
 }
 

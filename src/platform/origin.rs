@@ -52,7 +52,7 @@ impl Origin {
         let distrusted = || {
             Failure::new(
                 Category::Unknown,
-                format!("{} gave an upload address that is not its own; nothing was sent there", platform.title()),
+                format!("{} returned an untrusted upload address; nothing was sent there", platform.title()),
             )
         };
         let url = Url::parse(address).map_err(|_| distrusted())?;

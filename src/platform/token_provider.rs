@@ -147,7 +147,11 @@ impl TokenProvider {
             }
             Err(PublishError::Failed(failure)) => match fallback {
                 Some(token) => {
-                    log::warn!("the token of {} could not be renewed yet: {}", self.config.platform, failure.message);
+                    log::warn!(
+                        "the access token for {} could not be refreshed yet: {}",
+                        self.config.platform,
+                        failure.message
+                    );
                     Ok(token)
                 }
                 None => Err(failure.into()),
@@ -168,7 +172,7 @@ impl TokenProvider {
             return Ok(token.clone());
         }
         let Some(refresher) = &self.refresher else {
-            return Err(self.rejected("there is nothing to renew it with").into());
+            return Err(self.rejected("there are no credentials to refresh the token with").into());
         };
         let record = self.refresh(refresher.as_ref(), Some(rejected), context).await?;
         let token = record.access_token.clone();
@@ -190,7 +194,7 @@ impl TokenProvider {
     /// The failure of an account whose token is refused for good.
     pub(super) fn rejected(&self, why: &str) -> Failure {
         let platform = self.config.platform.title();
-        Failure::new(Category::Auth, format!("{platform} refused the sign-in: {why}")).advise(self.config.advice)
+        Failure::new(Category::Auth, format!("{platform} refused the credentials: {why}")).advise(self.config.advice)
     }
 
     fn bare_token(&self) -> Result<SecretString, PublishError> {
@@ -269,4 +273,278 @@ impl TokenProvider {
 
 fn same(one: &SecretString, other: &SecretString) -> bool {
     one.expose_secret() == other.expose_secret()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::platform::test_context::TestContext;
+    use crate::store::memory::InMemoryPostStore;
+
+    const KEY: &str = "tiktok:shop";
+
+    /// Gives `access-1`, `access-2`, … and remembers what it was asked with.
+    #[derive(Debug)]
+    struct NumberedTokens {
+        expires_in: i64,
+        /// How long an answer takes.
+        takes: Duration,
+        gives_refresh_tokens: bool,
+        asked_with: std::sync::Mutex<Vec<String>>,
+        /// The next refresh fails like this.
+        failure: std::sync::Mutex<Option<Failure>>,
+    }
+
+    impl NumberedTokens {
+        fn asked_with(&self) -> Vec<String> {
+            self.asked_with.lock().unwrap().clone()
+        }
+
+        fn fail_next(&self, category: Category) {
+            *self.failure.lock().unwrap() = Some(Failure::new(category, "scripted"));
+        }
+    }
+
+    #[async_trait]
+    impl Refresher for Arc<NumberedTokens> {
+        async fn refresh(&self, with: &SecretString, context: &dyn PublishContext) -> Result<Refreshed, PublishError> {
+            let number = {
+                let mut asked_with = self.asked_with.lock().unwrap();
+                asked_with.push(with.expose_secret().to_owned());
+                asked_with.len()
+            };
+            context.sleep(self.takes).await;
+            if let Some(failure) = self.failure.lock().unwrap().take() {
+                return Err(failure.into());
+            }
+            Ok(Refreshed {
+                access_token: SecretString::from(format!("access-{number}")),
+                expires_in: Some(self.expires_in),
+                refresh_token: self.gives_refresh_tokens.then(|| SecretString::from(format!("refresh-{number}"))),
+                refresh_expires_in: self.gives_refresh_tokens.then_some(30 * 24 * 3600),
+            })
+        }
+    }
+
+    /// A platform whose tokens last an hour, and the store that all processes share.
+    struct TestBench {
+        context: TestContext,
+        store: Arc<InMemoryPostStore>,
+        platform: Arc<NumberedTokens>,
+    }
+
+    impl TestBench {
+        fn new() -> Self {
+            Self::with(|_| {})
+        }
+
+        fn with(change: impl FnOnce(&mut NumberedTokens)) -> Self {
+            let clock = TestContext::default();
+            let store = InMemoryPostStore::new(move || clock.now());
+            let mut platform = NumberedTokens {
+                expires_in: 3600,
+                takes: Duration::ZERO,
+                gives_refresh_tokens: true,
+                asked_with: std::sync::Mutex::default(),
+                failure: std::sync::Mutex::default(),
+            };
+            change(&mut platform);
+            Self { context: TestContext::default(), store: Arc::new(store), platform: Arc::new(platform) }
+        }
+
+        /// The provider of a process that has just started.
+        fn provider(&self, config: TokenConfig) -> TokenProvider {
+            let refresher: Box<dyn Refresher> = Box::new(Arc::clone(&self.platform));
+            TokenProvider::new(config, Some(refresher), Arc::<InMemoryPostStore>::clone(&self.store))
+        }
+
+        async fn token(&self, provider: &TokenProvider) -> String {
+            text(&provider.access_token(&self.context).await.unwrap())
+        }
+    }
+
+    /// Tokens are refreshed five minutes before their end.
+    fn config(refresh_token: Option<&str>, access_token: Option<&str>) -> TokenConfig {
+        TokenConfig {
+            platform: Platform::TikTok,
+            account: "shop".to_owned(),
+            access_token: access_token.map(SecretString::from),
+            refresh_token: refresh_token.map(SecretString::from),
+            margin: TimeDelta::minutes(5),
+            advice: "sign in again",
+            lock: TokenConfig::lock_for(Duration::from_secs(30)),
+        }
+    }
+
+    fn text(token: &SecretString) -> String {
+        token.expose_secret().to_owned()
+    }
+
+    async fn wait(seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_an_earlier_process_stored_is_used_while_it_is_fresh() {
+        let bench = TestBench::new();
+        assert_eq!(bench.token(&bench.provider(config(Some("r"), None))).await, "access-1");
+        wait(3000).await;
+        assert_eq!(bench.token(&bench.provider(config(Some("r"), None))).await, "access-1");
+        assert_eq!(bench.platform.asked_with(), ["r"]);
+        wait(400).await;
+        assert_eq!(bench.token(&bench.provider(config(Some("r"), None))).await, "access-2");
+        assert_eq!(bench.platform.asked_with(), ["r", "refresh-1"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn settings_that_have_changed_win_over_what_is_stored() {
+        let bench = TestBench::new();
+        assert_eq!(bench.token(&bench.provider(config(Some("old"), None))).await, "access-1");
+        assert_eq!(bench.token(&bench.provider(config(Some("new"), None))).await, "access-2");
+        assert_eq!(bench.token(&bench.provider(config(Some("newer"), Some("start")))).await, "start");
+        assert_eq!(bench.platform.asked_with(), ["old", "new"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refreshed_token_is_stored_when_it_is_used_for_the_first_time() {
+        let bench = TestBench::new();
+        let token = bench.token(&bench.provider(config(Some("r"), None))).await;
+        let record = bench.store.load_token(KEY).await.unwrap().unwrap();
+        assert_eq!(text(&record.access_token), token);
+        assert_eq!(record.refresh_token.as_ref().map(text).as_deref(), Some("refresh-1"));
+        assert_eq!(record.access_expires_at, Some(bench.context.now() + TimeDelta::hours(1)));
+    }
+
+    /// A store that takes no tokens.
+    #[derive(Debug)]
+    struct FullStore(Arc<InMemoryPostStore>);
+
+    #[async_trait]
+    impl TokenStore for FullStore {
+        async fn load_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError> {
+            self.0.load_token(key).await
+        }
+
+        async fn lock_token(&self, key: &str, lease: &Lease) -> Result<LeaseWrite, StoreError> {
+            self.0.lock_token(key, lease).await
+        }
+
+        async fn save_token(&self, _record: &TokenRecord, _by: &str) -> Result<LeaseWrite, StoreError> {
+            Err(StoreError::new("store tokens", "the disk is full"))
+        }
+
+        async fn unlock_token(&self, key: &str, by: &str) -> Result<(), StoreError> {
+            self.0.unlock_token(key, by).await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refreshed_token_that_cannot_be_stored_is_not_used() {
+        let bench = TestBench::new();
+        let store = Arc::new(FullStore(Arc::clone(&bench.store)));
+        let provider = TokenProvider::new(config(Some("r"), None), Some(Box::new(Arc::clone(&bench.platform))), store);
+        let refused = provider.access_token(&bench.context).await;
+        assert!(matches!(refused, Err(PublishError::Aborted(_))), "{refused:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_process_refreshes_and_the_other_takes_its_token() {
+        let bench = TestBench::with(|platform| platform.takes = Duration::from_secs(3));
+        let (first, second) = (bench.provider(config(Some("r"), None)), bench.provider(config(Some("r"), None)));
+        let tokens = tokio::join!(bench.token(&first), bench.token(&second));
+        assert_eq!(tokens, ("access-1".to_owned(), "access-1".to_owned()));
+        assert_eq!(bench.platform.asked_with(), ["r"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_died_in_the_middle_of_a_refresh_keeps_the_others_waiting_no_longer_than_its_lock() {
+        let (bench, started) = (TestBench::new(), Instant::now());
+        let lease = Lease { by: "dead".to_owned(), lasts: Duration::from_secs(32) };
+        assert_eq!(bench.store.lock_token(KEY, &lease).await.unwrap(), LeaseWrite::Applied);
+        assert_eq!(bench.token(&bench.provider(config(Some("r"), None))).await, "access-1");
+        assert_eq!(started.elapsed(), Duration::from_secs(32));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_without_anything_to_renew_it_is_used_until_it_is_refused() {
+        let bench = TestBench::new();
+        let bare = |access_token| {
+            TokenProvider::new(config(None, access_token), None, Arc::<InMemoryPostStore>::clone(&bench.store))
+        };
+        let provider = bare(Some("bare"));
+        assert_eq!(bench.token(&provider).await, "bare");
+        let without = bare(None);
+        let refused = SecretString::from("bare");
+        for error in [provider.renew(&refused, &bench.context).await, without.access_token(&bench.context).await] {
+            let failure = error.unwrap_err().into_failure().unwrap();
+            assert_eq!(failure.category, Category::Auth);
+            assert_eq!(failure.advice.as_deref(), Some("sign in again"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_beside_a_refresh_token_is_used_until_it_is_refused() {
+        let bench = TestBench::new();
+        let provider = bench.provider(config(Some("r"), Some("start")));
+        assert_eq!(bench.token(&provider).await, "start");
+        let start = SecretString::from("start");
+        assert_eq!(text(&provider.renew(&start, &bench.context).await.unwrap()), "access-1");
+        assert_eq!(bench.token(&provider).await, "access-1");
+        // Another request was on its way with the old one.
+        assert_eq!(text(&provider.renew(&start, &bench.context).await.unwrap()), "access-1");
+        // Another process was, too.
+        let elsewhere = bench.provider(config(Some("r"), Some("start")));
+        assert_eq!(text(&elsewhere.renew(&start, &bench.context).await.unwrap()), "access-1");
+        assert_eq!(bench.platform.asked_with(), ["r"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_renews_itself_is_what_the_next_one_is_asked_with() {
+        let bench = TestBench::with(|platform| platform.gives_refresh_tokens = false);
+        let provider = bench.provider(config(None, Some("long")));
+        assert_eq!(bench.token(&provider).await, "access-1");
+        wait(3400).await;
+        assert_eq!(bench.token(&provider).await, "access-2");
+        assert_eq!(bench.platform.asked_with(), ["long", "access-1"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_used_to_its_end_while_its_refresh_fails() {
+        let bench = TestBench::new();
+        let provider = bench.provider(config(Some("r"), None));
+        assert_eq!(bench.token(&provider).await, "access-1");
+        wait(3400).await;
+        bench.platform.fail_next(Category::Network);
+        assert_eq!(bench.token(&provider).await, "access-1");
+        wait(200).await;
+        bench.platform.fail_next(Category::Network);
+        let failure = provider.access_token(&bench.context).await.unwrap_err().into_failure().unwrap();
+        assert_eq!(failure.category, Category::Network);
+        // The right to refresh was given back each time.
+        assert_eq!(bench.token(&provider).await, "access-4");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_lives_shorter_than_the_margin_is_used_for_half_of_its_life() {
+        let bench = TestBench::with(|platform| platform.expires_in = 60);
+        let provider = bench.provider(config(Some("r"), None));
+        for (seconds, token) in [(0, "access-1"), (29, "access-1"), (2, "access-2"), (28, "access-2")] {
+            wait(seconds).await;
+            assert_eq!(bench.token(&provider).await, token);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_credentials_expire_with_the_stored_refresh_token() {
+        let bench = TestBench::new();
+        let provider = bench.provider(config(Some("r"), None));
+        assert_eq!(provider.credential_expiry().await.unwrap(), None);
+        let refreshed_at = bench.context.now();
+        bench.token(&provider).await;
+        let expiry = provider.credential_expiry().await.unwrap().unwrap();
+        assert_eq!(expiry.at, refreshed_at + TimeDelta::days(30));
+        assert_eq!(expiry.advice, "sign in again");
+    }
 }

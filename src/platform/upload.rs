@@ -87,7 +87,7 @@ pub(super) async fn upload<U: ResumableUpload>(
                 continue;
             }
             PartOutcome::StoredUntil(_) => {
-                let text = format!("{} took none of the bytes that were sent", ticket.platform.title());
+                let text = format!("{} accepted none of the bytes that were sent", ticket.platform.title());
                 Failure::new(Category::Network, text)
             }
             PartOutcome::Ended(end) => return Ok(end),
@@ -96,7 +96,11 @@ pub(super) async fn upload<U: ResumableUpload>(
         if backoff.wait_after(&interruption, context).await.is_break() {
             return Err(interruption.into());
         }
-        log::debug!("{}: upload interrupted, asking how far it came: {}", ticket.platform, interruption.message);
+        log::debug!(
+            "{}: upload interrupted, checking how many bytes have arrived: {}",
+            ticket.platform,
+            interruption.message
+        );
         match upload.progress(&interruption, context).await? {
             UploadProgress::StoredUntil(next) => {
                 if next > highest {

@@ -1,16 +1,16 @@
-//! From loosely typed documents to a [`Post`]: the rules that every store shares.
+//! Converts loosely typed documents to a [`Post`], with the rules that all stores share.
 
 use super::{Category, Claim, Content, HistoryEntry, Platform, Post, PostId, RetryState, Story, Ticket};
 use chrono::{DateTime, Utc};
 
-/// A post that cannot be worked on because a field has the wrong type or value. It is reported and left unchanged.
+/// A post that has a field with a wrong type or value. It is reported and not changed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Malformed {
     /// The field, as its store names it.
     pub field: &'static str,
     /// What is wrong with it.
     pub problem: String,
-    /// What could be read, for a list of posts.
+    /// The fields that could be read, for a list of posts.
     pub draft: Box<PostDraft>,
 }
 
@@ -21,7 +21,7 @@ impl Malformed {
     }
 }
 
-/// What a store has read of a post: every field of the right type or not there.
+/// A post as a store has read it. Every field has the right type or is missing.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the fields are those of `Post`")]
 pub struct PostDraft {
@@ -47,7 +47,7 @@ pub struct PostDraft {
 }
 
 impl PostDraft {
-    /// A draft of which nothing but the id is known.
+    /// A draft with nothing but its id.
     pub fn new(id: PostId) -> Self {
         Self {
             id,
@@ -76,7 +76,7 @@ impl PostDraft {
         Malformed { field, problem: problem.into(), draft: Box::new(self) }
     }
 
-    /// The retries made: fractions rounded down, negative ones none, absurd ones as many as can be counted.
+    /// The retry count: fractions are rounded down, negative numbers are 0, and too large numbers are the maximum.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates, which is wanted")]
     pub fn count(&self) -> u32 {
         self.retry_count.floor() as u32
@@ -85,19 +85,19 @@ impl PostDraft {
     /// The post.
     ///
     /// # Errors
-    /// [`Malformed`] for an unknown platform, a counter that is no number and a ticket of another platform.
+    /// [`Malformed`] for an unknown platform, a counter that is not a number, or a ticket of another platform.
     pub fn check(self) -> Result<Post, Malformed> {
         let platform = match self.platform.as_deref().map(str::parse::<Platform>) {
             Some(Ok(platform)) => platform,
             Some(Err(error)) => return Err(self.malformed("platform", error.to_string())),
-            None => return Err(self.malformed("platform", "it is missing")),
+            None => return Err(self.malformed("platform", "the field is missing")),
         };
         if self.retry_count.is_nan() {
             return Err(self.malformed("retryCount", "it is not a number"));
         }
         if let Some(other) = self.ticket.as_ref().map(|ticket| ticket.platform).filter(|other| *other != platform) {
             return Err(
-                self.malformed("publishTicket", format!("it is a ticket of {other}, the post is for {platform}"))
+                self.malformed("publishTicket", format!("the ticket is for {other}, but the post is for {platform}"))
             );
         }
         Ok(self.into_post(platform))

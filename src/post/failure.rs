@@ -1,20 +1,20 @@
-//! What a failure is, and what each category of failure leads to.
+//! Failures, their categories, and what each category leads to.
 
 use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 
-/// Why a publish failed. The category alone decides what follows.
+/// Why a publish failed. The category decides what happens next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Category {
-    /// Refused, reset, DNS, TLS, time-out.
+    /// Connection refused or reset, DNS, TLS, timeout.
     Network,
     /// 5xx and the platforms' "try again later" codes.
     PlatformOutage,
     /// 429 and the platforms' own throttling codes.
     RateLimited,
-    /// A daily cap is used up.
+    /// A daily limit is used up.
     QuotaExhausted,
     /// The token was refused and refreshing it did not help.
     Auth,
@@ -22,30 +22,30 @@ pub enum Category {
     MissingAsset,
     /// The platform could not process this upload.
     MediaProcessing,
-    /// The platform has all it needs and is not done yet.
+    /// The platform has received everything and is still processing it.
     Processing,
     /// Caption too long, format refused, policy.
     RejectedContent,
-    /// It cannot be told whether the post went out.
+    /// It is not known whether the post was published.
     Ambiguous,
     /// The account is banned or not allowed to publish.
     AccountRestricted,
-    /// Too late to be worth publishing.
+    /// The first failure is too long ago (`POST_RETRY_EXPIRE`).
     Expired,
-    /// The process died again and again in the middle.
+    /// The process died repeatedly during the attempt.
     Interrupted,
-    /// A failure that nobody has mapped.
+    /// A failure that has no mapping.
     Unknown,
 }
 
-/// What follows from a failure.
+/// What happens after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consequence {
-    /// It consumes a retry; the backoff decides when the next is due.
+    /// It uses a retry. The backoff decides when the next retry is due.
     Retry,
-    /// It costs no retry; the post keeps its place.
+    /// It uses no retry. The post is deferred.
     Defer,
-    /// No retry can mend it: the post is permanently failed at once.
+    /// No retry can fix it. The post is permanently failed at once.
     GiveUp,
 }
 
@@ -88,7 +88,7 @@ impl Category {
         }
     }
 
-    /// What follows from a failure of this category that a retry might mend, or might not.
+    /// What happens after a failure of this category, depending on whether a retry can help.
     pub fn consequence(self, retryable: Retryable) -> Consequence {
         match self {
             Self::RateLimited | Self::QuotaExhausted | Self::Auth | Self::AccountRestricted | Self::Processing => {
@@ -105,18 +105,18 @@ impl Category {
         }
     }
 
-    /// Whether the platform gets no further post in this pass after such a failure.
+    /// Whether the platform is skipped for the rest of the pass after such a failure.
     pub fn gives_up_platform(self) -> bool {
         matches!(self, Self::RateLimited | Self::QuotaExhausted | Self::Auth | Self::AccountRestricted)
     }
 
-    /// Whether a person has to act before the platform's posts can go out.
+    /// Whether manual action is needed before the platform's posts can be published.
     pub fn needs_person(self) -> bool {
         matches!(self, Self::Auth | Self::AccountRestricted)
     }
 
-    /// Whether it is a trouble of the platform or of the way to it, which passes: a request that can be made again
-    /// without harm may be, and several in a row open the platform's circuit.
+    /// Whether it is a temporary problem of the platform or of the connection to it: a request that is safe to repeat
+    /// may be sent again, and several such failures in a row open the platform's circuit breaker.
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Network | Self::PlatformOutage)
     }
@@ -128,7 +128,7 @@ impl fmt::Display for Category {
     }
 }
 
-/// A name that is no category's.
+/// A name that is not a category.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a failure category")]
 pub struct ParseCategoryError(String);
@@ -144,43 +144,43 @@ impl FromStr for Category {
     }
 }
 
-/// Whether sending the same post again can end differently.
+/// Whether sending the same post again can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retryable {
-    /// It can.
+    /// A retry can succeed.
     Yes,
-    /// Something about the post has to change first.
+    /// The post must be changed first.
     No,
 }
 
-/// What a failure means for the ticket that the attempt worked with.
+/// What happens to the attempt's ticket after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TicketFate {
-    /// It may still lead to the post: it is kept and looked up first next time.
+    /// The post may still be published with it: it is kept, and the next attempt checks it first.
     Kept,
-    /// The platform says that nothing can come of it any more.
+    /// The platform says that nothing can be published with it any more.
     Dead,
 }
 
-/// A publish that failed, classified.
+/// A failed publish and its classification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// Why.
     pub category: Category,
-    /// In words: which platform, which raw code, what to do. Never a secret.
+    /// The message: the platform, its error code, and what to do. Never a secret.
     pub message: String,
     /// The part of the message that says what to do.
     pub advice: Option<String>,
-    /// Whether sending the same post again can end differently.
+    /// Whether sending the same post again can succeed.
     pub retryable: Retryable,
-    /// When the platform said to come back.
+    /// When the platform allows the next request.
     pub retry_at: Option<DateTime<Utc>>,
-    /// What becomes of the ticket.
+    /// What happens to the ticket.
     pub ticket: TicketFate,
 }
 
 impl Failure {
-    /// A failure that a retry may mend and that says nothing of the ticket.
+    /// A failure that a retry may fix and that does not affect the ticket.
     pub fn new(category: Category, message: impl Into<String>) -> Self {
         Self {
             category,
@@ -192,32 +192,32 @@ impl Failure {
         }
     }
 
-    /// The same, with what to do about it at the end of its message.
+    /// Adds to the message what to do.
     #[must_use]
     pub fn advise(self, advice: impl Into<String>) -> Self {
         let advice = advice.into();
         Self { message: format!("{}; {advice}", self.message), advice: Some(advice), ..self }
     }
 
-    /// The same, where the same post can only fail again.
+    /// Marks that the same post can only fail again.
     #[must_use]
     pub fn not_retryable(self) -> Self {
         Self { retryable: Retryable::No, ..self }
     }
 
-    /// The same, with the time at which the platform said to come back.
+    /// Sets when the platform allows the next request.
     #[must_use]
     pub fn retry_at(self, at: Option<DateTime<Utc>>) -> Self {
         Self { retry_at: at, ..self }
     }
 
-    /// The same, where nothing can come of the ticket any more.
+    /// Marks that nothing can be published with the ticket any more.
     #[must_use]
     pub fn with_dead_ticket(self) -> Self {
         Self { ticket: TicketFate::Dead, ..self }
     }
 
-    /// What follows from it.
+    /// What happens after this failure.
     pub fn consequence(&self) -> Consequence {
         self.category.consequence(self.retryable)
     }

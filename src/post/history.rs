@@ -1,4 +1,4 @@
-//! The history of a post: one entry an attempt.
+//! The history of a post: one entry for each attempt.
 
 use std::fmt;
 
@@ -14,11 +14,11 @@ pub const HISTORY_LIMIT: usize = 50;
 pub enum EntryOutcome {
     /// The post is on its platform.
     Posted,
-    /// A retry is spent.
+    /// It used a retry.
     Failed,
-    /// No retry is spent.
+    /// It used no retry.
     Deferred,
-    /// The attempt was broken off and will be taken up again.
+    /// The attempt was interrupted and will be resumed.
     Interrupted,
 }
 
@@ -54,7 +54,7 @@ pub struct HistoryEntry {
     pub attempt: u32,
     /// When it was first started.
     pub started_at: Option<DateTime<Utc>>,
-    /// When it ended, or was found broken off.
+    /// When it ended, or was found interrupted.
     pub finished_at: Option<DateTime<Utc>>,
     /// How it ended.
     pub outcome: EntryOutcome,
@@ -64,13 +64,13 @@ pub struct HistoryEntry {
     pub error: Option<String>,
     /// The host that worked on it last.
     pub host: String,
-    /// How often it was broken off and taken up again.
+    /// How often it was interrupted and resumed.
     pub interruptions: u32,
-    /// Who gave the post its retries back after it.
+    /// Who reset the post after it, and when.
     pub reset: Option<ResetMark>,
 }
 
-/// That a person gave a post its retries back.
+/// The record of a reset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResetMark {
     /// When.

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-/// The `_id` of a post: as people write it, and as its store finds it.
+/// The `_id` of a post, in two forms: as people write it, and as its store looks it up.
 ///
-/// The two differ where one text can stand for several values: in MongoDB the string `42` and the integer 42
+/// They differ if one text can mean several values: in MongoDB the string `42` and the integer 42
 /// are different ids, and both are written `42`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PostId {
@@ -13,12 +13,12 @@ pub struct PostId {
 }
 
 impl PostId {
-    /// An id whose store finds it by another form than the one that people write.
+    /// An id whose store key differs from the text that people write.
     pub fn new(text: impl Into<String>, key: impl Into<String>) -> Self {
         Self { text: text.into(), key: key.into() }
     }
 
-    /// An id that its store finds by the very text that people write.
+    /// An id whose store key is the text that people write.
     pub fn from_text(text: impl Into<String>) -> Self {
         let text = text.into();
         Self { key: text.clone(), text }
@@ -29,7 +29,7 @@ impl PostId {
         &self.text
     }
 
-    /// As its store finds it; only that store can read this form.
+    /// The store's key. Only that store can read it.
     pub fn key(&self) -> &str {
         &self.key
     }

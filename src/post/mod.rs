@@ -1,7 +1,7 @@
 //! The rules of retrying, as plain data and pure functions.
 //!
-//! Whoever reads only this room knows when a post is due, what a failure leads to, and what an attempt
-//! does to a post. Nothing here reads a clock, does I/O, waits or logs: `now` is an argument, always UTC.
+//! This module alone defines when a post is due, what a failure leads to, and what an attempt
+//! changes in a post. It reads no clock, does no I/O, never waits and never logs: `now` is an argument, always UTC.
 #![warn(clippy::wildcard_enum_match_arm, clippy::arithmetic_side_effects)]
 
 mod draft;
@@ -33,7 +33,7 @@ pub use totals::{AttemptCount, AttemptCounts, Totals};
 
 use chrono::{DateTime, Utc};
 
-/// A failed post whose every field could be read.
+/// A failed post with valid fields.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Post {
     /// Its identity in the store.
@@ -42,18 +42,18 @@ pub struct Post {
     pub platform: Platform,
     /// What is to be published.
     pub content: Content,
-    /// The story that it belongs to, as far as the post itself tells.
+    /// The story that it belongs to, as far as the post names it.
     pub story: Story,
     /// When the first failure was recorded; never changed by postretry.
     pub failed_at: Option<DateTime<Utc>>,
-    /// When anyone last wrote the post.
+    /// When the post was last written.
     pub updated_at: Option<DateTime<Utc>>,
-    /// When the application had meant to publish it.
+    /// When the application planned to publish it.
     pub scheduled_at: Option<DateTime<Utc>>,
     /// The platform's id of an upload that the application's own attempt left. None once postretry has a ticket for it
     /// or a person has dealt with it.
     pub left_upload: Option<String>,
-    /// Where it stands between its retries.
+    /// Its retry state.
     pub retry: RetryState,
 }
 
@@ -65,7 +65,7 @@ impl Post {
     }
 }
 
-/// The words and files of a post.
+/// The texts and files of a post.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Content {
     /// The post's title.
@@ -76,7 +76,7 @@ pub struct Content {
     pub caption: Option<String>,
     /// The hashtags for this post's platform, with or without their `#`.
     pub hashtags: Vec<String>,
-    /// `video` or `image` as the application wrote it, or whatever else it wrote.
+    /// The content type as the application wrote it, normally `video` or `image`.
     pub content_type: Option<String>,
     /// The video file, relative to the asset root.
     pub video_path: Option<String>,
@@ -112,7 +112,7 @@ impl MediaKind {
 }
 
 impl Content {
-    /// The kind of the post: `contentType` in any case, else what its paths say.
+    /// The kind of the post: `contentType` (in any case), otherwise derived from its paths.
     ///
     /// # Errors
     /// A failure of category `rejected_content` for a type that is neither video nor image, and of
@@ -139,57 +139,57 @@ impl Content {
         }
     }
 
-    /// The caption, else the description, else the title.
+    /// The first of these that is set: caption, description, title.
     pub fn caption_text(&self) -> &str {
         [&self.caption, &self.description, &self.title].into_iter().find_map(Option::as_deref).unwrap_or_default()
     }
 }
 
-/// The story of a post: its name, or the key under which the stories have it.
+/// The story of a post: its name, or its key in the collection of stories.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Story {
     /// The store's own key of the story, in the form of [`PostId::key`].
     pub key: Option<String>,
-    /// Its name, where the post carries it or it has been looked up.
+    /// Its name, if the post has it or it has been looked up.
     pub name: Option<String>,
 }
 
-/// Where a post stands between its retries.
+/// The retry state of a post.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RetryState {
-    /// Retries made so far, the one under way included.
+    /// The number of retries so far, including a running one.
     pub count: u32,
     /// When the last attempt started.
     pub last_retried_at: Option<DateTime<Utc>>,
-    /// Whether it has been given up.
+    /// Whether it is marked as permanently failed.
     pub permanently_failed: bool,
-    /// When it was given up.
+    /// When it became permanently failed.
     pub permanently_failed_at: Option<DateTime<Utc>>,
     /// The category of the last failure.
     pub category: Option<Category>,
     /// The last failure in one line.
     pub error: Option<String>,
-    /// The platform said not to come back before this.
+    /// The earliest time for the next retry, other than the backoff.
     pub not_before: Option<DateTime<Utc>>,
     /// Earlier attempts, oldest first.
     pub history: Vec<HistoryEntry>,
-    /// The process that works on it, or worked on it when it died.
+    /// The claim of the process that works on it, or that died while it did.
     pub claim: Option<Claim>,
-    /// What makes a repeated publish impossible.
+    /// The upload ticket, which prevents a second publish.
     pub ticket: Option<Ticket>,
 }
 
-/// A process's temporary right to work on a post.
+/// A process's right to work on a post. It expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// Who holds it; unique to one attempt.
     pub by: String,
-    /// When it dies by itself unless renewed.
+    /// When it expires unless renewed.
     pub until: DateTime<Utc>,
 }
 
 impl Claim {
-    /// Whether the claim still keeps others away.
+    /// Whether the claim is still valid, so that no other process may work on the post.
     pub fn is_live(&self, now: DateTime<Utc>) -> bool {
         now < self.until
     }

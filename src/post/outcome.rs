@@ -1,4 +1,4 @@
-//! What the start and the end of an attempt do to a post.
+//! What the start and the end of an attempt change in a post.
 
 use std::fmt;
 
@@ -6,19 +6,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Category, Consequence, EntryOutcome, Failure, HistoryEntry, Post, RetryPolicy, TicketFate};
 
-/// The longest that a platform can put a post off.
+/// The longest deferral that a platform can ask for.
 pub const MAX_DEFERRAL: TimeDelta = TimeDelta::days(7);
 
-/// A platform that processes a ticket for longer than this is not believed any more.
+/// After this time a ticket that is still processing makes its post ambiguous.
 pub const PROCESSING_LIMIT: TimeDelta = TimeDelta::hours(24);
 
-/// How often a broken-off attempt is taken up again before it counts as failed.
+/// How often an interrupted attempt is resumed before it counts as failed.
 pub const MAX_INTERRUPTIONS: u32 = 3;
 
 /// The longest `error`, in characters.
 pub const MAX_ERROR_CHARS: usize = 1000;
 
-/// How long a used-up quota is waited for where the platform does not say.
+/// How long a post waits for a new quota if the platform gives no time.
 const QUOTA_WAIT: TimeDelta = TimeDelta::hours(24);
 
 /// What the start of an attempt writes, decided from the post as it was read.
@@ -26,20 +26,20 @@ const QUOTA_WAIT: TimeDelta = TimeDelta::hours(24);
 pub struct AttemptStart {
     /// The attempt's number, from 1.
     pub attempt: u32,
-    /// Whether a broken-off attempt is taken up again: it costs no further retry.
+    /// Whether an interrupted attempt is resumed. This uses no further retry.
     pub is_resumption: bool,
     /// When the attempt was first started.
     pub started_at: DateTime<Utc>,
-    /// How often it has been broken off by now.
+    /// How often it has been interrupted so far.
     pub interruptions: u32,
-    /// The entry that tells of the interruption, to be in the history while the attempt goes on.
+    /// The history entry for the interruption, stored while the attempt continues.
     pub entry: Option<HistoryEntry>,
-    /// Whether that entry takes the place of the history's last.
+    /// Whether that entry replaces the last one in the history.
     pub replaces_last: bool,
 }
 
 impl AttemptStart {
-    /// The start of an attempt at `now` on `host`, at a post that has no live claim on it.
+    /// The start of an attempt at `now` on `host`, for a post without a valid claim.
     pub fn decide(post: &Post, now: DateTime<Utc>, host: &str) -> Self {
         let is_resumption = post.retry.claim.is_some();
         let attempt = if is_resumption { post.retry.count.max(1) } else { post.retry.count.saturating_add(1) };
@@ -65,22 +65,22 @@ impl AttemptStart {
         Self { attempt, is_resumption, started_at, interruptions, entry, replaces_last: open.is_some() }
     }
 
-    /// Whether the attempt has been broken off too often to be taken up once more.
+    /// Whether the attempt has been interrupted too often to be resumed.
     pub fn exceeds_interruptions(&self) -> bool {
         self.interruptions > MAX_INTERRUPTIONS
     }
 }
 
-/// The entry of this very attempt, where it was broken off before.
+/// The entry of the same attempt, if it was interrupted before.
 fn open_entry(post: &Post, attempt: u32) -> Option<&HistoryEntry> {
     let last = post.retry.history.last().filter(|entry| entry.attempt == attempt && entry.reset.is_none());
     last.filter(|entry| entry.outcome == EntryOutcome::Interrupted)
 }
 
-/// A post that this process works on, as it stands after the claim.
+/// A post that this process has claimed, as it is after the claim.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClaimedPost {
-    /// The post, its counter already raised.
+    /// The post, with its counter already incremented.
     pub post: Post,
     /// The claim's holder.
     pub claim_by: String,
@@ -93,16 +93,16 @@ pub struct ClaimedPost {
 }
 
 impl ClaimedPost {
-    /// Whether the history's last entry tells of this very attempt, so that the next takes its place.
+    /// Whether the last entry in the history belongs to this attempt, so that the next one replaces it.
     fn replaces_last_entry(&self) -> bool {
         self.start.entry.is_some() || self.start.replaces_last
     }
 }
 
-/// What the platform gave for a published post.
+/// What the platform returned for a published post.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Publication {
-    /// The platform's id of the post, where it tells one.
+    /// The platform's id of the post, if it returns one.
     pub id: Option<String>,
     /// Where it can be seen.
     pub url: Option<String>,
@@ -115,11 +115,11 @@ pub struct Publication {
 pub enum AttemptEnd {
     /// The post is on its platform.
     Posted(Publication),
-    /// It is not, as far as can be told.
+    /// It failed.
     Failed(Failure),
-    /// The process was told to stop; the attempt is undone, and the history tells of it.
+    /// The process was stopped. The attempt is undone, and the history records it.
     Released,
-    /// It turned out that nothing was to be sent now; the attempt is undone as if it had not been started.
+    /// Nothing was to be sent after all. The attempt is undone as if it had not started.
     Withdrawn,
 }
 
@@ -130,11 +130,11 @@ pub enum Outcome {
     Posted,
     /// It failed and has retries left.
     Failed,
-    /// It failed for good.
+    /// It failed permanently.
     PermanentlyFailed,
-    /// It was put off at no cost.
+    /// It was deferred and used no retry.
     Deferred,
-    /// It was released unsettled.
+    /// It was released without an outcome.
     Interrupted,
     /// Its attempt was undone before anything was sent.
     Withdrawn,
@@ -160,12 +160,12 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What becomes of `lastRetriedAt`, which the start of the attempt has set.
+/// What happens to `lastRetriedAt`, which the start of the attempt has set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LastRetried {
     /// It stays.
     Kept,
-    /// The attempt is undone, so it is what it was before.
+    /// The attempt is undone, so the previous value is restored.
     Restored(Option<DateTime<Utc>>),
 }
 
@@ -184,19 +184,19 @@ pub struct Settlement {
     pub error: Option<String>,
     /// The new `retryNotBefore`.
     pub not_before: Option<DateTime<Utc>>,
-    /// What becomes of `publishTicket`.
+    /// What happens to `publishTicket`.
     pub ticket: TicketFate,
     /// `lastRetriedAt` as it was before an attempt that is undone.
     pub last_retried_at: LastRetried,
-    /// The attempt's entry in the history; none where the attempt leaves no trace.
+    /// The attempt's entry in the history. `None` if the attempt is not recorded.
     pub entry: Option<HistoryEntry>,
-    /// Whether that entry takes the place of the history's last.
+    /// Whether that entry replaces the last one in the history.
     pub replaces_last: bool,
     /// What the platform gave.
     pub publication: Option<Publication>,
 }
 
-/// Decides what the end of an attempt at `now` does to the post.
+/// Decides what the end of an attempt at `now` changes in the post.
 pub fn settle(work: &ClaimedPost, policy: &RetryPolicy, end: AttemptEnd, now: DateTime<Utc>) -> Settlement {
     let attempt = work.start.attempt;
     let given_back = attempt.saturating_sub(1);
@@ -263,7 +263,7 @@ pub fn settle(work: &ClaimedPost, policy: &RetryPolicy, end: AttemptEnd, now: Da
     }
 }
 
-/// An attempt that was broken off costs nothing: the post is as it was before, but for what the history tells.
+/// An interrupted attempt uses no retry. The post is as before, except for its history.
 fn undone(work: &ClaimedPost, outcome: Outcome, entry: Option<HistoryEntry>, now: DateTime<Utc>) -> Settlement {
     let entry = entry.map(|entry| HistoryEntry {
         outcome: EntryOutcome::Interrupted,
@@ -286,7 +286,7 @@ fn undone(work: &ClaimedPost, outcome: Outcome, entry: Option<HistoryEntry>, now
     }
 }
 
-/// A ticket that has been processing for a day is not believed any more.
+/// A ticket that has been processing for a day makes the post ambiguous.
 fn with_processing_bounded(failure: Failure, work: &ClaimedPost, now: DateTime<Utc>) -> Failure {
     let too_long = failure.category == Category::Processing
         && work.post.retry.ticket.as_ref().is_some_and(|ticket| ticket.age(now) >= PROCESSING_LIMIT);
@@ -296,7 +296,7 @@ fn with_processing_bounded(failure: Failure, work: &ClaimedPost, now: DateTime<U
     Failure {
         category: Category::Ambiguous,
         message: format!(
-            "{}; that has been so for more than 24 h: look on {} whether the post is there before it is sent again",
+            "{}; processing has taken more than 24 h: check on {} whether the post is there before you send it again",
             failure.message,
             work.post.platform.title()
         ),
@@ -304,7 +304,7 @@ fn with_processing_bounded(failure: Failure, work: &ClaimedPost, now: DateTime<U
     }
 }
 
-/// When a deferred post may come back.
+/// When a deferred post may be retried.
 fn deferred_until(failure: &Failure, policy: &RetryPolicy, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let otherwise = match failure.category {
         Category::RateLimited => now.checked_add_signed(policy.base_interval),
@@ -331,7 +331,7 @@ fn bounded(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<DateTime<Utc
 }
 
 /// A text in one line: every run of white space and control characters becomes one space, at most `limit`
-/// characters, the last of them … where something was cut.
+/// characters; the last one is … if the text was cut.
 pub fn one_line(text: &str, limit: usize) -> String {
     let mut line = String::new();
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
@@ -349,12 +349,12 @@ pub fn one_line(text: &str, limit: usize) -> String {
 }
 
 impl Settlement {
-    /// Whether the post is permanently failed by it.
+    /// Whether it makes the post permanently failed.
     pub fn is_permanent(&self) -> bool {
         self.outcome == Outcome::PermanentlyFailed
     }
 
-    /// The post as it is after the settlement. One that was posted is no failed post any more; it is returned
+    /// The post as it is after the settlement. A published post is no longer failed; it is returned
     /// as it would read.
     #[must_use]
     pub fn applied_to(&self, mut post: Post) -> Post {

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "&'static str", try_from = "String")]
 pub enum Platform {
-    /// TikTok, by the Content Posting API.
+    /// TikTok, through the Content Posting API.
     TikTok,
-    /// Instagram, by the Graph API's content publishing.
+    /// Instagram, through the Graph API's content publishing.
     Instagram,
-    /// `YouTube` Shorts, by the Data API v3.
+    /// `YouTube` Shorts, through the Data API v3.
     YouTubeShorts,
 }
 
@@ -126,7 +126,7 @@ impl From<Platform> for &'static str {
     }
 }
 
-/// A name that is none of the platforms'.
+/// A name that is not a platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{name}` is not one of {}", known_names())]
 pub struct ParsePlatformError {

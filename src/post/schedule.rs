@@ -1,4 +1,4 @@
-//! When a post is due, and why it is or is not.
+//! When a post is due, and why or why not.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -9,7 +9,7 @@ use super::{Category, Post};
 pub enum BackoffFrom {
     /// `failedAt`.
     FirstFailure,
-    /// `lastRetriedAt` where there is one.
+    /// `lastRetriedAt`, if it is set.
     LastAttempt,
 }
 
@@ -20,7 +20,7 @@ pub struct RetryPolicy {
     pub max_retries: u32,
     /// The wait before the first retry; it doubles with each one.
     pub base_interval: TimeDelta,
-    /// What the waits count from.
+    /// The start of the backoff.
     pub backoff_from: BackoffFrom,
 }
 
@@ -30,24 +30,24 @@ impl Default for RetryPolicy {
     }
 }
 
-/// Where a failed post stands.
+/// Whether a failed post may be retried now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Eligibility {
     /// It is to be published now.
     Due(DueReason),
     /// It waits.
     Waiting {
-        /// Until then; none where that lies beyond the calendar.
+        /// Until this time. `None` if it is too far in the future.
         until: Option<DateTime<Utc>>,
-        /// For this.
+        /// The reason.
         reason: WaitReason,
     },
     /// Another process works on it.
     Claimed {
-        /// When its claim dies unless renewed.
+        /// When its claim expires unless renewed.
         until: DateTime<Utc>,
     },
-    /// It was given up, and is marked so.
+    /// It is marked as permanently failed.
     PermanentlyFailed,
     /// Its retries are exhausted, and it is not marked yet.
     Exhausted,
@@ -61,11 +61,11 @@ pub enum DueReason {
         /// When it became due.
         since: DateTime<Utc>,
     },
-    /// It carries no date to count from.
+    /// It has no date to count the backoff from.
     NoDate,
-    /// The platform was still processing it; the ticket is to be looked up.
+    /// The platform was still processing it, so its ticket must be checked.
     Processing,
-    /// The process that worked on it died; the same attempt is taken up again.
+    /// The process that worked on it died, so the same attempt is resumed.
     Interrupted,
 }
 
@@ -74,12 +74,12 @@ pub enum DueReason {
 pub enum WaitReason {
     /// Its backoff.
     Backoff,
-    /// The platform said not to come back before.
+    /// The platform asked for a later time.
     PlatformSaid,
 }
 
 impl RetryPolicy {
-    /// The wait after `retry_count` retries: base × 2^`retry_count`; none where that is beyond all time.
+    /// The backoff after `retry_count` retries: base × 2^`retry_count`. `None` if it is too long to be calculated.
     pub fn delay(&self, retry_count: u32) -> Option<TimeDelta> {
         let factor = 1i32.checked_shl(retry_count).filter(|factor| *factor > 0)?;
         self.base_interval.checked_mul(factor)
@@ -99,12 +99,12 @@ impl RetryPolicy {
         last_attempt.or(post.failed_at).or(post.updated_at)
     }
 
-    /// Whether its retries are used up, as far as its counter tells.
+    /// Whether the counter has reached the maximum.
     pub fn is_exhausted(&self, retry_count: u32) -> bool {
         retry_count >= self.max_retries
     }
 
-    /// Where a failed post stands at `now`.
+    /// Whether a failed post may be retried at `now`.
     pub fn eligibility(&self, post: &Post, now: DateTime<Utc>) -> Eligibility {
         let retry = &post.retry;
         if let Some(claim) = retry.claim.as_ref().filter(|claim| claim.is_live(now)) {
@@ -142,7 +142,7 @@ impl RetryPolicy {
         }
     }
 
-    /// When the post's next retry is or was due; none for one that gets no more and for one without a date.
+    /// When the post's next retry is or was due. `None` if there is no next retry or no date.
     pub fn next_retry_at(&self, post: &Post, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self.eligibility(post, now) {
             Eligibility::PermanentlyFailed | Eligibility::Exhausted => None,
@@ -169,9 +169,9 @@ impl RetryPolicy {
 enum BackoffEnd {
     /// Then.
     At(DateTime<Utc>),
-    /// Beyond the calendar.
+    /// Too far in the future.
     Never,
-    /// The post carries no date to count from.
+    /// The post has no date to count the backoff from.
     NoDate,
 }
 

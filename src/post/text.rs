@@ -1,16 +1,16 @@
-//! Fits texts and hashtags together. Nothing is ever cut out of a text; hashtags are dropped from the end.
+//! Fits texts and hashtags into a limit. A text is never shortened; hashtags are dropped from the end.
 
 /// A text with as many of its hashtags as fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fitted {
     /// The whole text.
     pub text: String,
-    /// The hashtags that were given and do not fit, with their `#`.
+    /// The hashtags that do not fit, with their `#`.
     pub dropped: Vec<String>,
 }
 
-/// `text`, then the hashtags that it does not have yet, as many as `fits` lets pass; none where not even the bare
-/// text fits.
+/// `text`, followed by as many missing hashtags as `fits` allows. `None` if even the text alone does not
+/// fit.
 pub fn with_hashtags(text: &str, hashtags: &[String], fits: impl Fn(&str) -> bool) -> Option<Fitted> {
     let mut missing = Vec::new();
     for tag in normalised(hashtags) {
@@ -33,7 +33,7 @@ pub fn with_hashtags(text: &str, hashtags: &[String], fits: impl Fn(&str) -> boo
     None
 }
 
-/// The hashtags with one `#` each, without empty and repeated ones.
+/// The hashtags with one `#` each, without empty ones and duplicates.
 fn normalised(hashtags: &[String]) -> Vec<String> {
     let mut tags: Vec<String> = Vec::new();
     for tag in hashtags {
@@ -51,7 +51,7 @@ fn has_hashtag(text: &str, tag: &str) -> bool {
     hashtags_in(text).any(|found| same(found, tag.trim_start_matches('#')))
 }
 
-/// The hashtags that stand in a text, without their `#`.
+/// The hashtags in a text, without their `#`.
 pub fn hashtags_in(text: &str) -> impl Iterator<Item = &str> {
     text.split('#')
         .skip(1)

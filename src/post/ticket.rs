@@ -1,7 +1,7 @@
-//! The ticket: the platform's own handle on one publish.
+//! The ticket: the platform's own identifier of one publish.
 //!
-//! It is stored before the step that can make the post public and looked up before anything is sent again, until the
-//! platform says that it is dead. With it a repeated publish is impossible.
+//! It is stored before the step that can make the post public, and checked before anything is sent again, until the
+//! platform says that it is dead. This prevents a second publish.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::Platform;
 
-/// A platform's handle on one publish, and how far that publish may have come.
+/// A platform's identifier of one publish, and how far that publish may have got.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ticket {
@@ -20,10 +20,10 @@ pub struct Ticket {
     /// When the platform gave it.
     pub made_at: DateTime<Utc>,
     /// Stored *before* the step after which the post may be public: the last chunk, the publish call, a photo's init.
-    /// A dead ticket without it has published nothing; with it, the ticket alone cannot tell.
+    /// A dead ticket without it has published nothing. With it, the ticket alone does not show whether it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub committed_at: Option<DateTime<Utc>>,
-    /// Whether the application made it in its own attempt. How far that attempt came is not known.
+    /// Whether the application created it in its own attempt. How far that attempt got is not known.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub from_application: bool,
     /// The handle itself, in the form of the platform's publisher. It may hold an upload address, which is a secret.
@@ -43,12 +43,12 @@ impl fmt::Debug for Ticket {
 }
 
 impl Ticket {
-    /// A fresh ticket that has not come to any step that can publish.
+    /// A new ticket that has not reached a step that can publish.
     pub fn new(platform: Platform, made_at: DateTime<Utc>, payload: Value) -> Self {
         Self { platform, made_at, committed_at: None, from_application: false, payload }
     }
 
-    /// A ticket that the application's own attempt left. How far that attempt came is not known, so it counts as
+    /// A ticket that the application's own attempt left. How far that attempt got is not known, so it counts as
     /// committed.
     pub fn from_application(platform: Platform, failed_at: DateTime<Utc>, payload: Value) -> Self {
         Self { from_application: true, ..Self::new(platform, failed_at, payload).committed(failed_at) }

@@ -20,20 +20,20 @@ pub struct TokenRecord {
     pub key: String,
     /// The platform.
     pub platform: Platform,
-    /// A fingerprint of the settings that the tokens came from. Where the settings have changed since, they win.
+    /// A fingerprint of the settings that the tokens came from. If the settings have changed, they take precedence.
     pub source: String,
     /// The token that requests carry.
     pub access_token: SecretString,
-    /// When it expires; none where the platform did not say.
+    /// When it expires. `None` if the platform did not say.
     pub access_expires_at: Option<DateTime<Utc>>,
-    /// The token that gets new ones, where the platform hands it out anew.
+    /// The refresh token, if there is one.
     pub refresh_token: Option<SecretString>,
     /// When that one expires.
     pub refresh_expires_at: Option<DateTime<Utc>>,
 }
 
 impl TokenRecord {
-    /// Whether the access token is good for at least `margin` from `now`.
+    /// Whether the access token is valid for at least `margin` from `now`.
     pub fn is_fresh(&self, now: DateTime<Utc>, margin: TimeDelta) -> bool {
         match (self.access_expires_at, now.checked_add_signed(margin)) {
             (Some(expires_at), Some(needed_until)) => expires_at > needed_until,
@@ -41,7 +41,7 @@ impl TokenRecord {
         }
     }
 
-    /// When the credentials expire that a person has to renew.
+    /// When the token expires that must be renewed manually.
     pub fn expires_at(&self) -> Option<DateTime<Utc>> {
         if self.refresh_token.is_some() { self.refresh_expires_at } else { self.access_expires_at }
     }

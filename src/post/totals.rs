@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Category, Outcome, Platform};
 
-/// Posts counted by what became of them. `due` is the sum of the five that follow it.
+/// Posts counted by their outcome. `due` is the sum of the five that follow it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "the names are those of the JSON output")]
@@ -21,7 +21,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Counts a post that was started. One that was released unsettled keeps its place, like a deferred one.
+    /// Counts a post that was started. One that was released without an outcome counts as deferred.
     pub fn count(&mut self, outcome: Outcome) {
         self.due = self.due.saturating_add(1);
         let counter = match outcome {
@@ -60,8 +60,8 @@ impl std::iter::Sum for Totals {
     }
 }
 
-/// The attempts of a run, by platform, attempt number and cause: what the statistics are made of. A deferral is no
-/// attempt, nor is a post that expired: nothing was sent for it.
+/// The attempts of a run by platform, attempt number and cause, for the statistics. A deferral does not count as
+/// an attempt, nor does an expired post: nothing was sent for it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AttemptCounts(BTreeMap<(Platform, u32, Option<Category>), (u64, u64)>);
 
@@ -72,11 +72,11 @@ pub struct AttemptCount {
     pub platform: Platform,
     /// With this number.
     pub attempt: u32,
-    /// Made after a failure of this category; none for a post whose failure nobody has classified.
+    /// Made after a failure of this category. `None` if that failure has no category.
     pub after: Option<Category>,
-    /// So many.
+    /// How many.
     pub attempts: u64,
-    /// So many of them were posted.
+    /// How many of them were posted.
     pub posted: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The alert: one message a pass, where a person is needed.
+//! The alert: at most one message for each pass.
 
 use serde_json::{Value, json};
 
@@ -9,8 +9,8 @@ use crate::retry::PassReport;
 /// How many posts the text names; the data names all.
 const NAMED: usize = 10;
 
-/// The message for a pass that made posts permanently failed or gave up a platform for which a person has to act;
-/// none for any other.
+/// The message for a pass in which posts became permanently failed or a platform was skipped;
+/// `None` for any other pass.
 pub fn alert_message(report: &PassReport, host: &str) -> Option<Value> {
     let failed: Vec<_> = report.posts.iter().filter(|post| post.outcome == Outcome::PermanentlyFailed).collect();
     let given_up: Vec<_> = report
@@ -25,7 +25,10 @@ pub fn alert_message(report: &PassReport, host: &str) -> Option<Value> {
     let mut lines = vec![format!("postretry on {host}:")];
     for (platform, given_up) in &given_up {
         let waiting = plural(given_up.waiting, "post waits", "posts wait");
-        lines.push(format!("{platform}: given up ({}), {waiting}: {}", given_up.category, given_up.reason));
+        lines.push(format!(
+            "{platform}: skipped for the rest of the pass ({}), {waiting}: {}",
+            given_up.category, given_up.reason
+        ));
     }
     if !failed.is_empty() {
         lines.push(format!("{} permanently failed:", plural(failed.len() as u64, "post is", "posts are")));

@@ -1,4 +1,4 @@
-//! What happens to a post next, when and why, in a sentence.
+//! One sentence about a post: what happens to it next, when and why.
 
 use chrono::{DateTime, Utc};
 
@@ -12,47 +12,54 @@ pub(super) fn explain(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<U
         StoredPost::Readable(post) => post,
         StoredPost::Malformed(malformed) => {
             return format!(
-                "It is left alone until its field `{}` is corrected: {}.",
+                "postretry does not change this post until its field `{}` is corrected: {}.",
                 malformed.field, malformed.problem
             );
         }
     };
     let attempt = post.retry.count.saturating_add(1);
     let of = policy.max_retries;
-    let lookup = if post.has_earlier_upload() { ", after its earlier upload has been looked up" } else { "" };
+    let lookup = if post.has_earlier_upload() { ", starting with a check of the earlier upload" } else { "" };
     match policy.eligibility(post, now) {
         Eligibility::Claimed { until } => {
             format!(
-                "Attempt {} of {of} is under way now; its claim lasts until {} unless renewed.",
+                "Attempt {} of {of} is running; its claim expires at {} unless renewed.",
                 post.retry.count,
                 utc(until)
             )
         }
         Eligibility::PermanentlyFailed | Eligibility::Exhausted => given_up(post, policy),
         Eligibility::Due(DueReason::Interrupted) => {
-            format!("The next run takes attempt {} of {of} up again, since the process died in it.", post.retry.count)
+            format!("The next pass resumes attempt {} of {of}, because the process died during it.", post.retry.count)
         }
         Eligibility::Due(DueReason::Processing) => {
             format!(
-                "The next run looks whether {} has finished processing it; nothing is sent again.",
+                "The next pass checks whether {} has finished processing the post; it sends nothing again.",
                 post.platform.title()
             )
         }
         Eligibility::Due(DueReason::NoDate) => {
-            format!("The next run makes attempt {attempt} of {of}{lookup}: it carries no date to wait from.")
+            format!(
+                "The next pass makes attempt {attempt} of {of}{lookup}: the post has no date to count the backoff from."
+            )
         }
         Eligibility::Due(DueReason::BackoffOver { since }) => {
-            format!("The next run makes attempt {attempt} of {of}{lookup}: it is due since {}.", utc(since))
+            format!(
+                "The next pass makes attempt {attempt} of {of}{lookup}: the post has been due since {}.",
+                utc(since)
+            )
         }
-        Eligibility::Waiting { until: None, .. } => "Its next retry lies beyond the calendar.".to_owned(),
+        Eligibility::Waiting { until: None, .. } => {
+            "The time of its next retry is too far in the future to be calculated.".to_owned()
+        }
         Eligibility::Waiting { until: Some(until), reason } => {
             let why = match reason {
                 WaitReason::Backoff => {
                     format!("the backoff after {}", plural(u64::from(post.retry.count), "retry", "retries"))
                 }
                 WaitReason::PlatformSaid => match post.retry.category {
-                    Some(category) => format!("{} said so ({category})", post.platform.title()),
-                    None => format!("{} said so", post.platform.title()),
+                    Some(category) => format!("{} asked to wait ({category})", post.platform.title()),
+                    None => format!("{} asked to wait", post.platform.title()),
                 },
             };
             format!("Attempt {attempt} of {of} is due at {} ({}){lookup}: {why}.", utc(until), relative(until, now))
@@ -64,19 +71,19 @@ fn given_up(post: &Post, policy: &RetryPolicy) -> String {
     let why = match post.retry.category {
         Some(Category::Ambiguous) => {
             return format!(
-                "It is parked, since it may be on {} already: look there first, then `postretry reset {}` sends it \
+                "It may already be on {}, so it is not retried: check there first; `postretry reset {}` then sends it \
                  again.",
                 post.platform.title(),
                 post.id
             );
         }
-        Some(Category::Expired) => "it was too late to be worth publishing".to_owned(),
+        Some(Category::Expired) => "it is older than `POST_RETRY_EXPIRE`".to_owned(),
         Some(category @ (Category::RejectedContent | Category::MediaProcessing))
             if !policy.is_exhausted(post.retry.count) =>
         {
-            format!("no retry can mend a failure of category {category}")
+            format!("a retry cannot fix a failure of category {category}")
         }
         _ => format!("all {} are used up", plural(u64::from(policy.max_retries), "retry", "retries")),
     };
-    format!("It is not retried any more, since {why}; `postretry reset {}` gives it its retries back.", post.id)
+    format!("It is not retried any more, because {why}; `postretry reset {}` resets its retry count.", post.id)
 }

@@ -30,7 +30,7 @@ pub fn list_text(part: &ListPart<'_>, policy: &RetryPolicy, now: DateTime<Utc>, 
     match shown {
         0 if part.total > 0 => return format!("0 of {all}\n"),
         0 if part.filter.is_everything() => return "no failed posts\n".to_owned(),
-        0 => return "no failed post fits the selection\n".to_owned(),
+        0 => return "no failed posts match the filters\n".to_owned(),
         _ => {}
     }
     let mut table = Table::new(&[

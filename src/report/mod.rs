@@ -1,4 +1,4 @@
-//! Data in, text out. Nothing here prints, reads a clock or knows a store.
+//! Converts data to text. Nothing here prints, reads a clock or uses a store.
 
 mod alert;
 mod csv;

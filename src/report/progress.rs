@@ -1,4 +1,4 @@
-//! What is seen of a pass while it works: a line for each platform, drawn over and over on a terminal.
+//! The progress of a running pass: one line for each platform, updated on a terminal.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +19,7 @@ impl Listener for NoopListener {
     fn notice(&self, _event: &Event<'_>) {}
 }
 
-/// Draws a line for each platform: what is done, and how far the file is that is being uploaded.
+/// Draws a line for each platform: the finished posts and the progress of the current upload.
 #[derive(Debug)]
 pub struct ProgressListener {
     lines: MultiProgress,
@@ -41,7 +41,7 @@ struct Upload {
     file: String,
     sent: u64,
     of: u64,
-    /// When its first bytes were seen to move.
+    /// When its first bytes were sent.
     since: Option<Instant>,
 }
 
@@ -90,14 +90,14 @@ impl Listener for ProgressListener {
 }
 
 impl PlatformProgress {
-    /// Its line: what is done, the file that moves, and how many more are in flight.
+    /// Its line: the finished posts, the current file, and how many more are in flight.
     fn line(&self, platform: Platform) -> String {
         let mut parts = Vec::new();
         if self.posted > 0 {
             parts.push(format!("{} posted", self.posted));
         }
         if self.not_posted > 0 {
-            parts.push(format!("{} not", self.not_posted));
+            parts.push(format!("{} not posted", self.not_posted));
         }
         let moving = self.in_flight.iter().find(|upload| upload.sent < upload.of).or(self.in_flight.first());
         parts.extend(moving.map(Upload::told));
@@ -131,9 +131,9 @@ mod tests {
             Upload { id, file: file.to_owned(), sent, of, since: None }
         };
         let mut progress = PlatformProgress { posted: 3, not_posted: 1, in_flight: vec![upload("a.mp4", 0, 0)] };
-        assert_eq!(progress.line(Platform::TikTok), "tiktok: 3 posted, 1 not, a.mp4");
+        assert_eq!(progress.line(Platform::TikTok), "tiktok: 3 posted, 1 not posted, a.mp4");
         progress.in_flight.push(upload("b.mp4", 12_300_000, 40_000_000));
         let told = progress.line(Platform::TikTok);
-        assert_eq!(told, "tiktok: 3 posted, 1 not, b.mp4 12.3 MB of 40.0 MB at 61.5 MB/s, 1 more in flight");
+        assert_eq!(told, "tiktok: 3 posted, 1 not posted, b.mp4 12.3 MB of 40.0 MB at 61.5 MB/s, 1 more in flight");
     }
 }

@@ -1,4 +1,4 @@
-//! The statistics as a text exposition, for the node exporter's textfile collector.
+//! The statistics in the Prometheus text format, for the node exporter's textfile collector.
 
 use crate::store::Statistics;
 
@@ -10,7 +10,7 @@ struct Metric {
     samples: Vec<(Option<(&'static str, String)>, String)>,
 }
 
-/// The exposition. A metric that has no sample is left out.
+/// The text. A metric without samples is left out.
 #[expect(clippy::too_many_lines, reason = "a list of metrics")]
 pub fn exposition(statistics: &Statistics) -> String {
     let by_platform = |value: fn(&crate::store::PlatformStatistics) -> u64| {
@@ -24,25 +24,25 @@ pub fn exposition(statistics: &Statistics) -> String {
     let metrics = [
         Metric {
             name: "postretry_failed_posts",
-            help: "Posts that are failed, permanently or not.",
+            help: "Failed posts, including the permanently failed ones.",
             kind: "gauge",
             samples: by_platform(|entry| entry.failed),
         },
         Metric {
             name: "postretry_permanently_failed_posts",
-            help: "Posts that are permanently failed.",
+            help: "Permanently failed posts.",
             kind: "gauge",
             samples: by_platform(|entry| entry.permanently_failed),
         },
         Metric {
             name: "postretry_due_posts",
-            help: "Posts whose retry is due.",
+            help: "Due posts.",
             kind: "gauge",
             samples: by_platform(|entry| entry.due),
         },
         Metric {
             name: "postretry_posts_by_retry_count",
-            help: "Failed posts by the retries made.",
+            help: "Failed posts by retry count.",
             kind: "gauge",
             samples: statistics
                 .retry_distribution
@@ -62,19 +62,19 @@ pub fn exposition(statistics: &Statistics) -> String {
         },
         Metric {
             name: "postretry_last_run_timestamp_seconds",
-            help: "When the last recorded run started.",
+            help: "Start time of the last recorded run.",
             kind: "gauge",
             samples: runs.last_run.iter().map(|at| (None, seconds(at.timestamp_millis()))).collect(),
         },
         Metric {
             name: "postretry_last_run_duration_seconds",
-            help: "How long the last recorded run took.",
+            help: "Duration of the last recorded run.",
             kind: "gauge",
             samples: runs.last_duration_ms.iter().map(|millis| (None, seconds(*millis))).collect(),
         },
         Metric {
             name: "postretry_token_expiry_timestamp_seconds",
-            help: "When the account has to be signed in to again.",
+            help: "Time when the token expires and must be renewed.",
             kind: "gauge",
             samples: statistics
                 .tokens

@@ -1,4 +1,4 @@
-//! What a pass did or would do, and what became of single posts, for people.
+//! The results of a pass, a dry run and single posts, for people.
 
 use super::table::{Cell, Column, Table};
 use super::text::{tally, wrapped};
@@ -6,7 +6,7 @@ use super::{Paint, Screen, plural, relative, utc};
 use crate::post::{Category, Outcome, Totals};
 use crate::retry::{AttemptReport, DryRunReport, GivenUp, MalformedPost, PassReport, PlatformReport};
 
-/// What a pass did; empty where there was nothing to do.
+/// The result of a pass. Empty if there was nothing to do.
 pub fn run_text(report: &PassReport, screen: Screen) -> String {
     if report.totals().is_empty() && report.malformed.is_empty() {
         return String::new();
@@ -20,7 +20,7 @@ pub fn run_text(report: &PassReport, screen: Screen) -> String {
         Column::flexible("detail", 24),
     ]);
     for post in &report.posts {
-        // What is due already is taken by the next pass, however long ago that was.
+        // The next pass retries a post that is already due, no matter for how long.
         let next = post
             .next_retry_at
             .map(|at| if at <= report.finished_at { "due".to_owned() } else { relative(at, report.finished_at) });
@@ -62,7 +62,7 @@ fn detail(post: &AttemptReport) -> String {
     }
 }
 
-/// The counts in one line; those that are none are left out.
+/// The counts in one line, without zeros.
 fn summary(platforms: &[PlatformReport]) -> String {
     let totals: Totals = platforms.iter().map(|platform| platform.totals).sum();
     let counts = tally(&[
@@ -83,31 +83,32 @@ fn summary(platforms: &[PlatformReport]) -> String {
     line
 }
 
-/// Why a platform got no or no further post, in one line without its end; none where it got all of them.
+/// Why a platform was skipped, in one line without a line end. `None` if it was not.
 pub fn platform_note(report: &PlatformReport) -> Option<String> {
     let platform = report.platform;
     let skipped = report.totals.skipped;
     if !report.is_configured {
-        let left = plural(skipped, "due post is left as it is", "due posts are left as they are");
+        let left = plural(skipped, "due post is left unchanged", "due posts are left unchanged");
         return (skipped > 0).then(|| format!("{platform}: not configured, {left}"));
     }
     let GivenUp { category, reason, advice, until, waiting, is_circuit } = report.given_up.as_ref()?;
     let wait = plural(*waiting, "post waits", "posts wait");
-    let by_itself = if *waiting == 1 { "it will go out by itself" } else { "they will go out by themselves" };
+    let by_itself =
+        if *waiting == 1 { "it will be retried automatically" } else { "they will be retried automatically" };
     let advice = advice.as_deref().unwrap_or(reason);
     let until = until.map(|until| format!(" until {}", utc(until))).unwrap_or_default();
     Some(match category {
-        _ if *is_circuit => format!("{platform}: in trouble, {wait} for the next run; {reason}"),
-        Category::Auth => format!("{platform}: sign-in refused, {wait}; {advice}, {by_itself}"),
-        Category::AccountRestricted => format!("{platform}: account restricted, {wait}; {advice}, {by_itself}"),
+        _ if *is_circuit => format!("{platform}: circuit breaker open, {wait} for the next pass; {reason}"),
+        Category::Auth => format!("{platform}: credentials refused, {wait}; {advice}, then {by_itself}"),
+        Category::AccountRestricted => format!("{platform}: account restricted, {wait}; {advice}, then {by_itself}"),
         Category::QuotaExhausted => format!("{platform}: quota used up, {wait}{until}; {advice}"),
-        _ => format!("{platform}: asked for a pause, {wait}{until}; {advice}"),
+        _ => format!("{platform}: rate limited, {wait}{until}; {advice}"),
     })
 }
 
-/// Why a post cannot be worked on, in one line without its end.
+/// Why a post is malformed, in one line without a line end.
 pub fn malformed_note(post: &MalformedPost) -> String {
-    format!("malformed post {}: field `{}`: {}; left as it is", post.id, post.field, post.problem)
+    format!("malformed post {}: field `{}`: {}; left unchanged", post.id, post.field, post.problem)
 }
 
 fn malformed_notes(malformed: &[MalformedPost], screen: Screen) -> String {
@@ -151,7 +152,7 @@ pub fn dry_run_text(report: &DryRunReport, screen: Screen) -> String {
     text
 }
 
-/// What became of the posts of `retry` and `reset`: id, outcome and, where there is one, why.
+/// The results of `retry` and `reset`: id, outcome and, if there is one, the reason.
 pub fn results_text(results: &[(String, &'static str, Option<String>)], screen: Screen) -> String {
     let mut table = Table::new(&[Column::whole("post"), Column::whole("outcome"), Column::flexible("detail", 20)]);
     for (id, outcome, detail) in results {

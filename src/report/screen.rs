@@ -1,31 +1,31 @@
-//! Where a text will be read, and what colours mean there.
+//! The size of the output, and the meaning of its colours.
 
-/// Where a text will be read.
+/// Where a text is shown.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Screen {
-    /// The columns of the terminal; none where there is none.
+    /// The columns of the terminal. `None` without a terminal.
     pub width: Option<usize>,
-    /// Whether colours are wanted.
+    /// Whether to use colours.
     pub has_color: bool,
 }
 
-/// What a colour says. It never says anything that the words do not say too.
+/// The meaning of a colour. The text always says the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paint {
     /// Nothing.
     Plain,
-    /// What follows is told apart by it.
+    /// A heading.
     Heading,
-    /// It has come to a good end.
+    /// Success.
     Good,
-    /// It goes on by itself, but did not go well.
+    /// A failure that will be retried automatically.
     Warning,
-    /// A person is needed.
+    /// Manual action is needed.
     Bad,
 }
 
 impl Paint {
-    /// The text, painted with the sequences that terminals know.
+    /// The text with the escape sequences of the colour.
     pub fn on(self, text: &str, has_color: bool) -> String {
         let code = match self {
             Self::Plain => return text.to_owned(),

@@ -32,7 +32,7 @@ pub fn stats_text(statistics: &Statistics, now: DateTime<Utc>, screen: Screen) -
 fn headline(statistics: &Statistics) -> String {
     let retryable = statistics.total_failed.saturating_sub(statistics.permanently_failed);
     let mut text = format!(
-        "{}: {} permanently, {retryable} retryable, {} due\n",
+        "{}: {} permanently failed, {retryable} retryable, {} due\n",
         plural(statistics.total_failed, "failed post", "failed posts"),
         statistics.permanently_failed,
         statistics.due
@@ -42,11 +42,11 @@ fn headline(statistics: &Statistics) -> String {
     };
     let for_a_person = tally(&[
         (statistics.permanently_failed, "permanently failed"),
-        (of(Category::Auth), "for a sign-in"),
-        (of(Category::AccountRestricted), "for an account to be freed"),
+        (of(Category::Auth), "with refused credentials"),
+        (of(Category::AccountRestricted), "with a restricted account"),
     ]);
     if !for_a_person.is_empty() {
-        text.push_str(&format!("waiting for a person: {for_a_person}\n"));
+        text.push_str(&format!("manual action needed: {for_a_person}\n"));
     }
     text
 }
@@ -63,11 +63,11 @@ fn platforms(statistics: &Statistics) -> Table {
     let mut table = Table::new(&[
         Column::whole("platform"),
         Column::number("failed"),
-        Column::number("given up"),
+        Column::number("permanent"),
         Column::number("due"),
-        Column::number("tried"),
+        Column::number("attempts"),
         Column::number("posted"),
-        Column::number("rate"),
+        Column::number("rate").dispensable(),
     ]);
     for entry in &statistics.by_platform {
         table.row([
@@ -84,20 +84,20 @@ fn platforms(statistics: &Statistics) -> Table {
 }
 
 fn retries(statistics: &Statistics) -> Table {
-    let mut table = Table::new(&[Column::number("retries made"), Column::number("posts")]);
+    let mut table = Table::new(&[Column::number("retry count"), Column::number("posts")]);
     for (count, posts) in &statistics.retry_distribution {
         table.row([count.to_string().into(), number(*posts)]);
     }
     table
 }
 
-/// Columns of a table that tells how often attempts of some kind succeeded.
+/// The columns of a table of success rates.
 fn success_of(kind: Column) -> [Column; 4] {
-    [kind, Column::number("tried"), Column::number("posted"), Column::number("rate")]
+    [kind, Column::number("attempts"), Column::number("posted"), Column::number("rate")]
 }
 
 fn attempts(statistics: &Statistics) -> Table {
-    let mut table = Table::new(&success_of(Column::number("attempt")));
+    let mut table = Table::new(&success_of(Column::number("attempt no.")));
     for entry in &statistics.by_attempt {
         let rate = percent(entry.posted, entry.attempts);
         table.row([entry.attempt.to_string().into(), number(entry.attempts), number(entry.posted), rate]);
@@ -106,7 +106,7 @@ fn attempts(statistics: &Statistics) -> Table {
 }
 
 fn causes(statistics: &Statistics) -> Table {
-    let mut table = Table::new(&success_of(Column::whole("retried after")));
+    let mut table = Table::new(&success_of(Column::whole("previous failure")));
     for cause in &statistics.by_cause {
         let after = cause.after.map_or("not classified", Category::as_str);
         table.row([after.into(), number(cause.attempts), number(cause.posted), percent(cause.posted, cause.attempts)]);
@@ -123,10 +123,10 @@ fn categories(statistics: &Statistics) -> Table {
 }
 
 fn tokens(statistics: &Statistics, now: DateTime<Utc>) -> Table {
-    let mut table = Table::new(&[Column::whole("sign-in"), Column::whole("ends")]);
+    let mut table = Table::new(&[Column::whole("platform"), Column::whole("token expires")]);
     for (platform, at) in &statistics.tokens {
         let ends = match at {
-            None => "not known".into(),
+            None => "unknown".into(),
             Some(at) if *at - now <= TimeDelta::zero() => Cell::painted(relative(*at, now), Paint::Bad),
             Some(at) if expires_soon(*at, now) => Cell::painted(relative(*at, now), Paint::Warning),
             Some(at) => relative(*at, now).into(),
@@ -147,7 +147,7 @@ fn runs(statistics: &Statistics, now: DateTime<Utc>, screen: Screen) -> String {
     if let (Some(last), Some(millis)) = (runs.last_run, runs.last_duration_ms) {
         let outcome = runs.last_outcome.as_deref().unwrap_or("unknown");
         let last = relative(last, now);
-        let last = format!("the last one started {last}, took {millis} ms and ended with `{outcome}`");
+        let last = format!("the last run started {last}, took {millis} ms and ended with `{outcome}`");
         text.push_str(&format!("\n{}", wrapped(&last, screen.width, 2)));
     }
     text.push('\n');

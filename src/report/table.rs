@@ -1,4 +1,4 @@
-//! Tables without borders that fit a width: the only place that knows the table library.
+//! Tables without borders that fit a width. No other module uses the table library.
 
 use comfy_table::{Attribute, Cell as StyledCell, CellAlignment, Color, presets};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -6,7 +6,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use super::{Paint, Screen};
 use crate::post::one_line;
 
-/// On which side a column's cells stand.
+/// The alignment of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Align {
     /// Words.
@@ -15,13 +15,13 @@ pub(super) enum Align {
     Right,
 }
 
-/// What becomes of a column where the screen is too narrow for all of them.
+/// What happens to a column if the screen is too narrow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Give {
-    /// It always stands whole.
+    /// It is never cut.
     Nothing,
-    /// Its cells are cut, but not to fewer characters than these; where even that is too wide, they stand in a line of
-    /// their own below the row.
+    /// Its cells are cut, but not to fewer characters than this. If that is still too wide, they move to their own line
+    /// below the row.
     Room(usize),
     /// It is left out.
     All,
@@ -36,12 +36,12 @@ pub(super) struct Column {
 }
 
 impl Column {
-    /// A column of words that always stand whole.
+    /// A column of words that are never cut.
     pub(super) const fn whole(title: &'static str) -> Self {
         Self { title, align: Align::Left, give: Give::Nothing }
     }
 
-    /// A column of words that may be cut, but not to fewer characters than these.
+    /// A column of words that may be cut, but not to fewer characters than this.
     pub(super) const fn flexible(title: &'static str, least: usize) -> Self {
         Self { title, align: Align::Left, give: Give::Room(least) }
     }
@@ -51,7 +51,7 @@ impl Column {
         Self { title, align: Align::Right, give: Give::Nothing }
     }
 
-    /// The same column, to be left out where there is no room for it; the rightmost of such columns goes first.
+    /// Marks that the column is left out if there is no room. The rightmost of these columns is left out first.
     #[must_use]
     pub(super) const fn dispensable(self) -> Self {
         Self { give: Give::All, ..self }
@@ -68,7 +68,7 @@ pub(super) struct Cell {
 impl Cell {
     /// A text that is painted.
     pub(super) fn painted(text: impl Into<String>, paint: Paint) -> Self {
-        // What documents and platforms say may hold anything, sequences that terminals obey included.
+        // Texts from documents and platforms can contain anything, including terminal escape sequences.
         Self { text: one_line(&text.into(), usize::MAX), paint }
     }
 }
@@ -86,13 +86,13 @@ pub(super) struct Table {
     rows: Vec<Vec<Cell>>,
 }
 
-/// Blanks between two columns.
+/// Spaces between two columns.
 const GAP: usize = 2;
 
-/// How a table is laid out: the width of every column that stands in it.
+/// The layout of a table: the width of each visible column.
 struct Layout {
     widths: Vec<Option<usize>>,
-    /// Whether what may be cut stands below its row.
+    /// Whether the cells that may be cut are below their row.
     is_stacked: bool,
 }
 
@@ -112,7 +112,7 @@ impl Table {
         self.rows.is_empty()
     }
 
-    /// The table's text. On a screen no line is wider than it, unless what must stand whole needs more.
+    /// The table's text. No line is wider than the screen, unless the columns that are never cut need more.
     pub(super) fn text(&self, screen: Screen) -> String {
         let layout = self.layout(screen.width);
         let shown = |index: &usize| layout.widths[*index].is_some();
@@ -151,7 +151,7 @@ impl Table {
         text
     }
 
-    /// What stands below a row of a narrow screen: in one line, or in one for each cell where that is too short.
+    /// The cells below a row on a narrow screen: in one line, or in one line for each cell if that is too long.
     fn below(&self, row: &[Cell], width: Option<usize>) -> String {
         let flexible = self.columns.iter().zip(row).filter(|(column, _)| matches!(column.give, Give::Room(_)));
         let parts: Vec<&str> = flexible.map(|(_, cell)| cell.text.as_str()).filter(|text| !text.is_empty()).collect();
@@ -170,8 +170,8 @@ impl Table {
         cells.chain([self.columns[index].title.width()]).max().unwrap_or(0)
     }
 
-    /// Each column gets its own width, where those that may be cut share what is left; where that is not enough, these
-    /// go below their rows and dispensable ones are left out.
+    /// Each column gets its natural width, and the columns that may be cut share the rest. If that is not enough, they
+    /// move below their rows, and dispensable columns are left out.
     fn layout(&self, width: Option<usize>) -> Layout {
         let mut widths: Vec<Option<usize>> =
             (0..self.columns.len()).map(|index| Some(self.natural_width(index))).collect();
@@ -180,7 +180,7 @@ impl Table {
             widths.iter().flatten().map(|width| width + GAP).sum::<usize>().saturating_sub(GAP)
         };
         while total(&widths) > width {
-            // The widest column that may still shrink gives way.
+            // Shrink the widest column that may still shrink.
             let may_shrink = |index: &usize| match (self.columns[*index].give, widths[*index]) {
                 (Give::Room(least), Some(width)) => width > least,
                 _ => false,
@@ -217,7 +217,7 @@ fn styled(text: &str, paint: Paint) -> StyledCell {
     }
 }
 
-/// A text of at most so many columns of a terminal, the last of them … where something was cut.
+/// A text of at most this many terminal columns. The last character is … if the text was cut.
 pub(super) fn cut(text: &str, limit: usize) -> String {
     if text.width() <= limit {
         return text.to_owned();

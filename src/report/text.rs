@@ -3,13 +3,13 @@
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use unicode_width::UnicodeWidthStr;
 
-/// An instant as JSON and logs have it: RFC 3339, UTC, `Z`; milliseconds only where there are some.
+/// An instant for JSON and logs: RFC 3339, UTC, `Z`, with milliseconds only if they are not zero.
 pub fn utc(at: DateTime<Utc>) -> String {
     let format = if at.timestamp_subsec_millis() == 0 { SecondsFormat::Secs } else { SecondsFormat::Millis };
     at.to_rfc3339_opts(format, true)
 }
 
-/// An instant as seen from `now`: "in 2 h", "3 d ago", "now".
+/// An instant relative to `now`: "in 2 h", "3 d ago", "now".
 pub fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let apart = at - now;
     let size = span(apart.abs());
@@ -22,7 +22,7 @@ pub fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     }
 }
 
-/// A span in its largest fitting unit.
+/// A duration in its largest suitable unit.
 fn span(span: TimeDelta) -> String {
     let (days, hours, minutes) = (span.num_days(), span.num_hours(), span.num_minutes());
     if days >= 2 {
@@ -36,7 +36,7 @@ fn span(span: TimeDelta) -> String {
     }
 }
 
-/// A number of bytes in its largest fitting unit.
+/// A number of bytes in its largest suitable unit.
 #[expect(clippy::cast_precision_loss, reason = "it is rounded for people anyway")]
 pub fn bytes(count: u64) -> String {
     match count {
@@ -48,7 +48,7 @@ pub fn bytes(count: u64) -> String {
 }
 
 /// A text in lines of at most so many columns, broken between words; every line but the first begins with `indent`
-/// blanks. A word that is wider stands in a line of its own. Without a width it stays one line.
+/// spaces. A word that is wider gets its own line. Without a width the text stays in one line.
 pub(super) fn wrapped(text: &str, width: Option<usize>, indent: usize) -> String {
     let Some(width) = width else { return text.to_owned() };
     let (mut lines, mut used) = (String::new(), 0);

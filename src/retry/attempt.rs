@@ -1,13 +1,14 @@
-//! One attempt at one post: claim it, look the ticket up, publish, record.
+//! One attempt at one post: claim it, check the ticket, publish, record.
 //!
 //! From the claim to the record everything happens under the lease: it is renewed while the attempt works, checked
 //! before every request, and whoever loses it sends nothing and writes nothing more.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::context::{ActivePlatform, Event, RetryContext};
 use super::lease::{ClockReading, LeasedAttempt, no_answer};
+use super::limiter::StartPermit;
 use super::report::AttemptReport;
 use crate::platform::{AttemptAborted, PublishContext, PublishError, TicketAge, TicketOutcome};
 use crate::post::{
@@ -18,50 +19,51 @@ use crate::store::{Found, Lease, LeaseWrite, StoreError, StoredPost};
 /// How many tickets one attempt may ask for: one, and one more if it dies at once.
 const MAX_TICKETS: usize = 2;
 
-/// How often an attempt that waits for the gap checks whether its platform has been given up.
+/// How often an attempt that waits for the gap checks whether its platform is skipped.
 const BREAKER_CHECK: Duration = Duration::from_secs(1);
 
 /// How long to wait before a write that the store did not confirm is tried again.
 const WRITE_RETRY: Duration = Duration::from_millis(500);
 
-/// Whether a post that is too old is published all the same.
+/// Whether a post that is too old is published in spite of that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expiry {
     Observed,
     Ignored,
 }
 
-/// What became of a try to work on a post.
+/// The result of an attempt.
 #[derive(Debug)]
 pub(super) enum AttemptResult {
     /// An attempt was made and recorded.
     Completed(Box<AttemptReport>, Option<Failure>),
     /// Another process has the post, or it has changed since it was read.
     NotClaimed,
-    /// The lease was lost; whoever has it now settles the post.
+    /// The lease was lost. The process that holds it now finishes the post.
     LeaseLost,
 }
 
-/// Claims a post as it was read and makes an attempt at it.
+/// Claims a post as it was read and makes an attempt at it. With a permit its first new ticket is asked for at once.
 pub(super) async fn execute(
     context: &RetryContext,
     platform: &Arc<ActivePlatform>,
     post: &Post,
     expiry: Expiry,
+    permit: Option<StartPermit>,
 ) -> Result<AttemptResult, StoreError> {
     let lease = Lease { by: unique_holder(&context.host), lasts: context.config.claim };
     let start = AttemptStart::decide(post, context.clock.now(), &context.host);
     let asked_at = ClockReading::now(&context.clock);
     let claimed = match context.store.claim(post, &start, &lease).await? {
         None => {
-            log::info!("post {}: not claimed, since it has changed since it was read", post.id);
+            log::info!("post {}: not claimed, because it has changed since it was read", post.id);
             return Ok(AttemptResult::NotClaimed);
         }
         Some(StoredPost::Readable(claimed)) => *claimed,
-        // It was changed between the read and the claim. The claim expires by itself.
+        // It was changed between the read and the claim. The claim expires automatically.
         Some(StoredPost::Malformed(_)) => return Ok(AttemptResult::LeaseLost),
     };
-    log::info!("post {}: attempt {} on {} begins", post.id, start.attempt, post.platform);
+    log::info!("post {}: attempt {} on {} starts", post.id, start.attempt, post.platform);
     context.listener.notice(&Event::Started { post: &claimed, attempt: start.attempt });
     let leased = LeasedAttempt::new(context, Arc::clone(platform), &claimed, lease.clone(), asked_at);
     let work = ClaimedPost {
@@ -71,10 +73,11 @@ pub(super) async fn execute(
         host: context.host.clone(),
         last_retried_before: post.retry.last_retried_at,
     };
-    Attempt { context, platform, work, leased, expiry }.run().await
+    let permit = Mutex::new(permit);
+    Attempt { context, platform, work, leased, expiry, permit }.run().await
 }
 
-/// A name for the holder of a claim that no other attempt has, here or elsewhere.
+/// A unique name for the holder of a claim.
 fn unique_holder(host: &str) -> String {
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     format!("{host}:{}:{}", std::process::id(), &nonce[..12])
@@ -87,6 +90,7 @@ struct Attempt<'a> {
     work: ClaimedPost,
     leased: LeasedAttempt,
     expiry: Expiry,
+    permit: Mutex<Option<StartPermit>>,
 }
 
 impl Attempt<'_> {
@@ -102,7 +106,10 @@ impl Attempt<'_> {
             Ok(end) => end,
             Err(AttemptAborted::ShuttingDown) => AttemptEnd::Released,
             Err(AttemptAborted::LeaseLost) => {
-                log::warn!("post {}: the claim was lost; the next pass finds out how far it came", self.work.post.id);
+                log::warn!(
+                    "post {}: the claim was lost; the next pass checks how far the attempt got",
+                    self.work.post.id
+                );
                 return Ok(AttemptResult::LeaseLost);
             }
             Err(AttemptAborted::Store(error)) => return Err(error.for_post(&self.work.post.id)),
@@ -114,7 +121,7 @@ impl Attempt<'_> {
     async fn publish(&self) -> Result<AttemptEnd, AttemptAborted> {
         if self.work.start.exceeds_interruptions() {
             let text = format!(
-                "the process died {} times in the middle of this attempt; the ticket, if any, is looked up next time",
+                "the process died {} times during this attempt; the next attempt checks the ticket, if there is one",
                 self.work.start.interruptions
             );
             return Ok(AttemptEnd::Failed(Failure::new(Category::Interrupted, text)));
@@ -126,7 +133,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Looks the stored ticket up, if there is one, and goes on with it or with a new one.
+    /// Checks the stored ticket, if there is one, and continues with it or with a new one.
     async fn publish_with_ticket(&self) -> Result<AttemptEnd, PublishError> {
         let (post, publisher) = (&self.work.post, &self.platform.publisher);
         let mut stored = self.stored_ticket().await?;
@@ -152,7 +159,7 @@ impl Attempt<'_> {
             match publisher.resume_publish(post, ticket, age, &self.leased).await? {
                 TicketOutcome::Published(publication) => return Ok(AttemptEnd::Posted(publication)),
                 TicketOutcome::Dead => {
-                    log::info!("post {}: its earlier upload came to nothing, a new one is made", post.id);
+                    log::info!("post {}: its earlier upload has failed, starting a new one", post.id);
                     self.leased.drop_ticket().await?;
                 }
             }
@@ -178,19 +185,26 @@ impl Attempt<'_> {
             return Ok(());
         }
         let limit = humantime::format_duration(config.expire.unwrap_or_default());
-        let text = format!("it failed longer than {limit} ago and is not worth publishing any more");
+        let text = format!("it failed more than {limit} ago and is not published any more (`POST_RETRY_EXPIRE`)");
         Err(Failure::new(Category::Expired, text))
     }
 
-    /// Waits for the gap before a new ticket is asked for. If the platform has been given up meanwhile, or the process
-    /// is told to stop, the attempt ends here, with nothing sent.
+    /// Waits for the gap before a new ticket is requested. If the platform is skipped by now, or the process
+    /// is stopped, the attempt ends here, and nothing is sent.
     async fn wait_for_start(&self) -> Option<AttemptEnd> {
         let shutdown = &self.context.shutdown;
         loop {
             if self.platform.breaker.is_open() || shutdown.is_stopping() {
                 return Some(AttemptEnd::Withdrawn);
             }
-            let Err(delay) = self.platform.limiter.try_start() else { return None };
+            let reserved = self.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let delay = match reserved.map_or_else(|| self.platform.limiter.try_start(), Ok) {
+                Ok(permit) => {
+                    permit.use_up();
+                    return None;
+                }
+                Err(delay) => delay,
+            };
             tokio::select! {
                 () = tokio::time::sleep(delay.min(BREAKER_CHECK)) => {}
                 () = shutdown.stopping() => {}
@@ -210,15 +224,22 @@ impl Attempt<'_> {
                 Ok(written) => break written,
                 Err(error) if is_last_try => return Err(self.unrecorded(&end, error)),
                 Err(error) => {
-                    log::warn!("post {}: its outcome is not recorded yet, trying again: {error}", work.post.id);
+                    log::warn!("post {}: failed to record the outcome, trying again: {error}", work.post.id);
                     was_unconfirmed = true;
-                    // Once more all the same: a process that was stopped finds the time up before it can read the answer.
+                    // Try once more: a suspended process finds the lease expired before it can read the response.
                     is_last_try = self.leased.has_expired();
                     tokio::time::sleep(WRITE_RETRY).await;
                 }
             }
         };
-        if written == LeaseWrite::Lost && !(was_unconfirmed && self.was_recorded(&settlement).await?) {
+        let is_written = match written {
+            LeaseWrite::Applied => true,
+            LeaseWrite::Lost if was_unconfirmed => {
+                self.was_recorded(&settlement).await.map_err(|error| self.unrecorded(&end, error))?
+            }
+            LeaseWrite::Lost => false,
+        };
+        if !is_written {
             if let AttemptEnd::Posted(publication) = &end {
                 log::warn!("{}", self.published_unrecorded(publication));
             }
@@ -236,7 +257,9 @@ impl Attempt<'_> {
 
     /// Whether an unconfirmed write took effect after all: the claim is gone, and the history ends as it should.
     async fn was_recorded(&self, settlement: &Settlement) -> Result<bool, StoreError> {
-        Ok(match self.context.store.find(self.work.post.id.as_str()).await? {
+        let finding = self.context.store.find(self.work.post.id.as_str());
+        let found = tokio::time::timeout(self.leased.store_timeout(), finding).await;
+        Ok(match found.unwrap_or_else(|_| Err(no_answer("read the outcome")))? {
             Found::NotFailed(_) => settlement.outcome == Outcome::Posted,
             Found::Failed(stored) => stored.readable().is_some_and(|post| {
                 let is_last = post.retry.history.last() == settlement.entry.as_ref();
@@ -269,7 +292,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// The store cannot be reached. What was published is told, since nothing else tells it until the next pass.
+    /// The store cannot be reached. The log names what was published, because nothing else does before the next pass.
     fn unrecorded(&self, end: &AttemptEnd, error: StoreError) -> StoreError {
         if let AttemptEnd::Posted(publication) = end {
             log::error!("{}", self.published_unrecorded(publication));
@@ -278,10 +301,10 @@ impl Attempt<'_> {
     }
 
     fn published_unrecorded(&self, publication: &Publication) -> String {
-        let place = publication.url.as_deref().or(publication.id.as_deref()).unwrap_or("without a link");
+        let place = publication.url.as_deref().or(publication.id.as_deref()).unwrap_or("no link");
         let post = &self.work.post;
         format!(
-            "post {} was published on {} ({place}), but that could not be recorded; the next pass finds it by its \
+            "post {} was published on {} ({place}), but this could not be recorded; the next pass finds it by its \
              ticket",
             post.id,
             post.platform.title()

@@ -1,17 +1,17 @@
-//! Stops a platform's posts for the rest of a pass: after failures that every further post would meet, and after
+//! Stops a platform's posts for the rest of a pass: after failures that every further post would have too, and after
 //! several outages in a row.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::post::{Category, Failure};
 
-/// So many failures in a row of a platform or of the connection to it open its circuit.
+/// How many failures in a row, of a platform or of the connection to it, open its circuit breaker.
 const THRESHOLD: u32 = 3;
 
 /// Why a platform gets no further post in this pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum StopReason {
-    /// A failure that every further post would meet.
+    /// A failure that every further post would have too.
     GivenUp(Failure),
     /// Several network failures or outages in a row.
     CircuitOpen(Failure),
@@ -47,10 +47,14 @@ impl CircuitBreaker {
     /// Counts an attempt that has ended, with its failure if it failed.
     pub(super) fn record(&self, failure: Option<&Failure>) {
         let mut state = self.state();
-        let Some(failure) = failure.filter(|failure| failure.category != Category::Interrupted) else {
+        let Some(failure) = failure else {
             state.failures_in_a_row = 0;
             return;
         };
+        // Nothing was sent, so they say nothing of the platform.
+        if matches!(failure.category, Category::Interrupted | Category::Expired) {
+            return;
+        }
         state.failures_in_a_row = if failure.category.is_transient() { state.failures_in_a_row + 1 } else { 0 };
         let reason = if failure.category.gives_up_platform() {
             StopReason::GivenUp(failure.clone())
@@ -81,6 +85,7 @@ mod tests {
         }
         breaker.record(Some(&network));
         breaker.record(Some(&outage));
+        breaker.record(Some(&failure(Category::Expired)));
         assert!(!breaker.is_open());
         breaker.record(Some(&network));
         assert!(matches!(breaker.stop_reason(), Some(StopReason::CircuitOpen(_))));

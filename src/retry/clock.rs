@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::store::{PostStore, StoreError};
 
-/// The store's clock, as this machine can tell it: its own clock and how far the two are apart.
+/// The store's clock, calculated from this machine's clock and the difference between the two.
 #[derive(Clone)]
 pub struct StoreClock {
     local: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
@@ -37,7 +37,7 @@ impl StoreClock {
         let asked_at = local();
         let store_now = store.now().await?;
         let answered_at = local();
-        // Within the time that the answer took, nobody can say whose clock is right.
+        // A difference smaller than the response time cannot be measured.
         let ahead = if store_now < asked_at {
             store_now - asked_at
         } else if store_now > answered_at {

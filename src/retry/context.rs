@@ -27,9 +27,9 @@ pub struct RetryContext {
     pub policy: RetryPolicy,
     /// How fast a pass works, and how long an attempt waits.
     pub config: PassConfig,
-    /// Whether the process is told to stop.
+    /// Whether the process has received a stop signal.
     pub shutdown: Shutdown,
-    /// Who is told what happens.
+    /// The receiver of events.
     pub listener: Arc<dyn Listener>,
 }
 
@@ -37,8 +37,9 @@ impl RetryContext {
     /// A platform for the length of a pass; none if it is not configured.
     pub(super) fn activate(&self, platform: Platform) -> Option<Arc<ActivePlatform>> {
         let publisher = Arc::clone(self.publishers.get(&platform)?);
+        let limiter = Arc::new(StartLimiter::new(self.config.gap));
         let (breaker, probe) = (CircuitBreaker::default(), CredentialProbe::default());
-        Some(Arc::new(ActivePlatform { publisher, breaker, limiter: StartLimiter::new(self.config.gap), probe }))
+        Some(Arc::new(ActivePlatform { publisher, breaker, limiter, probe }))
     }
 }
 
@@ -47,7 +48,7 @@ impl RetryContext {
 pub(super) struct ActivePlatform {
     pub(super) publisher: Arc<dyn Publisher>,
     pub(super) breaker: CircuitBreaker,
-    pub(super) limiter: StartLimiter,
+    pub(super) limiter: Arc<StartLimiter>,
     pub(super) probe: CredentialProbe,
 }
 
@@ -79,7 +80,7 @@ pub enum Event<'a> {
     },
 }
 
-/// Is told what happens.
+/// Receives events.
 pub trait Listener: Send + Sync + fmt::Debug {
     /// Something has happened.
     fn notice(&self, event: &Event<'_>);

@@ -1,4 +1,4 @@
-//! What a pass would do, and why: decided by the rules of a real one, and nothing is written or sent.
+//! What a pass would do, and why. It uses the same rules as a real pass, but writes and sends nothing.
 
 use chrono::{DateTime, Utc};
 
@@ -9,7 +9,7 @@ use super::worker::LARGE_PAGE;
 use crate::post::{DueReason, Eligibility, Post, Totals};
 use crate::store::{Backlog, Pages, Scope, StoreError};
 
-/// What a pass would do, decided by the same rules; writes nothing and calls no platform.
+/// What a pass would do, decided by the same rules. It writes nothing and calls no platform.
 ///
 /// # Errors
 /// Where the store fails.
@@ -30,7 +30,7 @@ pub async fn dry_run(context: &RetryContext, options: &PassOptions) -> Result<Dr
             Pages::new(context.store.as_ref(), backlog, context.policy, Scope::Platform(platform), LARGE_PAGE)
         };
         let mut totals = Totals::default();
-        // Without credentials a platform's posts are left exactly as they are.
+        // Without credentials a platform's posts are not changed.
         if is_configured {
             let mut exhausted = pages(Backlog::Exhausted);
             while let Some(page) = exhausted.next(started_at).await? {
@@ -81,17 +81,17 @@ fn plan(
             let since = since.format("%Y-%m-%dT%H:%M:%SZ");
             format!("due since {since}")
         }
-        DueReason::NoDate => "due, since it carries no date to wait from".to_owned(),
-        DueReason::Processing => "due, since the platform was still processing it".to_owned(),
-        DueReason::Interrupted => "due, since the process that worked on it died".to_owned(),
+        DueReason::NoDate => "due, because it has no date to count the backoff from".to_owned(),
+        DueReason::Processing => "due, because the platform was still processing it".to_owned(),
+        DueReason::Interrupted => "due, because the process that had claimed it died".to_owned(),
     };
     let action = match (skipped, post.has_earlier_upload()) {
         (Some(SkipReason::NotConfigured), _) => {
-            format!("{} is not configured, so it would be left as it is", post.platform.title())
+            format!("{} is not configured, so the post would be left unchanged", post.platform.title())
         }
-        (Some(SkipReason::Limit), _) => "it would not be started, since the limit is reached before it".to_owned(),
-        (None, true) => format!("its earlier upload would be looked up before attempt {attempt} sends anything"),
-        (None, false) if is_expired => "it failed too long ago and would be given up".to_owned(),
+        (Some(SkipReason::Limit), _) => "it would not be started, because the limit is reached first".to_owned(),
+        (None, true) => format!("attempt {attempt} would check its earlier upload before it sends anything"),
+        (None, false) if is_expired => "it failed too long ago and would become permanently failed".to_owned(),
         (None, false) => format!("attempt {attempt} would publish it"),
     };
     PlannedPost {

@@ -58,7 +58,7 @@ impl LeaseDeadline {
         self.wall_ms.store(wall, Ordering::Relaxed);
     }
 
-    /// How long the lease is still valid, by the clock that says less.
+    /// How long the lease is still valid, by the more pessimistic of the two clocks.
     fn remaining(&self) -> Duration {
         let gone = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
         let by_steady = self.steady_ms.load(Ordering::Relaxed).saturating_sub(gone);
@@ -119,8 +119,8 @@ impl LeasedAttempt {
         self.ticket.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How long the store may take for what it is asked under the lease. An expired lease is asked for all the same,
-    /// after the process was stopped for a while: that it is lost is an answer too.
+    /// The timeout of a store operation under the lease. An expired lease is still checked after the process was
+    /// suspended, because the store can then say that it is lost.
     pub(super) fn store_timeout(&self) -> Duration {
         self.deadline.remaining().max(LEAST_STORE_TIMEOUT)
     }
@@ -136,7 +136,7 @@ impl LeasedAttempt {
         }
     }
 
-    /// Renews the lease. A store that does not answer at all is as good as one that cannot be reached.
+    /// Renews the lease. A store that does not respond counts as one that cannot be reached.
     async fn renew_in_time(&self) -> Result<(), AttemptAborted> {
         let renewed = tokio::time::timeout(self.store_timeout(), self.renew_lease()).await;
         renewed.unwrap_or_else(|_| Err(no_answer("renew the claim").into()))
@@ -148,13 +148,13 @@ impl LeasedAttempt {
             tokio::time::sleep(self.lease.lasts / 3).await;
             let mut renewed = self.renew_in_time().await;
             if matches!(renewed, Err(AttemptAborted::Store(_))) && self.has_expired() {
-                // A process that was stopped finds the time up before it can read the answer, so it asks once more.
+                // A suspended process finds the lease expired before it can read the response, so it asks once more.
                 renewed = self.renew_in_time().await;
             }
             match renewed {
                 Ok(()) => {}
                 Err(AttemptAborted::Store(error)) if !self.has_expired() => {
-                    log::warn!("post {}: its claim could not be renewed, trying again: {error}", self.post.id);
+                    log::warn!("post {}: failed to renew its claim, trying again: {error}", self.post.id);
                 }
                 Err(aborted) => return aborted,
             }
@@ -179,8 +179,8 @@ impl LeasedAttempt {
 
 /// The lease expired while the store was asked to do this.
 pub(super) fn no_answer(action: &'static str) -> StoreError {
-    StoreError::new(action, "the post store did not answer for as long as the claim lasted")
-        .hint("check that the store is reachable from this host; what was published is found by the next pass")
+    StoreError::new(action, "the post store did not respond before the claim expired")
+        .hint("check that the store is reachable from this host; the next pass finds posts that are already published")
 }
 
 #[async_trait]
@@ -195,7 +195,7 @@ impl PublishContext for LeasedAttempt {
     }
 
     async fn ensure_lease(&self) -> Result<(), AttemptAborted> {
-        // With less than half of it left, or after a sleep of the machine, only the store knows.
+        // With less than half of the lease left, or after the machine has slept, the store must be asked.
         if self.deadline.remaining() < self.lease.lasts / 2 { self.renew_lease().await } else { Ok(()) }
     }
 

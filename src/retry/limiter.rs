@@ -1,7 +1,7 @@
 //! What delays the start of a platform's posts within a pass: the gap between two publishes, and the first post that
 //! tries the account's credentials alone.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::SetOnce;
@@ -28,19 +28,44 @@ impl StartLimiter {
         self.next_start().map(|next| next.saturating_duration_since(Instant::now())).unwrap_or_default()
     }
 
-    /// Starts a publish now.
+    /// Takes the right to start a publish now.
     ///
     /// # Errors
-    /// How long to wait, if another has started within the gap.
-    pub(super) fn try_start(&self) -> Result<(), Duration> {
+    /// How long to wait, if another has taken it within the gap.
+    pub(super) fn try_start(self: &Arc<Self>) -> Result<StartPermit, Duration> {
         let mut next_start = self.next_start();
         let now = Instant::now();
         match next_start.map(|next| next.saturating_duration_since(now)) {
             Some(left) if !left.is_zero() => Err(left),
             _ => {
                 *next_start = Some(now + self.gap);
-                Ok(())
+                Ok(StartPermit { limiter: Arc::clone(self), taken_at: now, is_used: false })
             }
+        }
+    }
+}
+
+/// The right to start one publish. One that is not used gives the gap back.
+#[derive(Debug)]
+pub(super) struct StartPermit {
+    limiter: Arc<StartLimiter>,
+    taken_at: Instant,
+    is_used: bool,
+}
+
+impl StartPermit {
+    /// The publish starts.
+    pub(super) fn use_up(mut self) {
+        self.is_used = true;
+    }
+}
+
+impl Drop for StartPermit {
+    fn drop(&mut self) {
+        let mut next_start = self.limiter.next_start();
+        // Another may have started since, if the gap is over already.
+        if !self.is_used && *next_start == Some(self.taken_at + self.limiter.gap) {
+            *next_start = Some(self.taken_at);
         }
     }
 }
@@ -55,7 +80,7 @@ pub(super) struct CredentialProbe {
 impl CredentialProbe {
     /// The platform has accepted the credentials.
     pub(super) fn accept(&self) {
-        // Only the first time tells something new.
+        // Only the first call has an effect.
         self.accepted.set(()).unwrap_or_default();
     }
 
@@ -74,16 +99,34 @@ impl CredentialProbe {
 mod tests {
     use super::*;
 
+    fn limiter() -> Arc<StartLimiter> {
+        Arc::new(StartLimiter::new(Duration::from_secs(10)))
+    }
+
     #[tokio::test(start_paused = true)]
     async fn starts_are_at_least_a_gap_apart() {
-        let limiter = StartLimiter::new(Duration::from_secs(10));
+        let limiter = limiter();
         assert_eq!(limiter.delay(), Duration::ZERO);
-        assert_eq!(limiter.try_start(), Ok(()));
+        limiter.try_start().unwrap().use_up();
         tokio::time::advance(Duration::from_secs(4)).await;
-        assert_eq!(limiter.try_start(), Err(Duration::from_secs(6)));
+        assert_eq!(limiter.try_start().unwrap_err(), Duration::from_secs(6));
         tokio::time::advance(Duration::from_secs(6)).await;
         assert_eq!(limiter.delay(), Duration::ZERO);
-        assert_eq!(limiter.try_start(), Ok(()));
+        limiter.try_start().unwrap().use_up();
+        assert_eq!(limiter.delay(), Duration::from_secs(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permit_that_is_not_used_costs_no_gap() {
+        let limiter = limiter();
+        let permit = limiter.try_start().unwrap();
+        assert_eq!(limiter.delay(), Duration::from_secs(10));
+        drop(permit);
+        assert_eq!(limiter.delay(), Duration::ZERO);
+        let late = limiter.try_start().unwrap();
+        tokio::time::advance(Duration::from_secs(11)).await;
+        limiter.try_start().unwrap().use_up();
+        drop(late);
         assert_eq!(limiter.delay(), Duration::from_secs(10));
     }
 

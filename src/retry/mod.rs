@@ -18,6 +18,8 @@ mod report;
 mod retry_post;
 mod run_record;
 mod shutdown;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use clock::StoreClock;

@@ -14,7 +14,7 @@ use super::worker::{LARGE_PAGE, PassLimits, PlatformWorker, WorkerReport};
 use crate::post::Platform;
 use crate::store::{Backlog, Pages, Scope, StoreError};
 
-/// What is asked of a pass.
+/// The options of a pass.
 #[derive(Debug, Clone, Default)]
 pub struct PassOptions {
     /// Only these platforms; all if there are none.
@@ -39,7 +39,7 @@ impl PassOptions {
 /// Publishes every post that is due.
 ///
 /// # Errors
-/// Where the store fails. What was in flight has been settled as far as the store let it.
+/// If the store fails. Attempts in flight are finished as far as the store allows.
 pub async fn run_pass(context: &Arc<RetryContext>, options: &PassOptions) -> Result<PassReport, StoreError> {
     let started_at = context.clock.now();
     let limits = Arc::new(PassLimits::new(options.limit, options.max_duration));
@@ -86,7 +86,7 @@ async fn run_workers(
                 failed.get_or_insert(error);
             }
             Err(panic) => {
-                log::error!("the posts of a platform were not worked through: {panic}");
+                log::error!("the posts of a platform were not all processed: {panic}");
                 limits.panicked();
             }
         }
@@ -94,7 +94,7 @@ async fn run_workers(
     failed.map_or(Ok(reports), Err)
 }
 
-/// The posts whose platform is none that is known: they can only be reported.
+/// The posts with an unknown platform. They can only be reported.
 pub(super) async fn read_unknown_platforms(context: &RetryContext) -> Result<Vec<MalformedPost>, StoreError> {
     let store = context.store.as_ref();
     let mut pages = Pages::new(store, Backlog::Due, context.policy, Scope::UnknownPlatform, LARGE_PAGE);

@@ -121,7 +121,7 @@ impl PassReport {
         self.platforms.iter().map(|platform| platform.totals).sum()
     }
 
-    /// Whether a person has to look.
+    /// Whether manual action is needed.
     pub fn needs_person(&self) -> bool {
         let is_given_up = |platform: &PlatformReport| {
             platform.given_up.as_ref().is_some_and(|given_up| given_up.category.needs_person())
@@ -150,7 +150,7 @@ pub struct PlannedPost {
     pub title: Option<String>,
     /// The number that its attempt would have.
     pub attempt: u32,
-    /// Since when it is due.
+    /// When it became due.
     pub due_since: Option<DateTime<Utc>>,
     /// The category of its last failure.
     pub category: Option<Category>,
@@ -167,9 +167,9 @@ pub struct PlannedPost {
 pub struct DryRunReport {
     /// The run's id.
     pub run_id: String,
-    /// When it was asked.
+    /// When it started.
     pub started_at: DateTime<Utc>,
-    /// When it was answered.
+    /// When it ended.
     pub finished_at: DateTime<Utc>,
     /// By platform: every due post counts as skipped, since none is started.
     pub platforms: Vec<PlatformReport>,

@@ -9,7 +9,7 @@ use super::report::AttemptReport;
 use crate::post::{Outcome, Platform, Post};
 use crate::store::{Found, Reset, StoreError};
 
-/// What became of a request to retry a post.
+/// The result of a request to retry a post.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryOutcome {
     /// An attempt was made.
@@ -20,7 +20,7 @@ pub enum RetryOutcome {
     NotFailed,
     /// Another process works on it.
     Busy,
-    /// It is permanently failed, and that was not to be overruled.
+    /// It is permanently failed, and `--force` was not given.
     Permanent,
     /// It cannot be read.
     Malformed,
@@ -28,10 +28,10 @@ pub enum RetryOutcome {
     NotConfigured(Platform),
 }
 
-/// A request and what became of it.
+/// A request and its result.
 #[derive(Debug)]
 pub struct RetryReport {
-    /// The id as it was asked for.
+    /// The id as it was given.
     pub id: String,
     /// What became of it.
     pub outcome: RetryOutcome,
@@ -44,12 +44,12 @@ pub struct RetryReport {
 /// Whether a permanently failed post is retried too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Force {
-    /// It first gets its retries back.
+    /// Its retry count is reset first.
     Yes {
-        /// From this person, as `user@host`.
+        /// The person who does so, as `user@host`.
         by: String,
     },
-    /// It is left alone.
+    /// It is not changed.
     No,
 }
 
@@ -65,7 +65,7 @@ impl ActivePlatforms {
     }
 }
 
-/// Retries the post that people write as `id`.
+/// Retries the post with this id, as people write it.
 ///
 /// # Errors
 /// Where the store fails.
@@ -111,7 +111,7 @@ pub async fn retry_post(
         return ended(RetryOutcome::NotConfigured(post.platform), Some("its platform is not configured"));
     };
     let expiry = if *force == Force::No { Expiry::Observed } else { Expiry::Ignored };
-    match execute(context, platform, &post, expiry).await? {
+    match execute(context, platform, &post, expiry, None).await? {
         AttemptResult::Completed(report, _) => Ok(RetryReport {
             id: id.to_owned(),
             outcome: RetryOutcome::Attempted(report.outcome),
@@ -120,14 +120,14 @@ pub async fn retry_post(
         }),
         AttemptResult::NotClaimed => ended(RetryOutcome::Busy, Some(BUSY)),
         AttemptResult::LeaseLost => {
-            ended(RetryOutcome::Busy, Some("its claim was lost on the way; the next pass settles it"))
+            ended(RetryOutcome::Busy, Some("its claim was lost during the attempt; the next pass finishes it"))
         }
     }
 }
 
-/// Whether its retries are used up. An attempt whose process died is the last one and still to be taken up again.
+/// Whether its retries are used up. If the process died during the last attempt, that attempt is resumed.
 fn is_exhausted(context: &RetryContext, post: &Post) -> bool {
     context.policy.is_exhausted(post.retry.count) && post.retry.claim.is_none()
 }
 
-const BUSY: &str = "it is being retried by another process right now";
+const BUSY: &str = "another process is retrying it right now";

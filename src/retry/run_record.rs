@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::context::RetryContext;
 use super::report::{AttemptReport, PassReport};
-use crate::post::{AttemptCounts, Category, Platform, Totals};
+use crate::post::{AttemptCounts, Category, Outcome, Platform, Totals};
 use crate::store::{RunOutcome, RunRecord};
 
 /// The record of a pass.
@@ -29,6 +29,8 @@ pub fn retry_record<'a>(
     started_at: DateTime<Utc>,
     outcome: RunOutcome,
 ) -> Option<RunRecord> {
+    // Of a withdrawn attempt nothing was started.
+    let attempts = attempts.filter(|attempt| attempt.outcome != Outcome::Withdrawn);
     let totals_of = |platform: Platform| {
         let mut totals = Totals::default();
         attempts

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-/// How long attempts in flight may take to end once the process is told to stop.
+/// How long attempts in flight may take to end after a stop signal.
 const GRACE_PERIOD: Duration = Duration::from_secs(20);
 
-/// What told the process to stop.
+/// The signal that stopped the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// SIGINT.
@@ -17,7 +17,7 @@ pub enum Signal {
     Terminate,
 }
 
-/// Whether the process is told to stop; clones share one state.
+/// Whether the process has received a stop signal. Clones share one state.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     stop: CancellationToken,
@@ -29,7 +29,7 @@ impl Shutdown {
     /// Listens for SIGINT and SIGTERM. A second signal ends the grace period.
     ///
     /// # Errors
-    /// Where the signals cannot be listened for.
+    /// If the signal handlers cannot be installed.
     pub fn on_signals() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let shutdown = Self::default();
@@ -54,13 +54,13 @@ impl Shutdown {
     }
 
     pub(super) fn begin(&self, signal: Signal) {
-        log::info!("told to stop: no new posts are started, those in flight have 20 s to settle");
+        log::info!("received a stop signal: no new posts are started, attempts in flight have 20 s to finish");
         // Only the first signal counts.
         self.signal.get_or_init(|| signal);
         self.stop.cancel();
     }
 
-    /// What told the process to stop, if anything has.
+    /// The signal that stopped the process, if there was one.
     pub fn signal(&self) -> Option<Signal> {
         self.signal.get().copied()
     }

@@ -1,5 +1,5 @@
-//! The posts of one platform within a pass: read page by page, started one after another within the limits, and
-//! counted by what becomes of them.
+//! The posts of one platform within a pass. They are read page by page, started one after another within the limits,
+//! and counted by their outcome.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::attempt::{AttemptResult, Expiry, execute};
 use super::breaker::StopReason;
 use super::context::{ActivePlatform, RetryContext};
+use super::limiter::StartPermit;
 use super::report::{AttemptReport, GivenUp, MalformedPost, PlatformReport, take_readable};
 use crate::platform::CredentialExpiry;
 use crate::post::{Eligibility, Outcome, Platform, Post, Totals, expires_soon};
@@ -21,8 +22,11 @@ use crate::store::{Backlog, DueQuery, LeaseWrite, Pages, Scope, StoreError};
 const PAGE: u32 = 64;
 
 /// How many posts are read at a time if they are only counted, marked or listed: a store looks through all that are
-/// left for every page, so more pages than need be cost more than a few megabytes do.
+/// left for every page, so unnecessary pages cost more than a few megabytes of memory.
 pub(super) const LARGE_PAGE: u32 = 2_000;
+
+/// How often a worker that waits for the gap checks whether the limit of the pass is used up.
+const LIMIT_CHECK: Duration = Duration::from_secs(1);
 
 /// What limits a pass as a whole, shared by the workers of all platforms.
 #[derive(Debug)]
@@ -71,7 +75,7 @@ impl PassLimits {
         self.started.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
-    /// Gives one back that was not started after all.
+    /// Returns one that was not started after all.
     fn give_back(&self) {
         if self.limit.is_some() {
             self.started.fetch_sub(1, Ordering::Relaxed);
@@ -109,7 +113,7 @@ pub(super) struct PlatformWorker {
 /// What decides whether the next post may be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Readiness {
-    /// The platform was given up, its circuit is open, or the process is told to stop.
+    /// The platform is skipped, its circuit breaker is open, or the process has received a stop signal.
     is_stopped: bool,
     /// `--limit` leaves none to start.
     is_limit_used_up: bool,
@@ -134,6 +138,14 @@ enum NextStep {
     AwaitProbe,
     /// Until an attempt has ended or the gap is over.
     AwaitGap(Duration),
+}
+
+/// What became of the wait for a post's turn.
+enum Ready {
+    /// It is started, with the right to publish if it needs a new ticket.
+    Start(Option<StartPermit>),
+    /// Neither it nor any after it is started.
+    Skip,
 }
 
 fn next_step(now: Readiness) -> NextStep {
@@ -174,7 +186,7 @@ impl PlatformWorker {
     /// Works through what is due on the platform.
     ///
     /// # Errors
-    /// Where the store fails. What was in flight has been settled as far as the store let it.
+    /// If the store fails. Attempts in flight are finished as far as the store allows.
     pub(super) async fn run(mut self) -> Result<WorkerReport, StoreError> {
         let active = self.context.activate(self.platform);
         let worked = match &active {
@@ -214,15 +226,17 @@ impl PlatformWorker {
         while let Some(page) = pages.next(context.clock.now()).await? {
             let mut is_skipping = false;
             for post in take_readable(page, &mut self.malformed) {
-                // What the store found is decided once more by the rules themselves, on the post as it was read.
+                // The store has only found candidates. The rules decide once more, on the post as it was read.
                 if !matches!(context.policy.eligibility(&post, context.clock.now()), Eligibility::Due(_)) {
                     continue;
                 }
-                if !is_skipping && self.wait_until_ready(&post, active).await? {
-                    self.start(post, active);
-                } else {
-                    is_skipping = true;
-                    self.totals.skip(1);
+                let readiness = if is_skipping { Ready::Skip } else { self.wait_until_ready(&post, active).await? };
+                match readiness {
+                    Ready::Start(permit) => self.start(post, active, permit),
+                    Ready::Skip => {
+                        is_skipping = true;
+                        self.totals.skip(1);
+                    }
                 }
             }
             if is_skipping {
@@ -244,7 +258,7 @@ impl PlatformWorker {
                     && context.store.mark_exhausted(&post).await? == LeaseWrite::Applied
                 {
                     self.totals.flagged += 1;
-                    log::info!("post {}: its retries were exhausted, marked as permanently failed", post.id);
+                    log::info!("post {}: its retries are used up, marked as permanently failed", post.id);
                 }
             }
             if context.shutdown.is_stopping() {
@@ -254,7 +268,7 @@ impl PlatformWorker {
         Ok(())
     }
 
-    /// Without credentials a platform's posts are left exactly as they are.
+    /// Without credentials a platform's posts are not changed.
     async fn count_unconfigured(&mut self) -> Result<(), StoreError> {
         let pages = Self::pages(&self.context, self.platform, Backlog::Due, PAGE);
         let waiting = pages.count_rest(self.context.clock.now()).await?;
@@ -275,17 +289,23 @@ impl PlatformWorker {
     }
 
     /// Waits until the post may be started; false if it and all after it are to be skipped.
-    async fn wait_until_ready(&mut self, post: &Post, active: &ActivePlatform) -> Result<bool, StoreError> {
+    async fn wait_until_ready(&mut self, post: &Post, active: &ActivePlatform) -> Result<Ready, StoreError> {
         let shutdown = self.context.shutdown.clone();
         loop {
             match next_step(self.readiness(post, active)) {
                 NextStep::Start => {
+                    let permit = if post.has_earlier_upload() {
+                        None
+                    } else {
+                        let Ok(permit) = active.limiter.try_start() else { continue };
+                        Some(permit)
+                    };
+                    // Another platform's worker may have taken the last place meanwhile.
                     if self.limits.try_take() {
-                        return Ok(true);
+                        return Ok(Ready::Start(permit));
                     }
-                    // Another platform's worker took the last place meanwhile.
                 }
-                NextStep::Skip => return Ok(false),
+                NextStep::Skip => return Ok(Ready::Skip),
                 NextStep::AwaitAttempt => {
                     if let Some(ended) = self.in_flight.join_next().await {
                         self.on_finished(ended, active)?;
@@ -301,7 +321,8 @@ impl PlatformWorker {
                 NextStep::AwaitGap(delay) => {
                     tokio::select! {
                         () = shutdown.stopping() => {}
-                        () = tokio::time::sleep(delay) => {}
+                        // Another platform may use the limit up meanwhile.
+                        () = tokio::time::sleep(delay.min(LIMIT_CHECK)) => {}
                         Some(ended) = self.in_flight.join_next() => self.on_finished(ended, active)?,
                     }
                 }
@@ -309,9 +330,9 @@ impl PlatformWorker {
         }
     }
 
-    fn start(&mut self, post: Post, active: &Arc<ActivePlatform>) {
+    fn start(&mut self, post: Post, active: &Arc<ActivePlatform>, permit: Option<StartPermit>) {
         let (context, active) = (Arc::clone(&self.context), Arc::clone(active));
-        self.in_flight.spawn(async move { execute(&context, &active, &post, Expiry::Observed).await });
+        self.in_flight.spawn(async move { execute(&context, &active, &post, Expiry::Observed, permit).await });
     }
 
     /// Counts an attempt that has ended.
@@ -341,7 +362,7 @@ impl PlatformWorker {
                 self.limits.store_failed();
                 Err(error)
             }
-            // One post's attempt must not end the others; its claim expires by itself.
+            // One post's attempt must not end the others. Its claim expires automatically.
             Err(panic) => {
                 log::error!("an attempt panicked: {panic}; its post is resumed when its claim has expired");
                 self.limits.panicked();
@@ -381,7 +402,7 @@ impl PlatformWorker {
             Ok(Some(expiry)) => expiry,
             Ok(None) => return Ok(None),
             Err(error) => {
-                log::debug!("{}: when its credentials expire cannot be read: {error}", self.platform);
+                log::debug!("{}: failed to read when its credentials expire: {error}", self.platform);
                 return Ok(None);
             }
         };

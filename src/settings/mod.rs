@@ -1,6 +1,6 @@
-//! The settings: from the environment and `.env`, overridden by options, to one typed and fully checked value.
+//! Reads the settings from the environment and `.env`, applies the options, and checks everything.
 //!
-//! All problems are found and reported together, before anything else happens. No value is ever written back.
+//! All problems are reported together before anything else happens. No value is ever written back.
 
 mod variables;
 
@@ -18,7 +18,7 @@ use crate::store::{MongoSettings, StoreSettings};
 
 pub use variables::{env_example, variables};
 
-/// Everything that a command may want to know.
+/// All settings.
 #[derive(Debug)]
 pub struct Settings {
     /// Where the posts are.
@@ -33,7 +33,7 @@ pub struct Settings {
     pub http: HttpSettings,
     /// The platforms that are configured.
     pub platforms: Vec<Box<dyn PublisherSettings>>,
-    /// Who is told when a person is needed.
+    /// The address for alerts.
     pub alert_webhook: Option<SecretString>,
 }
 
@@ -46,22 +46,22 @@ pub struct AssetSettings {
     pub public_url: Option<Url>,
 }
 
-/// What the command line may set.
+/// Settings from the command line.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// In place of `POSTRETRY_STORE`.
+    /// Overrides `POSTRETRY_STORE`.
     pub store: Option<String>,
-    /// In place of `POST_RETRY_CONCURRENCY`.
+    /// Overrides `POST_RETRY_CONCURRENCY`.
     pub concurrency: Option<usize>,
 }
 
-/// Settings that cannot be used.
+/// Invalid settings.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The file with settings cannot be read.
     #[error(transparent)]
     EnvFile(#[from] EnvFileError),
-    /// Values that cannot be used, one line each.
+    /// Invalid values, one line each.
     #[error("{}", .0.join("\n"))]
     Invalid(Vec<String>),
 }
@@ -69,10 +69,10 @@ pub enum SettingsError {
 const HOUR: Duration = Duration::from_secs(3600);
 
 impl Settings {
-    /// Checks everything that the environment and the options say.
+    /// Checks all settings from the environment and the options.
     ///
     /// # Errors
-    /// Every problem found, together.
+    /// All problems together.
     pub fn resolve(environment: &Environment, overrides: &Overrides) -> Result<Self, SettingsError> {
         let mut read = Reader::new(environment, variables());
         let http_timeout = read.duration("HTTP_TIMEOUT", Duration::from_secs(1)..=HOUR / 6);
@@ -116,7 +116,7 @@ fn store(read: &mut Reader<'_>, option: Option<&str>) -> StoreSettings {
         (None, Some(value), _) => ("POSTRETRY_STORE", value),
         (None, None, Some(value)) => ("MONGODB_URI", value),
         (None, None, None) => {
-            read.problem("no post store is set: give `MONGODB_URI`, or `POSTRETRY_STORE` with `sqlite:PATH`");
+            read.problem("no post store is set: set `MONGODB_URI`, or set `POSTRETRY_STORE` to `sqlite:PATH`");
             return StoreSettings::Sqlite(PathBuf::new());
         }
     };
@@ -124,13 +124,15 @@ fn store(read: &mut Reader<'_>, option: Option<&str>) -> StoreSettings {
     let stories = read.text("STORY_COLLECTION");
     if let Some(path) = value.strip_prefix("sqlite:") {
         if path.is_empty() {
-            read.problem(format!("setting `{name}` names no file: `sqlite:` must be followed by a path"));
+            read.problem(format!("setting `{name}` has no path: write `sqlite:PATH`"));
         }
         return StoreSettings::Sqlite(PathBuf::from(path));
     }
     if !(value.starts_with("mongodb://") || value.starts_with("mongodb+srv://")) {
         let allowed = "`mongodb://…`, `mongodb+srv://…` or `sqlite:PATH`";
-        read.problem(format!("setting `{name}` is not {allowed} (its value is not shown, it may hold a password)"));
+        read.problem(format!(
+            "setting `{name}` is not {allowed} (the value is not shown because it may contain a password)"
+        ));
         return StoreSettings::Sqlite(PathBuf::new());
     }
     match MongoSettings::new(&value, posts, stories) {

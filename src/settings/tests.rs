@@ -120,6 +120,6 @@ fn a_copy_of_the_example_means_what_the_defaults_mean() {
     let mut all: Vec<(&str, &str)> = copied.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     all.retain(|(name, _)| *name != "MONGODB_URI" && credentials.iter().all(|(known, _)| known != name));
     all.extend(credentials);
-    // Their upload hosts are other ones than those of their origins, so a set origin is more than the same address.
+    // The platforms' upload hosts differ from their API hosts, so a changed origin is more than another API address.
     assert_eq!(format!("{:?}", resolve(&all).unwrap()), format!("{:?}", resolve(&credentials).unwrap()));
 }

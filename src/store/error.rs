@@ -1,10 +1,10 @@
-//! What can go wrong with a store, said for the person who has to mend it.
+//! The errors of a store, in words for users.
 
 use std::sync::Arc;
 
 use crate::post::PostId;
 
-/// The store cannot be reached, or refused us.
+/// The store cannot be reached or refuses the request.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("failed to {action}: {problem}")]
 pub struct StoreError {
@@ -16,24 +16,24 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// An error that says what was tried and why it failed. Neither may hold a secret.
+    /// An error with the failed action and the reason. Neither may contain a secret.
     pub fn new(action: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { action: action.into(), problem: problem.into(), hint: None, source: None }
     }
 
-    /// The same, with what to do about it, where that is known.
+    /// Adds a hint, if there is one.
     #[must_use]
     pub fn hint(self, hint: impl Into<Option<&'static str>>) -> Self {
         Self { hint: hint.into(), ..self }
     }
 
-    /// The same, with what caused it.
+    /// Adds the cause.
     #[must_use]
     pub fn caused_by(self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self { source: Some(Arc::new(source)), ..self }
     }
 
-    /// The same, said of the post that was being worked on.
+    /// Adds the post to the action.
     #[must_use]
     pub fn for_post(self, id: &PostId) -> Self {
         Self { action: format!("{} for post {id}", self.action), ..self }

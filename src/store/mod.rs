@@ -1,7 +1,7 @@
-//! Where posts live.
+//! The stores of posts.
 //!
-//! [`PostStore`] says what a store must do, and when each call is durable. The implementations differ in nothing that
-//! a caller could notice: one contract suite runs on all of them. A method that writes has written durably when it
+//! [`PostStore`] defines what a store must do, and when each call is durable. A caller cannot tell the implementations
+//! apart: one contract suite runs on all of them. A write is durable when its method
 //! returns: MongoDB with majority write concern, SQLite with the transaction committed.
 
 mod error;
@@ -52,7 +52,7 @@ fn unnamed_stories(posts: &mut [StoredPost]) -> Vec<&mut Story> {
 /// Opens the store that the settings name.
 ///
 /// # Errors
-/// Where it cannot be reached or refuses us.
+/// If it cannot be reached or refuses the request.
 pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn PostStore>, StoreError> {
     match settings {
         StoreSettings::Mongo(settings) => Ok(Arc::new(mongo::MongoPostStore::connect(settings).await?)),
@@ -60,25 +60,25 @@ pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn PostStore>, StoreE
     }
 }
 
-/// Who takes a post, and for how long.
+/// The holder of a claim, and how long the claim lasts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// The holder; unique to one attempt.
     pub by: String,
-    /// How long it holds without renewal, by the store's clock.
+    /// How long it is valid without renewal, by the store's clock.
     pub lasts: Duration,
 }
 
-/// Whether a write under a claim was taken.
+/// The result of a write under a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseWrite {
-    /// The claim is ours, and the write is durable.
+    /// The claim is valid, and the write is durable.
     Applied,
-    /// The claim ran out or is another's; nothing was written.
+    /// The claim has expired or belongs to another process. Nothing was written.
     Lost,
 }
 
-/// What an id led to.
+/// The result of a search by id.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Found {
     /// A failed post.
@@ -89,14 +89,14 @@ pub enum Found {
     Nothing,
 }
 
-/// What became of a reset.
+/// The result of a reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reset {
-    /// The post has its retries back.
+    /// The retry count was reset.
     Done,
-    /// A live claim is on it; nothing was written.
+    /// The post has a valid claim. Nothing was written.
     Busy,
-    /// It is gone or not failed any more.
+    /// The post does not exist or is not failed any more.
     NotFailed,
 }
 
@@ -105,19 +105,19 @@ pub enum Reset {
 pub trait PostStore: TokenStore {
     /// Creates what is missing (indexes, tables) for this way of counting the backoff.
     ///
-    /// Returns what a person should know, a sentence each.
+    /// Returns warnings, one sentence each.
     async fn prepare(&self, backoff_from: BackoffFrom) -> Result<Vec<String>, StoreError>;
 
-    /// The store's own clock, by which claims live and die.
+    /// The store's clock, which decides when claims expire.
     async fn now(&self) -> Result<DateTime<Utc>, StoreError>;
 
-    /// Up to `limit` posts that are due, oldest first, from behind `after`; among them those that are malformed.
+    /// Up to `limit` due posts after `after`, oldest first, including malformed ones.
     async fn due_posts(&self, query: &DueQuery, after: Option<&DueCursor>, limit: u32) -> Result<PostPage, StoreError>;
 
-    /// How many well-formed posts are due behind `after`.
+    /// How many well-formed posts are due after `after`.
     async fn count_due(&self, query: &DueQuery, after: Option<&DueCursor>) -> Result<u64, StoreError>;
 
-    /// Up to `limit` posts whose retries are spent and that are not marked yet, from behind `after`.
+    /// Up to `limit` exhausted posts after `after` that are not marked yet.
     async fn exhausted_posts(
         &self,
         query: &DueQuery,
@@ -125,30 +125,30 @@ pub trait PostStore: TokenStore {
         limit: u32,
     ) -> Result<PostPage, StoreError>;
 
-    /// Marks a spent post as permanently failed, unless someone has touched its retries since it was read.
+    /// Marks an exhausted post as permanently failed, unless its retry state has changed since it was read.
     async fn mark_exhausted(&self, post: &Post) -> Result<LeaseWrite, StoreError>;
 
-    /// The post that people write as `id`.
+    /// The post with this id, as people write it.
     async fn find(&self, id: &str) -> Result<Found, StoreError>;
 
-    /// Takes the post: only if its retry state is still what was read and no live claim is on it. With the claim,
-    /// atomically, the attempt is started. Returns the post as it then stands; none if another was faster.
+    /// Claims the post if its retry state is unchanged since it was read and it has no valid claim. The same atomic
+    /// write starts the attempt. Returns the post after the write. `None` if another process was faster.
     async fn claim(&self, post: &Post, start: &AttemptStart, lease: &Lease) -> Result<Option<StoredPost>, StoreError>;
 
-    /// Makes the claim last as long again from now.
+    /// Extends the claim by its full duration from now.
     async fn renew(&self, id: &PostId, lease: &Lease) -> Result<LeaseWrite, StoreError>;
 
-    /// Stores the ticket, or that there is none any more.
+    /// Stores the ticket, or clears it.
     async fn store_ticket(&self, id: &PostId, lease: &Lease, ticket: Option<&Ticket>)
     -> Result<LeaseWrite, StoreError>;
 
-    /// Writes what an attempt led to, and ends the claim.
+    /// Writes the outcome of an attempt and removes the claim.
     async fn settle(&self, post: &Post, lease: &Lease, settlement: &Settlement) -> Result<LeaseWrite, StoreError>;
 
-    /// Whether a post is recorded as the one that its platform knows by this id.
+    /// Whether a post is recorded with this platform id.
     async fn is_recorded(&self, platform: Platform, id: &str) -> Result<bool, StoreError>;
 
-    /// Gives a post its retries back; its history tells that `by` did so.
+    /// Resets the retry count of a post and records `by` in its history.
     async fn reset(&self, id: &PostId, by: &str) -> Result<Reset, StoreError>;
 
     /// Failed posts, newest failure first.

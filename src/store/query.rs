@@ -1,20 +1,20 @@
-//! What stores are asked.
+//! The queries to a store.
 
 use chrono::{DateTime, Utc};
 
 use super::StoredPost;
 use crate::post::{Category, Platform, RetryPolicy};
 
-/// Which posts a question is about.
+/// The posts of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// Those for one platform.
     Platform(Platform),
-    /// Those whose platform is none that is known.
+    /// Those with an unknown platform.
     UnknownPlatform,
 }
 
-/// The question for what is due.
+/// The query for due posts.
 #[derive(Debug, Clone, Copy)]
 pub struct DueQuery {
     /// By these rules.
@@ -25,20 +25,20 @@ pub struct DueQuery {
     pub scope: Scope,
 }
 
-/// Whether posts with fields of a wrong type are wanted too, so that they can be reported.
+/// Whether to include posts with fields of a wrong type, so that they can be reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MalformedPosts {
-    /// They are.
+    /// Include them.
     Included,
-    /// They are not.
+    /// Exclude them.
     Excluded,
 }
 
-/// The place of a post in a store's order; only the store that gave it can read it.
+/// The position of a post in a store's order. Only the store that returned it can read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueCursor(pub(super) String);
 
-/// Some posts, and the place behind the last of them if there may be more.
+/// A page of posts, and where the next page starts if there may be more.
 #[derive(Debug, Default)]
 pub struct PostPage {
     /// The posts.
@@ -63,7 +63,7 @@ pub struct ListFilter {
 }
 
 impl ListFilter {
-    /// Whether every failed post passes.
+    /// Whether every failed post matches.
     pub fn is_everything(&self) -> bool {
         let Self { platform, due, permanent, category, since } = self;
         platform.is_none() && due.is_none() && permanent.is_none() && category.is_none() && since.is_none()
@@ -73,7 +73,7 @@ impl ListFilter {
 /// Which part of a list.
 #[derive(Debug, Clone, Copy)]
 pub struct Page {
-    /// Leave out this many at the beginning.
+    /// Skip this many posts.
     pub skip: u64,
     /// Return at most this many.
     pub limit: u64,

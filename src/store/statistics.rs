@@ -19,9 +19,9 @@ pub struct Statistics {
     pub by_attempt: Vec<AttemptStatistics>,
     /// Most frequent first.
     pub by_category: Vec<(Category, u64)>,
-    /// Whether retrying helped, by what the attempts were made after; most attempts first.
+    /// Success by the category of the previous failure, most attempts first.
     pub by_cause: Vec<CauseStatistics>,
-    /// When each platform's account has to be signed in to again.
+    /// When each platform's token expires.
     pub tokens: Vec<(Platform, Option<DateTime<Utc>>)>,
     pub runs: RunStatistics,
 }
@@ -79,13 +79,13 @@ pub struct RunStatistics {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RunOutcome {
-    /// Nothing that needs a person.
+    /// No manual action is needed.
     Ok,
-    /// A person is needed.
+    /// Manual action is needed.
     Attention,
     /// Stopped by a signal.
     Interrupted,
-    /// It could not be carried out.
+    /// It failed with an error.
     Error,
 }
 

@@ -1,4 +1,4 @@
-//! Puts the statistics together from the groups that a store counts.
+//! Builds the statistics from the groups that a store counts.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::statistics::{AttemptStatistics, CauseStatistics, PlatformStatistics, RunStatistics, Statistics};
 use crate::post::{AttemptCount, Category, Platform, RetryPolicy, TokenRecord};
 
-/// Some failed posts that agree in what matters to the statistics.
+/// A group of failed posts that are the same for the statistics.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PostGroup {
     /// Their platform; none for one that is not known.

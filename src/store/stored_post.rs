@@ -9,7 +9,7 @@ use crate::post::{Category, Claim, HistoryEntry, Malformed, Post, PostId, Story}
 pub enum StoredPost {
     /// Every field could be read.
     Readable(Box<Post>),
-    /// A field has the wrong type or value, so the post is left alone.
+    /// A field has the wrong type or value, so the post is not changed.
     Malformed(Malformed),
 }
 

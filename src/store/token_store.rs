@@ -1,4 +1,4 @@
-//! Where refreshed tokens are kept: all that publishers know of a store.
+//! Where refreshed tokens are stored. Publishers know nothing else of a store.
 
 use async_trait::async_trait;
 
@@ -11,12 +11,12 @@ pub trait TokenStore: Send + Sync + std::fmt::Debug {
     /// The tokens stored under `key`.
     async fn load_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError>;
 
-    /// Takes the right to refresh the tokens of `key`. The right expires by itself.
+    /// Takes the right to refresh the tokens of `key`. The right expires automatically.
     async fn lock_token(&self, key: &str, lease: &Lease) -> Result<LeaseWrite, StoreError>;
 
-    /// Stores the tokens, durably, and gives the right to refresh them back.
+    /// Stores the tokens durably and releases the right to refresh them.
     async fn save_token(&self, record: &TokenRecord, by: &str) -> Result<LeaseWrite, StoreError>;
 
-    /// Gives the right to refresh back without new tokens.
+    /// Releases the right to refresh without new tokens.
     async fn unlock_token(&self, key: &str, by: &str) -> Result<(), StoreError>;
 }

@@ -26,12 +26,12 @@ async fn one_dead_sign_in_burns_no_retries_and_after_it_is_renewed_all_posts_go_
         let ran = env.run(&["run"]).await.expect(3);
         let name = if platform == "youtube" { "youtube_shorts" } else { platform };
         let line =
-            ran.stdout.lines().find(|line| line.starts_with(&format!("{name}: sign-in refused, 40 posts wait; ")));
+            ran.stdout.lines().find(|line| line.starts_with(&format!("{name}: credentials refused, 40 posts wait; ")));
         let line = line.unwrap_or_else(|| panic!("{}", ran.stdout));
-        assert!(line.contains(setting) && line.ends_with(", they will go out by themselves"), "{line}");
+        assert!(line.contains(setting) && line.ends_with(", then they will be retried automatically"), "{line}");
         assert_eq!(env.posts.count_documents(doc! { "retryCount": 0 }).await.unwrap(), 40);
         let untouched = doc! { "lastRetriedAt": { "$exists": false }, "retryHistory": { "$exists": false } };
-        assert_eq!(env.posts.count_documents(untouched).await.unwrap(), 39, "one post has tried the sign-in");
+        assert_eq!(env.posts.count_documents(untouched).await.unwrap(), 39, "one post has tried the credentials");
 
         let renewed = format!("sandbox-{platform}-renewed");
         env.sandbox.world().sign_in(platform, &renewed);
@@ -54,7 +54,7 @@ async fn a_sign_in_that_ends_within_a_week_or_before_the_next_retry_is_warned_ab
     };
     ends_in(TimeDelta::days(6)).await;
     let ran = env.run(&["run"]).await.expect(0);
-    assert!(ran.stderr.contains("warning: tiktok: its sign-in ends in 5 d, at "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("warning: tiktok: its token expires in 5 d, at "), "{}", ran.stderr);
     assert!(ran.stderr.trim_end().ends_with("; renew TIKTOK_REFRESH_TOKEN"), "{}", ran.stderr);
     assert_eq!(env.run(&["run", "-q"]).await.expect(0).stderr, "");
     let stats = env.run(&["stats"]).await.expect(0);
@@ -67,7 +67,7 @@ async fn a_sign_in_that_ends_within_a_week_or_before_the_next_retry_is_warned_ab
     assert_eq!(env.run(&["run"]).await.expect(0).stderr, "", "nothing waits for it");
     env.post("tiktok", doc! { "retryCount": 1, "failedAt": hours_ago(1) }).await;
     let ran = env.run(&["run"]).await.expect(0);
-    assert!(ran.stderr.contains("its sign-in ends in 11 d"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("its token expires in 11 d"), "{}", ran.stderr);
     env.post("tiktok", doc! { "retryCount": 0, "failedAt": hours_ago(1) }).await;
     assert_eq!(env.run(&["run"]).await.expect(0).stderr, "", "a post is due before");
 }

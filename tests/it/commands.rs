@@ -44,7 +44,7 @@ async fn the_list_is_newest_first_in_pages_with_stories_and_filters() {
 
     // An empty answer tells an empty list from a selection that nothing fits, and from a part beyond the end.
     let text = async |more: &[&str]| env.run(&[&["list-failed"], more].concat()).await.expect(0).stdout;
-    assert_eq!(text(&["--category", "quota_exhausted"]).await, "no failed post fits the selection\n");
+    assert_eq!(text(&["--category", "quota_exhausted"]).await, "no failed posts match the filters\n");
     assert_eq!(text(&["--skip", "99"]).await, "0 of 3 failed posts\n");
     assert!(text(&["--skip", "1", "--limit", "1"]).await.ends_with("2 to 2 of 3 failed posts\n"));
 

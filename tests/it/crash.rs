@@ -147,7 +147,7 @@ async fn a_store_that_does_not_answer_any_more_ends_the_pass_and_what_was_publis
         }
         let ran = env.run(&["run"]).await.expect(code);
         let url = format!("https://www.tiktok.com/@sandbox_creator/video/{}", env.sandbox.published()[0].id);
-        let told = ran.stderr.lines().find(|line| line.contains("but that could not be recorded")).unwrap();
+        let told = ran.stderr.lines().find(|line| line.contains("but this could not be recorded")).unwrap();
         assert!(told.contains(&id) && told.contains(&url), "{}", ran.stderr);
         let error = format!("error: failed to record the outcome for post {id}: ");
         assert_eq!(

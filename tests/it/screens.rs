@@ -26,8 +26,8 @@ const FILTERS: [(&str, &str); 9] = [
     (r"postretry_token_expiry_timestamp_seconds\{(.*)\} [0-9.]+", "postretry_token_expiry_timestamp_seconds{$1} 42"),
 ];
 
-const ERROR: &str = "Instagram did not answer to make a container for the post: connection reset by peer; \
-                     \u{1b}[2Jit goes on by itself";
+const ERROR: &str = "Instagram did not respond to the request to create a container: connection reset by peer; \
+                     \u{1b}[2Jthe post will be retried automatically";
 
 fn id(number: u8) -> ObjectId {
     ObjectId::parse_str(format!("65f0a1b2c3d4e5f6a7b8c9d{number:x}")).unwrap()
@@ -61,7 +61,7 @@ async fn screen_env() -> TestEnv {
         (
             "youtube_shorts",
             doc! {
-                "title": "Given up", "failedAt": ago(4000), "retryCount": 1, "permanentlyFailed": true,
+                "title": "Permanently failed", "failedAt": ago(4000), "retryCount": 1, "permanentlyFailed": true,
                 "permanentlyFailedAt": ago(3900), "failureCategory": "rejected_content",
                 "error": "YouTube failed to open an upload session: `invalidTitle`, HTTP 400; correct the post's title",
             },
@@ -70,8 +70,8 @@ async fn screen_env() -> TestEnv {
         (
             "instagram",
             doc! {
-                "title": "Waits for a sign-in", "failedAt": ago(1500), "failureCategory": "auth",
-                "error": "Instagram refused the sign-in", "videoPath": "none.mp4",
+                "title": "Waits for credentials", "failedAt": ago(1500), "failureCategory": "auth",
+                "error": "Instagram refused the credentials", "videoPath": "none.mp4",
             },
         ),
         ("youtube", doc! { "title": Bson::Undefined, "caption": Bson::Undefined, "failedAt": ago(100) }),

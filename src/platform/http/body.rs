@@ -17,7 +17,7 @@ use crate::platform::media::MediaFile;
 const PIECE: usize = 256 * 1024;
 
 fn lease_lost() -> Error {
-    Error::other("the lease was lost")
+    Error::other("the claim was lost")
 }
 
 /// A body in memory that is handed out only if the lease is valid at that moment.

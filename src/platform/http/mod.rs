@@ -192,10 +192,10 @@ impl Http {
         let host = error.url().and_then(Url::host_str).map(str::to_owned).unwrap_or_default();
         let error = error.without_url();
         if error.is_connect() {
-            let why = if error.is_timeout() { "no connection in time".to_owned() } else { root_cause(&error) };
+            let why = if error.is_timeout() { "the connection timed out".to_owned() } else { root_cause(&error) };
             SendError::NotSent(format!("{host}: {why}"))
         } else if error.is_builder() {
-            SendError::NotSent("the request cannot be written".to_owned())
+            SendError::NotSent("the request is invalid".to_owned())
         } else if error.is_timeout() {
             SendError::Lost(self.no_response())
         } else {
@@ -204,7 +204,7 @@ impl Http {
     }
 
     fn no_response(&self) -> String {
-        format!("nothing came within {}", humantime::format_duration(self.timeout))
+        format!("no response within {}", humantime::format_duration(self.timeout))
     }
 }
 

@@ -40,11 +40,16 @@ impl SendError {
     pub(in crate::platform) fn into_retryable(self, platform: Platform, step: &str) -> PublishError {
         let name = platform.title();
         let failure = match self {
-            Self::NotSent(why) => Failure::new(Category::Network, format!("cannot reach {name} to {step}: {why}")),
-            Self::Lost(why) => Failure::new(Category::Network, format!("{name} did not answer to {step}: {why}")),
-            Self::TooLong { status } => {
-                Failure::new(Category::Unknown, format!("{name} answered HTTP {status} with more than 1 MiB to {step}"))
+            Self::NotSent(why) => {
+                Failure::new(Category::Network, format!("cannot reach {name} for the request to {step}: {why}"))
             }
+            Self::Lost(why) => {
+                Failure::new(Category::Network, format!("{name} did not respond to the request to {step}: {why}"))
+            }
+            Self::TooLong { status } => Failure::new(
+                Category::Unknown,
+                format!("{name} returned HTTP {status} with more than 1 MiB to the request to {step}"),
+            ),
             Self::File(why) => Failure::new(Category::MissingAsset, format!("cannot read the file for {name}: {why}")),
             Self::Aborted(aborted) => return PublishError::Aborted(aborted),
         };

@@ -25,7 +25,7 @@ use crate::post::{Failure, Platform};
 
 // What each call asks of Instagram, as the texts of failures say it.
 pub(super) const READ_LIMIT: &str = "report how many posts the account has left";
-pub(super) const CREATE: &str = "make a container for the post";
+pub(super) const CREATE: &str = "create a container for the post";
 pub(super) const SEND_BYTES: &str = "upload the video";
 pub(super) const READ_CONTAINER: &str = "report the container's status";
 pub(super) const PUBLISH: &str = "publish the post";

@@ -66,28 +66,28 @@ const SUBCODES: &[Rule] = &[
 const CODES: &[Rule] = &[
     (1, PlatformOutage, Yes, UNAVAILABLE),
     (2, PlatformOutage, Yes, UNAVAILABLE),
-    (3, Auth, No, "the app lacks the capability; check its permissions"),
-    (4, RateLimited, Yes, "the app makes too many calls"),
+    (3, Auth, No, "the app does not have this capability; check its permissions"),
+    (4, RateLimited, Yes, "the app sends too many requests"),
     (9, QuotaExhausted, Yes, "the account has used up its posts for 24 hours"),
     (10, Auth, No, "a permission is missing; connect the account again"),
-    (17, RateLimited, Yes, "the account makes too many calls"),
+    (17, RateLimited, Yes, "the account sends too many requests"),
     (25, AccountRestricted, No, "the account is restricted; open the Instagram app and follow its instructions"),
-    (32, RateLimited, Yes, "the page makes too many calls"),
+    (32, RateLimited, Yes, "the page sends too many requests"),
     (100, RejectedContent, No, "Instagram does not accept the post as it is"),
     (102, Auth, No, "renew INSTAGRAM_ACCESS_TOKEN"),
     (190, Auth, No, "renew INSTAGRAM_ACCESS_TOKEN"),
     (341, RateLimited, Yes, "the app has reached a temporary limit"),
     (352, MediaProcessing, No, "encode the video again as H.264 in MP4"),
     (368, AccountRestricted, No, "the account is temporarily blocked; do not use it for a day"),
-    (492, Auth, No, "the user lacks the role on the page"),
-    (613, RateLimited, Yes, "too many calls"),
+    (492, Auth, No, "the user does not have the required role on the page"),
+    (613, RateLimited, Yes, "too many requests"),
     (9004, MissingAsset, Yes, "Instagram could not fetch the media; check that its public address responds"),
     (9007, MediaProcessing, Yes, "the upload is not ready yet"),
     (36000, MediaProcessing, No, "the image is larger than 8 MiB; make it smaller"),
     (36001, MediaProcessing, No, "the image must be a JPEG"),
     (36003, MediaProcessing, No, "crop the image to between 4:5 and 1.91:1"),
     (36004, RejectedContent, No, "shorten the caption"),
-    (80002, RateLimited, Yes, "the account makes too many calls"),
+    (80002, RateLimited, Yes, "the account sends too many requests"),
 ];
 
 /// The subcode of a read of something that does not exist or is not permitted.
@@ -155,7 +155,7 @@ fn rule(status: u16, graph: GraphCode) -> (Category, Retryable, &'static str) {
         return checkpoint;
     }
     if graph.code == Some(190) && graph.subcode == Some(492) {
-        return (Auth, No, "the user lacks the role on the page");
+        return (Auth, No, "the user does not have the required role on the page");
     }
     if graph.is_missing() {
         return (Unknown, Yes, "Instagram does not find it, or the token has no access to it");
@@ -177,7 +177,7 @@ fn rule(status: u16, graph: GraphCode) -> (Category, Retryable, &'static str) {
         (None, 401) => (Auth, No, "renew INSTAGRAM_ACCESS_TOKEN"),
         (_, 429) => (RateLimited, Yes, "Instagram asks to wait before the next request"),
         (_, 500..=599) => (PlatformOutage, Yes, UNAVAILABLE),
-        _ => (Unknown, Yes, "the code is not known to postretry"),
+        _ => (Unknown, Yes, "postretry does not know this code"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The one call that makes a container public, and what can be known after it.
+//! The call that makes a container public, and how its result is checked.
 //!
 //! No error of it proves that nothing was published (platform sheet, section 5). After any error the container is read,
 //! and only what it reports decides.

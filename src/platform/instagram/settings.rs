@@ -91,7 +91,7 @@ fn read(read: &mut Reader<'_>) -> Option<InstagramSettings> {
     let app_secret = read.optional_secret("INSTAGRAM_APP_SECRET");
     if app_id.is_some() != app_secret.is_some() {
         let have = [("INSTAGRAM_APP_ID", app_id.is_some()), ("INSTAGRAM_APP_SECRET", app_secret.is_some())];
-        read.incomplete(&have, "have the Instagram token exchanged before it expires");
+        read.incomplete(&have, "exchange the Instagram token before it expires");
     }
     let (user_id, access_token) = match (user, token) {
         (Some(user), Some(token)) => (user, token),
@@ -103,7 +103,7 @@ fn read(read: &mut Reader<'_>) -> Option<InstagramSettings> {
         }
     };
     if !is_digits(&user_id) {
-        read.problem(format!("setting `INSTAGRAM_USER_ID` is not an account's number: `{user_id}`"));
+        read.problem(format!("setting `INSTAGRAM_USER_ID` is not an account number: `{user_id}`"));
     }
     let credentials = InstagramCredentials { user_id, access_token, app: app_id.zip(app_secret) };
     Some(InstagramSettings { api, upload, version, confirm_wait, credentials })

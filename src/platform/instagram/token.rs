@@ -54,7 +54,7 @@ struct InstagramRefresher {
 #[async_trait]
 impl Refresher for InstagramRefresher {
     async fn refresh(&self, with: &SecretString, context: &dyn PublishContext) -> Result<Refreshed, PublishError> {
-        let step = "exchange the token";
+        let step = "exchange the access token";
         let query = [
             ("grant_type", "fb_exchange_token"),
             ("client_id", self.app_id.as_str()),

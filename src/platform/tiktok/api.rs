@@ -246,8 +246,8 @@ mod tests {
         for (status, body, category, says) in [
             (200, refused, Category::QuotaExhausted, "`spam_risk_too_many_posts` (enough)"),
             (500, r#"{"error":"oops"}"#, Category::PlatformOutage, "HTTP 500"),
-            (200, "{}", Category::Unknown, "not understood"),
-            (400, r#"{"error":{"code":"ok"}}"#, Category::Unknown, "not understood"),
+            (200, "{}", Category::Unknown, "unexpected response"),
+            (400, r#"{"error":{"code":"ok"}}"#, Category::Unknown, "unexpected response"),
         ] {
             let failure = Failure::from(init(status, body).unwrap_err());
             assert_eq!(failure.category, category, "{body}");

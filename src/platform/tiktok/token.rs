@@ -67,7 +67,7 @@ struct TikTokRefresher {
 #[async_trait]
 impl Refresher for TikTokRefresher {
     async fn refresh(&self, with: &SecretString, context: &dyn PublishContext) -> Result<Refreshed, PublishError> {
-        let step = "renew the token";
+        let step = "refresh the access token";
         let form = [
             ("client_key", self.client_key.as_str()),
             ("client_secret", self.client_secret.expose_secret()),

@@ -100,7 +100,7 @@ fn read_response(
         }
         403..=405 => Ok(PartOutcome::Ended(UploadEnd::Closed)),
         416 => {
-            let text = "TikTok has other bytes of the video than expected (HTTP 416)";
+            let text = "TikTok has received other bytes of the video than expected (HTTP 416)";
             Ok(PartOutcome::Interrupted(Failure::new(Category::Network, text)))
         }
         _ => {

@@ -68,7 +68,7 @@ struct GoogleRefresher {
 #[async_trait]
 impl Refresher for GoogleRefresher {
     async fn refresh(&self, with: &SecretString, context: &dyn PublishContext) -> Result<Refreshed, PublishError> {
-        let step = "renew the token";
+        let step = "refresh the access token";
         let form = TokenRequest {
             client_id: &self.client_id,
             client_secret: self.client_secret.expose_secret(),

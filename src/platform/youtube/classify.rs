@@ -14,7 +14,7 @@ use Category::{
 use Retryable::{No, Yes};
 
 const UNAVAILABLE: &str = "YouTube is unavailable; the post will be retried automatically";
-const SLOW_DOWN: &str = "YouTube asks for fewer requests; the post will be retried automatically";
+const SLOW_DOWN: &str = "YouTube's rate limit is reached; the post will be retried automatically";
 
 /// A reason, what it means for the post, and what a person can do about it.
 type Rule = (&'static str, Category, Retryable, &'static str);
@@ -25,20 +25,25 @@ const RULES: &[Rule] = &[
     ("backendError", PlatformOutage, Yes, UNAVAILABLE),
     ("quotaExceeded", QuotaExhausted, Yes, "the project's daily quota is used up"),
     ("dailyLimitExceeded", QuotaExhausted, Yes, "the project's daily quota is used up"),
-    ("uploadLimitExceeded", QuotaExhausted, Yes, "the channel's upload limit for 24 h, over all tools, is reached"),
+    (
+        "uploadLimitExceeded",
+        QuotaExhausted,
+        Yes,
+        "the channel has reached its limit of uploads in 24 h, counted over all apps",
+    ),
     ("rateLimitExceeded", RateLimited, Yes, SLOW_DOWN),
     ("userRateLimitExceeded", RateLimited, Yes, SLOW_DOWN),
     ("authError", Auth, No, "renew YOUTUBE_REFRESH_TOKEN"),
     ("expired", Auth, No, "renew YOUTUBE_REFRESH_TOKEN"),
     ("authorizationRequired", Auth, No, "renew YOUTUBE_REFRESH_TOKEN"),
     ("required", Auth, No, "renew YOUTUBE_REFRESH_TOKEN"),
-    ("invalid_grant", Auth, No, "sign in to the channel again and renew YOUTUBE_REFRESH_TOKEN"),
+    ("invalid_grant", Auth, No, "connect the channel again and renew YOUTUBE_REFRESH_TOKEN"),
     ("invalid_client", Auth, No, "check YOUTUBE_CLIENT_ID and YOUTUBE_CLIENT_SECRET"),
     ("deleted_client", Auth, No, "the OAuth client was deleted; create a new one"),
     ("unauthorized_client", Auth, No, "the OAuth client may not do this; check it in the Google console"),
     ("admin_policy_enforced", Auth, No, "the organisation's policy forbids it; ask its administrator"),
     ("invalid_request", Auth, No, "check YOUTUBE_CLIENT_ID, YOUTUBE_CLIENT_SECRET and YOUTUBE_REFRESH_TOKEN"),
-    ("insufficientPermissions", Auth, No, "sign in again with the scope youtube.upload"),
+    ("insufficientPermissions", Auth, No, "connect the channel again with the scope youtube.upload"),
     ("accessNotConfigured", Auth, No, "enable the YouTube Data API in the Google console"),
     ("forbidden", Auth, No, "the account may not do this; check the channel and the OAuth client"),
     ("youtubeSignupRequired", AccountRestricted, No, "the Google account has no channel; create one"),
@@ -86,7 +91,7 @@ pub(super) fn classify(step: &str, status: u16, error: &ErrorResponse, now: Date
         403 if reason.is_empty() => failed(Auth, "check the channel and the OAuth client").not_retryable(),
         429 => failed(RateLimited, SLOW_DOWN),
         500..=599 => failed(PlatformOutage, UNAVAILABLE),
-        _ => failed(Unknown, "the reason is not known to postretry"),
+        _ => failed(Unknown, "postretry does not know this reason"),
     }
 }
 
@@ -148,7 +153,7 @@ fn rejected(reason: Option<&str>) -> Failure {
     let reason = reason.unwrap_or("unknown");
     let (category, advice) = match reason {
         "uploaderAccountClosed" | "uploaderAccountSuspended" => (AccountRestricted, "ask YouTube about the channel"),
-        "duplicate" => (RejectedContent, "the channel has this video already; find the earlier one"),
+        "duplicate" => (RejectedContent, "the channel already has this video; find the earlier one"),
         _ => (RejectedContent, "check the video in YouTube Studio"),
     };
     Failure::new(category, format!("YouTube rejected the video: `{reason}`; {advice}")).not_retryable()

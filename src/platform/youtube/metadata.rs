@@ -34,7 +34,7 @@ pub(super) fn title(post: &Post) -> Result<String, Failure> {
     let length = title.chars().count();
     let refused = |message: String| Err(Failure::new(Category::RejectedContent, message).not_retryable());
     match length {
-        0 => refused("the post has neither a title nor a caption, and YouTube wants a title".to_owned()),
+        0 => refused("the post has neither a title nor a caption, and YouTube requires a title".to_owned()),
         1..=TITLE => Ok(title),
         _ => refused(format!("the title has {length} characters, YouTube allows {TITLE}; shorten it")),
     }

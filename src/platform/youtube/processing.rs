@@ -57,7 +57,7 @@ impl YouTubePublisher {
             match next_step(observed, has_retry) {
                 Step::Publish => return Ok(TicketOutcome::Published(publication(id, &video, privacy))),
                 Step::PublishUnchecked(failure) => {
-                    log::debug!("taking the video as published: {}", failure.message);
+                    log::debug!("treating the video as published: {}", failure.message);
                     return Ok(TicketOutcome::Published(publication(id, &video, privacy)));
                 }
                 Step::Fail(failure) => return Err(failure.into()),

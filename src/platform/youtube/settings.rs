@@ -76,7 +76,7 @@ fn read(read: &mut Reader<'_>) -> Option<YouTubeSettings> {
     let privacy_status = read.choice("YOUTUBE_PRIVACY_STATUS", &["public", "unlisted", "private"]);
     let category_id = read.text("YOUTUBE_CATEGORY_ID");
     if !is_digits(&category_id) {
-        read.problem(format!("setting `YOUTUBE_CATEGORY_ID` is not a category's number: `{category_id}`"));
+        read.problem(format!("setting `YOUTUBE_CATEGORY_ID` is not a category number: `{category_id}`"));
     }
     let made_for_kids = read.choice("YOUTUBE_MADE_FOR_KIDS", &["true", "false"]) == "true";
     let own_id = read.optional("YOUTUBE_CLIENT_ID");

@@ -76,7 +76,7 @@ impl InMemoryPostStore {
         }
     }
 
-    /// The post that people write as `id`.
+    /// The post with this id, as people write it.
     pub fn get(&self, id: &str) -> Option<MemoryPost> {
         self.state().find(id).map(Record::view)
     }

@@ -226,7 +226,7 @@ impl Record {
         }
     }
 
-    /// Takes the post and starts the attempt.
+    /// Claims the post and starts the attempt.
     pub(super) fn start(&mut self, start: &AttemptStart, claim: Claim, now: DateTime<Utc>) {
         let retry = &mut self.post.retry;
         retry.count = start.attempt;
@@ -285,7 +285,7 @@ impl Record {
         }
     }
 
-    /// Marks a post whose retries are spent.
+    /// Marks an exhausted post as permanently failed.
     pub(super) fn mark_exhausted(&mut self, now: DateTime<Utc>) {
         self.post.retry.permanently_failed = true;
         self.post.retry.permanently_failed_at = Some(now);

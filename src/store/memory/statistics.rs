@@ -7,7 +7,7 @@ use crate::post::{Platform, RetryPolicy, TokenRecord};
 use crate::store::statistics_builder::{PostGroup, StatisticsBuilder};
 use crate::store::{ListFilter, RunRecord, RunStatistics, Statistics};
 
-/// Everything that `stats` tells.
+/// All statistics.
 pub(super) fn gather(
     state: &State,
     policy: &RetryPolicy,

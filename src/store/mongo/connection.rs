@@ -1,4 +1,4 @@
-//! The connection string, and what is asked of the connection whatever it says.
+//! The connection string, and the options that postretry always sets itself.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use mongodb::options::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
-/// How long a connection string without its own wish waits for a server.
+/// How long to wait for a server if the connection string does not say.
 const SELECTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a write may wait for its majority before it is an error.
@@ -20,13 +20,13 @@ const MAJORITY_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct MongoSettings {
     uri: SecretString,
     pub(super) database: String,
-    /// The hosts, without what may be secret.
+    /// The hosts, without secrets.
     pub(super) address: String,
     pub(super) posts: String,
     pub(super) stories: String,
 }
 
-/// The connection string may hold a password.
+/// The connection string may contain a password.
 impl fmt::Debug for MongoSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MongoSettings")
@@ -41,22 +41,22 @@ impl MongoSettings {
     /// Checks a connection string.
     ///
     /// # Errors
-    /// What is wrong with it, as the end of a sentence that begins with its name; never the string itself.
+    /// The problem, as the end of a sentence that begins with the name of the setting. Never the string itself.
     pub fn new(uri: &str, posts: String, stories: String) -> Result<Self, String> {
         let parsed = ConnectionString::parse(uri).map_err(|_| {
-            "is not a MongoDB connection string (its value is not shown, it may hold a password; `@`, `:`, `/` and `%` \
-             in one are written `%40`, `%3A`, `%2F` and `%25`)"
+            "is not a MongoDB connection string (the value is not shown because it may contain a password; write `@`, \
+             `:`, `/` and `%` in a password as `%40`, `%3A`, `%2F` and `%25`)"
         })?;
         let database = parsed
             .default_database
             .filter(|name| !name.is_empty())
-            .ok_or("names no database: put it behind the host, as in `mongodb://host:27017/app`")?;
+            .ok_or("has no database name: add it after the host, as in `mongodb://host:27017/app`")?;
         let address = format!("mongodb://{}", without_credentials(uri));
         Ok(Self { uri: SecretString::from(uri), database, address, posts, stories })
     }
 
-    /// A client of the server. Whatever the connection string says: an outcome that a fail-over can undo would be
-    /// published twice, and a claim that is read from a secondary is an old one.
+    /// Creates a client. Its concerns override the connection string: an outcome that a failover undoes would be
+    /// published twice, and a claim that is read from a secondary may be out of date.
     pub(super) async fn client(&self) -> mongodb::error::Result<Client> {
         let mut options = ClientOptions::parse(self.uri.expose_secret()).await?;
         options.app_name.get_or_insert_with(|| "postretry".to_owned());

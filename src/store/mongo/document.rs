@@ -1,4 +1,4 @@
-//! From a document to a post. Documents are other people's data: every field may be missing, null or of a wrong type.
+//! Converts a document to a post. Any field of a document may be missing, null or of a wrong type.
 
 use chrono::{DateTime, Utc};
 use mongodb::bson::{self, Bson, Document};
@@ -74,7 +74,7 @@ fn read_post(document: &Document) -> Result<Post, Malformed> {
     draft.history = fields.history();
     draft.claim = fields.claim();
     draft.ticket = fields.ticket();
-    // A null ticket says that a person or an attempt has dealt with what the application left behind.
+    // A null ticket means that the application's upload needs no further check.
     if !document.contains_key("publishTicket") {
         let platform = draft.platform.as_deref().and_then(|name| name.parse::<Platform>().ok());
         let left_upload = platform.and_then(|platform| platform.fields().left_upload);
@@ -87,7 +87,7 @@ fn read_post(document: &Document) -> Result<Post, Malformed> {
     }
 }
 
-/// Reads fields and remembers the first one that is of a wrong type.
+/// Reads fields and remembers the first one with a wrong type.
 struct Fields<'a> {
     document: &'a Document,
     problem: Option<(&'static str, String)>,
@@ -104,7 +104,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The field as `read` takes it; a value that it does not take is a problem.
+    /// Reads a field with `read`. A value that `read` does not accept is a problem.
     fn read<T>(&mut self, name: &'static str, expected: &str, read: impl Fn(&'a Bson) -> Option<T>) -> Option<T> {
         let value = self.value(name)?;
         let taken = read(value);
@@ -168,18 +168,18 @@ impl<'a> Fields<'a> {
         self.read("publishTicket", "a ticket that this version can read", |value| ticket_from(value.as_document()?))
     }
 
-    /// The text behind a path through objects.
+    /// The text at a path through objects.
     fn text_at(&mut self, path: &'static str) -> Option<String> {
         let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
         let Some(rest) = rest else { return self.text(name) };
-        let text = self.read(name, "an object with texts", |value| match value.as_document()?.get(rest) {
+        let text = self.read(name, "an object with string values", |value| match value.as_document()?.get(rest) {
             None | Some(Bson::Null | Bson::Undefined) => Some(None),
             Some(text) => text.as_str().map(|text| Some(text.to_owned())),
         });
         text.flatten().filter(|text| !text.trim().is_empty())
     }
 
-    /// The history; entries that cannot be read are left out of what is shown, never out of what is stored.
+    /// The history. Unreadable entries are not shown, but they stay in the store.
     fn history(&mut self) -> Vec<HistoryEntry> {
         let entries = self.read("retryHistory", "a list", Bson::as_array);
         entries.into_iter().flatten().filter_map(entry_from).collect()
@@ -239,12 +239,12 @@ const DATES_OF_TICKET: [&str; 2] = ["madeAt", "committedAt"];
 /// A ticket as a document, its dates as BSON dates.
 ///
 /// # Errors
-/// Where it has no form as a document. It must not be taken for none: null says that nothing is left to look up.
+/// If it cannot be converted to a document. It must not be stored as null: null means that no check is needed.
 pub(super) fn ticket_document(ticket: &Ticket) -> Result<Document, StoreError> {
     let unstorable = |problem: String| StoreError::new("store a ticket", problem);
     let json = serde_json::to_value(ticket).map_err(|error| unstorable(error.to_string()))?;
     let value = Bson::try_from(json).map_err(|error| unstorable(error.to_string()))?;
-    let Bson::Document(mut document) = value else { return Err(unstorable("it is no document".to_owned())) };
+    let Bson::Document(mut document) = value else { return Err(unstorable("it is not a document".to_owned())) };
     document.insert(DATES_OF_TICKET[0], bson_date(ticket.made_at));
     if let Some(committed_at) = ticket.committed_at {
         document.insert(DATES_OF_TICKET[1], bson_date(committed_at));
@@ -284,7 +284,7 @@ pub(super) fn integer(number: u32) -> Bson {
     i32::try_from(number).map_or_else(|_| Bson::Int64(i64::from(number)), Bson::Int32)
 }
 
-/// What a value is, for people.
+/// The type of a value, for messages.
 fn kind_of(value: &Bson) -> &'static str {
     match value {
         Bson::Double(_) | Bson::Int32(_) | Bson::Int64(_) | Bson::Decimal128(_) => "a number",

@@ -1,8 +1,8 @@
-//! The questions as MongoDB filters.
+//! The queries as MongoDB filters.
 //!
-//! A due post is found by one range per retry count, `failedAt` ≤ now − base × 2^k, so that an index serves the
-//! operation, nothing derived is stored, and a changed setting takes effect at once. Every branch of the `$or` repeats
-//! the whole condition, so that each is planned alone and uses the index that fits it.
+//! Due posts are found with one range for each retry count, `failedAt` ≤ now − base × 2^k. So an index serves the
+//! query, no derived data is stored, and a changed setting takes effect at once. Every branch of the `$or` repeats
+//! the whole condition, so that each one is planned separately and uses the best index.
 
 use chrono::{DateTime, Utc};
 use mongodb::bson::{Bson, Document, doc};
@@ -63,7 +63,7 @@ fn due_branches(query: &DueQuery, malformed: MalformedPosts) -> Vec<Document> {
             branches.extend(anchored(policy.backoff_from, latest, malformed).map(|anchor| extended(&base, anchor)));
         }
     }
-    // Its process died: `retryNotBefore` was looked at when the attempt started.
+    // The process died. `retryNotBefore` was checked when the attempt started.
     branches
         .push(extended(&failed(*scope), doc! { "permanentlyFailed": flag, "retryClaim.until": { "$lte": now_date } }));
     branches
@@ -85,8 +85,8 @@ fn not_flagged() -> Bson {
     Bson::Document(doc! { "$in": [Bson::Null, false] })
 }
 
-/// The counters that mean `count`: fractions are rounded down, for none a missing or negative one counts too, and the
-/// largest means all beyond it.
+/// The counters that mean `count`: fractions are rounded down, a missing or negative counter means 0, and the
+/// largest count also means all larger ones.
 fn count_ranges(count: u32) -> Vec<Bson> {
     match (count, count.checked_add(1)) {
         (0, _) => vec![Bson::Null, Bson::Document(doc! { "$lt": 1 })],
@@ -95,8 +95,8 @@ fn count_ranges(count: u32) -> Vec<Bson> {
     }
 }
 
-/// The dates that make a post due whose backoff must have begun at `latest`. Where malformed ones are wanted, `$not`
-/// lets every other type pass.
+/// The dates that make a post due if its backoff started at `latest` or earlier. If malformed posts are included,
+/// `$not` also matches every other type.
 fn anchored(from: BackoffFrom, latest: DateTime<Utc>, malformed: MalformedPosts) -> impl Iterator<Item = Document> {
     let date = bson_date(latest);
     let reached = match malformed {
@@ -141,7 +141,7 @@ fn other_than(types: &[&str]) -> Vec<Bson> {
     .collect()
 }
 
-/// The posts whose retries are spent and that are not marked: none that is under way or waits to be taken up again.
+/// The exhausted posts that are not marked yet, without those that are running or waiting to be resumed.
 pub(super) fn exhausted(query: &DueQuery) -> Document {
     extended(
         &failed(query.scope),
@@ -154,7 +154,7 @@ pub(super) fn exhausted(query: &DueQuery) -> Document {
     )
 }
 
-/// A counter of at least this; a missing one counts as none.
+/// A counter of at least this. A missing one counts as 0.
 fn at_least(count: u32) -> Bson {
     if count == 0 {
         Bson::Document(doc! { "$not": { "$type": other_than(&NUMBERS) } })
@@ -163,7 +163,7 @@ fn at_least(count: u32) -> Bson {
     }
 }
 
-/// The post, as long as its retry state is what was read and no live claim is on it by the server's clock.
+/// Matches the post if its retry state is unchanged and it has no valid claim by the server's clock.
 pub(super) fn unchanged_since_read(id: Bson, post: &Post) -> Document {
     let retry = &post.retry;
     let date = |date: Option<DateTime<Utc>>| date.map_or(Bson::Null, bson_date);
@@ -189,7 +189,7 @@ pub(super) fn unchanged_since_read(id: Bson, post: &Post) -> Document {
     filter
 }
 
-/// The post, as long as this claim on it is live by the server's clock.
+/// Matches the post while this claim on it is valid by the server's clock.
 pub(super) fn lease_held(id: Bson, by: &str) -> Document {
     doc! { "_id": id, "retryClaim.by": by, "$expr": { "$gt": ["$retryClaim.until", "$$NOW"] } }
 }

@@ -1,4 +1,4 @@
-//! Ids as people write them, and as MongoDB has them.
+//! Ids as people write them, and as MongoDB stores them.
 
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::spec::BinarySubtype;
@@ -17,7 +17,7 @@ pub(super) fn key_of(value: &Bson) -> String {
     value.clone().into_canonical_extjson().to_string()
 }
 
-/// The value that a key stands for.
+/// The value of a key.
 pub(super) fn value_of(key: &str) -> Bson {
     serde_json::from_str::<serde_json::Value>(key)
         .ok()
@@ -42,7 +42,7 @@ fn relaxed(value: &Bson) -> String {
     value.clone().into_relaxed_extjson().to_string()
 }
 
-/// Every value that a written id may stand for, the most likely first.
+/// Every value that a written id can mean, the most likely first.
 pub(super) fn values_written(text: &str) -> Vec<Bson> {
     let mut values = Vec::new();
     if let Ok(id) = ObjectId::parse_str(text) {

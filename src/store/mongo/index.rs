@@ -1,4 +1,4 @@
-//! The indexes that the questions need: made once, named, and left alone.
+//! The indexes that the queries need. They are created once and never changed.
 
 use mongodb::IndexModel;
 use mongodb::bson::{Document, doc};
@@ -6,15 +6,15 @@ use mongodb::options::IndexOptions;
 
 use crate::post::BackoffFrom;
 
-/// Serves the ranges of the due operation, and the posts that are spent.
+/// For the ranges of the query for due posts, and for exhausted posts.
 pub(super) const DUE: &str = "postretry_due";
-/// The same, where the backoff counts from the last attempt.
+/// The same, if the backoff counts from the last attempt.
 pub(super) const DUE_LAST_ATTEMPT: &str = "postretry_due_last_attempt";
-/// Serves the posts whose claim ran out.
+/// For the posts whose claim has expired.
 pub(super) const CLAIMS: &str = "postretry_claims";
-/// Serves the list, newest failure first.
+/// For the list, newest failure first.
 pub(super) const LIST: &str = "postretry_list";
-/// Serves the posts that a platform is still processing, and counts by category.
+/// For the posts that a platform is still processing, and for counts by category.
 pub(super) const CATEGORY: &str = "postretry_category";
 
 /// The indexes of the posts for this way of counting the backoff.

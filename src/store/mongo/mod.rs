@@ -1,7 +1,7 @@
 //! The posts in MongoDB, as a Mongoose application writes them.
 //!
-//! Every write is filtered on the condition under which it is right, and confirmed by a majority. Claims live by the
-//! server's clock. Only the contract's fields are touched.
+//! Every write has the condition under which it is allowed as its filter, and a majority confirms it. Claims use the
+//! server's clock. Only the documented fields are changed.
 
 mod connection;
 mod document;
@@ -34,7 +34,7 @@ use crate::post::{AttemptStart, BackoffFrom, Platform, Post, PostId, RetryPolicy
 
 pub use connection::MongoSettings;
 
-/// How long the server may take for anything. Longer than a majority may be waited for, and than a count over all posts
+/// The timeout of any operation. It is longer than the wait for a majority and than a count of all posts
 /// takes.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -50,7 +50,7 @@ pub struct MongoPostStore {
 }
 
 impl MongoPostStore {
-    /// Connects; the first question finds out whether anyone is there.
+    /// Creates the client. The first operation shows whether the server can be reached.
     ///
     /// # Errors
     /// Where the connection string cannot be used or its name cannot be resolved.
@@ -68,12 +68,12 @@ impl MongoPostStore {
         })
     }
 
-    /// Says for people what was tried and why it failed.
+    /// Translates an error for users.
     fn failed(&self, action: &'static str) -> impl Fn(mongodb::error::Error) -> StoreError {
         move |error| error::translate(action, &self.address, error)
     }
 
-    /// Asks the server something, and does not wait for ever where the connection has gone dead.
+    /// Runs an operation with a timeout, because a dead connection would block it for ever.
     async fn run<T>(
         &self,
         action: &'static str,
@@ -85,7 +85,7 @@ impl MongoPostStore {
         }
     }
 
-    /// Asks for documents, and reads them to the last.
+    /// Runs a query and reads all its documents.
     async fn run_query(
         &self,
         action: &'static str,
@@ -94,7 +94,7 @@ impl MongoPostStore {
         self.run(action, async { operation.await?.try_collect().await }).await
     }
 
-    /// One write to one post, only if the filter lets it pass.
+    /// One write to one post, if the filter matches.
     async fn write(
         &self,
         action: &'static str,
@@ -109,7 +109,7 @@ impl MongoPostStore {
         self.run_query("read posts from", self.posts.aggregate(pipeline).allow_disk_use(true)).await
     }
 
-    /// Puts the names of the stories to the posts that carry only their key: one query for all.
+    /// Adds the story names to the posts that have only a story key, with one query for all.
     async fn name_stories(&self, posts: &mut [StoredPost]) -> Result<(), StoreError> {
         let mut stories = unnamed_stories(posts);
         let keys: Vec<Bson> = stories.iter().filter_map(|story| story.key.as_deref()).map(identity::value_of).collect();
@@ -131,14 +131,14 @@ impl MongoPostStore {
         Ok(())
     }
 
-    /// A word on a database that has no posts collection, with those that may have been meant.
+    /// A warning about a missing posts collection, with the collections that may have been meant.
     async fn missing_collection(&self) -> Result<Option<String>, StoreError> {
         let listed = self.database.list_collection_names().authorized_collections(true).await;
         let names = match listed {
             Ok(names) => names,
-            // Who may not look around cannot be told what is there.
+            // Without the privilege to list collections there is nothing to say.
             Err(refused) if error::is_unauthorized(&refused) => return Ok(None),
-            Err(other) => return Err(self.failed("look into")(other)),
+            Err(other) => return Err(self.failed("list the collections of")(other)),
         };
         let wanted = self.posts.name();
         if names.iter().any(|name| name == wanted) {
@@ -175,7 +175,7 @@ impl PostStore for MongoPostStore {
         match self.posts.create_indexes(index::of_posts(backoff_from)).await {
             Ok(_) => Ok(Vec::new()),
             Err(refused) if error::is_unauthorized(&refused) => Ok(vec![format!(
-                "the user may not create the indexes of collection `{}`; passes go on without them and get slow",
+                "the user may not create the indexes of collection `{}`; passes continue without them but become slow",
                 self.posts.name()
             )]),
             Err(other) => Err(self.failed("create the indexes of")(other)),
@@ -188,7 +188,7 @@ impl PostStore for MongoPostStore {
             .get_datetime("localTime")
             .ok()
             .and_then(|time| DateTime::from_timestamp_millis(time.timestamp_millis()))
-            .ok_or_else(|| StoreError::new(format!("ask `{}` for the time", self.address), "it did not tell"))
+            .ok_or_else(|| StoreError::new(format!("ask `{}` for the time", self.address), "the response has no time"))
     }
 
     async fn due_posts(&self, query: &DueQuery, after: Option<&DueCursor>, limit: u32) -> Result<PostPage, StoreError> {
@@ -198,7 +198,7 @@ impl PostStore for MongoPostStore {
     async fn count_due(&self, query: &DueQuery, after: Option<&DueCursor>) -> Result<u64, StoreError> {
         let due = filter::due(query, MalformedPosts::Excluded);
         let Some(place) = after else {
-            // Without a place to count from the server needs nothing but its index.
+            // Without a cursor the server needs only its index.
             return self.run("count posts in", self.posts.count_documents(due)).await;
         };
         let anchor = doc! { ANCHOR: { "$ifNull": ["$failedAt", "$updatedAt"] } };
@@ -219,7 +219,7 @@ impl PostStore for MongoPostStore {
 
     async fn mark_exhausted(&self, post: &Post) -> Result<LeaseWrite, StoreError> {
         let filter = filter::unchanged_since_read(identity::value_of(post.id.key()), post);
-        self.write("mark a spent post in", filter, update::exhausted()).await
+        self.write("mark an exhausted post in", filter, update::exhausted()).await
     }
 
     async fn find(&self, id: &str) -> Result<Found, StoreError> {
@@ -273,7 +273,7 @@ impl PostStore for MongoPostStore {
     }
 
     async fn is_recorded(&self, platform: Platform, id: &str) -> Result<bool, StoreError> {
-        // Asked so rarely, after a lost answer, that no index is kept for it.
+        // This query is rare (after a lost response), so it has no index.
         let field = platform.fields().id.path;
         let operation = self.posts.find_one(doc! { field: id }).projection(doc! { "_id": 1 });
         Ok(self.run("read a post from", operation).await?.is_some())
@@ -301,8 +301,8 @@ impl PostStore for MongoPostStore {
             return Ok(PostPage::default());
         }
         let amount = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        // Almost every post carries `failedAt`, so those come in order from an index and no others are looked at; the
-        // rest is put among them. Of either not more than the page's end can be wanted.
+        // Almost every post has `failedAt`. These posts come in order from an index, and no others are read. The
+        // rest is merged into them. Neither part needs more posts than the end of the page.
         let wanted = doc! { "$limit": amount(page.skip.saturating_add(page.limit)) };
         let dated =
             |failed_at: Bson| doc! { "$match": { "$and": [filter::listed(filter), { "failedAt": failed_at }] } };

@@ -24,10 +24,10 @@ impl MongoPostStore {
     }
 }
 
-/// The name under which a page carries the date that it is ordered by.
+/// The field of a page's documents with the date of the sort order.
 pub(super) const ANCHOR: &str = "postretryAnchor";
 
-/// Only what is read of a post. Every read uses it, so that each sees a document alike.
+/// The fields that are read. Every read uses the same projection, so that all see the same document.
 pub(super) fn projection() -> Document {
     document::field_names().map(|name| (name.to_owned(), Bson::Int32(1))).collect()
 }
@@ -43,7 +43,7 @@ fn cursor_at(last: &Document) -> DueCursor {
     DueCursor(identity::key_of(&Bson::Document(doc! { "anchor": part(ANCHOR), "id": part("_id") })))
 }
 
-/// Everything after a cursor. The comparison is an expression, since those of a filter are blind to other types.
+/// Everything after a cursor. The comparison is an expression, because a filter compares only values of one type.
 pub(super) fn after_cursor(cursor: &DueCursor) -> Document {
     let place = identity::value_of(&cursor.0);
     let part = |name: &str| {

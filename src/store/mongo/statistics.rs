@@ -1,4 +1,4 @@
-//! Counts, made by the server; and the record of a run as a document.
+//! Counts that the server computes, and the record of a run as a document.
 
 use chrono::{DateTime, Utc};
 use mongodb::bson::{Bson, Document, doc};

@@ -1,4 +1,4 @@
-//! The token records: one document an account, with the right to refresh it as a lease in the same document.
+//! The token records: one document for each account, with the right to refresh it as a lease in the same document.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -20,13 +20,13 @@ impl TokenStore for MongoPostStore {
         Ok(found.as_ref().and_then(record_from))
     }
 
-    /// Takes the lease where none is live. The document is made first, since an upsert may not ask for the time.
+    /// Takes the lease if no lease is valid. The document is created first, because an upsert cannot read the clock.
     async fn lock_token(&self, key: &str, lease: &Lease) -> Result<LeaseWrite, StoreError> {
         let action = "lock tokens in";
         let made = self.tokens.update_one(doc! { "_id": key }, doc! { "$setOnInsert": { "_id": key } }).upsert(true);
         let made = async {
             match made.await {
-                // Another process made it at the same moment.
+                // Another process created it at the same moment.
                 Err(error) if is_duplicate(&error) => Ok(()),
                 made => made.map(drop),
             }

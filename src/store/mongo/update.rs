@@ -1,6 +1,6 @@
-//! The writes, as update pipelines: they read the server's clock and touch only the contract's fields.
+//! The writes, as update pipelines: they read the server's clock and change only the documented fields.
 //!
-//! Values that come from outside are wrapped in `$literal`, since a string that begins with `$` would otherwise be
+//! Values from outside are wrapped in `$literal`, because a string that begins with `$` would otherwise be
 //! read as the name of a field.
 
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn is_of(field: &str, kind: &str) -> Document {
     doc! { "$eq": [{ "$type": field }, kind] }
 }
 
-/// Takes the post and starts the attempt.
+/// Claims the post and starts the attempt.
 pub(super) fn start(start: &AttemptStart, lease: &Lease) -> Vec<Document> {
     let mut set = doc! {
         "retryCount": integer(start.attempt),
@@ -52,12 +52,12 @@ pub(super) fn start(start: &AttemptStart, lease: &Lease) -> Vec<Document> {
     vec![doc! { "$set": set }]
 }
 
-/// Makes the claim last as long again.
+/// Renews the claim.
 pub(super) fn renewal(lease: &Lease) -> Vec<Document> {
     vec![doc! { "$set": { "retryClaim": claim(lease), "updatedAt": NOW } }]
 }
 
-/// Replaces the ticket; a cleared one is null, which also says that what the application left behind was dealt with.
+/// Replaces the ticket. A cleared one is null, which also means that the application's upload needs no check.
 pub(super) fn ticket(ticket: Option<&Ticket>) -> Result<Vec<Document>, StoreError> {
     let ticket = ticket.map(ticket_document).transpose()?;
     Ok(vec![doc! { "$set": { "publishTicket": optional(ticket), "updatedAt": NOW } }])
@@ -96,14 +96,14 @@ pub(super) fn settlement(platform: Platform, settlement: &Settlement) -> Vec<Doc
     vec![doc! { "$set": set }, doc! { "$unset": unset }]
 }
 
-/// What the platform gave; what it did not give is left as it is.
+/// The values from the platform. Other fields are not changed.
 fn published_fields(platform: Platform, publication: &Publication) -> Document {
     let fields = platform.fields();
     let given = [(fields.id.path, &publication.id), (fields.url.path, &publication.url)];
     given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), literal(value.as_deref()?).into()))).collect()
 }
 
-/// The stored history with one entry more, or with its last one replaced; the last 50 are kept. What is stored is
+/// The stored history with one more entry, or with its last one replaced. The last 50 are kept. The array is
 /// changed in place, so entries that this version cannot read stay as they are.
 fn history_with(entry: &HistoryEntry, replaces_last: bool) -> Document {
     let stored = doc! { "$cond": [{ "$isArray": "$retryHistory" }, "$retryHistory", []] };
@@ -123,13 +123,13 @@ fn history_with(entry: &HistoryEntry, replaces_last: bool) -> Document {
     doc! { "$slice": [{ "$concatArrays": [kept, [literal(entry_document(entry))]] }, -limit] }
 }
 
-/// Marks a post whose retries are spent.
+/// Marks an exhausted post as permanently failed.
 pub(super) fn exhausted() -> Vec<Document> {
     vec![doc! { "$set": { "permanentlyFailed": true, "permanentlyFailedAt": NOW, "updatedAt": NOW } }]
 }
 
-/// Gives a post its retries back. An ambiguous one loses its ticket: a person has looked. The last entry of its history
-/// tells who did so.
+/// Resets the retry count. An ambiguous post loses its ticket, because a person has checked it. The last entry of the
+/// history records who reset it.
 pub(super) fn reset(by: &str) -> Vec<Document> {
     let was_ambiguous = doc! { "$eq": ["$failureCategory", "ambiguous"] };
     let size = doc! { "$size": "$retryHistory" };
@@ -160,7 +160,7 @@ pub(super) fn reset(by: &str) -> Vec<Document> {
         "retryHistory": { "$switch": {
             "branches": [
                 { "case": has_entries, "then": with_mark },
-                // What is no list is no history, and would keep the post malformed.
+                // A value that is not a list would keep the post malformed.
                 { "case": is_of("$retryHistory", "array"), "then": "$retryHistory" },
             ],
             "default": "$$REMOVE",

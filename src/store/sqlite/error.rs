@@ -1,4 +1,4 @@
-//! SQLite's errors, said for the person who has to mend them.
+//! Translates SQLite's errors for users.
 
 use std::path::Path;
 
@@ -6,31 +6,31 @@ use rusqlite::ErrorCode;
 
 use crate::store::StoreError;
 
-/// Says what failed on which file, and why.
+/// Translates an error: what failed, on which file, and why.
 pub(super) fn translate(action: &str, path: &Path, error: rusqlite::Error) -> StoreError {
     let code = error.sqlite_error_code();
     let (problem, hint) = match code {
         Some(ErrorCode::NotADatabase) => {
             ("it is not a SQLite file".to_owned(), Some("check the path; nothing was changed in it"))
         }
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-            ("it may not be written".to_owned(), Some("check who owns the file and its directory"))
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => (
+            "the file is not writable".to_owned(),
+            Some("check the owner and the permissions of the file and its directory"),
+        ),
+        Some(ErrorCode::CannotOpen) => {
+            ("it cannot be opened for writing".to_owned(), Some("check the path and the permissions of its directory"))
         }
-        Some(ErrorCode::CannotOpen) => (
-            "it cannot be opened for writing".to_owned(),
-            Some("check the path, its directory and who may write there"),
-        ),
-        // A full disk shows here too, where what is shared between processes cannot grow.
+        // A full disk can cause this too, if the shared-memory file cannot grow.
         Some(ErrorCode::SystemIoFailure) => (
-            "the disk is full or fails".to_owned(),
-            Some("look at the disk's space and health; what was recorded is safe"),
+            "the disk is full or faulty".to_owned(),
+            Some("check the free space and the health of the disk; recorded data is safe"),
         ),
-        Some(ErrorCode::DiskFull) => ("the disk is full".to_owned(), Some("make room; nothing was lost")),
+        Some(ErrorCode::DiskFull) => ("the disk is full".to_owned(), Some("free some space; nothing was lost")),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            ("another process keeps it locked".to_owned(), Some("wait for that process, or look what it does"))
+            ("another process has locked the file".to_owned(), Some("wait for that process, or check what it is doing"))
         }
         Some(ErrorCode::DatabaseCorrupt) => {
-            ("the file is damaged".to_owned(), Some("`sqlite3 FILE .recover` may save what is in it"))
+            ("the file is damaged".to_owned(), Some("`sqlite3 FILE .recover` may recover its contents"))
         }
         _ => (error.to_string(), None),
     };

@@ -1,4 +1,4 @@
-//! The file: readable by its owner only, durable in what it is told, and of the current version.
+//! Opens the file: readable only by its owner, with durable writes, and with the current schema.
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -13,27 +13,27 @@ use crate::store::StoreError;
 /// How long to wait for another process that is writing.
 const BUSY: Duration = Duration::from_secs(30);
 
-/// Opens the file, makes it if there is none, and brings an older one to the current version.
+/// Opens the file, creates it if it does not exist, and migrates an older one.
 ///
 /// # Errors
-/// Where it cannot be opened, is no SQLite file, or was made by a newer version.
+/// If it cannot be opened, is not a SQLite file, or was created by a newer version.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let failed = |problem: String| StoreError::new(format!("open the post store `sqlite:{}`", path.display()), problem);
     if path.is_dir() {
         return Err(failed("it is a directory".to_owned()).hint("name a file: `sqlite:PATH`"));
     }
-    // Made before SQLite does, since tokens are kept in it: only its owner may read it.
+    // Created before SQLite opens it, so that only its owner can read it: it contains tokens.
     let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     match made {
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(failed(error.to_string()).hint("check the path and who may write there")),
+        Err(error) => return Err(failed(error.to_string()).hint("check the path and its permissions")),
     }
     let prepare = || -> rusqlite::Result<Connection> {
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        // What is recorded must survive a loss of power: in WAL mode the default would not promise it.
+        // Recorded data must survive a power failure. In WAL mode the default does not guarantee this.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.set_prepared_statement_cache_capacity(64);
         if schema::version(&connection)? <= schema::VERSION {
@@ -44,8 +44,10 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let connection = prepare().map_err(|error| translate("open", path, error))?;
     let version = schema::version(&connection).map_err(|error| translate("open", path, error))?;
     if version > schema::VERSION {
-        let problem =
-            format!("it was made by a newer postretry (schema {version}, this one knows {})", schema::VERSION);
+        let problem = format!(
+            "it was created by a newer postretry (schema {version}; this version supports up to {})",
+            schema::VERSION
+        );
         return Err(failed(problem).hint("update postretry on this machine"));
     }
     Ok(connection)

@@ -1,7 +1,7 @@
-//! The posts in a SQLite file, for one machine: the same meaning as in MongoDB, to the letter.
+//! The posts in a SQLite file, for one machine, with exactly the same meaning as in MongoDB.
 //!
-//! SQLite is asked on threads of its own, so the rest of the program never waits for a disk. Every write is one
-//! statement on its own condition, and durable when it returns. The clock is this machine's.
+//! SQLite runs on its own threads, so the rest of the program never waits for the disk. Every write is one
+//! statement with its own condition, and is durable when it returns. The clock is this machine's.
 
 mod error;
 mod file;
@@ -42,10 +42,10 @@ pub struct SqlitePostStore {
 }
 
 impl SqlitePostStore {
-    /// Opens the file, makes it if there is none, and brings an older one to the current version.
+    /// Opens the file, creates it if it does not exist, and migrates an older one.
     ///
     /// # Errors
-    /// Where it cannot be opened, is no SQLite file, or was made by a newer version.
+    /// If it cannot be opened, is not a SQLite file, or was created by a newer version.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         let path = Arc::new(path.to_owned());
         let opened = Arc::clone(&path);
@@ -53,7 +53,7 @@ impl SqlitePostStore {
         Ok(Self { path, connection: Arc::new(Mutex::new(connection)) })
     }
 
-    /// Runs something with the connection, off the threads that everything else runs on.
+    /// Runs a closure with the connection on a separate thread.
     async fn with<T: Send + 'static>(
         &self,
         action: &'static str,
@@ -107,7 +107,7 @@ impl SqlitePostStore {
     }
 }
 
-/// The place of a post that carries no date: before all others.
+/// The position of a post without a date: before all others.
 const NO_DATE: i64 = i64::MIN;
 
 fn after_cursor(sql: &mut Sql, after: &DueCursor) {
@@ -122,7 +122,7 @@ async fn on_thread<T: Send + 'static>(
     run: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     let joined = tokio::task::spawn_blocking(run).await;
-    joined.unwrap_or_else(|_| Err(StoreError::new("use the post store", "the thread that asks SQLite broke off")))
+    joined.unwrap_or_else(|_| Err(StoreError::new("use the post store", "the SQLite thread failed")))
 }
 /// The time in whole milliseconds, as the columns keep it.
 #[expect(clippy::disallowed_methods, reason = "the store's clock is this machine's")]
@@ -153,7 +153,7 @@ fn optional_date(at: Option<DateTime<Utc>>) -> Value {
 #[async_trait]
 impl PostStore for SqlitePostStore {
     async fn prepare(&self, _backoff_from: BackoffFrom) -> Result<Vec<String>, StoreError> {
-        // Opening the file has made everything.
+        // Opening the file has already created everything.
         Ok(Vec::new())
     }
 
@@ -190,7 +190,7 @@ impl PostStore for SqlitePostStore {
         let mut sql = Sql::new("UPDATE posts SET permanently_failed = 1, permanently_failed_at = ?, updated_at = ?");
         sql.values = vec![at.clone(), at];
         unchanged_since_read(&mut sql, post);
-        self.write("mark a spent post in", sql).await
+        self.write("mark an exhausted post in", sql).await
     }
 
     async fn find(&self, id: &str) -> Result<Found, StoreError> {
@@ -229,7 +229,7 @@ impl PostStore for SqlitePostStore {
             let mut statement = connection.prepare_cached(&sql.text)?;
             let mut rows = statement.query(params_from_iter(&sql.values))?;
             let claimed = rows.next()?.map(post_from).transpose()?;
-            // The statement is done, and so its change is durable, only when it is run to its end.
+            // The change is durable only after the statement has run to its end.
             while rows.next()?.is_some() {}
             Ok(claimed)
         })
@@ -328,7 +328,7 @@ impl PostStore for SqlitePostStore {
     }
 }
 
-/// Puts the names of the stories to the posts that carry only their id: one query for all.
+/// Adds the story names to the posts that have only a story id, with one query for all.
 fn name_stories(connection: &Connection, posts: &mut [StoredPost]) -> rusqlite::Result<()> {
     let mut stories = unnamed_stories(posts);
     let keys: Vec<&str> = stories.iter().filter_map(|story| story.key.as_deref()).collect();
@@ -353,7 +353,7 @@ impl SqlitePostStore {
     /// Where the file cannot be read.
     pub async fn explain_due(&self, query: &DueQuery) -> Result<Vec<String>, StoreError> {
         let ids = due_ids(query, MalformedPosts::Included);
-        self.with("explain a question to", move |connection| {
+        self.with("explain a query of", move |connection| {
             let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", ids.text))?;
             let steps = statement.query_map(params_from_iter(&ids.values), |row| row.get("detail"))?;
             steps.collect()

@@ -1,7 +1,7 @@
-//! The questions as SQL.
+//! The queries in SQL.
 //!
-//! As in MongoDB, a due post is found by one range per retry count. Every range is a `SELECT` of its own, so that each
-//! uses the index; the ids that they give are the candidates.
+//! As in MongoDB, due posts are found with one range for each retry count. Every range is a separate `SELECT`, so that
+//! each one uses the index. The ids that they return are the candidates.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use rusqlite::types::Value;
@@ -58,10 +58,10 @@ fn in_scope(scope: Scope) -> Sql {
     }
 }
 
-/// What the derived columns have for a value that cannot be read.
+/// The value of a derived column for an unreadable value.
 const UNREADABLE: i64 = -1;
 
-/// A `SELECT id` for every way in which a post can be due, and where they are wanted for those whose state cannot be
+/// A `SELECT id` for each way in which a post can be due and, if wanted, for the posts whose state cannot be
 /// read.
 pub(super) fn due_ids(query: &DueQuery, malformed: MalformedPosts) -> Sql {
     let DueQuery { policy, now, scope } = query;
@@ -112,8 +112,8 @@ pub(super) fn due_ids(query: &DueQuery, malformed: MalformedPosts) -> Sql {
     all
 }
 
-/// A `SELECT id` for the posts whose retries are spent and that are not marked: none that is under way or waits to be
-/// taken up again.
+/// A `SELECT id` for the exhausted posts that are not marked yet, without those that are running or waiting to be
+/// resumed.
 pub(super) fn exhausted_ids(query: &DueQuery) -> Sql {
     let mut sql = Sql::new("SELECT id FROM posts WHERE ");
     sql.append(in_scope(query.scope));

@@ -1,4 +1,4 @@
-//! From a row to a post. Any program may have written it, so every column may hold anything.
+//! Converts a row to a post. Any program may have written it, so a column can contain any value.
 
 use chrono::{DateTime, Utc};
 use rusqlite::Row;
@@ -24,7 +24,7 @@ pub(super) fn column_list() -> String {
 /// Reads a post.
 ///
 /// # Errors
-/// Only where SQLite fails; a row with a wrong value is a malformed post.
+/// Only if SQLite fails. A row with an invalid value is a malformed post.
 pub(super) fn post_from(row: &Row<'_>) -> rusqlite::Result<StoredPost> {
     let mut columns = Columns { row, problem: None };
     let mut draft = PostDraft::new(PostId::from_text(columns.text("id")?.unwrap_or_default()));
@@ -61,7 +61,7 @@ pub(super) fn post_from(row: &Row<'_>) -> rusqlite::Result<StoredPost> {
             read
         }
     };
-    // A ticket of JSON's null says that a person or an attempt has dealt with what the application left behind.
+    // The ticket `null` means that the application's upload needs no further check.
     if ticket.is_none() {
         let platform = draft.platform.as_deref().and_then(|name| name.parse::<Platform>().ok());
         if let Some(field) = platform.and_then(|platform| platform.fields().left_upload) {
@@ -75,7 +75,7 @@ pub(super) fn post_from(row: &Row<'_>) -> rusqlite::Result<StoredPost> {
     Ok(read.into())
 }
 
-/// Reads columns and remembers the first one that holds something wrong.
+/// Reads columns and remembers the first invalid one.
 struct Columns<'a, 'row> {
     row: &'a Row<'row>,
     problem: Option<(&'static str, String)>,
@@ -168,7 +168,7 @@ impl Columns<'_, '_> {
         Ok(tags.unwrap_or_default())
     }
 
-    /// The history; entries that cannot be read are left out of what is shown, never out of what is stored.
+    /// The history. Unreadable entries are not shown, but they stay in the store.
     fn history(&mut self) -> rusqlite::Result<Vec<HistoryEntry>> {
         Ok(match self.json("retry_history")? {
             None | Some(Value::Null) => Vec::new(),
@@ -185,14 +185,14 @@ impl Columns<'_, '_> {
             (None, None) => None,
             (Some(by), Some(until)) => Some(Claim { by, until }),
             _ => {
-                self.wrong("claim_until", "`claim_by` and `claim_until` go together");
+                self.wrong("claim_until", "`claim_by` and `claim_until` must be set together");
                 None
             }
         })
     }
 }
 
-/// What a value is, for people.
+/// The type of a value, for messages.
 fn kind_of(value: ValueRef<'_>) -> &'static str {
     match value {
         ValueRef::Null => "null",
@@ -254,13 +254,13 @@ pub(super) fn entry_text(entry: &HistoryEntry) -> String {
     serde_json::to_string(&stored).unwrap_or_default()
 }
 
-/// A cleared ticket: JSON's null, which also says that nothing of the application's is left to look up.
+/// A cleared ticket is the JSON value `null`. It also means that the application's upload needs no check.
 pub(super) const NO_TICKET: &str = "null";
 
 /// A ticket as JSON text.
 ///
 /// # Errors
-/// Where it has no form as JSON. It must not be taken for none.
+/// If it cannot be converted to JSON. It must not be treated as a cleared ticket.
 pub(super) fn ticket_text(ticket: Option<&Ticket>) -> Result<String, StoreError> {
     let Some(ticket) = ticket else { return Ok(NO_TICKET.to_owned()) };
     serde_json::to_string(ticket).map_err(|error| StoreError::new("store a ticket", error.to_string()))

@@ -1,18 +1,18 @@
-//! The tables, what is derived from their columns for the indexes, and how an older file becomes a current one.
+//! The tables, the derived columns for the indexes, and the migration of older files.
 
 use rusqlite::{Connection, TransactionBehavior};
 
-/// The tables as any program may use them.
+/// The tables that any program may use.
 pub const SCHEMA: &str = include_str!("schema.sql");
 
 /// The version of the schema, in the file's `user_version`.
 pub(super) const VERSION: i64 = 2;
 
-/// An instant column as whole milliseconds since 1970, the rest of them cut off; null where there is none or it is no
+/// A date column in whole milliseconds since 1970, with smaller digits cut off. Null if it is empty or not a valid
 /// date.
 ///
-/// Whoever inserts a row computes this for the indexes, so all versions of SQLite must come to the same number. They
-/// round fractions of a second in different ways, so only whole seconds are left to them.
+/// The program that inserts a row computes this for the indexes, so all versions of SQLite must compute the same
+/// number. They round fractions of a second in different ways, so SQLite converts only whole seconds.
 pub(super) fn millis(column: &str) -> String {
     let second = format!("upper(substr({column}, 1, 19))");
     let zone = format!("CASE WHEN substr({column}, -1) IN ('Z', 'z') THEN 'Z' ELSE substr({column}, -6) END");
@@ -23,9 +23,9 @@ pub(super) fn millis(column: &str) -> String {
     )
 }
 
-/// What is derived for the indexes. It is never stored: the columns are computed when they are asked for, and only
-/// the indexes hold their values. A malformed value is -1, which every question for what is due finds, so that it is
-/// reported. Their names are none that another program would give to its own.
+/// The derived columns for the indexes. They are never stored: SQLite computes them when they are read, and only
+/// the indexes contain their values. A malformed value is -1. Every query for due posts finds it, so that it is
+/// reported. No other program is likely to use their names.
 fn derived_columns() -> Vec<(&'static str, String)> {
     let first = format!(
         "CASE WHEN failed_at IS NOT NULL THEN coalesce({}, -1) \
@@ -43,7 +43,7 @@ fn derived_columns() -> Vec<(&'static str, String)> {
         ("postretry_listed_at", format!("coalesce({}, {})", millis("failed_at"), millis("updated_at"))),
         (
             "postretry_retries",
-            // As many as the program can count.
+            // The largest number that the program can count.
             "CASE typeof(retry_count) WHEN 'null' THEN 0 WHEN 'integer' THEN min(max(retry_count, 0), 4294967295) \
              WHEN 'real' THEN min(max(CAST(retry_count AS INTEGER), 0), 4294967295) ELSE -1 END"
                 .to_owned(),
@@ -57,7 +57,7 @@ fn derived_columns() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The names of the indexes and what they hold.
+/// The names and columns of the indexes.
 const INDEXES: [(&str, &str); 5] = [
     ("postretry_due", "posts (status, platform, postretry_flagged, postretry_retries, postretry_anchor_first)"),
     (
@@ -69,7 +69,7 @@ const INDEXES: [(&str, &str); 5] = [
     ("postretry_list", "posts (status, postretry_listed_at DESC, id)"),
 ];
 
-/// Brings a file to the current version; one that another program has made gets what it lacks.
+/// Migrates a file to the current version. A file that another program has created gets what is missing.
 ///
 /// # Errors
 /// Where the file cannot be written.
@@ -101,7 +101,7 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Another version may have derived otherwise. Nothing is lost with it: a virtual column holds no data.
+/// Another version may have used other expressions. No data is lost: a virtual column contains none.
 fn drop_derived(connection: &Connection) -> rusqlite::Result<()> {
     for (name, _) in INDEXES {
         connection.execute_batch(&format!("DROP INDEX IF EXISTS {name}"))?;
@@ -115,7 +115,7 @@ fn drop_derived(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The version of a file; 0 for one that postretry has not made.
+/// The version of a file; 0 if postretry has not created it.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }

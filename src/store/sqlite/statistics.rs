@@ -1,4 +1,4 @@
-//! Counts, made by SQLite; and the record of a run as a row.
+//! Counts that SQLite computes, and the record of a run as a row.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ pub(super) fn run_sql(run: &RunRecord) -> Sql {
     sql
 }
 
-/// Everything that `stats` tells.
+/// All statistics.
 pub(super) fn gather(
     connection: &Connection,
     policy: &RetryPolicy,

@@ -1,4 +1,4 @@
-//! The token records: one row an account, with the right to refresh it as a lease in the same row.
+//! The token records: one row for each account, with the right to refresh it as a lease in the same row.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -23,7 +23,7 @@ impl TokenStore for SqlitePostStore {
         .await
     }
 
-    /// Takes the lease where none is live.
+    /// Takes the lease if no lease is valid.
     async fn lock_token(&self, key: &str, lease: &Lease) -> Result<LeaseWrite, StoreError> {
         let mut sql = Sql::new(format!(
             "INSERT INTO tokens (key, refresh_by, refresh_until) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE \
@@ -70,7 +70,7 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<TokenRecord>>
     Ok(records.into_iter().flatten().collect())
 }
 
-/// A record of a platform that this version does not know is none.
+/// A record of a platform that this version does not know is ignored.
 fn record_from(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<TokenRecord>> {
     let date = |name: &str| -> rusqlite::Result<Option<DateTime<Utc>>> {
         let text: Option<String> = row.get(name)?;

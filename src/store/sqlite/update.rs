@@ -1,4 +1,4 @@
-//! The writes, each on the condition under which it is right.
+//! The writes, each with the condition under which it is allowed.
 
 use chrono::{DateTime, Utc};
 use rusqlite::types::Value;
@@ -10,13 +10,13 @@ use super::{now, optional, optional_date, string};
 use crate::post::{Category, HISTORY_LIMIT, HistoryEntry, LastRetried, Post, PostId, Settlement, TicketFate};
 use crate::store::Lease;
 
-/// The post, as long as this claim on it is live.
+/// Matches the post while this claim on it is valid.
 pub(super) fn lease_held(sql: &mut Sql, id: &PostId, lease: &Lease) {
     let condition = format!(" WHERE id = ? AND claim_by = ? AND {} > ?", millis("claim_until"));
     sql.push(&condition, [string(id.key()), string(&lease.by), Value::Integer(now().timestamp_millis())]);
 }
 
-/// The post, as long as its retry state is what was read and no live claim is on it.
+/// Matches the post if its retry state is unchanged since it was read and it has no valid claim.
 pub(super) fn unchanged_since_read(sql: &mut Sql, post: &Post) {
     let retry = &post.retry;
     let same = |column: &str| format!("{} IS ?", millis(column));
@@ -44,7 +44,7 @@ pub(super) fn unchanged_since_read(sql: &mut Sql, post: &Post) {
     }
 }
 
-/// Sets the history to what is stored and one entry more, or with its last one replaced; the last 50 are kept.
+/// Adds an entry to the history, or replaces its last one. The last 50 entries are kept.
 pub(super) fn set_history(sql: &mut Sql, entry: &HistoryEntry, replaces_last: bool) {
     let stored =
         "CASE WHEN json_valid(retry_history) AND json_type(retry_history) = 'array' THEN retry_history ELSE '[]' END";

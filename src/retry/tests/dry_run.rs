@@ -1,0 +1,128 @@
+//! What a dry run says that a pass would do, beside what a pass does.
+
+use chrono::TimeDelta;
+
+use super::faulty_store::StoreCall;
+use super::{PassOptions, TestBench, due_post, due_post_on, earlier_ticket, report_on, seconds, start_of_test};
+use crate::post::{Category, Claim, Platform, Post, PostDraft, PostId, Totals};
+use crate::retry::{DryRunReport, SkipReason, dry_run};
+use crate::store::StoredPost;
+
+/// A TikTok post that failed so long before the test began.
+fn failed(id: &str, minutes: i64) -> Post {
+    let mut post = due_post(id);
+    post.failed_at = Some(start_of_test() - TimeDelta::minutes(minutes));
+    post
+}
+
+/// A post of every kind; those that failed more than a day ago are too old.
+async fn bench_with_every_kind() -> TestBench {
+    let bench = TestBench::with(|context| context.config.expire = Some(seconds(24 * 3600))).await;
+    let mut undated = due_post("undated");
+    undated.failed_at = None;
+    let expired = failed("expired", 48 * 60);
+    let mut upload = failed("upload", 5 * 60);
+    upload.retry.ticket = Some(earlier_ticket());
+    let mut left = failed("left", 4 * 60);
+    left.left_upload = Some("v_1".to_owned());
+    left.retry.count = 1;
+    let mut broken = failed("broken", 3 * 60);
+    broken.retry.count = 1;
+    broken.retry.claim = Some(Claim { by: "dead".to_owned(), until: start_of_test() });
+    let mut processing = failed("processing", 10);
+    processing.retry.category = Some(Category::Processing);
+    processing.retry.ticket = Some(earlier_ticket());
+    let mut claimed = due_post("claimed");
+    claimed.retry.claim = Some(Claim { by: "alive".to_owned(), until: start_of_test() + TimeDelta::hours(1) });
+    let mut given_up = due_post("given up");
+    given_up.retry.permanently_failed = true;
+    let mut spent = due_post("spent");
+    spent.retry.count = 5;
+    for post in [undated, expired, upload, left, broken, processing, claimed, given_up, spent] {
+        bench.add(post);
+    }
+    bench.add(due_post("plain"));
+    bench.add(failed("waiting", 10));
+    bench.add(due_post_on(Platform::YouTubeShorts, "elsewhere"));
+    let mut draft = PostDraft::new(PostId::from_text("odd"));
+    draft.platform = Some("tiktok".to_owned());
+    bench.store.memory.insert(StoredPost::Malformed(draft.malformed("retryHistory", "it is a number")));
+    bench
+}
+
+async fn plan(bench: &TestBench, options: &PassOptions) -> DryRunReport {
+    dry_run(&bench.context, options).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_tells_what_would_be_done_with_every_due_post_and_why() {
+    let bench = bench_with_every_kind().await;
+    let report = plan(&bench, &PassOptions::default()).await;
+    let planned: Vec<_> = report.posts.iter().map(|post| (post.id.as_str(), post.reason.as_str())).collect();
+    let look_up = |attempt| format!("attempt {attempt} would check its earlier upload before it sends anything");
+    assert_eq!(
+        planned,
+        [
+            ("undated", "due, because it has no date to count the backoff from; attempt 1 would publish it"),
+            ("expired", "due since 2025-12-30T01:00:00Z; it failed too long ago and would become permanently failed"),
+            ("upload", format!("due since 2025-12-31T20:00:00Z; {}", look_up("1")).as_str()),
+            ("left", format!("due since 2025-12-31T22:00:00Z; {}", look_up("2")).as_str()),
+            ("broken", "due, because the process that had claimed it died; attempt 1 would publish it"),
+            ("plain", "due since 2025-12-31T23:30:00Z; attempt 1 would publish it"),
+            ("processing", format!("due, because the platform was still processing it; {}", look_up("1")).as_str()),
+            (
+                "elsewhere",
+                "due since 2025-12-31T23:30:00Z; YouTube is not configured, so the post would be left unchanged"
+            ),
+        ]
+    );
+    let skipped: Vec<_> = report.posts.iter().filter_map(|post| post.skipped).collect();
+    assert_eq!(skipped, [SkipReason::NotConfigured]);
+    assert_eq!(report.malformed.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_decides_as_the_pass_after_it() {
+    let bench = bench_with_every_kind().await;
+    let planned = plan(&bench, &PassOptions::default()).await;
+    let done = bench.run().await;
+    let planned_posts = planned.posts.iter().filter(|post| post.skipped.is_none());
+    let mut planned_posts: Vec<_> = planned_posts.map(|post| (post.id.clone(), post.attempt)).collect();
+    let mut started: Vec<_> = done.posts.iter().map(|post| (post.id.clone(), post.attempt)).collect();
+    planned_posts.sort();
+    started.sort();
+    assert_eq!(planned_posts, started);
+    for platform in &planned.platforms {
+        let real = report_on(&done, platform.platform);
+        assert_eq!(platform.is_configured, real.is_configured);
+        assert_eq!(platform.totals.due, real.totals.due);
+        assert_eq!(platform.totals.flagged, real.totals.flagged);
+    }
+    assert_eq!(planned.malformed, done.malformed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_writes_nothing_and_asks_no_platform() {
+    let bench = bench_with_every_kind().await;
+    let ids = ["expired", "upload", "left", "broken", "plain", "processing", "waiting", "claimed", "spent"];
+    let before = ids.map(|id| bench.stored(id));
+    plan(&bench, &PassOptions::default()).await;
+    assert_eq!(ids.map(|id| bench.stored(id)), before);
+    for call in [StoreCall::Claim, StoreCall::MarkExhausted, StoreCall::StoreTicket, StoreCall::Settle] {
+        assert_eq!(bench.store.calls(call), 0, "{call:?}");
+    }
+    assert!(bench.tiktok.calls().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_says_which_posts_the_limit_leaves_out() {
+    let bench = TestBench::new().await;
+    bench.add_due(&["a", "b", "c"]);
+    bench.add(due_post_on(Platform::Instagram, "i"));
+    let report = plan(&bench, &PassOptions { limit: Some(2), ..PassOptions::default() }).await;
+    let skipped: Vec<_> = report.posts.iter().map(|post| (post.id.as_str(), post.skipped)).collect();
+    let limit = Some(SkipReason::Limit);
+    assert_eq!(skipped, [("a", None), ("b", None), ("c", limit), ("i", limit)]);
+    let tiktok = report.platforms.iter().find(|entry| entry.platform == Platform::TikTok).unwrap();
+    assert_eq!(tiktok.totals, Totals { due: 3, skipped: 3, ..Totals::default() });
+}

@@ -1,0 +1,238 @@
+//! Posts that are retried one by one, on request.
+
+use chrono::TimeDelta;
+
+use super::faulty_store::{StoreCall, StoreReaction};
+use super::scripted_publisher::{Act, Step, fail};
+use super::{TestBench, due_post, due_post_on, seconds, start_of_test};
+use crate::post::{Category, Claim, EntryOutcome, HistoryEntry, Outcome, Platform, Post, PostDraft, PostId};
+use crate::retry::{ActivePlatforms, Force, RetryOutcome, RetryReport, Signal, retry_post};
+use crate::store::StoredPost;
+
+async fn retry(bench: &TestBench, id: &str, force: &Force) -> RetryReport {
+    let platforms = ActivePlatforms::new(&bench.context);
+    retry_post(&bench.context, id, force, &platforms).await.unwrap()
+}
+
+fn forced() -> Force {
+    Force::Yes { by: "eve@host".to_owned() }
+}
+
+/// A post that was given up after its fifth retry.
+fn given_up(id: &str) -> Post {
+    let mut post = due_post(id);
+    post.retry.count = 5;
+    post.retry.permanently_failed = true;
+    post.retry.permanently_failed_at = Some(start_of_test() - TimeDelta::minutes(1));
+    post.retry.category = Some(Category::Network);
+    post.retry.history.push(HistoryEntry {
+        attempt: 5,
+        started_at: None,
+        finished_at: None,
+        outcome: EntryOutcome::Failed,
+        category: Some(Category::Network),
+        error: None,
+        host: "elsewhere".to_owned(),
+        interruptions: 0,
+        reset: None,
+    });
+    post
+}
+
+/// The claim of another process for the next hour.
+fn live_claim() -> Claim {
+    Claim { by: "elsewhere".to_owned(), until: start_of_test() + TimeDelta::hours(1) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_is_retried_though_its_backoff_is_not_over() {
+    let bench = TestBench::new().await;
+    let mut post = due_post("a");
+    post.failed_at = Some(start_of_test());
+    bench.add(post);
+    let report = retry(&bench, "a", &Force::No).await;
+    assert_eq!(report.outcome, RetryOutcome::Attempted(Outcome::Posted));
+    assert_eq!((report.id.as_str(), report.error), ("a", None));
+    assert_eq!(report.attempt.unwrap().attempt, 1);
+    assert_eq!(bench.tiktok.published(), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_fails_says_why() {
+    let bench = TestBench::new().await;
+    bench.add(due_post("a"));
+    bench.tiktok.on(Step::Create, "a", [fail(Category::Network)]);
+    let report = retry(&bench, "a", &Force::No).await;
+    assert_eq!(report.outcome, RetryOutcome::Attempted(Outcome::Failed));
+    assert_eq!(report.error.as_deref(), Some("scripted network"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn posts_that_are_missing_or_not_failed_are_not_retried() {
+    let bench = TestBench::new().await;
+    bench.add(due_post("approved"));
+    bench.store.memory.set_status("approved", "approved");
+    for force in [Force::No, forced()] {
+        assert_eq!(retry(&bench, "missing", &force).await.outcome, RetryOutcome::NotFound);
+        assert_eq!(retry(&bench, "approved", &force).await.outcome, RetryOutcome::NotFailed);
+    }
+    assert!(bench.tiktok.calls().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_that_another_process_works_on_is_busy() {
+    let bench = TestBench::new().await;
+    let mut claimed = due_post("claimed");
+    claimed.retry.claim = Some(live_claim());
+    let mut permanent = given_up("permanent");
+    permanent.retry.claim = Some(live_claim());
+    for post in [&claimed, &permanent] {
+        bench.add(post.clone());
+    }
+    assert_eq!(retry(&bench, "claimed", &Force::No).await.outcome, RetryOutcome::Busy);
+    assert_eq!(retry(&bench, "claimed", &forced()).await.outcome, RetryOutcome::Busy);
+    assert_eq!(retry(&bench, "permanent", &forced()).await.outcome, RetryOutcome::Busy);
+    assert_eq!([bench.stored("claimed"), bench.stored("permanent")], [claimed, permanent]);
+    assert!(bench.tiktok.calls().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_that_another_process_takes_meanwhile_is_busy() {
+    let bench = TestBench::new().await;
+    let mut taken = due_post("a");
+    bench.add(taken.clone());
+    taken.retry.claim = Some(live_claim());
+    bench.store.next_calls(StoreCall::Claim, [StoreReaction::AnswersAfter(seconds(2))]);
+    let (report, ()) = tokio::join!(retry(&bench, "a", &Force::No), async {
+        tokio::time::sleep(seconds(1)).await;
+        bench.add(taken.clone());
+    });
+    assert_eq!(report.outcome, RetryOutcome::Busy);
+    assert!(bench.tiktok.calls().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_whose_claim_is_lost_on_the_way_is_busy() {
+    let bench = TestBench::new().await;
+    let mut taken = due_post("a");
+    bench.add(taken.clone());
+    taken.retry.claim = Some(live_claim());
+    bench.tiktok.on(Step::Resume, "a", [Act::Wait(seconds(3600))]);
+    let (report, ()) = tokio::join!(retry(&bench, "a", &Force::No), async {
+        tokio::time::sleep(seconds(10)).await;
+        bench.add(taken.clone());
+    });
+    assert_eq!(report.outcome, RetryOutcome::Busy);
+    assert!(report.error.unwrap().contains("claim was lost"));
+    assert_eq!(bench.stored("a"), taken);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permanently_failed_post_is_left_alone_unless_it_is_forced() {
+    let bench = TestBench::new().await;
+    let mut spent = due_post("spent");
+    spent.retry.count = 5;
+    for post in [given_up("given up"), spent] {
+        let id = post.id.to_string();
+        bench.add(post.clone());
+        assert_eq!(retry(&bench, &id, &Force::No).await.outcome, RetryOutcome::Permanent);
+        assert_eq!(bench.stored(&id), post);
+    }
+    assert!(bench.tiktok.calls().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_post_gets_its_retries_back_first() {
+    let bench = TestBench::new().await;
+    bench.add(given_up("a"));
+    bench.tiktok.on(Step::Create, "a", [fail(Category::MediaProcessing)]);
+    let report = retry(&bench, "a", &forced()).await;
+    assert_eq!(report.outcome, RetryOutcome::Attempted(Outcome::Failed));
+    assert_eq!(report.attempt.unwrap().attempt, 1);
+    let post = bench.stored("a");
+    assert_eq!((post.retry.count, post.retry.permanently_failed), (1, false));
+    let [before, after] = post.retry.history.as_slice() else { panic!("{:?}", post.retry.history) };
+    assert_eq!(before.reset.as_ref().unwrap().by, "eve@host");
+    assert_eq!((after.attempt, after.outcome), (1, EntryOutcome::Failed));
+
+    assert_eq!(retry(&bench, "a", &forced()).await.outcome, RetryOutcome::Attempted(Outcome::Posted));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_attempt_of_a_process_that_died_is_resumed_without_force() {
+    let bench = TestBench::new().await;
+    let mut post = due_post("a");
+    post.retry.count = 5;
+    post.retry.claim = Some(Claim { by: "dead".to_owned(), until: start_of_test() });
+    bench.add(post);
+    let report = retry(&bench, "a", &Force::No).await;
+    assert_eq!(report.outcome, RetryOutcome::Attempted(Outcome::Posted));
+    assert_eq!(report.attempt.unwrap().attempt, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_that_is_too_old_is_published_only_by_force() {
+    let bench = TestBench::with(|context| context.config.expire = Some(seconds(3600))).await;
+    bench.add(due_post("a"));
+    let outcome = retry(&bench, "a", &Force::No).await.outcome;
+    assert_eq!(outcome, RetryOutcome::Attempted(Outcome::PermanentlyFailed));
+    assert!(bench.tiktok.calls().is_empty());
+    assert_eq!(retry(&bench, "a", &forced()).await.outcome, RetryOutcome::Attempted(Outcome::Posted));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_malformed_post_is_reported_with_its_field() {
+    let bench = TestBench::new().await;
+    let mut draft = PostDraft::new(PostId::from_text("odd"));
+    draft.platform = Some("tiktok".to_owned());
+    bench.store.memory.insert(StoredPost::Malformed(draft.malformed("retryHistory", "it is a number")));
+    for force in [Force::No, forced()] {
+        let report = retry(&bench, "odd", &force).await;
+        assert_eq!(report.outcome, RetryOutcome::Malformed);
+        assert_eq!(report.error.as_deref(), Some("its field `retryHistory` cannot be used: it is a number"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_of_a_platform_without_credentials_is_left_as_it_is() {
+    let bench = TestBench::new().await;
+    let mut spent = due_post_on(Platform::YouTubeShorts, "spent");
+    spent.retry.count = 5;
+    let plain = due_post_on(Platform::YouTubeShorts, "plain");
+    for post in [&plain, &spent] {
+        bench.add(post.clone());
+    }
+    let outcome = RetryOutcome::NotConfigured(Platform::YouTubeShorts);
+    assert_eq!(retry(&bench, "plain", &Force::No).await.outcome, outcome);
+    assert_eq!(retry(&bench, "spent", &forced()).await.outcome, outcome);
+    assert_eq!([bench.stored("plain"), bench.stored("spent")], [plain, spent]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_posts_are_published_a_gap_apart() {
+    let bench = TestBench::with(|context| context.config.gap = seconds(30)).await;
+    bench.add_due(&["a", "b", "c"]);
+    let platforms = ActivePlatforms::new(&bench.context);
+    for id in ["a", "b", "c"] {
+        let report = retry_post(&bench.context, id, &Force::No, &platforms).await.unwrap();
+        assert_eq!(report.outcome, RetryOutcome::Attempted(Outcome::Posted));
+    }
+    assert_eq!(bench.tiktok.starts(), ["a at 0", "b at 30", "c at 60"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_while_a_post_waits_for_the_gap_undoes_its_attempt() {
+    let bench = TestBench::with(|context| context.config.gap = seconds(30)).await;
+    bench.add_due(&["a", "b"]);
+    let platforms = ActivePlatforms::new(&bench.context);
+    retry_post(&bench.context, "a", &Force::No, &platforms).await.unwrap();
+    let (report, ()) = tokio::join!(retry_post(&bench.context, "b", &Force::No, &platforms), async {
+        tokio::time::sleep(seconds(5)).await;
+        bench.context.shutdown.begin(Signal::Interrupt);
+    });
+    assert_eq!(report.unwrap().outcome, RetryOutcome::Attempted(Outcome::Withdrawn));
+    assert_eq!(bench.clock.elapsed(), seconds(5));
+    let post = bench.stored("b");
+    assert_eq!((post.retry.count, post.retry.last_retried_at, post.retry.claim), (0, None, None));
+    assert!(post.retry.history.is_empty());
+}
