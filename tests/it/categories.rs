@@ -26,12 +26,12 @@ enum Then {
     /// It costs none, and the post waits for a person to mend the account; exit code 3.
     Person,
     /// It costs none, and the next pass looks again.
-    Look,
+    PollAgain,
     /// The post is permanently failed at once; exit code 3.
     GiveUp,
 }
 
-use Then::{GiveUp, Look, PacificMidnight, Person, Retry, Wait};
+use Then::{GiveUp, PacificMidnight, Person, PollAgain, Retry, Wait};
 
 /// A row: the kind of publish, what goes wrong, and what is expected of it.
 struct Row {
@@ -167,7 +167,7 @@ fn tiktok_rows() -> Vec<Row> {
             GiveUp,
         )
         .says("invalid_publish_id"),
-        world("tiktok", |knobs| knobs.tiktok_looks = u32::MAX, "processing", Look),
+        world("tiktok", |knobs| knobs.tiktok_looks = u32::MAX, "processing", PollAgain),
         world("tiktok", |knobs| knobs.tiktok_privacy_levels = vec!["SELF_ONLY".to_owned()], "rejected_content", GiveUp)
             .says("SELF_ONLY"),
     ];
@@ -277,7 +277,7 @@ fn instagram_rows() -> Vec<Row> {
         row("instagram", "instagram.container", Act::graph(400, 100, Some(33)), "auth", Person).says("100/33"),
         row("instagram", create, Act::graph(400, 31_337, None), "unknown", Retry).says("31337"),
         world("instagram", |k| k.instagram_quota = (50, 50), "quota_exhausted", day()).says("50"),
-        world("instagram", |k| k.instagram_looks = u32::MAX, "processing", Look),
+        world("instagram", |k| k.instagram_looks = u32::MAX, "processing", PollAgain),
         world("instagram", |k| k.instagram_copyright = true, "rejected_content", GiveUp).says("copyright"),
         world(
             "instagram",
@@ -370,7 +370,7 @@ fn youtube_rows() -> Vec<Row> {
         refused(400, "uploadLimitExceeded", "quota_exhausted", day()),
         refused(418, "teapot", "unknown", Retry),
         row("youtube", "youtube.chunk", Act::json(404, &Value::Null), "ambiguous", GiveUp),
-        world("youtube", |k| k.youtube_looks = u32::MAX, "processing", Look),
+        world("youtube", |k| k.youtube_looks = u32::MAX, "processing", PollAgain),
         status(
             |k| {
                 k.youtube_looks = u32::MAX;
@@ -507,7 +507,7 @@ async fn check(row: Row) {
     assert_eq!(post.get_bool("permanentlyFailed").unwrap_or(false), is_permanent, "{place}: {post}");
     let wait = || (date_of(&post, "retryNotBefore") - started_at).num_seconds();
     match then {
-        Retry | Person | Look | GiveUp => assert!(is_cleared(&post, "retryNotBefore"), "{place}: {post}"),
+        Retry | Person | PollAgain | GiveUp => assert!(is_cleared(&post, "retryNotBefore"), "{place}: {post}"),
         Wait(ref seconds) => assert!(seconds.contains(&wait()), "{place}: {}", wait()),
         PacificMidnight => {
             let local = date_of(&post, "retryNotBefore").with_timezone(&Los_Angeles);
@@ -517,7 +517,7 @@ async fn check(row: Row) {
     }
     assert_eq!(env.sandbox.world().violations, Vec::<String>::new(), "{place}");
     // One that costs no retry is due by its old place as soon as nothing holds it back.
-    if matches!(then, Person | Look) {
+    if matches!(then, Person | PollAgain) {
         let listed = env.run(&["list-failed", "--due", "--format", "json"]).await.expect(0).json();
         assert_eq!(listed["total"], 1, "{place}");
     }

@@ -12,7 +12,7 @@ use crate::support::proxy::{Proxy, Side};
 
 const POSTS: usize = 90;
 
-/// A env on this server with posts to work off, and short patience.
+/// An environment on this server with due posts and short time-outs.
 async fn stage_on(server: &Mongod) -> TestEnv {
     let mut env = TestEnv::on(server).await;
     env.set("POST_RETRY_CLAIM", "2s");

@@ -298,7 +298,7 @@ async fn a_slow_upload_takes_nothing_from_the_wait_for_the_processing() {
     }
 }
 
-/// Nor does it take anything from what is borne later in it: every chunk that arrives makes the patience whole again.
+/// Nor does it use up the retries of the upload: every chunk that arrives gives them back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunk_that_is_lost_late_in_a_slow_upload_is_sent_again() {
     for (platform, endpoint) in [("tiktok", "tiktok.chunk"), ("youtube", "youtube.chunk")] {

@@ -1,4 +1,4 @@
-//! The due question is served by its indexes: the server looks at what is due and at nothing else.
+//! The query for what is due uses its indexes: the server examines what is due and nothing else.
 
 use mongodb::bson::{Bson, Document, doc};
 

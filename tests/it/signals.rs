@@ -35,7 +35,7 @@ async fn what_does_not_settle_is_released_with_its_retry_and_taken_up_by_the_nex
     let id = env.post("youtube", Document::new()).await;
     let process = env.command(&["run"]).spawn().unwrap();
     until(async || env.sandbox.calls("youtube.chunk") == 1).await;
-    // The second signal cuts the time to settle short.
+    // The second signal ends the grace period.
     signal(&process, "-TERM").await;
     signal(&process, "-TERM").await;
     let output = process.wait_with_output().await.unwrap();

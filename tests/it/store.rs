@@ -324,7 +324,7 @@ async fn pages_go_through_the_whole_backlog_once_oldest_first(fixture: StoreFixt
     assert!(seen.windows(2).all(|pair| (pair[0].failed_at, pair[0].id.key()) < (pair[1].failed_at, pair[1].id.key())));
 }
 
-/// Posts in every state: the question of the store and the rules of `post` must agree on each.
+/// Posts in every state: the query of the store and the rules of `post` must agree on each.
 async fn what_the_store_finds_due_is_what_the_rules_call_due(fixture: StoreFixture) {
     let ticket = r#"{"platform":"tiktok","madeAt":"2026-01-01T00:00:00Z","payload":{"publishId":"v"}}"#;
     let ticket = match &fixture {

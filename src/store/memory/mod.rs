@@ -130,7 +130,7 @@ impl State {
         self.posts.values().find(|record| record.id().as_str() == id)
     }
 
-    fn behind(&self, after: Option<&DueCursor>) -> impl Iterator<Item = &Record> {
+    fn after_cursor(&self, after: Option<&DueCursor>) -> impl Iterator<Item = &Record> {
         let after: Option<(Option<DateTime<Utc>>, String)> =
             after.and_then(|cursor| serde_json::from_str(&cursor.0).ok());
         self.posts
@@ -138,9 +138,9 @@ impl State {
             .filter(move |record| after.as_ref().is_none_or(|(anchor, key)| record.place() > (*anchor, key.as_str())))
     }
 
-    /// The wanted posts in the order of their first failure, from behind `after`.
+    /// The wanted posts in the order of their first failure, after the cursor.
     fn page(&self, wanted: impl Fn(&Record) -> bool, after: Option<&DueCursor>, limit: u32) -> PostPage {
-        let mut records: Vec<&Record> = self.behind(after).filter(|record| wanted(record)).collect();
+        let mut records: Vec<&Record> = self.after_cursor(after).filter(|record| wanted(record)).collect();
         records.sort_by_key(|&record| record.place());
         records.truncate(limit as usize);
         let last = records.last().filter(|_| records.len() == limit as usize);
@@ -187,7 +187,7 @@ impl PostStore for InMemoryPostStore {
     async fn count_due(&self, query: &DueQuery, after: Option<&DueCursor>) -> Result<u64, StoreError> {
         let DueQuery { policy, now, scope } = query;
         let state = self.state();
-        let due = state.behind(after).filter(|record| record.is_in(*scope) && record.is_due(policy, *now));
+        let due = state.after_cursor(after).filter(|record| record.is_in(*scope) && record.is_due(policy, *now));
         Ok(due.count() as u64)
     }
 

@@ -6,7 +6,7 @@ use super::{MongoPostStore, document, identity};
 use crate::store::{DueCursor, PostPage, StoreError};
 
 impl MongoPostStore {
-    /// Posts in the order of their first failure, from behind `after`.
+    /// Posts in the order of their first failure, after the cursor.
     pub(super) async fn page(
         &self,
         filter: Document,

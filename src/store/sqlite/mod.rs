@@ -76,7 +76,7 @@ impl SqlitePostStore {
         .await
     }
 
-    /// The posts of these ids in the order of their first failure, behind `after`.
+    /// The posts of these ids in the order of their first failure, after the cursor.
     async fn page(&self, ids: Sql, after: Option<&DueCursor>, limit: u32) -> Result<PostPage, StoreError> {
         let mut sql = Sql::new(format!(
             "SELECT {}, coalesce(postretry_listed_at, {NO_DATE}) AS place FROM posts WHERE id IN (",

@@ -3,15 +3,15 @@
 use serde_json::{Value, json};
 
 use crate::fault::Fault;
-use crate::server::{Answer, Head};
+use crate::server::{ApiResponse, Head};
 use crate::world::World;
 
-pub(crate) fn answer(head: &Head, body: &Value, world: &mut World) -> Answer {
+pub(crate) fn answer(head: &Head, body: &Value, world: &mut World) -> ApiResponse {
     match (head.method.as_str(), head.path.as_str()) {
-        ("GET", "/sandbox/published") => Answer::json(200, &json!(world.published)),
-        ("GET", "/sandbox/requests") => Answer::json(200, &json!(world.requests)),
-        ("GET", "/sandbox/violations") => Answer::json(200, &json!(world.violations)),
-        ("GET", "/sandbox/knobs") => Answer::json(200, &json!(world.knobs)),
+        ("GET", "/sandbox/published") => ApiResponse::json(200, &json!(world.published)),
+        ("GET", "/sandbox/requests") => ApiResponse::json(200, &json!(world.requests)),
+        ("GET", "/sandbox/violations") => ApiResponse::json(200, &json!(world.violations)),
+        ("GET", "/sandbox/knobs") => ApiResponse::json(200, &json!(world.knobs)),
         ("POST", "/sandbox/knobs") => {
             // What is not said stays as it is.
             let mut knobs = json!(world.knobs);
@@ -21,22 +21,22 @@ pub(crate) fn answer(head: &Head, body: &Value, world: &mut World) -> Answer {
             match serde_json::from_value(knobs) {
                 Ok(knobs) => {
                     world.knobs = knobs;
-                    Answer::json(200, &json!(world.knobs))
+                    ApiResponse::json(200, &json!(world.knobs))
                 }
-                Err(error) => Answer::json(400, &json!({ "error": error.to_string() })),
+                Err(error) => ApiResponse::json(400, &json!({ "error": error.to_string() })),
             }
         }
         ("POST", "/sandbox/faults") => match serde_json::from_value::<Fault>(body.clone()) {
             Ok(fault) => {
                 world.faults.push(fault);
-                Answer::json(200, &json!(world.faults))
+                ApiResponse::json(200, &json!(world.faults))
             }
-            Err(error) => Answer::json(400, &json!({ "error": error.to_string() })),
+            Err(error) => ApiResponse::json(400, &json!({ "error": error.to_string() })),
         },
         ("POST", "/sandbox/reset") => {
             world.reset();
-            Answer::json(200, &json!({}))
+            ApiResponse::json(200, &json!({}))
         }
-        _ => Answer::json(404, &json!({ "error": "no such control" })),
+        _ => ApiResponse::json(404, &json!({ "error": "no such control" })),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::server::{Answer, Body, Head};
+use crate::server::{ApiResponse, Body, Head};
 use crate::world::{self, Bytes, Published, World};
 
 /// A media container.
@@ -34,11 +34,11 @@ pub(crate) fn error_body(code: i64, subcode: Option<i64>) -> Value {
     } })
 }
 
-fn refused(code: i64, subcode: Option<i64>) -> Answer {
-    Answer::json(400, &error_body(code, subcode))
+fn refused(code: i64, subcode: Option<i64>) -> ApiResponse {
+    ApiResponse::json(400, &error_body(code, subcode))
 }
 
-pub(crate) fn answer(endpoint: &str, head: &Head, value: &Value, body: &Body, world: &mut World) -> Answer {
+pub(crate) fn answer(endpoint: &str, head: &Head, value: &Value, body: &Body, world: &mut World) -> ApiResponse {
     match endpoint {
         "instagram.exchange" => return exchange(head, world),
         "instagram.upload" => return upload(head, body, world),
@@ -59,7 +59,7 @@ pub(crate) fn answer(endpoint: &str, head: &Head, value: &Value, body: &Body, wo
         _ => {
             let (used, total) = world.knobs.instagram_quota;
             let config = json!({ "quota_total": total, "quota_duration": 86400 });
-            Answer::json(200, &json!({ "data": [{ "config": config, "quota_usage": used }] }))
+            ApiResponse::json(200, &json!({ "data": [{ "config": config, "quota_usage": used }] }))
         }
     }
 }
@@ -69,7 +69,7 @@ fn param<'a>(head: &'a Head, value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_else(|| head.param(name))
 }
 
-fn exchange(head: &Head, world: &mut World) -> Answer {
+fn exchange(head: &Head, world: &mut World) -> ApiResponse {
     let is_app = head.param("client_secret") == world::INSTAGRAM_APP_SECRET;
     if head.param("grant_type") != "fb_exchange_token" || !is_app {
         return refused(100, None);
@@ -79,10 +79,10 @@ fn exchange(head: &Head, world: &mut World) -> Answer {
     }
     let token = format!("sandbox-instagram-token-{}", world.next());
     world.sign_in("instagram", &token);
-    Answer::json(200, &json!({ "access_token": token, "token_type": "bearer", "expires_in": 5_183_944 }))
+    ApiResponse::json(200, &json!({ "access_token": token, "token_type": "bearer", "expires_in": 5_183_944 }))
 }
 
-fn create(head: &Head, value: &Value, world: &mut World) -> Answer {
+fn create(head: &Head, value: &Value, world: &mut World) -> ApiResponse {
     let caption = param(head, value, "caption").to_owned();
     let hashtags = caption.matches('#').count();
     let mentions = caption.split_whitespace().filter(|word| word.starts_with('@')).count();
@@ -109,13 +109,13 @@ fn create(head: &Head, value: &Value, world: &mut World) -> Answer {
     };
     world.containers.insert(id.clone(), container);
     let answer = if is_reel { json!({ "id": id, "uri": uri }) } else { json!({ "id": id }) };
-    Answer::json(200, &answer)
+    ApiResponse::json(200, &answer)
 }
 
-fn upload(head: &Head, body: &Body, world: &mut World) -> Answer {
+fn upload(head: &Head, body: &Body, world: &mut World) -> ApiResponse {
     let failed = |status: u16, kind: &str, retriable: bool| {
         let info = json!({ "retriable": retriable, "type": kind, "message": "refused" });
-        Answer::json(status, &json!({ "debug_info": info }))
+        ApiResponse::json(status, &json!({ "debug_info": info }))
     };
     let token = head.header("authorization").strip_prefix("OAuth ").unwrap_or_default();
     if !world.is_valid("instagram", token) {
@@ -134,13 +134,15 @@ fn upload(head: &Head, body: &Body, world: &mut World) -> Answer {
         container.bytes.add(piece);
     }
     match container.bytes.size.cmp(&size) {
-        std::cmp::Ordering::Equal => Answer::json(200, &json!({ "success": true, "message": "Upload successful." })),
+        std::cmp::Ordering::Equal => {
+            ApiResponse::json(200, &json!({ "success": true, "message": "Upload successful." }))
+        }
         std::cmp::Ordering::Less => failed(500, "ProcessingFailedError", true),
         std::cmp::Ordering::Greater => failed(400, "ProcessingFailedError", false),
     }
 }
 
-fn container(id: &str, head: &Head, world: &mut World) -> Answer {
+fn container(id: &str, head: &Head, world: &mut World) -> ApiResponse {
     let knobs = world.knobs.clone();
     let Some(container) = world.containers.get_mut(id) else { return refused(100, Some(33)) };
     let state = if !container.media_ids.is_empty() {
@@ -188,10 +190,10 @@ fn container(id: &str, head: &Head, world: &mut World) -> Answer {
             _ => return refused(100, None),
         }
     }
-    Answer::json(200, &answer)
+    ApiResponse::json(200, &answer)
 }
 
-fn publish(head: &Head, value: &Value, world: &mut World) -> Answer {
+fn publish(head: &Head, value: &Value, world: &mut World) -> ApiResponse {
     let id = param(head, value, "creation_id").to_owned();
     let (used, total) = world.knobs.instagram_quota;
     if used >= total {
@@ -220,17 +222,17 @@ fn publish(head: &Head, value: &Value, world: &mut World) -> Answer {
     if is_second {
         world.violation(format!("container {id} was published twice"));
     }
-    Answer::json(200, &json!({ "id": media_id }))
+    ApiResponse::json(200, &json!({ "id": media_id }))
 }
 
-fn permalink(id: &str, world: &World) -> Answer {
+fn permalink(id: &str, world: &World) -> ApiResponse {
     if !world.published.iter().any(|post| post.id == id) {
         return refused(100, Some(33));
     }
-    Answer::json(200, &json!({ "id": id, "permalink": format!("https://www.instagram.com/reel/{id}/") }))
+    ApiResponse::json(200, &json!({ "id": id, "permalink": format!("https://www.instagram.com/reel/{id}/") }))
 }
 
-fn list(head: &Head, world: &World) -> Answer {
+fn list(head: &Head, world: &World) -> ApiResponse {
     let bound = |name: &str, default: i64| head.param(name).parse::<i64>().unwrap_or(default);
     let (since, until) = (bound("since", 0), bound("until", i64::MAX));
     let posts: Vec<Value> = world
@@ -248,5 +250,5 @@ fn list(head: &Head, world: &World) -> Answer {
             })
         })
         .collect();
-    Answer::json(200, &json!({ "data": posts, "paging": {} }))
+    ApiResponse::json(200, &json!({ "data": posts, "paging": {} }))
 }

@@ -18,7 +18,7 @@ use crate::fault::{self, Act};
 use crate::world::{Record, World, now};
 use crate::{control, instagram, tiktok, youtube};
 
-type Shared = Arc<Mutex<World>>;
+type SharedWorld = Arc<Mutex<World>>;
 
 /// The connection is dropped without an answer.
 #[derive(Debug)]
@@ -63,13 +63,13 @@ impl Head {
 
 /// An answer.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ApiResponse {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
 }
 
-impl Answer {
+impl ApiResponse {
     pub(crate) fn json(status: u16, body: &Value) -> Self {
         Self {
             status,
@@ -124,7 +124,7 @@ impl Body {
     }
 }
 
-pub(crate) async fn serve(listener: TcpListener, world: Shared) {
+pub(crate) async fn serve(listener: TcpListener, world: SharedWorld) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let world = Arc::clone(&world);
@@ -137,11 +137,11 @@ pub(crate) async fn serve(listener: TcpListener, world: Shared) {
     }
 }
 
-fn lock(world: &Shared) -> MutexGuard<'_, World> {
+fn lock(world: &SharedWorld) -> MutexGuard<'_, World> {
     world.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn answer(request: Request<Incoming>, world: Shared) -> Result<Response<Full<Bytes>>, Dropped> {
+async fn answer(request: Request<Incoming>, world: SharedWorld) -> Result<Response<Full<Bytes>>, Dropped> {
     let (parts, incoming) = request.into_parts();
     let query = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
     let headers = parts
@@ -171,7 +171,7 @@ async fn answer(request: Request<Incoming>, world: Shared) -> Result<Response<Fu
     match &act {
         Some(Act::Answer { status, body, headers }) => {
             let headers = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-            return Ok(Answer { status: *status, headers, body: body.clone() }.into_response());
+            return Ok(ApiResponse { status: *status, headers, body: body.clone() }.into_response());
         }
         Some(Act::LoseRequest) => return Err(Dropped),
         Some(Act::HoldRequest) => return hold(&world).await,
@@ -185,9 +185,9 @@ async fn answer(request: Request<Incoming>, world: Shared) -> Result<Response<Fu
     match act {
         Some(Act::LoseAnswer | Act::Cut { .. }) => Err(Dropped),
         Some(Act::HoldAnswer) => hold(&world).await,
-        Some(Act::Lie { status, body }) => Ok(Answer { status, headers: Vec::new(), body }.into_response()),
+        Some(Act::Lie { status, body }) => Ok(ApiResponse { status, headers: Vec::new(), body }.into_response()),
         Some(Act::Garbage) => {
-            Ok(Answer { body: "<html>not you</html>".to_owned(), ..Answer::empty(200) }.into_response())
+            Ok(ApiResponse { body: "<html>not you</html>".to_owned(), ..ApiResponse::empty(200) }.into_response())
         }
         Some(Act::Answer { .. } | Act::LoseRequest | Act::Slow { .. }) | None if body.is_whole => {
             Ok(answer.into_response())
@@ -197,7 +197,7 @@ async fn answer(request: Request<Incoming>, world: Shared) -> Result<Response<Fu
 }
 
 /// Waits until the client is gone.
-async fn hold(world: &Shared) -> Result<Response<Full<Bytes>>, Dropped> {
+async fn hold(world: &SharedWorld) -> Result<Response<Full<Bytes>>, Dropped> {
     lock(world).held += 1;
     std::future::pending().await
 }
@@ -257,10 +257,10 @@ fn endpoint_of(head: &Head) -> &'static str {
     }
 }
 
-fn take_effect(endpoint: &str, head: &Head, value: &Value, body: &Body, world: &mut World) -> Answer {
+fn take_effect(endpoint: &str, head: &Head, value: &Value, body: &Body, world: &mut World) -> ApiResponse {
     // Not in the sheets, but what stands before platforms may want even of an empty body (RFC 9110, section 8.6).
     if head.method != "GET" && head.header("content-length").is_empty() {
-        return Answer::empty(411);
+        return ApiResponse::empty(411);
     }
     match endpoint.split_once('.') {
         Some(("tiktok", _)) => tiktok::answer(endpoint, head, value, body, world),
@@ -268,7 +268,7 @@ fn take_effect(endpoint: &str, head: &Head, value: &Value, body: &Body, world: &
         Some(("youtube" | "google", _)) => youtube::answer(endpoint, head, value, body, world),
         _ => {
             world.violation(format!("{} {} is no endpoint", head.method, head.path));
-            Answer::empty(404)
+            ApiResponse::empty(404)
         }
     }
 }

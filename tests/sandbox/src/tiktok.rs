@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::server::{Answer, Body, Head};
+use crate::server::{ApiResponse, Body, Head};
 use crate::world::{self, Bytes, Published, World};
 
 /// An announced video or photo.
@@ -34,15 +34,15 @@ pub(crate) fn error_body(code: &str, message: &str) -> Value {
     json!({ "data": {}, "error": { "code": code, "message": message, "log_id": "20261123" } })
 }
 
-fn refused(status: u16, code: &str, message: &str) -> Answer {
-    Answer::json(status, &error_body(code, message))
+fn refused(status: u16, code: &str, message: &str) -> ApiResponse {
+    ApiResponse::json(status, &error_body(code, message))
 }
 
-fn fine(data: &Value) -> Answer {
-    Answer::json(200, &json!({ "data": data, "error": { "code": "ok", "message": "", "log_id": "20261123" } }))
+fn fine(data: &Value) -> ApiResponse {
+    ApiResponse::json(200, &json!({ "data": data, "error": { "code": "ok", "message": "", "log_id": "20261123" } }))
 }
 
-pub(crate) fn answer(endpoint: &str, head: &Head, value: &Value, body: &Body, world: &mut World) -> Answer {
+pub(crate) fn answer(endpoint: &str, head: &Head, value: &Value, body: &Body, world: &mut World) -> ApiResponse {
     match endpoint {
         "tiktok.token" => return token(value, world),
         "tiktok.chunk" => return chunk(head, body, world),
@@ -72,10 +72,11 @@ pub(crate) fn answer(endpoint: &str, head: &Head, value: &Value, body: &Body, wo
     }
 }
 
-fn token(form: &Value, world: &mut World) -> Answer {
+fn token(form: &Value, world: &mut World) -> ApiResponse {
     // TikTok has been seen to refuse with HTTP 200.
-    let refused =
-        |code: &str| Answer::json(200, &json!({ "error": code, "error_description": "refused", "log_id": "20261123" }));
+    let refused = |code: &str| {
+        ApiResponse::json(200, &json!({ "error": code, "error_description": "refused", "log_id": "20261123" }))
+    };
     if form["grant_type"] != "refresh_token" {
         return refused("unsupported_grant_type");
     }
@@ -88,7 +89,7 @@ fn token(form: &Value, world: &mut World) -> Answer {
     let access = world.issue("tiktok");
     let refresh = format!("sandbox-tiktok-refresh-{}", world.next());
     world.sign_in("tiktok", &refresh);
-    Answer::json(
+    ApiResponse::json(
         200,
         &json!({
             "access_token": access, "expires_in": world.knobs.access_token_lives, "refresh_token": refresh,
@@ -98,7 +99,7 @@ fn token(form: &Value, world: &mut World) -> Answer {
 }
 
 /// What is asked of `post_info`, video or photo.
-fn check_post_info(info: &Value, world: &World) -> Option<Answer> {
+fn check_post_info(info: &Value, world: &World) -> Option<ApiResponse> {
     let level = info["privacy_level"].as_str().unwrap_or_default();
     if !world.knobs.tiktok_privacy_levels.iter().any(|offered| offered == level) {
         return Some(refused(403, "privacy_level_option_mismatch", "choose a level of creator_info"));
@@ -113,7 +114,7 @@ fn utf16(text: &Value) -> usize {
     text.as_str().unwrap_or_default().encode_utf16().count()
 }
 
-fn video_init(value: &Value, world: &mut World) -> Answer {
+fn video_init(value: &Value, world: &mut World) -> ApiResponse {
     if let Some(refusal) = check_post_info(&value["post_info"], world) {
         return refusal;
     }
@@ -166,7 +167,7 @@ fn check_plan(size: u64, chunk_size: u64, chunks: u64) -> Result<(), &'static st
     if is_allowed { Ok(()) } else { Err("the chunk size is invalid") }
 }
 
-fn photo_init(value: &Value, world: &mut World) -> Answer {
+fn photo_init(value: &Value, world: &mut World) -> ApiResponse {
     let info = &value["post_info"];
     if let Some(refusal) = check_post_info(info, world) {
         return refusal;
@@ -229,7 +230,7 @@ fn publish(id: &str, world: &mut World) {
     world.published.push(published);
 }
 
-fn status(value: &Value, world: &mut World) -> Answer {
+fn status(value: &Value, world: &mut World) -> ApiResponse {
     let id = value["publish_id"].as_str().unwrap_or_default().to_owned();
     if !world.tiktok.contains_key(&id) || world.knobs.tiktok_forgets_ids {
         return refused(400, "invalid_publish_id", "unknown publish_id");
@@ -239,7 +240,7 @@ fn status(value: &Value, world: &mut World) -> Answer {
     if needs_publish && !is_stuck {
         publish(&id, world);
     }
-    let Some(upload) = world.tiktok.get_mut(&id) else { return Answer::empty(500) };
+    let Some(upload) = world.tiktok.get_mut(&id) else { return ApiResponse::empty(500) };
     if !upload.is_complete() {
         return fine(&json!({ "status": "PROCESSING_UPLOAD", "uploaded_bytes": upload.bytes.size }));
     }
@@ -258,7 +259,7 @@ fn status(value: &Value, world: &mut World) -> Answer {
 }
 
 /// The account's public videos, newest first; photos are not among them.
-fn video_list(head: &Head, value: &Value, world: &World) -> Answer {
+fn video_list(head: &Head, value: &Value, world: &World) -> ApiResponse {
     if !world.knobs.tiktok_may_list {
         return refused(401, "scope_not_authorized", "the scope video.list is missing");
     }
@@ -283,40 +284,40 @@ fn video_list(head: &Head, value: &Value, world: &World) -> Answer {
     fine(&json!({ "videos": listed, "has_more": videos.len() > listed.len(), "cursor": 0 }))
 }
 
-fn chunk(head: &Head, body: &Body, world: &mut World) -> Answer {
+fn chunk(head: &Head, body: &Body, world: &mut World) -> ApiResponse {
     let serial = head.path.rsplit('/').next().unwrap_or_default().to_owned();
     let id = format!("v_pub_file~v2-1.{serial}");
     if head.headers.contains_key("authorization") {
         world.violation("the account's token was sent to TikTok's upload address");
-        return Answer::empty(400);
+        return ApiResponse::empty(400);
     }
     if head.param("upload_token") != format!("secret-{serial}") || !world.tiktok.contains_key(&id) {
-        return Answer::empty(404);
+        return ApiResponse::empty(404);
     }
     if world.knobs.tiktok_uploads_closed {
-        return Answer::empty(403);
+        return ApiResponse::empty(403);
     }
     let is_video = matches!(head.header("content-type"), "video/mp4" | "video/quicktime" | "video/webm");
     let Some((first, last, total)) = parse_range(head.header("content-range")).filter(|_| is_video) else {
-        return Answer::empty(400);
+        return ApiResponse::empty(400);
     };
-    let Some(upload) = world.tiktok.get_mut(&id) else { return Answer::empty(404) };
+    let Some(upload) = world.tiktok.get_mut(&id) else { return ApiResponse::empty(404) };
     if total != upload.size || last >= total || first > last {
-        return Answer::empty(400);
+        return ApiResponse::empty(400);
     }
     if first != upload.bytes.size {
         let progress = format!("bytes 0-{}/{}", upload.bytes.size, upload.size);
-        return Answer::empty(416).with("content-range", progress);
+        return ApiResponse::empty(416).with("content-range", progress);
     }
     let index = (first / upload.chunk_size).min(upload.chunks - 1);
     let end = if index + 1 == upload.chunks { upload.size } else { (index + 1) * upload.chunk_size };
     let is_declared = head.header("content-length") == (last - first + 1).to_string();
     if last + 1 != end || !is_declared {
-        return Answer::empty(400);
+        return ApiResponse::empty(400);
     }
     // A chunk that does not arrive whole is not taken at all.
     if !body.is_whole || body.len() != last - first + 1 {
-        return Answer::empty(400);
+        return ApiResponse::empty(400);
     }
     for piece in &body.pieces {
         upload.bytes.add(piece);
@@ -324,9 +325,9 @@ fn chunk(head: &Head, body: &Body, world: &mut World) -> Answer {
     let progress = format!("bytes 0-{}/{}", upload.bytes.size, upload.size);
     if upload.bytes.size == upload.size {
         publish(&id, world);
-        return Answer::empty(201).with("content-range", progress);
+        return ApiResponse::empty(201).with("content-range", progress);
     }
-    Answer::empty(206).with("content-range", progress)
+    ApiResponse::empty(206).with("content-range", progress)
 }
 
 /// `bytes FIRST-LAST/TOTAL`.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::server::{Answer, Body, Head};
+use crate::server::{ApiResponse, Body, Head};
 use crate::tiktok::parse_range;
 use crate::world::{self, Bytes, Published, World};
 
@@ -33,11 +33,11 @@ pub(crate) fn error_body(status: u16, reason: &str, message: &str) -> Value {
     } })
 }
 
-fn refused(status: u16, reason: &str) -> Answer {
-    Answer::json(status, &error_body(status, reason, "refused by the sandbox"))
+fn refused(status: u16, reason: &str) -> ApiResponse {
+    ApiResponse::json(status, &error_body(status, reason, "refused by the sandbox"))
 }
 
-pub(crate) fn answer(endpoint: &str, head: &Head, value: &Value, body: &Body, world: &mut World) -> Answer {
+pub(crate) fn answer(endpoint: &str, head: &Head, value: &Value, body: &Body, world: &mut World) -> ApiResponse {
     if endpoint == "google.token" {
         return token(value, world);
     }
@@ -51,15 +51,15 @@ pub(crate) fn answer(endpoint: &str, head: &Head, value: &Value, body: &Body, wo
         _ if !world.knobs.youtube_may_read => refused(403, "insufficientPermissions"),
         "youtube.channels" => {
             let playlists = json!({ "relatedPlaylists": { "uploads": "UUsandbox" } });
-            Answer::json(200, &json!({ "items": [{ "id": "UCsandbox", "contentDetails": playlists }] }))
+            ApiResponse::json(200, &json!({ "items": [{ "id": "UCsandbox", "contentDetails": playlists }] }))
         }
         "youtube.playlist_items" => playlist_items(world),
         _ => videos(head, world),
     }
 }
 
-fn token(form: &Value, world: &mut World) -> Answer {
-    let refused = |code: &str| Answer::json(400, &json!({ "error": code, "error_description": "refused" }));
+fn token(form: &Value, world: &mut World) -> ApiResponse {
+    let refused = |code: &str| ApiResponse::json(400, &json!({ "error": code, "error_description": "refused" }));
     if form["client_id"] != world::YOUTUBE_CLIENT_ID || form["client_secret"] != world::YOUTUBE_CLIENT_SECRET {
         return refused("invalid_client");
     }
@@ -71,7 +71,7 @@ fn token(form: &Value, world: &mut World) -> Answer {
     }
     let access = world.issue("youtube");
     let lives = world.knobs.access_token_lives;
-    Answer::json(
+    ApiResponse::json(
         200,
         &json!({
             "access_token": access, "expires_in": lives, "token_type": "Bearer",
@@ -80,7 +80,7 @@ fn token(form: &Value, world: &mut World) -> Answer {
     )
 }
 
-fn open(head: &Head, value: &Value, world: &mut World) -> Answer {
+fn open(head: &Head, value: &Value, world: &mut World) -> ApiResponse {
     let parts: Vec<&str> = head.param("part").split(',').collect();
     let size: Option<u64> = head.header("x-upload-content-length").parse().ok();
     if head.param("uploadType") != "resumable" || !parts.contains(&"snippet") || !parts.contains(&"status") {
@@ -125,12 +125,12 @@ fn open(head: &Head, value: &Value, world: &mut World) -> Answer {
         "{}/upload/youtube/v3/videos?uploadType=resumable&upload_id={id}",
         world.upload_origin("www.googleapis.com")
     );
-    Answer::empty(200).with("location", location)
+    ApiResponse::empty(200).with("location", location)
 }
 
 /// The answer to a complete upload, as often as it is asked for.
-fn resource(session: &Session, id: &str) -> Answer {
-    Answer::json(
+fn resource(session: &Session, id: &str) -> ApiResponse {
+    ApiResponse::json(
         201,
         &json!({
             "kind": "youtube#video", "id": id, "snippet": { "title": session.title },
@@ -139,19 +139,19 @@ fn resource(session: &Session, id: &str) -> Answer {
     )
 }
 
-fn incomplete(session: &Session) -> Answer {
-    let answer = Answer::empty(308);
+fn incomplete(session: &Session) -> ApiResponse {
+    let answer = ApiResponse::empty(308);
     match session.bytes.size {
         0 => answer,
         size => answer.with("range", format!("bytes=0-{}", size - 1)),
     }
 }
 
-fn query(head: &Head, world: &mut World) -> Answer {
+fn query(head: &Head, world: &mut World) -> ApiResponse {
     if world.knobs.youtube_sessions_gone {
-        return Answer::empty(404);
+        return ApiResponse::empty(404);
     }
-    let Some(session) = world.sessions.get(head.param("upload_id")) else { return Answer::empty(404) };
+    let Some(session) = world.sessions.get(head.param("upload_id")) else { return ApiResponse::empty(404) };
     if head.header("content-range") != format!("bytes */{}", session.size) || head.header("content-length") != "0" {
         return refused(400, "badRequest");
     }
@@ -161,13 +161,13 @@ fn query(head: &Head, world: &mut World) -> Answer {
     }
 }
 
-fn chunk(head: &Head, body: &Body, world: &mut World) -> Answer {
+fn chunk(head: &Head, body: &Body, world: &mut World) -> ApiResponse {
     if world.knobs.youtube_sessions_gone {
-        return Answer::empty(404);
+        return ApiResponse::empty(404);
     }
     let upload_id = head.param("upload_id").to_owned();
     let serial = world.next();
-    let Some(session) = world.sessions.get_mut(&upload_id) else { return Answer::empty(404) };
+    let Some(session) = world.sessions.get_mut(&upload_id) else { return ApiResponse::empty(404) };
     if let Some(id) = &session.video_id {
         return resource(session, id);
     }
@@ -211,7 +211,7 @@ fn chunk(head: &Head, body: &Body, world: &mut World) -> Answer {
     answer
 }
 
-fn videos(head: &Head, world: &mut World) -> Answer {
+fn videos(head: &Head, world: &mut World) -> ApiResponse {
     let told = world.knobs.youtube_status.clone();
     let is_stuck = world.knobs.youtube_looks == u32::MAX;
     let processing = world.knobs.youtube_processing.clone();
@@ -237,10 +237,10 @@ fn videos(head: &Head, world: &mut World) -> Answer {
         }
         items.push(item);
     }
-    Answer::json(200, &json!({ "items": items }))
+    ApiResponse::json(200, &json!({ "items": items }))
 }
 
-fn playlist_items(world: &World) -> Answer {
+fn playlist_items(world: &World) -> ApiResponse {
     let items: Vec<Value> = world
         .published
         .iter()
@@ -254,5 +254,5 @@ fn playlist_items(world: &World) -> Answer {
             })
         })
         .collect();
-    Answer::json(200, &json!({ "items": items }))
+    ApiResponse::json(200, &json!({ "items": items }))
 }
