@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// A platform that posts are published on. A new one is a variant, and an entry in [`Platform::ALL`] and in
-/// [`Platform::info`].
+/// `Platform::info`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "&'static str", try_from = "String")]
 pub enum Platform {
