@@ -118,7 +118,7 @@ _postretry() {
             return 0
             ;;
         postretry__subcmd__reset)
-            opts="-q -v -h --permanent --platform --category --yes --dry-run --store --env-file --format --quiet --verbose --color --help"
+            opts="-q -v -h --permanent --platform --category --drop-ticket --yes --dry-run --store --env-file --format --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

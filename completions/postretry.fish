@@ -135,6 +135,7 @@ complete -c postretry -n "__fish_postretry_using_subcommand reset" -l color -d '
 always\t'Always'
 never\t'Never'"
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l permanent -d 'All permanently failed posts'
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l drop-ticket -d 'Forget the upload tickets too, so that the next attempt sends anew; asks first'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l yes -d 'Do not ask for confirmation'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l dry-run -d 'Show what would be reset; write nothing'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -s q -l quiet -d 'Print nothing unless the exit code is not 0'

@@ -175,6 +175,7 @@ pub struct RetryArgs {
 
 /// The options of `reset`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct ResetArgs {
     /// The IDs of the posts
     #[arg(value_name = "ID", conflicts_with_all = ["permanent", "platform", "category"])]
@@ -188,6 +189,9 @@ pub struct ResetArgs {
     /// All posts whose last failure has this category
     #[arg(long, value_name = "C", value_parser = category())]
     pub category: Option<Category>,
+    /// Forget the upload tickets too, so that the next attempt sends anew; asks first
+    #[arg(long)]
+    pub drop_ticket: bool,
     /// Do not ask for confirmation
     #[arg(long)]
     pub yes: bool,

@@ -7,6 +7,7 @@ use indicatif::{MultiProgress, ProgressDrawTarget};
 
 use super::args::{Global, When};
 use super::error::render;
+use crate::environment::Redactor;
 use crate::report::{Paint, Screen};
 
 /// Where results and errors go.
@@ -17,6 +18,8 @@ pub(super) struct Console {
     err: Stream,
     /// The progress lines. Hidden without a terminal.
     progress: MultiProgress,
+    /// What is written to standard error contains no secret that it knows.
+    redactor: Redactor,
 }
 
 /// One of the two streams.
@@ -48,7 +51,18 @@ impl Console {
         let err = Stream::new(std::io::stderr().is_terminal(), global, environment);
         let is_watched = err.is_terminal && !global.quiet;
         let target = if is_watched { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { is_quiet: global.quiet, out, err, progress: MultiProgress::with_draw_target(target) }
+        Self {
+            is_quiet: global.quiet,
+            out,
+            err,
+            progress: MultiProgress::with_draw_target(target),
+            redactor: Redactor::default(),
+        }
+    }
+
+    /// Learns the secrets, and takes them out of what is written to standard error.
+    pub(super) fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     /// Starts the log on standard error: warnings, more with `-v`; `RUST_LOG` takes precedence. Only our own
@@ -63,6 +77,7 @@ impl Console {
         let from_environment = environment.iter().find(|(name, _)| name == "RUST_LOG");
         let filter = from_environment.and_then(|(_, value)| value.to_str()).filter(|value| !value.trim().is_empty());
         let Stream { is_terminal, has_color } = self.err;
+        let redactor = self.redactor.clone();
         let started = env_logger::Builder::new()
             .parse_filters(filter.unwrap_or(level))
             .target(env_logger::Target::Pipe(Box::new(BesideProgress(self.progress.clone()))))
@@ -78,11 +93,13 @@ impl Console {
                     log::Level::Trace => ("trace:", Paint::Plain),
                 };
                 let level = paint.on(level, has_color);
+                let text = record.args().to_string();
+                let text = redactor.scrub(&text);
                 // On a terminal the time is known; in a log file it is needed.
                 if is_terminal {
-                    writeln!(buffer, "{level} {}", record.args())
+                    writeln!(buffer, "{level} {text}")
                 } else {
-                    writeln!(buffer, "{} {level} {}", buffer.timestamp_seconds(), record.args())
+                    writeln!(buffer, "{} {level} {text}", buffer.timestamp_seconds())
                 }
             })
             .try_init();
@@ -133,7 +150,7 @@ impl Console {
 
     /// Writes an error and its hint.
     pub(super) fn problem(&self, problem: &str, hint: Option<&str>) {
-        self.error(&render(problem, hint, self.err.has_color));
+        self.error(&render(&self.redactor.scrub(problem), hint, self.err.has_color));
     }
 
     /// Writes to standard error.

@@ -39,6 +39,7 @@ pub fn examples_of(command: &str) -> &'static [Example] {
             ("postretry reset 65f0a1b2c3d4e5f6a7b8c9d0", "one post"),
             ("postretry reset --platform tiktok --category auth --dry-run", "check a selection first"),
             ("postretry reset --permanent --yes", "all permanently failed posts, from a script"),
+            ("postretry reset --drop-ticket 65f0a1b2c3d4e5f6a7b8c9d0", "a post that is surely not on its platform"),
         ],
         "stats" => &[
             ("postretry stats --since 30d", "only the runs of the last 30 days"),

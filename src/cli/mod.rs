@@ -17,11 +17,11 @@ use std::sync::Arc;
 
 use clap::Parser;
 
-use crate::environment::Environment;
-use crate::platform::{AssetStore, Http, PollSettings, PublisherDeps};
+use crate::environment::{Environment, Secrecy};
+use crate::platform::{AssetStore, Http, Pacing, PollSettings, PublisherDeps, publishers};
 use crate::report::{NoopListener, ProgressListener};
 use crate::retry::{Listener, RetryContext, Shutdown, StoreClock};
-use crate::settings::{Overrides, Settings, SettingsError};
+use crate::settings::{Overrides, Settings, SettingsError, variables};
 use crate::store::{self, PostStore, TokenStore};
 
 pub use args::{Cli, Command, Format, Global, When};
@@ -72,6 +72,15 @@ fn start(cli: &Cli, environment: Vec<(OsString, OsString)>, console: &Console) -
     }
     let operator = operator(&environment);
     let environment = Environment::load(environment, cli.global.env_file.as_deref()).map_err(SettingsError::from)?;
+    for variable in variables().filter(|variable| variable.secret == Secrecy::Secret) {
+        if let Some(value) = environment.value(variable.name) {
+            // Errors name the store's address, of which only the password is a secret.
+            match variable.name {
+                "MONGODB_URI" | "POSTRETRY_STORE" => console.redactor().add_password_of(value),
+                _ => console.redactor().add(value),
+            }
+        }
+    }
     let overrides = Overrides {
         store: cli.global.store.clone(),
         concurrency: match &cli.command {
@@ -141,12 +150,14 @@ async fn build_context(settings: &Settings, console: &Console) -> Result<RetryCo
         assets: Arc::new(assets),
         poll: PollSettings { first: settings.pass.poll, total: settings.pass.wait },
         tokens: Arc::clone(&store) as Arc<dyn TokenStore>,
+        redactor: console.redactor().clone(),
+        pacing: if settings.pass.gap.is_zero() { Pacing::Unlimited } else { Pacing::Limited },
     };
     let listener: Arc<dyn Listener> = match console.progress() {
         Some(lines) => Arc::new(ProgressListener::new(lines)),
         None => Arc::new(NoopListener),
     };
-    let publishers = settings.platforms.iter().map(|settings| settings.publisher(&deps));
+    let publishers = publishers(&settings.platforms, &deps).into_iter();
     Ok(RetryContext {
         store,
         publishers: publishers.map(|publisher| (publisher.platform(), publisher)).collect(),

@@ -4,12 +4,14 @@
 //! from the [`Environment`], checks it, and collects all problems, so that they are reported together.
 
 mod reader;
+mod redactor;
 mod source;
 mod variable;
 
 use std::path::PathBuf;
 
 pub use reader::Reader;
+pub use redactor::Redactor;
 pub use source::Environment;
 pub use variable::{Secrecy, Variable};
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::{Host, Url};
 
-use super::{Environment, Secrecy, Variable};
+use super::{Environment, Redactor, Secrecy, Variable};
 
 /// Reads variables. An invalid value becomes a problem and is replaced by the default until
 /// [`Reader::finish`] reports all problems together.
@@ -157,7 +157,11 @@ impl<'a> Reader<'a> {
     /// Reports an invalid value and what is allowed.
     pub fn refuse(&mut self, name: &'static str, allowed: &str) {
         let is_secret = self.declared.iter().any(|known| known.name == name && known.secret == Secrecy::Secret);
-        let value = if is_secret { "(its value is not shown)".to_owned() } else { format!("`{}`", self.text(name)) };
+        let value = if is_secret {
+            "(its value is not shown)".to_owned()
+        } else {
+            format!("`{}`", Redactor::default().scrub(&self.text(name)))
+        };
         self.problem(format!("setting `{name}` is not {allowed}: {value}"));
     }
 }

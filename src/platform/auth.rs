@@ -1,6 +1,7 @@
 //! Requests with the account's token. A token that the platform refuses is renewed once.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
@@ -48,14 +49,18 @@ impl<R: Into<Failure>> CallError<R> {
 #[derive(Debug)]
 pub(super) struct AuthorizedClient {
     http: Http,
-    tokens: TokenProvider,
+    tokens: Arc<TokenProvider>,
     verdict: fn(&ApiResponse) -> TokenVerdict,
 }
 
 impl AuthorizedClient {
     /// `verdict` reads what a response of the platform says of the token.
-    pub(super) fn new(http: Http, tokens: TokenProvider, verdict: fn(&ApiResponse) -> TokenVerdict) -> Self {
-        Self { http, tokens, verdict }
+    pub(super) fn new(
+        http: Http,
+        tokens: impl Into<Arc<TokenProvider>>,
+        verdict: fn(&ApiResponse) -> TokenVerdict,
+    ) -> Self {
+        Self { http, tokens: tokens.into(), verdict }
     }
 
     /// For requests that carry no token, and for building those that do.

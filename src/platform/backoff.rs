@@ -47,10 +47,11 @@ impl PollBackoff {
         ControlFlow::Continue(())
     }
 
-    /// Waits before a step that failed is taken again; breaks when the failure is not transient, when it is one too
-    /// many in a row, and when the total is used up.
+    /// Waits before a failed step is taken again. Breaks if the failure is not transient or one too many in a row, if the
+    /// platform asks for a longer wait than the next one, and if the total is used up.
     pub(super) async fn wait_after(&mut self, failure: &Failure, context: &dyn PublishContext) -> ControlFlow<()> {
-        if failure.category.is_transient() && self.budget.try_consume() {
+        let asks_for_longer = failure.retry_at.is_some_and(|at| context.now() + self.next < at);
+        if failure.category.is_transient() && !asks_for_longer && self.budget.try_consume() {
             self.wait(context).await
         } else {
             ControlFlow::Break(())
@@ -113,6 +114,18 @@ mod tests {
         }
         assert_eq!(waits, [10, 20, 40, 60, 60, 10]);
         assert_eq!(started.elapsed().as_secs(), 200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_platform_that_asks_for_longer_than_the_next_wait_ends_it() {
+        let context = TestContext::default();
+        let mut backoff = PollBackoff::new(seconds(10, 600));
+        let in_seconds = |after: i64| {
+            let at = context.now() + chrono::TimeDelta::seconds(after);
+            Failure::new(Category::PlatformOutage, "").retry_at(Some(at))
+        };
+        assert!(backoff.wait_after(&in_seconds(9), &context).await.is_continue());
+        assert!(backoff.wait_after(&in_seconds(21), &context).await.is_break());
     }
 
     #[tokio::test(start_paused = true)]

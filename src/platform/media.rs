@@ -1,7 +1,10 @@
 //! The files to publish. The paths in documents are not trusted.
 
+use std::fs::Metadata;
 use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
+
+use sha2::{Digest, Sha256};
 
 use url::Url;
 
@@ -22,6 +25,8 @@ pub(super) struct MediaFile {
     pub(super) path: PathBuf,
     /// Its bytes.
     pub(super) size: u64,
+    /// When it was last modified, in milliseconds since 1970; 0 if the file system does not say.
+    modified_ms: u64,
     /// Its type, from its first bytes.
     pub(super) mime: &'static str,
     /// Its path below the root.
@@ -32,6 +37,19 @@ impl MediaFile {
     /// Its name without folders.
     pub(super) fn name(&self) -> String {
         self.relative.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    /// What is published with it and these texts, as a short text that is the same only for the same texts, size and
+    /// time of modification.
+    pub(super) fn fingerprint(&self, texts: &[&str]) -> String {
+        let mut digest = Sha256::new();
+        for text in texts {
+            digest.update((text.len() as u64).to_be_bytes());
+            digest.update(text);
+        }
+        digest.update(self.size.to_be_bytes());
+        digest.update(self.modified_ms.to_be_bytes());
+        digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -118,12 +136,19 @@ fn inspect(root: &Path, wanted: &Path, kind: MediaKind) -> Result<MediaFile, Str
     let mut file = std::fs::File::open(&path).map_err(|error| error.to_string())?;
     let length = read_up_to(&mut file, &mut head).map_err(|error| error.to_string())?;
     match recognise(&head[..length]) {
-        Some((found, mime)) if found == kind => Ok(MediaFile { path, size: metadata.len(), mime, relative }),
+        Some((found, mime)) if found == kind => {
+            Ok(MediaFile { path, size: metadata.len(), modified_ms: modified_ms(&metadata), mime, relative })
+        }
         Some((found, _)) => Err(format!("its content is {}, not {}", found.with_article(), kind.with_article())),
         None => {
             Err("its first bytes are not those of an MP4, MOV or WebM video or a JPEG, WebP or PNG image".to_owned())
         }
     }
+}
+
+fn modified_ms(metadata: &Metadata) -> u64 {
+    let since_1970 = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    since_1970.and_then(|age| u64::try_from(age.as_millis()).ok()).unwrap_or(0)
 }
 
 fn read_up_to(file: &mut std::fs::File, buffer: &mut [u8]) -> std::io::Result<usize> {

@@ -10,9 +10,11 @@ mod backoff;
 mod duration;
 mod http;
 mod instagram;
+mod limiter;
 mod media;
 mod origin;
 mod recovery;
+mod redacted;
 mod stale_ticket;
 #[cfg(test)]
 mod test_context;
@@ -30,12 +32,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::environment::{Reader, Variable};
+use crate::environment::{Reader, Redactor, Variable};
 use crate::post::{Category, Failure, Platform, Post, Publication, Ticket};
 use crate::store::{StoreError, TokenStore};
 
 pub use backoff::PollSettings;
 pub use http::{Http, HttpSettings, client_builder};
+pub use limiter::Pacing;
 pub use media::AssetStore;
 pub use origin::Origin;
 
@@ -69,8 +72,24 @@ pub struct PublisherDeps {
     pub assets: Arc<AssetStore>,
     /// How long to poll a platform that is processing.
     pub poll: PollSettings,
+    /// Whether the platforms' documented limits are kept to.
+    pub pacing: Pacing,
     /// Where refreshed tokens are kept.
     pub tokens: Arc<dyn TokenStore>,
+    /// Learns the tokens, and takes them out of what the platforms say.
+    pub redactor: Redactor,
+}
+
+/// The publishers for these settings. No text that they give back contains a secret.
+pub fn publishers<'s>(
+    settings: impl IntoIterator<Item = &'s Box<dyn PublisherSettings>>,
+    deps: &PublisherDeps,
+) -> Vec<Arc<dyn Publisher>> {
+    let redactor = || deps.redactor.clone();
+    let tokens = redacted::LearningTokenStore::new(Arc::clone(&deps.tokens), redactor());
+    let deps = PublisherDeps { tokens: Arc::new(tokens), ..deps.clone() };
+    let redacted = |publisher| Arc::new(redacted::RedactedPublisher::new(publisher, redactor())) as _;
+    settings.into_iter().map(|settings| redacted(settings.publisher(&deps))).collect()
 }
 
 /// Publishes posts on one platform.
@@ -83,7 +102,11 @@ pub trait Publisher: Send + Sync + std::fmt::Debug {
     async fn credential_expiry(&self) -> Result<Option<CredentialExpiry>, StoreError>;
 
     /// The ticket of an upload that the application's own attempt left, known only by the platform's id of it.
-    fn adopt_upload(&self, upload_id: &str, failed_at: DateTime<Utc>) -> Ticket;
+    fn adopt_upload(&self, upload_id: &str, failed_at: DateTime<Utc>, now: DateTime<Utc>) -> Ticket;
+
+    /// What would be published now, as a fingerprint: the text as it would be sent, and the file's size and
+    /// modification time.
+    async fn fingerprint(&self, post: &Post) -> Result<String, Failure>;
 
     /// Asks the platform for a new ticket. Nothing is public yet when it returns, unless the platform gives tickets
     /// only for publishes that have started; then the intent was stored first.
@@ -166,6 +189,9 @@ pub enum AttemptAborted {
     /// The lease expired or another process has it.
     #[error("the claim on the post was lost")]
     LeaseLost,
+    /// A person or the application changed the post's status: nothing more is sent for it.
+    #[error("the post is not failed any more")]
+    NotFailed,
     /// The process was told to stop.
     #[error("the process received a stop signal")]
     ShuttingDown,
@@ -186,6 +212,9 @@ pub trait PublishContext: Send + Sync {
     /// Makes sure that the lease is valid. Called before every request.
     async fn ensure_lease(&self) -> Result<(), AttemptAborted>;
 
+    /// The same, and that the post is still failed. Called before bytes are sent; a ticket's write checks it too.
+    async fn ensure_may_send(&self) -> Result<(), AttemptAborted>;
+
     /// Stores the ticket. It is durable when this returns.
     async fn save_ticket(&self, ticket: &Ticket) -> Result<(), AttemptAborted>;
 
@@ -198,6 +227,9 @@ pub trait PublishContext: Send + Sync {
 
     /// Reports that the platform accepted the account's token.
     fn token_accepted(&self);
+
+    /// Reports that the platform's limit on requests is nearly used up: its other posts wait for a later pass.
+    fn usage_exhausted(&self, detail: String);
 
     /// Reports that `bytes` of `total` have been sent.
     fn bytes_sent(&self, bytes: u64, total: u64);
@@ -232,14 +264,4 @@ fn unexpected_response(platform: Platform, step: &str, status: u16) -> Failure {
 fn still_processing(platform: Platform) -> Failure {
     let text = format!("{} has the post and is still processing it; the next pass checks again", platform.title());
     Failure::new(Category::Processing, text)
-}
-
-/// The file is not the one that the ticket was made for, and the platform says that bytes are missing: nothing can
-/// come of the upload.
-fn file_changed(platform: Platform) -> Failure {
-    let text = format!(
-        "the video file has changed since its upload to {} began; the next retry sends it as it is now",
-        platform.title()
-    );
-    Failure::new(Category::MissingAsset, text).with_dead_ticket()
 }

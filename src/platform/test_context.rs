@@ -36,6 +36,10 @@ impl PublishContext for TestContext {
         Ok(())
     }
 
+    async fn ensure_may_send(&self) -> Result<(), AttemptAborted> {
+        Ok(())
+    }
+
     async fn save_ticket(&self, ticket: &Ticket) -> Result<(), AttemptAborted> {
         self.saved.lock().unwrap().push(ticket.clone());
         Ok(())
@@ -50,6 +54,8 @@ impl PublishContext for TestContext {
     }
 
     fn token_accepted(&self) {}
+
+    fn usage_exhausted(&self, _detail: String) {}
 
     fn bytes_sent(&self, _bytes: u64, _total: u64) {}
 }

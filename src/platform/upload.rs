@@ -93,7 +93,8 @@ pub(super) async fn upload<U: ResumableUpload>(
             PartOutcome::Ended(end) => return Ok(end),
             PartOutcome::Interrupted(failure) => failure,
         };
-        if backoff.wait_after(&interruption, context).await.is_break() {
+        let is_over = backoff.wait_after(&interruption, context).await.is_break();
+        if is_over && interruption.category.is_transient() {
             return Err(interruption.into());
         }
         log::debug!(
@@ -102,6 +103,8 @@ pub(super) async fn upload<U: ResumableUpload>(
             interruption.message
         );
         match upload.progress(&interruption, context).await? {
+            // What is not transient is not sent again, but the platform may say that it was no failure.
+            UploadProgress::StoredUntil(_) if is_over => return Err(interruption.into()),
             UploadProgress::StoredUntil(next) => {
                 if next > highest {
                     highest = next;
@@ -210,6 +213,15 @@ mod tests {
         let (script, context) = (Script::default(), TestContext::default());
         *script.parts.lock().unwrap() = [interrupted(Category::RejectedContent)].into();
         assert_eq!(run(&script, &context).await.unwrap_err().category, Category::RejectedContent);
+        assert_eq!(script.sent.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_that_is_none_by_the_platforms_own_word_ends_as_it_says() {
+        let (script, context) = (Script::default(), TestContext::default());
+        *script.parts.lock().unwrap() = [interrupted(Category::Unknown)].into();
+        *script.progress.lock().unwrap() = [UploadProgress::Ended("done")].into();
+        assert_eq!(run(&script, &context).await, Ok("done"));
         assert_eq!(script.sent.lock().unwrap().len(), 1);
     }
 

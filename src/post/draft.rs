@@ -44,6 +44,7 @@ pub struct PostDraft {
     pub ticket: Option<Ticket>,
     /// The platform's id of an upload that the application left, unless a ticket has taken its place.
     pub left_upload: Option<String>,
+    pub published_id: Option<String>,
 }
 
 impl PostDraft {
@@ -68,6 +69,7 @@ impl PostDraft {
             claim: None,
             ticket: None,
             left_upload: None,
+            published_id: None,
         }
     }
 
@@ -115,6 +117,7 @@ impl PostDraft {
             updated_at: self.updated_at,
             scheduled_at: self.scheduled_at,
             left_upload: self.left_upload,
+            published_id: self.published_id,
             retry: RetryState {
                 count,
                 last_retried_at: self.last_retried_at,

@@ -31,7 +31,7 @@ pub use ticket::Ticket;
 pub use token::{TokenRecord, expires_soon};
 pub use totals::{AttemptCount, AttemptCounts, Totals};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 /// A failed post with valid fields.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +53,9 @@ pub struct Post {
     /// The platform's id of an upload that the application's own attempt left. None once postretry has a ticket for it
     /// or a person has dealt with it.
     pub left_upload: Option<String>,
+    /// The platform's id of the published post, if one is recorded although the post is failed: it may be public
+    /// already, so it is not published again.
+    pub published_id: Option<String>,
     /// Its retry state.
     pub retry: RetryState,
 }
@@ -82,6 +85,8 @@ pub struct Content {
     pub video_path: Option<String>,
     /// The image file, relative to the asset root.
     pub image_path: Option<String>,
+    /// Whether the platforms' labels for AI content are set.
+    pub is_ai_generated: bool,
 }
 
 /// What kind of media a post carries.
@@ -188,9 +193,12 @@ pub struct Claim {
     pub until: DateTime<Utc>,
 }
 
+/// The longest lease. One that ends later than this from now was written by a clock that was wrong, and is dead.
+pub const MAX_LEASE: TimeDelta = TimeDelta::hours(1);
+
 impl Claim {
     /// Whether the claim is still valid, so that no other process may work on the post.
     pub fn is_live(&self, now: DateTime<Utc>) -> bool {
-        now < self.until
+        now < self.until && now.checked_add_signed(MAX_LEASE).is_none_or(|latest| self.until <= latest)
     }
 }

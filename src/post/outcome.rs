@@ -289,7 +289,7 @@ fn undone(work: &ClaimedPost, outcome: Outcome, entry: Option<HistoryEntry>, now
 /// A ticket that has been processing for a day makes the post ambiguous.
 fn with_processing_bounded(failure: Failure, work: &ClaimedPost, now: DateTime<Utc>) -> Failure {
     let too_long = failure.category == Category::Processing
-        && work.post.retry.ticket.as_ref().is_some_and(|ticket| ticket.age(now) >= PROCESSING_LIMIT);
+        && work.post.retry.ticket.as_ref().is_some_and(|ticket| ticket.known_for(now) >= PROCESSING_LIMIT);
     if !too_long {
         return failure;
     }

@@ -149,7 +149,7 @@ impl RetryPolicy {
             Eligibility::Waiting { until, .. } => until,
             Eligibility::Due(DueReason::BackoffOver { since }) => Some(since),
             Eligibility::Due(DueReason::NoDate | DueReason::Processing) => Some(now),
-            Eligibility::Due(DueReason::Interrupted) => post.retry.claim.as_ref().map(|claim| claim.until),
+            Eligibility::Due(DueReason::Interrupted) => post.retry.claim.as_ref().map(|claim| claim.until.min(now)),
             Eligibility::Claimed { .. } => match self.backoff_end(post) {
                 BackoffEnd::At(end) if !self.is_exhausted(post.retry.count) => Some(end),
                 BackoffEnd::At(_) | BackoffEnd::NoDate | BackoffEnd::Never => None,

@@ -17,7 +17,7 @@ pub fn alert_message(report: &PassReport, host: &str) -> Option<Value> {
         .platforms
         .iter()
         .filter_map(|platform| Some((platform.platform, platform.given_up.as_ref()?)))
-        .filter(|(_, given_up)| !given_up.is_circuit)
+        .filter(|(_, given_up)| given_up.category.needs_person())
         .collect();
     if failed.is_empty() && given_up.is_empty() {
         return None;

@@ -60,24 +60,34 @@ pub(super) async fn execute(
             return Ok(AttemptResult::NotClaimed);
         }
         Some(StoredPost::Readable(claimed)) => *claimed,
-        // It was changed between the read and the claim. The claim expires automatically.
-        Some(StoredPost::Malformed(_)) => return Ok(AttemptResult::LeaseLost),
+        // It was changed between the read and the claim.
+        Some(StoredPost::Malformed(malformed)) => {
+            log::warn!("post {}: field `{}`: {}; its claim is given back", post.id, malformed.field, malformed.problem);
+            let work = claimed_post(post.clone(), post, &lease, start, &context.host);
+            let undone = settle(&work, &context.policy, AttemptEnd::Withdrawn, context.clock.now());
+            context.store.settle(post, &lease, &undone).await?;
+            return Ok(AttemptResult::NotClaimed);
+        }
     };
     log::info!("post {}: attempt {} on {} starts", post.id, start.attempt, post.platform);
     context.listener.notice(&Event::Started { post: &claimed, attempt: start.attempt });
     let leased = LeasedAttempt::new(context, Arc::clone(platform), &claimed, lease.clone(), asked_at);
-    let work = ClaimedPost {
-        post: claimed,
-        claim_by: lease.by,
-        start,
-        host: context.host.clone(),
-        last_retried_before: post.retry.last_retried_at,
-    };
+    let work = claimed_post(claimed, post, &lease, start, &context.host);
     let permit = Mutex::new(permit);
     Attempt { context, platform, work, leased, expiry, permit }.run().await
 }
 
 /// A unique name for the holder of a claim.
+fn claimed_post(claimed: Post, read: &Post, lease: &Lease, start: AttemptStart, host: &str) -> ClaimedPost {
+    ClaimedPost {
+        post: claimed,
+        claim_by: lease.by.clone(),
+        start,
+        host: host.to_owned(),
+        last_retried_before: read.retry.last_retried_at,
+    }
+}
+
 fn unique_holder(host: &str) -> String {
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     format!("{host}:{}:{}", std::process::id(), &nonce[..12])
@@ -103,7 +113,9 @@ impl Attempt<'_> {
             end = self.publish() => end,
         };
         let end = match end {
+            Ok(AttemptEnd::Failed(_)) if self.leased.is_withdrawn() => self.withdrawn(),
             Ok(end) => end,
+            Err(AttemptAborted::NotFailed) => self.withdrawn(),
             Err(AttemptAborted::ShuttingDown) => AttemptEnd::Released,
             Err(AttemptAborted::LeaseLost) => {
                 log::warn!(
@@ -116,6 +128,12 @@ impl Attempt<'_> {
         };
         self.work.post.retry.ticket = self.leased.latest_ticket();
         self.record(end).await
+    }
+
+    /// A person or the application has taken the post out of `failed`: the attempt is undone.
+    fn withdrawn(&self) -> AttemptEnd {
+        log::info!("post {}: it is not failed any more, so nothing more is sent for it", self.work.post.id);
+        AttemptEnd::Released
     }
 
     async fn publish(&self) -> Result<AttemptEnd, AttemptAborted> {
@@ -169,14 +187,29 @@ impl Attempt<'_> {
     /// The ticket of an earlier attempt. One that the application left becomes ours before anything is done with it.
     async fn stored_ticket(&self) -> Result<Option<Ticket>, AttemptAborted> {
         let post = &self.work.post;
-        if post.retry.ticket.is_some() {
-            return Ok(post.retry.ticket.clone());
+        if let Some(ticket) = &post.retry.ticket {
+            if self.is_for_another_post(ticket).await {
+                log::info!("post {}: it was edited since its upload began, a new one is made", post.id);
+                self.leased.drop_ticket().await?;
+                return Ok(None);
+            }
+            return Ok(Some(ticket.clone()));
         }
         let Some(upload) = &post.left_upload else { return Ok(None) };
         let failed_at = post.failed_at.or(post.updated_at).unwrap_or_default();
-        let ticket = self.platform.publisher.adopt_upload(upload, failed_at);
+        let ticket = self.platform.publisher.adopt_upload(upload, failed_at, self.context.clock.now());
         self.leased.save_ticket(&ticket).await?;
         Ok(Some(ticket))
+    }
+
+    /// Whether text or file have changed since the ticket was made, and nothing can be public yet. Where that cannot be
+    /// told, the ticket is looked up as ever.
+    async fn is_for_another_post(&self, ticket: &Ticket) -> bool {
+        if ticket.is_committed() || ticket.fingerprint.is_none() {
+            return false;
+        }
+        let current = self.platform.publisher.fingerprint(&self.work.post).await;
+        current.is_ok_and(|current| ticket.was_made_for_another(&current))
     }
 
     fn check_expiry(&self) -> Result<(), Failure> {
@@ -237,7 +270,7 @@ impl Attempt<'_> {
             LeaseWrite::Lost if was_unconfirmed => {
                 self.was_recorded(&settlement).await.map_err(|error| self.unrecorded(&end, error))?
             }
-            LeaseWrite::Lost => false,
+            LeaseWrite::Lost | LeaseWrite::NotFailed => false,
         };
         if !is_written {
             if let AttemptEnd::Posted(publication) = &end {

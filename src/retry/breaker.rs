@@ -44,6 +44,12 @@ impl CircuitBreaker {
         self.state().stopped.clone()
     }
 
+    /// The platform's limit on requests is nearly used up: its other posts wait for a later pass.
+    pub(super) fn pause_platform(&self, detail: String) {
+        let reason = StopReason::GivenUp(Failure::new(Category::RateLimited, detail));
+        self.state().stopped.get_or_insert(reason);
+    }
+
     /// Counts an attempt that has ended, with its failure if it failed.
     pub(super) fn record(&self, failure: Option<&Failure>) {
         let mut state = self.state();

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::breaker::CircuitBreaker;
-use super::limiter::{CredentialProbe, StartLimiter};
+use super::limiter::{CredentialProbe, PlatformPause, StartLimiter};
 use super::report::AttemptReport;
 use super::{PassConfig, Shutdown, StoreClock};
 use crate::platform::Publisher;
@@ -38,8 +38,8 @@ impl RetryContext {
     pub(super) fn activate(&self, platform: Platform) -> Option<Arc<ActivePlatform>> {
         let publisher = Arc::clone(self.publishers.get(&platform)?);
         let limiter = Arc::new(StartLimiter::new(self.config.gap));
-        let (breaker, probe) = (CircuitBreaker::default(), CredentialProbe::default());
-        Some(Arc::new(ActivePlatform { publisher, breaker, limiter, probe }))
+        let (breaker, pause, probe) = Default::default();
+        Some(Arc::new(ActivePlatform { publisher, breaker, limiter, pause, probe }))
     }
 }
 
@@ -49,6 +49,7 @@ pub(super) struct ActivePlatform {
     pub(super) publisher: Arc<dyn Publisher>,
     pub(super) breaker: CircuitBreaker,
     pub(super) limiter: Arc<StartLimiter>,
+    pub(super) pause: PlatformPause,
     pub(super) probe: CredentialProbe,
 }
 

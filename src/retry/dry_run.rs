@@ -41,6 +41,10 @@ pub async fn dry_run(context: &RetryContext, options: &PassOptions) -> Result<Dr
         while let Some(page) = due.next(started_at).await? {
             for post in take_readable(page, &mut report.malformed) {
                 let Eligibility::Due(reason) = context.policy.eligibility(&post, started_at) else { continue };
+                if post.published_id.is_some() && is_configured {
+                    totals.flagged += 1;
+                    continue;
+                }
                 let skipped = match left {
                     _ if !is_configured => Some(SkipReason::NotConfigured),
                     Some(0) => Some(SkipReason::Limit),
@@ -53,8 +57,14 @@ pub async fn dry_run(context: &RetryContext, options: &PassOptions) -> Result<Dr
                 report.posts.push(plan(context, &post, reason, skipped, started_at));
             }
         }
-        let credential_expiry = None;
-        report.platforms.push(PlatformReport { platform, totals, is_configured, given_up: None, credential_expiry });
+        report.platforms.push(PlatformReport {
+            platform,
+            totals,
+            is_configured,
+            given_up: None,
+            credential_expiry: None,
+            found_published: 0,
+        });
     }
     if options.covers_unknown_platforms() {
         report.malformed.extend(read_unknown_platforms(context).await?);

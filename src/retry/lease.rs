@@ -1,7 +1,7 @@
 //! The lease under which an attempt works: how long it is valid, its renewal, and the writes and requests that are
 //! made only while it is.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -82,6 +82,8 @@ pub(super) struct LeasedAttempt {
     lease: Lease,
     deadline: Arc<LeaseDeadline>,
     ticket: Mutex<Option<Ticket>>,
+    /// Whether the post is not failed any more, since a person or the application changed its status.
+    is_withdrawn: AtomicBool,
 }
 
 impl LeasedAttempt {
@@ -103,11 +105,17 @@ impl LeasedAttempt {
             lease,
             deadline: Arc::new(deadline),
             ticket: Mutex::new(post.retry.ticket.clone()),
+            is_withdrawn: AtomicBool::new(false),
         }
     }
 
     pub(super) fn lease(&self) -> &Lease {
         &self.lease
+    }
+
+    /// Whether the post is not failed any more, as far as is known.
+    pub(super) fn is_withdrawn(&self) -> bool {
+        self.is_withdrawn.load(Ordering::Relaxed)
     }
 
     pub(super) fn has_expired(&self) -> bool {
@@ -129,6 +137,13 @@ impl LeasedAttempt {
         let asked_at = ClockReading::now(&self.clock);
         match self.store.renew(&self.post.id, &self.lease).await? {
             LeaseWrite::Applied => {
+                self.deadline.extend(asked_at, self.lease.lasts);
+                Ok(())
+            }
+            // Nothing more is sent, but what was sent may be asked for. Nobody else can claim the post, so the lease goes
+            // on here; in the store it expires.
+            LeaseWrite::NotFailed => {
+                self.is_withdrawn.store(true, Ordering::Relaxed);
                 self.deadline.extend(asked_at, self.lease.lasts);
                 Ok(())
             }
@@ -167,6 +182,18 @@ impl LeasedAttempt {
                 *self.ticket.lock().unwrap_or_else(PoisonError::into_inner) = ticket.cloned();
                 Ok(())
             }
+            LeaseWrite::NotFailed => {
+                self.is_withdrawn.store(true, Ordering::Relaxed);
+                // Once the post may be public, what it has become is still found out and recorded.
+                let mut latest = self.ticket.lock().unwrap_or_else(PoisonError::into_inner);
+                match (ticket, latest.as_ref()) {
+                    (Some(ticket), Some(stored)) if stored.is_committed() => {
+                        *latest = Some(ticket.clone());
+                        Ok(())
+                    }
+                    _ => Err(AttemptAborted::NotFailed),
+                }
+            }
             LeaseWrite::Lost => Err(AttemptAborted::LeaseLost),
         }
     }
@@ -199,6 +226,11 @@ impl PublishContext for LeasedAttempt {
         if self.deadline.remaining() < self.lease.lasts / 2 { self.renew_lease().await } else { Ok(()) }
     }
 
+    async fn ensure_may_send(&self) -> Result<(), AttemptAborted> {
+        self.ensure_lease().await?;
+        if self.is_withdrawn() { Err(AttemptAborted::NotFailed) } else { Ok(()) }
+    }
+
     async fn save_ticket(&self, ticket: &Ticket) -> Result<(), AttemptAborted> {
         self.write_ticket(Some(ticket)).await
     }
@@ -213,6 +245,10 @@ impl PublishContext for LeasedAttempt {
 
     fn token_accepted(&self) {
         self.platform.probe.accept();
+    }
+
+    fn usage_exhausted(&self, detail: String) {
+        self.platform.breaker.pause_platform(detail);
     }
 
     fn bytes_sent(&self, bytes: u64, total: u64) {

@@ -70,6 +70,28 @@ impl Drop for StartPermit {
     }
 }
 
+/// A pause that the platform has asked for. All its posts wait until it is over.
+#[derive(Debug, Default)]
+pub(super) struct PlatformPause {
+    until: Mutex<Option<Instant>>,
+}
+
+impl PlatformPause {
+    /// The longest pause that a pass waits for. For a longer one the platform is given up.
+    pub(super) const LONGEST: Duration = Duration::from_secs(120);
+
+    pub(super) fn extend(&self, wait: Duration) {
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        *until = (*until).max(Some(Instant::now() + wait));
+    }
+
+    /// How long the pause still lasts.
+    pub(super) fn remaining(&self) -> Duration {
+        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.map(|until| until.saturating_duration_since(Instant::now())).unwrap_or_default()
+    }
+}
+
 /// Lets one post go alone until the platform has accepted the account's credentials, so that one post meets a dead
 /// token and not as many as may be in flight.
 #[derive(Debug, Default)]

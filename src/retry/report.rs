@@ -65,6 +65,8 @@ pub struct PlatformReport {
     pub given_up: Option<GivenUp>,
     /// When the account's credentials expire, if that is soon or before the next retry.
     pub credential_expiry: Option<CredentialExpiry>,
+    /// How many posts were found to be recorded as published already.
+    pub found_published: u64,
 }
 
 /// A post that cannot be worked on.
@@ -82,6 +84,14 @@ impl From<&Malformed> for MalformedPost {
     fn from(malformed: &Malformed) -> Self {
         Self { id: malformed.id().clone(), field: malformed.field, problem: malformed.problem.clone() }
     }
+}
+
+/// What is wrong with a failed post that is recorded as published.
+pub(super) fn already_published(post: &Post, id: &str) -> String {
+    let name = post.platform.title();
+    format!(
+        "{name} id `{id}` is recorded for this post, so it may be public already; check {name} before it is sent again"
+    )
 }
 
 /// Takes the posts of a page that can be read; the others are reported in `malformed`.
@@ -126,7 +136,9 @@ impl PassReport {
         let is_given_up = |platform: &PlatformReport| {
             platform.given_up.as_ref().is_some_and(|given_up| given_up.category.needs_person())
         };
-        self.totals().permanently_failed > 0 || self.platforms.iter().any(is_given_up)
+        self.totals().permanently_failed > 0
+            || self.platforms.iter().any(|platform| platform.found_published > 0)
+            || self.platforms.iter().any(is_given_up)
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::attempt::{AttemptResult, Expiry, execute};
 use super::context::{ActivePlatform, RetryContext};
-use super::report::AttemptReport;
+use super::report::{AttemptReport, already_published};
 use crate::post::{Outcome, Platform, Post};
-use crate::store::{Found, Reset, StoreError};
+use crate::store::{Found, Reset, ResetOptions, StoreError};
 
 /// The result of a request to retry a post.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,9 +84,10 @@ pub async fn retry_post(
         && (post.retry.permanently_failed || is_exhausted(context, post))
         && context.publishers.contains_key(&post.platform)
     {
-        match context.store.reset(&post.id, by).await? {
+        match context.store.reset(&post.id, by, &ResetOptions::default()).await? {
             Reset::Done => found = context.store.find(id).await?,
             Reset::Busy => return ended(RetryOutcome::Busy, Some(BUSY)),
+            Reset::Changed => return ended(RetryOutcome::Busy, Some(BUSY)),
             Reset::NotFailed => return ended(RetryOutcome::NotFailed, Some("it is not failed any more")),
         }
     }
@@ -106,6 +107,9 @@ pub async fn retry_post(
     }
     if post.retry.permanently_failed || (*force == Force::No && is_exhausted(context, &post)) {
         return ended(RetryOutcome::Permanent, Some("it is permanently failed"));
+    }
+    if let Some(id) = post.published_id.as_ref().filter(|_| *force == Force::No) {
+        return ended(RetryOutcome::Permanent, Some(&already_published(&post, id)));
     }
     let Some(platform) = platforms.0.get(&post.platform) else {
         return ended(RetryOutcome::NotConfigured(post.platform), Some("its platform is not configured"));

@@ -12,10 +12,10 @@ use tokio::time::Instant;
 use super::attempt::{AttemptResult, Expiry, execute};
 use super::breaker::StopReason;
 use super::context::{ActivePlatform, RetryContext};
-use super::limiter::StartPermit;
-use super::report::{AttemptReport, GivenUp, MalformedPost, PlatformReport, take_readable};
+use super::limiter::{PlatformPause, StartPermit};
+use super::report::{AttemptReport, GivenUp, MalformedPost, PlatformReport, already_published, take_readable};
 use crate::platform::CredentialExpiry;
-use crate::post::{Eligibility, Outcome, Platform, Post, Totals, expires_soon};
+use crate::post::{Category, Eligibility, Failure, Outcome, Platform, Post, Totals, expires_soon};
 use crate::store::{Backlog, DueQuery, LeaseWrite, Pages, Scope, StoreError};
 
 /// How many posts are read at a time if each is worked on.
@@ -108,6 +108,8 @@ pub(super) struct PlatformWorker {
     totals: Totals,
     posts: Vec<AttemptReport>,
     malformed: Vec<MalformedPost>,
+    /// Posts that are recorded as published.
+    found_published: u64,
 }
 
 /// What decides whether the next post may be started.
@@ -180,6 +182,7 @@ impl PlatformWorker {
             totals: Totals::default(),
             posts: Vec::new(),
             malformed: Vec::new(),
+            found_published: 0,
         }
     }
 
@@ -208,6 +211,7 @@ impl PlatformWorker {
                 is_configured: active.is_some(),
                 given_up: stop_reason.map(|reason| self.given_up(reason)),
                 credential_expiry,
+                found_published: self.found_published,
             },
             posts: self.posts,
             malformed: self.malformed,
@@ -228,6 +232,10 @@ impl PlatformWorker {
             for post in take_readable(page, &mut self.malformed) {
                 // The store has only found candidates. The rules decide once more, on the post as it was read.
                 if !matches!(context.policy.eligibility(&post, context.clock.now()), Eligibility::Due(_)) {
+                    continue;
+                }
+                if let Some(id) = &post.published_id {
+                    self.mark_published(&post, id).await?;
                     continue;
                 }
                 let readiness = if is_skipping { Ready::Skip } else { self.wait_until_ready(&post, active).await? };
@@ -268,6 +276,17 @@ impl PlatformWorker {
         Ok(())
     }
 
+    /// Marks a post that the application has recorded as published, though it is failed: no attempt is made at it.
+    async fn mark_published(&mut self, post: &Post, id: &str) -> Result<(), StoreError> {
+        let error = already_published(post, id);
+        if self.context.store.mark_ambiguous(post, &error).await? == LeaseWrite::Applied {
+            self.totals.flagged += 1;
+            self.found_published += 1;
+            log::warn!("post {}: {error}", post.id);
+        }
+        Ok(())
+    }
+
     /// Without credentials a platform's posts are not changed.
     async fn count_unconfigured(&mut self) -> Result<(), StoreError> {
         let pages = Self::pages(&self.context, self.platform, Backlog::Due, PAGE);
@@ -284,7 +303,8 @@ impl PlatformWorker {
             in_flight: self.in_flight.len(),
             concurrency: self.context.config.concurrency,
             is_probed: active.probe.is_accepted(),
-            delay: if post.has_earlier_upload() { Duration::ZERO } else { active.limiter.delay() },
+            delay: if post.has_earlier_upload() { Duration::ZERO } else { active.limiter.delay() }
+                .max(active.pause.remaining()),
         }
     }
 
@@ -343,7 +363,9 @@ impl PlatformWorker {
     ) -> Result<(), StoreError> {
         match ended {
             Ok(Ok(AttemptResult::Completed(report, failure))) => {
-                if !matches!(report.outcome, Outcome::Interrupted | Outcome::Withdrawn) {
+                if let Some(pause) = self.short_pause(failure.as_ref()) {
+                    active.pause.extend(pause);
+                } else if !matches!(report.outcome, Outcome::Interrupted | Outcome::Withdrawn) {
                     active.breaker.record(failure.as_ref());
                 }
                 self.totals.count(report.outcome);
@@ -369,6 +391,13 @@ impl PlatformWorker {
                 Ok(())
             }
         }
+    }
+
+    /// The pause that a rate-limited platform asks for, if the pass can wait for it.
+    fn short_pause(&self, failure: Option<&Failure>) -> Option<Duration> {
+        let failure = failure.filter(|failure| failure.category == Category::RateLimited)?;
+        let wait = failure.retry_at?.signed_duration_since(self.context.clock.now());
+        wait.to_std().ok().filter(|wait| *wait <= PlatformPause::LONGEST)
     }
 
     async fn finish_in_flight(&mut self, active: Option<&ActivePlatform>) -> Result<(), StoreError> {

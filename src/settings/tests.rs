@@ -19,7 +19,7 @@ fn the_defaults_are_those_of_the_table() {
     let settings = resolve(&[]).unwrap();
     assert_eq!(settings.policy, RetryPolicy::default());
     assert_eq!(settings.pass.concurrency, 4);
-    assert_eq!(settings.pass.gap, Duration::from_secs(10));
+    assert_eq!(settings.pass.gap, Duration::from_secs(11));
     assert_eq!(settings.pass.claim, Duration::from_secs(120));
     assert_eq!(settings.pass.wait, Duration::from_secs(300));
     assert_eq!(settings.http.timeout, Duration::from_secs(60));

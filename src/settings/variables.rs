@@ -50,8 +50,8 @@ const COMMON: &[Variable] = &[
     Variable::open(
         PASS,
         "POST_RETRY_GAP",
-        "10s",
-        "The minimum time between the starts of two publishes on one platform, up to 1h; `0s` for none",
+        "11s",
+        "The minimum time between the starts of two publishes on one platform, up to 1h; `0s` for none, then TikTok's own limits are not kept to either",
     ),
     Variable::open(PASS, "POST_RETRY_CLAIM", "120s", "How long a claim lasts without renewal, 1s to 1h"),
     Variable::open(

@@ -76,6 +76,9 @@ pub enum LeaseWrite {
     Applied,
     /// The claim has expired or belongs to another process. Nothing was written.
     Lost,
+    /// The claim is ours, but the post's status is not `failed` any more: a person or the application changed it.
+    /// Nothing was written.
+    NotFailed,
 }
 
 /// The result of a search by id.
@@ -98,6 +101,17 @@ pub enum Reset {
     Busy,
     /// The post does not exist or is not failed any more.
     NotFailed,
+    /// The post is not as it was shown any more. Nothing was written.
+    Changed,
+}
+
+/// What a reset does beyond giving the retries back, and on which condition.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ResetOptions<'a> {
+    /// Reset only if retry count, last attempt and category are still as in this post.
+    pub shown: Option<&'a StoredPost>,
+    /// Forget the ticket too, so that the next attempt sends anew.
+    pub drop_ticket: bool,
 }
 
 /// A store of posts, runs and tokens.
@@ -131,25 +145,30 @@ pub trait PostStore: TokenStore {
     /// The post with this id, as people write it.
     async fn find(&self, id: &str) -> Result<Found, StoreError>;
 
-    /// Claims the post if its retry state is unchanged since it was read and it has no valid claim. The same atomic
+    /// Claims the post if it is failed, its retry state is unchanged since it was read and it has no valid claim. The same atomic
     /// write starts the attempt. Returns the post after the write. `None` if another process was faster.
     async fn claim(&self, post: &Post, start: &AttemptStart, lease: &Lease) -> Result<Option<StoredPost>, StoreError>;
 
-    /// Extends the claim by its full duration from now.
+    /// Extends the claim by its full duration from now, if the post is still failed.
     async fn renew(&self, id: &PostId, lease: &Lease) -> Result<LeaseWrite, StoreError>;
 
-    /// Stores the ticket, or clears it.
+    /// Stores the ticket, or clears it, if the post is still failed.
     async fn store_ticket(&self, id: &PostId, lease: &Lease, ticket: Option<&Ticket>)
     -> Result<LeaseWrite, StoreError>;
 
-    /// Writes the outcome of an attempt and removes the claim.
+    /// Writes the outcome of an attempt and removes the claim, whatever the post's status is by now. A publication is
+    /// recorded even if the claim has expired, as long as no other process has taken the post.
     async fn settle(&self, post: &Post, lease: &Lease, settlement: &Settlement) -> Result<LeaseWrite, StoreError>;
 
     /// Whether a post is recorded with this platform id.
     async fn is_recorded(&self, platform: Platform, id: &str) -> Result<bool, StoreError>;
 
+    /// Marks a post that is recorded as published (`published_id`) as permanently failed with category `ambiguous` and
+    /// this error, unless its retry state has changed since it was read.
+    async fn mark_ambiguous(&self, post: &Post, error: &str) -> Result<LeaseWrite, StoreError>;
+
     /// Resets the retry count of a post and records `by` in its history.
-    async fn reset(&self, id: &PostId, by: &str) -> Result<Reset, StoreError>;
+    async fn reset(&self, id: &PostId, by: &str, options: &ResetOptions<'_>) -> Result<Reset, StoreError>;
 
     /// Failed posts, newest failure first.
     async fn list(&self, filter: &ListFilter, page: Page) -> Result<PostPage, StoreError>;

@@ -34,6 +34,40 @@ pub(super) enum MalformedPosts {
     Excluded,
 }
 
+/// Whether retry count, last attempt and category of a post are as in `shown`. What could not be read of `shown` is not
+/// compared.
+pub(super) fn is_as_shown(shown: &StoredPost, current: &StoredPost) -> bool {
+    let is_unread = |post: &StoredPost, name: &str| match post {
+        StoredPost::Readable(_) => false,
+        StoredPost::Malformed(malformed) => is_field(malformed.field, name),
+    };
+    let (before, after) = (retry_values(shown), retry_values(current));
+    let same = [
+        ("retryCount", before.0 == after.0),
+        ("lastRetriedAt", before.1 == after.1),
+        ("failureCategory", before.2 == after.2),
+    ];
+    same.into_iter().all(|(name, is_same)| is_unread(shown, name) || (is_same && !is_unread(current, name)))
+}
+
+fn retry_values(post: &StoredPost) -> (u32, Option<DateTime<Utc>>, Option<&str>) {
+    match post {
+        StoredPost::Readable(post) => {
+            (post.retry.count, post.retry.last_retried_at, post.retry.category.map(Category::as_str))
+        }
+        StoredPost::Malformed(malformed) => {
+            let draft = &malformed.draft;
+            let category = draft.category.as_deref().map(|name| name.parse().unwrap_or(Category::Unknown));
+            (draft.count(), draft.last_retried_at, category.map(Category::as_str))
+        }
+    }
+}
+
+/// Whether a field has this name, which MongoDB spells in camel case and SQLite in snake case.
+pub(super) fn is_field(field: &str, name: &str) -> bool {
+    field.replace('_', "").eq_ignore_ascii_case(name)
+}
+
 /// The position of a post in a store's order. Only the store that returned it can read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueCursor(pub(super) String);

@@ -1,11 +1,14 @@
 //! Requests that go wrong: no duplicate, and nothing lost.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use futures_util::{StreamExt, stream};
 use mongodb::bson::{Document, doc};
 use postretry_sandbox::{Act, Fault};
 
 use crate::genuine::Wire;
-use crate::support::env::{TestEnv, sha256, video};
+use crate::support::env::{TestEnv, hours_ago, sha256, video};
 use crate::support::kinds::{KINDS, post_of, renew_credentials_if_stranded, requests_of};
 
 /// How a request and its answer can get lost.
@@ -30,7 +33,7 @@ async fn lose_at(kind: &'static str, number: usize, endpoint: String, act: Act, 
     env.sandbox.fault(Fault::once("*", act).after(u32::try_from(number).unwrap()));
     let (platform, fields) = post_of(kind);
     let id = env.post(platform, fields).await;
-    let aged = doc! { "$set": { "failedAt": crate::support::env::hours_ago(500) } };
+    let aged = doc! { "$set": { "failedAt": hours_ago(500) } };
     env.posts.update_one(doc! {}, aged).await.unwrap();
     for _ in 0..6 {
         let ran = env.run(&["run", "--format", "json"]).await;
@@ -69,11 +72,173 @@ async fn whatever_gets_lost_on_the_way_the_post_is_published_once() {
     println!("{count} losses");
 }
 
+/// The page of something in between, a gateway or a firewall, in place of the answer to one request of one post.
+#[derive(Debug, Clone)]
+struct ForeignAnswer {
+    kind: &'static str,
+    endpoint: String,
+    /// How many requests of the post this endpoint has answered before.
+    nth: u32,
+    status: u16,
+    /// Whether the request had its effect.
+    is_after: bool,
+    /// The endpoint whose answer was lost before.
+    lost: Option<&'static str>,
+}
+
+/// The requests that make a post public.
+const IRREVERSIBLE: [&str; 4] = ["tiktok.chunk", "tiktok.photo_init", "instagram.publish", "youtube.chunk"];
+
+/// The requests that are for no post in particular, so that a fault of theirs cannot be laid for one of many posts.
+const SHARED: [&str; 4] = ["tiktok.token", "google.token", "tiktok.creator_info", "instagram.limit"];
+
+/// How many cases share a database and its passes.
+const BATCH: usize = 25;
+
+fn every_status() -> Vec<u16> {
+    (300..600).collect()
+}
+
+/// Those that are in use anywhere.
+fn usual_statuses() -> Vec<u16> {
+    let redirects = [300, 301, 302, 304, 307];
+    let client = (400..=418).chain(421..=426).chain([428, 429, 431, 451, 499]);
+    redirects.into_iter().chain(client).chain(500..=511).chain(520..=530).chain([599]).collect()
+}
+
+/// One of each sort, where every case needs a process of its own.
+fn few_statuses() -> Vec<u16> {
+    vec![302, 400, 401, 404, 429, 499, 502, 503]
+}
+
+/// All cases, in batches of posts that one pass can work on at once.
+async fn foreign_answers() -> Vec<(Wire, Vec<ForeignAnswer>)> {
+    let mut batches = Vec::new();
+    let mut add = |wire: Wire, case: &ForeignAnswer, statuses: Vec<u16>, sides: &[bool]| {
+        let of =
+            |status| sides.iter().map(move |is_after| ForeignAnswer { status, is_after: *is_after, ..case.clone() });
+        let cases: Vec<ForeignAnswer> = statuses.into_iter().flat_map(of).collect();
+        let size = if SHARED.contains(&case.endpoint.as_str()) { 1 } else { BATCH };
+        batches.extend(cases.chunks(size).map(|batch| (wire, batch.to_vec())));
+    };
+    let case = |kind, endpoint, nth, lost| ForeignAnswer { kind, endpoint, nth, status: 0, is_after: false, lost };
+    for kind in KINDS {
+        let asked = requests_of(kind).await;
+        for (number, endpoint) in asked.iter().enumerate() {
+            let nth = asked[..number].iter().filter(|before| *before == endpoint).count();
+            let case = case(kind, endpoint.clone(), u32::try_from(nth).unwrap(), None);
+            if IRREVERSIBLE.contains(&endpoint.as_str()) {
+                add(Wire::Plain, &case, every_status(), &[false, true]);
+                add(Wire::Multiplexed, &case, usual_statuses(), &[false, true]);
+            } else if SHARED.contains(&endpoint.as_str()) {
+                add(Wire::Plain, &case, few_statuses(), &[false, true]);
+            } else {
+                add(Wire::Plain, &case, usual_statuses(), &[false, true]);
+            }
+        }
+    }
+    // The question after a lost answer; it has no effect.
+    for (kind, lost, endpoint, nth, statuses) in [
+        ("youtube", "youtube.chunk", "youtube.query", 0, every_status()),
+        ("tiktok", "tiktok.chunk", "tiktok.status", 0, usual_statuses()),
+        ("instagram", "instagram.publish", "instagram.container", 2, usual_statuses()),
+        ("instagram image", "instagram.publish", "instagram.container", 2, usual_statuses()),
+    ] {
+        add(Wire::Plain, &case(kind, endpoint.to_owned(), nth, Some(lost)), statuses, &[false]);
+    }
+    batches
+}
+
+/// What became of the posts of some cases.
+#[derive(Debug, Default)]
+struct Tally {
+    posted: usize,
+    parked: usize,
+    problems: Vec<String>,
+}
+
+/// Lays the page of every case for a post of its own, and lets passes run until all are settled.
+async fn meet_pages(wire: Wire, cases: Vec<ForeignAnswer>) -> Tally {
+    let mut tally = Tally::default();
+    let mut env = TestEnv::new().await;
+    wire.lay(&mut env).await;
+    env.set("HTTP_TIMEOUT", "5s");
+    env.set("POST_RETRY_CONCURRENCY", "32");
+    let mut posts = Vec::new();
+    for (number, case) in cases.iter().enumerate() {
+        let words = format!("case-{number}.");
+        let (platform, mut fields) = post_of(case.kind);
+        fields.extend(doc! { "title": &words, "caption": &words, "failedAt": hours_ago(500) });
+        posts.push((env.post(platform, fields).await, words.clone()));
+        let lay = |fault: Fault| {
+            let is_shared = SHARED.contains(&case.endpoint.as_str());
+            env.sandbox.fault(if is_shared { fault } else { fault.about(&words) });
+        };
+        if let Some(lost) = case.lost {
+            lay(Fault::once(lost, Act::LoseAnswer));
+        }
+        let page = if case.is_after { Act::html_after(case.status) } else { Act::html(case.status) };
+        lay(Fault::once(&case.endpoint, page).after(case.nth));
+    }
+    for _ in 0..20 {
+        // Nobody waits here until a platform takes requests again.
+        env.posts.update_many(doc! {}, doc! { "$unset": { "retryNotBefore": "" } }).await.unwrap();
+        let run = env.run(&["run", "--max-duration", "20s", "--format", "json"]);
+        let ran = tokio::time::timeout(Duration::from_secs(120), run).await;
+        if !ran.as_ref().is_ok_and(|ran| matches!(ran.code, 0 | 3)) {
+            tally.problems.push(format!("{wire:?} {cases:?}: {ran:?}"));
+            return tally;
+        }
+        if cases.iter().any(|case| case.endpoint == "tiktok.token") {
+            renew_credentials_if_stranded(&env).await;
+        }
+        let open = doc! { "status": "failed", "permanentlyFailed": { "$ne": true } };
+        if env.posts.count_documents(open).await.unwrap() == 0 {
+            break;
+        }
+    }
+    let published = env.sandbox.published();
+    for ((id, words), case) in posts.iter().zip(&cases) {
+        let post = env.get(id).await;
+        let public = published.iter().filter(|public| public.text.contains(words)).count();
+        let is_posted = post.get_str("status").ok() == Some("posted");
+        let is_parked = post.get_bool("permanentlyFailed").unwrap_or(false)
+            && post.get_str("failureCategory").ok() == Some("ambiguous");
+        // Only where TikTok gives no ticket before the publish starts, there is nothing to be asked.
+        let may_be_parked = case.endpoint == "tiktok.photo_init";
+        match (is_posted, is_parked, public) {
+            (true, _, 1) => tally.posted += 1,
+            (false, true, 0 | 1) if may_be_parked => tally.parked += 1,
+            _ => tally.problems.push(format!("{wire:?} {case:?}: {public} public: {post}")),
+        }
+    }
+    let violations = env.sandbox.world().violations.clone();
+    tally.problems.extend(violations.into_iter().map(|violation| format!("{wire:?} {cases:?}: {violation}")));
+    env.database.drop().await.unwrap();
+    tally
+}
+
+/// Every request of every kind of publish, and every HTTP status from 300 on with the page of a gateway, before and
+/// after the request had its effect: a page decides nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_a_gateway_answers_the_post_is_published_once_or_parked() {
+    let batches = foreign_answers().await;
+    let count = batches.iter().map(|(_, cases)| cases.len()).sum::<usize>();
+    let met = stream::iter(batches).map(|(wire, cases)| meet_pages(wire, cases)).buffer_unordered(8);
+    let tallies: Vec<Tally> = met.collect().await;
+    let posted = tallies.iter().map(|tally| tally.posted).sum::<usize>();
+    let parked = tallies.iter().map(|tally| tally.parked).sum::<usize>();
+    println!("{count} foreign answers: {posted} posts published once, {parked} parked");
+    let problems: Vec<String> = tallies.into_iter().flat_map(|tally| tally.problems).collect();
+    assert!(problems.is_empty(), "{} of {count}:\n{}", problems.len(), problems.join("\n"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publish_error_on_a_post_that_is_live_is_seen_through() {
     let env = TestEnv::new().await;
     let lie = r#"{"error":{"message":"blocked","code":4,"error_subcode":2207051}}"#;
-    env.sandbox.fault(Fault::once("instagram.publish", Act::Lie { status: 400, body: lie.into() }));
+    env.sandbox
+        .fault(Fault::once("instagram.publish", Act::Lie { status: 400, body: lie.into(), headers: BTreeMap::new() }));
     env.sandbox.world().knobs.instagram_lag = 2;
     let id = env.post("instagram", Document::new()).await;
     env.pass(0).await;
@@ -86,7 +251,7 @@ async fn a_publish_error_on_a_post_that_is_live_is_seen_through() {
 async fn a_dead_session_is_replaced_before_its_last_byte_and_parked_after_it() {
     let env = TestEnv::new().await;
     let id = env.post("youtube", Document::new()).await;
-    env.sandbox.fault(Fault::once("youtube.chunk", Act::json(404, &serde_json::Value::Null)));
+    env.sandbox.fault(Fault::once("youtube.chunk", Act::youtube(404, "notFound", "")));
     {
         // The video is not to be found either.
         let mut world = env.sandbox.world();
@@ -99,7 +264,7 @@ async fn a_dead_session_is_replaced_before_its_last_byte_and_parked_after_it() {
     // A session that dies early has made no video: a larger file, cut in its first piece.
     let env = TestEnv::new().await;
     env.file("large.mp4", &video(40_000_000, 3));
-    env.sandbox.fault(Fault::once("youtube.chunk", Act::json(410, &serde_json::Value::Null)));
+    env.sandbox.fault(Fault::once("youtube.chunk", Act::youtube(410, "gone", "")));
     env.post("youtube", doc! { "videoPath": "large.mp4" }).await;
     let output = env.pass(0).await;
     assert_eq!(output["totals"]["posted"], 1, "{output}");
@@ -173,7 +338,7 @@ async fn instagrams_token_is_exchanged_before_it_lapses_and_another_setting_wins
 
     // Near its end it is exchanged again.
     let tokens = env.database.collection::<Document>("postretry_tokens");
-    let soon = crate::support::env::hours_ago(-24);
+    let soon = hours_ago(-24);
     tokens.update_one(doc! {}, doc! { "$set": { "accessExpiresAt": soon } }).await.unwrap();
     env.post("instagram", Document::new()).await;
     env.pass(0).await;
@@ -206,7 +371,7 @@ async fn a_token_that_lives_shortly_is_not_refreshed_for_every_request() {
 async fn what_another_post_has_become_is_not_taken_for_this_one() {
     let env = TestEnv::new().await;
     env.sandbox.fault(Fault::always("instagram.publish", Act::LoseRequest));
-    let lost = env.post("instagram", doc! { "failedAt": crate::support::env::hours_ago(500) }).await;
+    let lost = env.post("instagram", doc! { "failedAt": hours_ago(500) }).await;
     assert_eq!(env.pass(0).await["posts"][0]["category"], "network");
     // A post with the very same words goes out, and then the container of the first one can tell no more.
     env.sandbox.world().faults.clear();
@@ -273,7 +438,7 @@ async fn what_passes_is_borne_three_times_in_a_row_within_one_attempt() {
             assert_eq!(retries, Some(1 - posted), "{kind}, {endpoint}, {times} times");
             if posted == 0 {
                 assert_eq!(output["posts"][0]["category"], "network", "{kind}, {endpoint}: {output}");
-                let aged = doc! { "$set": { "failedAt": crate::support::env::hours_ago(500) } };
+                let aged = doc! { "$set": { "failedAt": hours_ago(500) } };
                 env.posts.update_one(doc! {}, aged).await.unwrap();
                 assert_eq!(env.pass(0).await["totals"]["posted"], 1, "{kind}, {endpoint}");
             }

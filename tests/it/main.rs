@@ -9,6 +9,7 @@ mod crash;
 mod failures;
 mod generated;
 mod genuine;
+mod holes;
 mod hosts;
 mod kill;
 mod man;

@@ -333,7 +333,8 @@ fn formats() -> String {
         "Posts are documents as a Mongoose application writes them. postretry reads: _id, title, description, caption, \
          hashtags (a list, or an object of lists by platform), platform (`tiktok`, `instagram`, `youtube_shorts` or \
          `youtube`), status, contentType (`video`, `image`), videoPath, imagePath, storyId, storyName, scheduledAt, \
-         updatedAt, uploadProgress.publishId, instagramContainerId. postretry writes only these fields:",
+         updatedAt, uploadProgress.publishId, instagramContainerId,
+         isAiGenerated. postretry writes only these fields:",
     );
     for (field, meaning) in FIELDS {
         page.item(field, meaning);

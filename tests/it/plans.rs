@@ -82,5 +82,8 @@ async fn a_pass_and_a_page_of_the_list_examine_what_is_due_and_not_the_20_000_ot
     println!("{documents} documents examined for a page of 20 among 16,000 failed posts");
     assert!(documents <= 40 + 4_000 + 100, "{documents} documents examined: {plans:?}");
     let indexes = env.posts.list_index_names().await.unwrap();
-    assert_eq!(indexes, ["_id_", "postretry_due", "postretry_claims", "postretry_category", "postretry_list"]);
+    assert_eq!(
+        indexes,
+        ["_id_", "postretry_due", "postretry_claims", "postretry_claimed", "postretry_category", "postretry_list"]
+    );
 }

@@ -9,14 +9,14 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
 use postretry::post::{
     AttemptEnd, AttemptStart, BackoffFrom, Category, ClaimedPost, Eligibility, Failure, Outcome, Platform, Post,
-    Publication, RetryPolicy, Ticket, TokenRecord, settle,
+    PostId, Publication, RetryPolicy, Ticket, TokenRecord, settle,
 };
 use postretry::store::memory::InMemoryPostStore;
 use postretry::store::mongo::{MongoPostStore, stored_post_from};
 use postretry::store::sqlite::{SqlitePostStore, date_text};
 use postretry::store::{
-    DueQuery, Found, Lease, LeaseWrite, ListFilter, MongoSettings, Page, PostStore, Reset, RunOutcome, RunRecord,
-    Scope, StoredPost,
+    DueQuery, Found, Lease, LeaseWrite, ListFilter, MongoSettings, Page, PostStore, Reset, ResetOptions, RunOutcome,
+    RunRecord, Scope, StoredPost,
 };
 use rusqlite::types::Value;
 use secrecy::{ExposeSecret, SecretString};
@@ -89,6 +89,35 @@ impl StoreFixture {
             }
         }
     }
+
+    /// Changes the status of a post, as a person does.
+    async fn set_status(&self, id: &str, status: &str) {
+        match self {
+            Self::Mongo(env) => {
+                let filter = doc! { "_id": ObjectId::parse_str(id).unwrap() };
+                env.posts.update_one(filter, doc! { "$set": { "status": status } }).await.unwrap();
+            }
+            Self::Sqlite(folder) => execute(folder.path(), "UPDATE posts SET status = ?1 WHERE id = ?2", [status, id]),
+            Self::Memory(store) => store.set_status(id, status),
+        }
+    }
+
+    /// Deletes a post, as a person does.
+    async fn remove(&self, id: &str) {
+        match self {
+            Self::Mongo(env) => {
+                env.posts.delete_one(doc! { "_id": ObjectId::parse_str(id).unwrap() }).await.unwrap();
+            }
+            Self::Sqlite(folder) => execute(folder.path(), "DELETE FROM posts WHERE id = ?1", [id]),
+            Self::Memory(store) => store.remove(id),
+        }
+    }
+}
+
+fn execute<const N: usize>(folder: &Path, sql: &str, values: [&str; N]) {
+    let connection = rusqlite::Connection::open(folder.join("posts.db")).unwrap();
+    connection.busy_timeout(Duration::from_secs(30)).unwrap();
+    connection.execute(sql, rusqlite::params_from_iter(values)).unwrap();
 }
 
 /// Writes a post as a row, as a program would that knows the columns: a document's names and values in SQLite's terms.
@@ -98,9 +127,11 @@ pub(crate) fn insert_row(path: &Path, document: &Document) {
         match (name.as_str(), value) {
             (_, Bson::Undefined) => {}
             ("retryClaim", Bson::Document(claim)) => {
-                columns.push(("claim_by".into(), Value::Text(claim.get_str("by").unwrap().into())));
-                columns.push(("claim_until".into(), sqlite_value(claim.get("until").unwrap())));
+                let parts = claim.iter().map(|(name, value)| (format!("claim_{name}"), sqlite_value(value)));
+                columns.extend(parts);
             }
+            // A document can have any value there. In a row, this is a holder without a date.
+            ("retryClaim", by) => columns.push(("claim_by".into(), sqlite_value(by))),
             _ => columns.push((snake_case(name), sqlite_value(value))),
         }
     }
@@ -160,12 +191,21 @@ on_every_store!(
     a_claim_runs_out_by_the_stores_clock_and_its_holder_writes_nothing_more,
     tickets_and_outcomes_come_back_as_they_were_written,
     a_published_post_is_known_by_its_id_on_the_platform,
+    nothing_is_written_before_the_outcome_once_the_status_has_changed,
+    an_attempt_is_undone_in_a_post_that_is_not_failed_any_more,
+    a_publication_is_recorded_after_the_claim_has_expired,
+    a_lease_from_the_future_is_dead,
+    a_recorded_platform_id_and_the_ai_label_are_read,
+    a_post_that_may_be_public_is_marked_as_ambiguous,
     the_history_keeps_its_last_fifty_entries,
     pages_go_through_the_whole_backlog_once_oldest_first,
     what_the_store_finds_due_is_what_the_rules_call_due,
     malformed_posts_are_found_and_told_apart,
     a_claim_is_refused_once_the_post_has_changed,
     a_reset_gives_the_retries_back_and_forgets_an_ambiguous_ticket,
+    a_reset_drops_the_ticket_if_asked_to,
+    a_reset_is_refused_if_the_post_is_not_as_shown,
+    a_claim_that_cannot_be_read_is_reported_and_mended_by_a_reset,
     lists_are_newest_first_and_filtered,
     tokens_are_refreshed_by_one_at_a_time,
     runs_are_counted,
@@ -225,7 +265,7 @@ async fn a_claim_runs_out_by_the_stores_clock_and_its_holder_writes_nothing_more
     store.claim(&post, &start, &short).await.unwrap().unwrap().into_result().unwrap();
     let claimed = read(store.as_ref(), &id).await;
     assert!(claim(store.as_ref(), &claimed, "early").await.is_none(), "a live claim keeps others away");
-    assert_eq!(store.reset(&post.id, "ann@web1").await.unwrap(), Reset::Busy);
+    assert_eq!(store.reset(&post.id, "ann@web1", &ResetOptions::default()).await.unwrap(), Reset::Busy);
     assert_eq!(store.renew(&post.id, &short).await.unwrap(), LeaseWrite::Applied);
 
     let gone = claimed.retry.claim.clone().unwrap().until + TimeDelta::seconds(2);
@@ -280,6 +320,286 @@ async fn a_published_post_is_known_by_its_id_on_the_platform(fixture: StoreFixtu
         [(Platform::Instagram, "1801", true), (Platform::Instagram, "1802", false), (Platform::TikTok, "1801", false)]
     {
         assert_eq!(store.is_recorded(platform, id).await.unwrap(), is_recorded, "{platform} {id}");
+    }
+}
+
+/// Waits until a claim has expired by the store's clock.
+async fn until_expired(store: &dyn PostStore, post: &Post) {
+    let gone = post.retry.claim.as_ref().unwrap().until + TimeDelta::milliseconds(1);
+    while store.now().await.unwrap() < gone {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Claims a post for a moment only. The attempt, whose claim has expired.
+async fn expired_attempt(store: &dyn PostStore, id: &str, lease: &Lease) -> ClaimedPost {
+    let post = read(store, id).await;
+    let start = AttemptStart::decide(&post, store.now().await.unwrap(), "here");
+    let claimed = store.claim(&post, &start, lease).await.unwrap().unwrap().into_result().unwrap();
+    until_expired(store, &claimed).await;
+    let last_retried_before = post.retry.last_retried_at;
+    ClaimedPost { post: claimed, claim_by: lease.by.clone(), start, host: "here".to_owned(), last_retried_before }
+}
+
+fn short(by: &str) -> Lease {
+    Lease { by: by.to_owned(), lasts: Duration::from_millis(30) }
+}
+
+async fn nothing_is_written_before_the_outcome_once_the_status_has_changed(fixture: StoreFixture) {
+    let id = fixture.post("tiktok", doc! {}).await;
+    let store = fixture.open().await;
+    let read_before = read(store.as_ref(), &id).await;
+    fixture.set_status(&id, "approved").await;
+    assert!(claim(store.as_ref(), &read_before, "early").await.is_none(), "it is not claimed");
+    fixture.set_status(&id, "failed").await;
+    let work = claim(store.as_ref(), &read_before, "me").await.unwrap();
+    let (post, now) = (&work.post.id, store.now().await.unwrap());
+    let ticket = ticket(now);
+
+    fixture.set_status(&id, "approved").await;
+    assert_eq!(store.renew(post, &lease("me")).await.unwrap(), LeaseWrite::NotFailed);
+    assert_eq!(store.store_ticket(post, &lease("me"), Some(&ticket)).await.unwrap(), LeaseWrite::NotFailed);
+    assert_eq!(store.renew(post, &lease("other")).await.unwrap(), LeaseWrite::Lost);
+    assert_eq!(store.store_ticket(post, &lease("other"), None).await.unwrap(), LeaseWrite::Lost);
+
+    fixture.set_status(&id, "failed").await;
+    let unchanged = read(store.as_ref(), &id).await;
+    assert_eq!((&unchanged.retry.ticket, &unchanged.retry.claim), (&None, &work.post.retry.claim));
+    assert_eq!(store.store_ticket(post, &lease("me"), Some(&ticket)).await.unwrap(), LeaseWrite::Applied);
+
+    fixture.remove(&id).await;
+    assert_eq!(store.renew(post, &lease("me")).await.unwrap(), LeaseWrite::Lost, "it is deleted");
+    assert_eq!(store.store_ticket(post, &lease("me"), None).await.unwrap(), LeaseWrite::Lost);
+}
+
+async fn an_attempt_is_undone_in_a_post_that_is_not_failed_any_more(fixture: StoreFixture) {
+    let policy = RetryPolicy::default();
+    let id = fixture.post("tiktok", doc! { "retryCount": 2, "lastRetriedAt": hours_ago(1) }).await;
+    let store = fixture.open().await;
+    let before = read(store.as_ref(), &id).await;
+    let work = expired_attempt(store.as_ref(), &id, &short("me")).await;
+    let now = store.now().await.unwrap();
+    let released = settle(&work, &policy, AttemptEnd::Released, now);
+    assert_eq!(store.settle(&work.post, &short("me"), &released).await.unwrap(), LeaseWrite::Lost, "it has expired");
+
+    fixture.set_status(&id, "approved").await;
+    assert_eq!(store.settle(&work.post, &short("other"), &released).await.unwrap(), LeaseWrite::Lost);
+    assert_eq!(store.settle(&work.post, &short("me"), &released).await.unwrap(), LeaseWrite::Applied);
+    assert!(matches!(store.find(&id).await.unwrap(), Found::NotFailed(_)), "the status is the person's");
+    fixture.set_status(&id, "failed").await;
+    let after = read(store.as_ref(), &id).await;
+    assert_eq!((after.retry.count, after.retry.last_retried_at), (2, before.retry.last_retried_at));
+    assert_eq!((&after.retry.claim, after.retry.history.len()), (&None, 1));
+}
+
+async fn a_publication_is_recorded_after_the_claim_has_expired(fixture: StoreFixture) {
+    let policy = RetryPolicy::default();
+    let posted = || AttemptEnd::Posted(Publication { id: Some("v1".into()), url: None, warning: None });
+    for status in ["failed", "approved"] {
+        let id = fixture.post("tiktok", doc! {}).await;
+        let store = fixture.open().await;
+        let work = expired_attempt(store.as_ref(), &id, &short("me")).await;
+        let now = store.now().await.unwrap();
+        fixture.set_status(&id, status).await;
+        let settlement = settle(&work, &policy, posted(), now);
+        assert_eq!(store.settle(&work.post, &short("other"), &settlement).await.unwrap(), LeaseWrite::Lost);
+        assert_eq!(store.settle(&work.post, &short("me"), &settlement).await.unwrap(), LeaseWrite::Applied);
+        assert!(matches!(store.find(&id).await.unwrap(), Found::NotFailed(_)), "it was {status} and is posted");
+        fixture.set_status(&id, "failed").await;
+        assert_eq!(read(store.as_ref(), &id).await.published_id.as_deref(), Some("v1"));
+    }
+    let id = fixture.post("tiktok", doc! {}).await;
+    let store = fixture.open().await;
+    let late = expired_attempt(store.as_ref(), &id, &short("me")).await;
+    claim(store.as_ref(), &late.post, "next").await.unwrap();
+    let settlement = settle(&late, &policy, posted(), store.now().await.unwrap());
+    assert_eq!(
+        store.settle(&late.post, &short("me"), &settlement).await.unwrap(),
+        LeaseWrite::Lost,
+        "another process has it"
+    );
+}
+
+async fn a_lease_from_the_future_is_dead(fixture: StoreFixture) {
+    let claimed_until = |hours| doc! { "retryClaim": { "by": "x", "until": hours_ago(hours) }, "retryCount": 1 };
+    let live = fixture.post("tiktok", claimed_until(-1)).await;
+    let future = fixture.post("tiktok", claimed_until(-2)).await;
+    let other = fixture.post("tiktok", claimed_until(-2)).await;
+    let store = fixture.open().await;
+    let now = store.now().await.unwrap();
+    let query = DueQuery { policy: RetryPolicy::default(), now, scope: Scope::Platform(Platform::TikTok) };
+    let mut due: Vec<String> =
+        store.due_posts(&query, None, 10).await.unwrap().posts.iter().map(|post| post.id().to_string()).collect();
+    due.sort();
+    let mut expected = [future.clone(), other.clone()];
+    expected.sort();
+    assert_eq!(due, expected);
+    assert_eq!(store.count_due(&query, None).await.unwrap(), 2);
+
+    let post = read(store.as_ref(), &future).await;
+    assert_eq!(store.renew(&post.id, &lease("x")).await.unwrap(), LeaseWrite::Lost);
+    let work = claim(store.as_ref(), &post, "me").await.unwrap();
+    assert!(work.start.is_resumption);
+    assert!(claim(store.as_ref(), &read(store.as_ref(), &live).await, "me").await.is_none());
+    let reset = async |id: &str| {
+        let id = read(store.as_ref(), id).await.id;
+        store.reset(&id, "ann@web1", &ResetOptions::default()).await.unwrap()
+    };
+    assert_eq!((reset(&other).await, reset(&live).await), (Reset::Done, Reset::Busy));
+
+    let long = Lease { by: "fast clock".into(), lasts: Duration::from_secs(7200) };
+    assert_eq!(store.lock_token("tiktok:key", &long).await.unwrap(), LeaseWrite::Applied);
+    assert_eq!(store.lock_token("tiktok:key", &lease("me")).await.unwrap(), LeaseWrite::Applied, "that lock is dead");
+    assert_eq!(store.lock_token("tiktok:key", &lease("other")).await.unwrap(), LeaseWrite::Lost);
+}
+
+async fn a_recorded_platform_id_and_the_ai_label_are_read(fixture: StoreFixture) {
+    let fields = doc! { "tiktokVideoId": "v1", "instagramMediaId": "m1", "isAiGenerated": true };
+    let store = fixture.open().await;
+    for (platform, published_id) in [("tiktok", Some("v1")), ("instagram", Some("m1")), ("youtube", None)] {
+        let post = read(store.as_ref(), &fixture.post(platform, fields.clone()).await).await;
+        assert_eq!((post.published_id.as_deref(), post.content.is_ai_generated), (published_id, true), "{platform}");
+    }
+    for fields in [
+        doc! {},
+        doc! { "isAiGenerated": false, "tiktokVideoId": Bson::Null },
+        doc! { "isAiGenerated": Bson::Null, "tiktokVideoId": " " },
+    ] {
+        let post = read(store.as_ref(), &fixture.post("tiktok", fields).await).await;
+        assert_eq!((post.published_id, post.content.is_ai_generated), (None, false));
+    }
+    let id = fixture.post("tiktok", doc! { "isAiGenerated": "yes" }).await;
+    let Found::Failed(wrong) = store.find(&id).await.unwrap() else { panic!("it is failed") };
+    let field = wrong.into_result().unwrap_err().field;
+    assert!(["isAiGenerated", "is_ai_generated"].contains(&field), "{field}");
+}
+
+async fn a_post_that_may_be_public_is_marked_as_ambiguous(fixture: StoreFixture) {
+    let id = fixture.post("tiktok", doc! { "tiktokVideoId": "v1", "retryCount": 1 }).await;
+    let store = fixture.open().await;
+    let stale = read(store.as_ref(), &id).await;
+    let work = claim(store.as_ref(), &stale, "me").await.unwrap();
+    assert_eq!(store.mark_ambiguous(&stale, "x").await.unwrap(), LeaseWrite::Lost, "it is claimed");
+    let now = store.now().await.unwrap();
+    let withdrawn = settle(&work, &RetryPolicy::default(), AttemptEnd::Withdrawn, now);
+    store.settle(&work.post, &lease("me"), &withdrawn).await.unwrap();
+
+    let fresh = read(store.as_ref(), &id).await;
+    assert_eq!(store.mark_ambiguous(&fresh, "$it is v1").await.unwrap(), LeaseWrite::Applied);
+    let marked = read(store.as_ref(), &id).await;
+    assert!(marked.retry.permanently_failed);
+    assert!(marked.retry.permanently_failed_at.unwrap() >= now && marked.updated_at.unwrap() >= now);
+    assert_eq!((marked.retry.category, marked.retry.error.as_deref()), (Some(Category::Ambiguous), Some("$it is v1")));
+    assert_eq!((marked.retry.count, marked.published_id.as_deref()), (1, Some("v1")));
+    assert_eq!(store.mark_ambiguous(&marked, "x").await.unwrap(), LeaseWrite::Lost, "it is marked");
+}
+
+async fn a_reset_drops_the_ticket_if_asked_to(fixture: StoreFixture) {
+    let left = match &fixture {
+        StoreFixture::Sqlite(_) => doc! { "uploadPublishId": "v0" },
+        StoreFixture::Mongo(_) | StoreFixture::Memory(_) => doc! { "uploadProgress": { "publishId": "v0" } },
+    };
+    let store = fixture.open().await;
+    let made = fixture.post("tiktok", left.clone()).await;
+    let work = claim(store.as_ref(), &read(store.as_ref(), &made).await, "me").await.unwrap();
+    let now = store.now().await.unwrap();
+    assert_eq!(store.store_ticket(&work.post.id, &lease("me"), Some(&ticket(now))).await.unwrap(), LeaseWrite::Applied);
+    let withdrawn = settle(&work, &RetryPolicy::default(), AttemptEnd::Withdrawn, now);
+    assert_eq!(store.settle(&work.post, &lease("me"), &withdrawn).await.unwrap(), LeaseWrite::Applied);
+    let adopted = fixture.post("tiktok", left).await;
+    for (id, drop_ticket, has_earlier_upload) in
+        [(&made, false, true), (&made, true, false), (&adopted, false, true), (&adopted, true, false)]
+    {
+        let before = read(store.as_ref(), id).await;
+        assert!(before.has_earlier_upload());
+        let options = ResetOptions { drop_ticket, shown: None };
+        assert_eq!(store.reset(&before.id, "ann@web1", &options).await.unwrap(), Reset::Done);
+        assert_eq!(read(store.as_ref(), id).await.has_earlier_upload(), has_earlier_upload, "{drop_ticket}");
+    }
+}
+
+async fn a_reset_is_refused_if_the_post_is_not_as_shown(fixture: StoreFixture) {
+    let store = fixture.open().await;
+    let shown = async |id: &str| match store.find(id).await.unwrap() {
+        Found::Failed(post) => *post,
+        other => panic!("{other:?}"),
+    };
+    let reset = async |post: &StoredPost| {
+        let options = ResetOptions { shown: Some(post), drop_ticket: false };
+        store.reset(post.id(), "ann@web1", &options).await.unwrap()
+    };
+    for fields in [
+        doc! {},
+        doc! { "retryCount": Bson::Null },
+        doc! { "retryCount": 2.5, "lastRetriedAt": hours_ago(1), "failureCategory": "network" },
+        doc! { "failureCategory": "a later version's" },
+        doc! { "retryCount": "three" },
+        doc! { "failedAt": "yesterday", "failureCategory": "auth" },
+    ] {
+        let id = fixture.post("tiktok", fields.clone()).await;
+        let post = shown(&id).await;
+        assert_eq!(reset(&post).await, Reset::Done, "{fields}");
+    }
+
+    let id = fixture.post("tiktok", doc! { "failureCategory": "auth" }).await;
+    let before = shown(&id).await;
+    let work = claim(store.as_ref(), before.readable().unwrap(), "me").await.unwrap();
+    assert_eq!(reset(&before).await, Reset::Busy);
+    let failure = AttemptEnd::Failed(Failure::new(Category::Network, "x"));
+    let settlement = settle(&work, &RetryPolicy::default(), failure, store.now().await.unwrap());
+    store.settle(&work.post, &lease("me"), &settlement).await.unwrap();
+    assert_eq!(reset(&before).await, Reset::Changed);
+    assert_eq!(read(store.as_ref(), &id).await.retry.count, 1, "nothing was written");
+    let now = shown(&id).await;
+    assert_eq!(reset(&now).await, Reset::Done);
+    assert_eq!(reset(&now).await, Reset::Changed, "it was reset meanwhile");
+    fixture.set_status(&id, "approved").await;
+    assert_eq!(reset(&now).await, Reset::NotFailed);
+    let unknown = PostId::from_text("nobody");
+    let options = ResetOptions { shown: Some(&now), drop_ticket: false };
+    assert_eq!(store.reset(&unknown, "ann@web1", &options).await.unwrap(), Reset::NotFailed);
+}
+
+async fn a_claim_that_cannot_be_read_is_reported_and_mended_by_a_reset(fixture: StoreFixture) {
+    // None of them is due: they are found by their claims alone.
+    let mut wrong = vec![
+        Bson::String("me".into()),
+        Bson::Document(doc! { "by": "me" }),
+        Bson::Document(doc! { "by": "me", "until": "soon" }),
+        Bson::Document(doc! { "until": hours_ago(1) }),
+        Bson::Document(doc! { "by": Bson::Null, "until": hours_ago(-1) }),
+    ];
+    if !matches!(&fixture, StoreFixture::Sqlite(_)) {
+        // A row cannot have these.
+        wrong.extend([
+            Bson::Document(doc! {}),
+            Bson::Int32(7),
+            Bson::Array(Vec::new()),
+            Bson::Array(vec![Bson::Document(doc! { "by": "me", "until": hours_ago(1) })]),
+            Bson::Document(doc! { "by": 7, "until": hours_ago(1) }),
+        ]);
+    }
+    let store = fixture.open().await;
+    let now = store.now().await.unwrap();
+    let query = DueQuery { policy: RetryPolicy::default(), now, scope: Scope::Platform(Platform::TikTok) };
+    for claim in wrong {
+        for retries in [0, 5] {
+            let fields = doc! { "retryClaim": claim.clone(), "failedAt": hours_ago(0), "retryCount": retries };
+            let id = fixture.post("tiktok", fields).await;
+            let mut found = store.due_posts(&query, None, 10).await.unwrap().posts;
+            assert_eq!(found.len(), 1, "{claim}");
+            let fault = found.remove(0).into_result().unwrap_err();
+            assert!(["retryClaim", "claim_until"].contains(&fault.field), "{}", fault.field);
+            assert_eq!(fault.id().to_string(), id);
+            assert_eq!(store.count_due(&query, None).await.unwrap(), 0, "{claim}");
+            assert_eq!(store.exhausted_posts(&query, None, 10).await.unwrap().posts.len(), 0, "{claim}");
+
+            assert_eq!(store.reset(fault.id(), "ann@web1", &ResetOptions::default()).await.unwrap(), Reset::Done);
+            let mended = read(store.as_ref(), &id).await;
+            assert_eq!((mended.retry.claim, mended.retry.count), (None, 0));
+            assert_eq!(store.due_posts(&query, None, 10).await.unwrap().posts.len(), 0, "{claim}");
+            fixture.remove(&id).await;
+        }
     }
 }
 
@@ -365,7 +685,7 @@ async fn what_the_store_finds_due_is_what_the_rules_call_due(fixture: StoreFixtu
         fields.insert("permanentlyFailed", [Bson::Null, false.into(), false.into(), true.into()][pick(4)].clone());
         fields.insert("retryNotBefore", [Bson::Null, Bson::Null, hours_ago(1), hours_ago(-1)][pick(4)].clone());
         if pick(6) == 0 {
-            let until = [hours_ago(1), hours_ago(-1)][pick(2)].clone();
+            let until = [hours_ago(1), hours_ago(-1), hours_ago(-9)][pick(3)].clone();
             fields.insert("retryClaim", doc! { "by": "x", "until": until });
         }
         if pick(4) == 0 {
@@ -486,7 +806,7 @@ async fn a_reset_gives_the_retries_back_and_forgets_an_ambiguous_ticket(fixture:
         let failure = AttemptEnd::Failed(Failure::new(category, "x"));
         let settlement = settle(&work, &RetryPolicy::default(), failure, now);
         store.settle(&work.post, &lease("me"), &settlement).await.unwrap();
-        assert_eq!(store.reset(&work.post.id, "ann@web1").await.unwrap(), Reset::Done);
+        assert_eq!(store.reset(&work.post.id, "ann@web1", &ResetOptions::default()).await.unwrap(), Reset::Done);
         let post = read(store.as_ref(), &id).await;
         assert_eq!((post.retry.count, post.retry.permanently_failed), (0, false));
         assert_eq!((post.retry.category, post.retry.last_retried_at, post.retry.not_before), (None, None, None));

@@ -129,7 +129,7 @@ impl Http {
         range: Range<u64>,
         context: &dyn PublishContext,
     ) -> Result<ApiResponse, SendError> {
-        context.ensure_lease().await.map_err(SendError::Aborted)?;
+        context.ensure_may_send().await.map_err(SendError::Aborted)?;
         let lease_is_valid = context.lease_check();
         let (first, length) = (range.start, range.end - range.start);
         let (body, monitor) =
@@ -194,6 +194,8 @@ impl Http {
         if error.is_connect() {
             let why = if error.is_timeout() { "the connection timed out".to_owned() } else { root_cause(&error) };
             SendError::NotSent(format!("{host}: {why}"))
+        } else if was_refused_unprocessed(&error) {
+            SendError::NotSent(format!("{host}: the server refused the request without processing it"))
         } else if error.is_builder() {
             SendError::NotSent("the request is invalid".to_owned())
         } else if error.is_timeout() {
@@ -206,6 +208,20 @@ impl Http {
     fn no_response(&self) -> String {
         format!("no response within {}", humantime::format_duration(self.timeout))
     }
+}
+
+/// Whether an HTTP/2 server says that it has not processed the request (RFC 9113, sections 5.4.1 and 6.8): the stream
+/// was refused, or lies above the last one that a GOAWAY names.
+fn was_refused_unprocessed(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if let Some(h2) = error.downcast_ref::<h2::Error>() {
+            let is_refused = h2.is_reset() && h2.reason() == Some(h2::Reason::REFUSED_STREAM);
+            return h2.is_remote() && (is_refused || h2.is_go_away());
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn root_cause(error: &dyn std::error::Error) -> String {

@@ -9,9 +9,9 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::InstagramSettings;
-use super::classify::{GraphCode, classify, classify_upload, token_verdict};
+use super::classify::{Classify, GraphCode, classify, classify_read, classify_upload, refusal, token_verdict};
 use super::container::Container;
-use super::rate_limit::{USAGE_HEADER, regains_access_at};
+use super::rate_limit::{APP_USAGE_HEADER, USAGE_HEADER, nearly_used_up, regains_access_at};
 use super::wire::{
     ContainerStatus, Created, CreatedReel, ErrorEnvelope, List, Media, NewImage, NewReel, PublishContainer,
     PublishingLimit, UploadResponse, graph_error, parse_object,
@@ -35,9 +35,8 @@ const READ_LINK: &str = "report the post's link";
 /// The domain of the upload host.
 const UPLOAD_DOMAIN: &str = "facebook.com";
 
-/// Of a reel, its bytes and its sound matter too. The Graph API refuses a field that an object does not have.
-const REEL_FIELDS: &str = "id,status,status_code,video_status,copyright_check_status";
-const CONTAINER_FIELDS: &str = "id,status,status_code";
+/// The fields that every container has.
+const PLAIN_FIELDS: &str = "status_code,status";
 
 /// What the Graph API refused.
 #[derive(Debug)]
@@ -104,16 +103,16 @@ impl InstagramApi {
     ) -> Result<Option<PublishingLimit>, ApiError> {
         let url = self.account_url("content_publishing_limit");
         let request = || self.client.http().get(url.clone()).query(&[("fields", "config,quota_usage")]);
-        let limits: List<PublishingLimit> = self.call(READ_LIMIT, request, context).await?;
+        let limits: List<PublishingLimit> = self.call(READ_LIMIT, classify_read, request, context).await?;
         Ok(limits.data.into_iter().next())
     }
 
     pub(super) async fn create_reel(
         &self,
-        caption: &str,
+        reel: &NewReel<'_>,
         context: &dyn PublishContext,
     ) -> Result<CreatedReel, ApiError> {
-        self.create(&NewReel::new(caption), context).await
+        self.create(reel, context).await
     }
 
     pub(super) async fn create_image(
@@ -130,7 +129,7 @@ impl InstagramApi {
         context: &dyn PublishContext,
     ) -> Result<T, ApiError> {
         let url = self.account_url("media");
-        self.call(CREATE, || self.client.http().post(url.clone()).json(container), context).await
+        self.call(CREATE, classify, || self.client.http().post(url.clone()).json(container), context).await
     }
 
     /// Sends the bytes of a reel from `offset` on. They always go to the end of the file (section 3).
@@ -148,18 +147,35 @@ impl InstagramApi {
             request.header("offset", offset).header("file_size", size)
         };
         let response = self.client.upload::<Failure>(request, file, offset..size, context).await?;
+        report_usage(&response, context);
         read_upload_response(&response, context.now()).map_err(CallError::Refused)
     }
 
+    /// What a container reports of itself. The Graph API refuses a read with a field that the object does not have.
+    /// Then it is read at once with those that all have (section 7).
     pub(super) async fn read_container(
         &self,
         container: Container<'_>,
         context: &dyn PublishContext,
     ) -> Result<ContainerStatus, ApiError> {
-        let url = self.object_url(container.id);
-        let fields = if container.is_reel { REEL_FIELDS } else { CONTAINER_FIELDS };
+        match self.read_fields(container.id, container.kind.fields(), context).await {
+            Err(CallError::Refused(refusal)) if refusal.code.is_about_fields() => {
+                log::debug!("reading the container with fewer fields: {}", refusal.failure.message);
+                self.read_fields(container.id, PLAIN_FIELDS, context).await
+            }
+            read => read,
+        }
+    }
+
+    async fn read_fields(
+        &self,
+        id: &str,
+        fields: &str,
+        context: &dyn PublishContext,
+    ) -> Result<ContainerStatus, ApiError> {
+        let url = self.object_url(id);
         let request = || self.client.http().get(url.clone()).query(&[("fields", fields)]);
-        self.call(READ_CONTAINER, request, context).await
+        self.call(READ_CONTAINER, classify_read, request, context).await
     }
 
     /// Makes a container public. The only call that cannot be undone (section 5).
@@ -168,14 +184,14 @@ impl InstagramApi {
         // The id is in the body too: only a body is withheld when the lease has expired meanwhile.
         let body = PublishContainer { creation_id: container_id };
         let request = || self.client.http().post(url.clone()).query(&[("creation_id", container_id)]).json(&body);
-        self.call(PUBLISH, request, context).await
+        self.call(PUBLISH, classify, request, context).await
     }
 
     /// The link of a post; none where the response does not say.
     pub(super) async fn permalink(&self, id: &str, context: &dyn PublishContext) -> Result<Option<String>, ApiError> {
         let url = self.object_url(id);
         let request = || self.client.http().get(url.clone()).query(&[("fields", "id,permalink")]);
-        let media: Media = self.call(READ_LINK, request, context).await?;
+        let media: Media = self.call(READ_LINK, classify_read, request, context).await?;
         Ok(media.permalink)
     }
 
@@ -193,18 +209,26 @@ impl InstagramApi {
             ("until", until.timestamp().to_string()),
         ];
         let request = || self.client.http().get(url.clone()).query(&query);
-        let media: List<Media> = self.call(LIST_MEDIA, request, context).await?;
+        let media: List<Media> = self.call(LIST_MEDIA, classify_read, request, context).await?;
         Ok(media.data)
     }
 
     async fn call<T: DeserializeOwned>(
         &self,
         step: &str,
+        classify: Classify,
         request: impl Fn() -> RequestBuilder + Send + Sync,
         context: &dyn PublishContext,
     ) -> Result<T, ApiError> {
         let response = self.client.send::<Refusal>(request, context).await?;
-        read_response(step, &response, context.now()).map_err(CallError::Refused)
+        report_usage(&response, context);
+        read_response(step, &response, classify, context.now()).map_err(CallError::Refused)
+    }
+}
+
+fn report_usage(response: &ApiResponse, context: &dyn PublishContext) {
+    if let Some(detail) = nearly_used_up(response.header(APP_USAGE_HEADER), response.header(USAGE_HEADER)) {
+        context.usage_exhausted(detail);
     }
 }
 
@@ -212,27 +236,36 @@ fn verdict(response: &ApiResponse) -> TokenVerdict {
     token_verdict(response.status, parse_object::<ErrorEnvelope>(response).as_ref())
 }
 
-fn read_response<T: DeserializeOwned>(step: &str, response: &ApiResponse, now: DateTime<Utc>) -> Result<T, Refusal> {
-    let error = graph_error(response);
-    if response.is_success() && error.is_none() {
+fn read_response<T: DeserializeOwned>(
+    step: &str,
+    response: &ApiResponse,
+    classify: Classify,
+    now: DateTime<Utc>,
+) -> Result<T, Refusal> {
+    if response.is_success() && graph_error(response).is_none() {
         return parse_object(response).ok_or_else(|| Refusal {
             failure: unexpected_response(Platform::Instagram, step, response.status),
             code: GraphCode::default(),
         });
     }
-    let error = error.unwrap_or_default();
-    let code = GraphCode::of(&error);
+    Err(refusal_of(step, response, classify, now))
+}
+
+/// The refusal that a response without a result stands for.
+pub(super) fn refusal_of(step: &str, response: &ApiResponse, classify: Classify, now: DateTime<Utc>) -> Refusal {
+    let (failure, code) = refusal(step, response.status, graph_error(response).as_ref(), classify);
     let estimate = response.header(USAGE_HEADER).and_then(|usage| regains_access_at(usage, now));
-    let retry_at = estimate.or_else(|| response.retry_after(now));
-    Err(Refusal { failure: classify(step, response.status, code, &error.message).retry_at(retry_at), code })
+    Refusal { failure: failure.retry_at(estimate.or_else(|| response.retry_after(now))), code }
 }
 
 fn read_upload_response(response: &ApiResponse, now: DateTime<Utc>) -> Result<(), Failure> {
-    if response.is_success() {
-        let upload: UploadResponse = parse_object(response).unwrap_or_default();
-        let unexpected = || unexpected_response(Platform::Instagram, SEND_BYTES, response.status);
-        return if upload.success { Ok(()) } else { Err(unexpected()) };
+    let upload: UploadResponse = parse_object(response).unwrap_or_default();
+    if response.is_success() && upload.success {
+        return Ok(());
     }
     let envelope: ErrorEnvelope = parse_object(response).unwrap_or_default();
+    if response.is_success() && !envelope.is_own() {
+        return Err(unexpected_response(Platform::Instagram, SEND_BYTES, response.status));
+    }
     Err(classify_upload(response.status, &envelope).retry_at(response.retry_after(now)))
 }

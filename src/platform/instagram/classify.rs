@@ -1,14 +1,14 @@
 //! The Graph API's codes as failures: the tables of the platform sheet, sections 7 and 10. The texts are localised, so
-//! only the numbers decide.
+//! only the numbers decide. A response without Instagram's own numbers decides nothing: see [`foreign`].
 
 use super::api::SEND_BYTES;
-use super::wire::{DebugInfo, ErrorEnvelope, GraphError};
+use super::wire::{ErrorEnvelope, GraphError};
 use crate::platform::auth::TokenVerdict;
 use crate::post::{Category, Failure, Retryable};
 
 use Category::{
-    AccountRestricted, Auth, MediaProcessing, MissingAsset, Network, PlatformOutage, QuotaExhausted, RateLimited,
-    RejectedContent, Unknown,
+    AccountRestricted, Auth, MediaProcessing, MissingAsset, Network, PlatformOutage, Processing, QuotaExhausted,
+    RateLimited, RejectedContent, Unknown,
 };
 use Retryable::{No, Yes};
 
@@ -21,6 +21,9 @@ pub(super) struct GraphCode {
 }
 
 const UNAVAILABLE: &str = "Instagram is unavailable; the post will be retried automatically";
+const RENEW_TOKEN: &str = "renew INSTAGRAM_ACCESS_TOKEN";
+const WAIT: &str = "Instagram asks to wait before the next request";
+const NOT_READY: &str = "the upload is not ready yet; the next pass publishes it";
 
 /// What a number means for the post, and what a person can do about it.
 type Rule = (i64, Category, Retryable, &'static str);
@@ -38,7 +41,7 @@ const SUBCODES: &[Rule] = &[
     (2_207_020, Network, Yes, "the upload has expired; a new one will be created"),
     (2_207_023, RejectedContent, No, "Instagram does not know the media type"),
     (2_207_026, MediaProcessing, No, "encode the video again as H.264 in MP4"),
-    (2_207_027, MediaProcessing, Yes, "the upload is not ready yet"),
+    (2_207_027, Processing, Yes, NOT_READY),
     (2_207_028, RejectedContent, No, "the number of carousel items is not allowed"),
     (2_207_032, PlatformOutage, Yes, "Instagram failed to create the upload; the post will be retried automatically"),
     (2_207_035, RejectedContent, No, "a product tag is not allowed"),
@@ -74,15 +77,15 @@ const CODES: &[Rule] = &[
     (25, AccountRestricted, No, "the account is restricted; open the Instagram app and follow its instructions"),
     (32, RateLimited, Yes, "the page sends too many requests"),
     (100, RejectedContent, No, "Instagram does not accept the post as it is"),
-    (102, Auth, No, "renew INSTAGRAM_ACCESS_TOKEN"),
-    (190, Auth, No, "renew INSTAGRAM_ACCESS_TOKEN"),
+    (102, Auth, No, RENEW_TOKEN),
+    (190, Auth, No, RENEW_TOKEN),
     (341, RateLimited, Yes, "the app has reached a temporary limit"),
     (352, MediaProcessing, No, "encode the video again as H.264 in MP4"),
     (368, AccountRestricted, No, "the account is temporarily blocked; do not use it for a day"),
     (492, Auth, No, "the user does not have the required role on the page"),
     (613, RateLimited, Yes, "too many requests"),
     (9004, MissingAsset, Yes, "Instagram could not fetch the media; check that its public address responds"),
-    (9007, MediaProcessing, Yes, "the upload is not ready yet"),
+    (9007, Processing, Yes, NOT_READY),
     (36000, MediaProcessing, No, "the image is larger than 8 MiB; make it smaller"),
     (36001, MediaProcessing, No, "the image must be a JPEG"),
     (36003, MediaProcessing, No, "crop the image to between 4:5 and 1.91:1"),
@@ -125,9 +128,19 @@ impl GraphCode {
         self.is_missing() || self.subcode == Some(2_207_008)
     }
 
+    /// Whether the fields that a read asked for were refused, and not what was read (section 7).
+    pub(super) fn is_about_fields(self) -> bool {
+        self.code == Some(100) && self.subcode != Some(MISSING)
+    }
+
     /// Whether the container that was read is gone for good.
     pub(super) fn is_gone(self) -> bool {
-        matches!(self.subcode, Some(2_207_006 | 2_207_020))
+        self.subcode == Some(2_207_006)
+    }
+
+    /// Whether the container that was read has expired.
+    pub(super) fn is_expired(self) -> bool {
+        self.subcode == Some(2_207_020)
     }
 
     fn shown(self, status: u16) -> String {
@@ -140,13 +153,57 @@ impl GraphCode {
     }
 }
 
-/// The failure that an error stands for.
-pub(super) fn classify(step: &str, status: u16, graph: GraphCode, message: &str) -> Failure {
-    let (category, retryable, advice) = rule(status, graph);
-    let detail = if message.is_empty() { String::new() } else { format!(" ({message})") };
+/// Makes the failure that an error of Instagram's stands for: of a step, an HTTP status, the error's numbers, and what
+/// else it says, as [`GraphError::detail`] writes it.
+pub(super) type Classify = fn(&str, u16, GraphCode, &str) -> Failure;
+
+/// The failure of a step that sends the post or publishes it.
+pub(super) fn classify(step: &str, status: u16, graph: GraphCode, detail: &str) -> Failure {
+    failure(step, status, graph, detail, rule(status, graph))
+}
+
+/// The failure of a step that sends nothing of the post, such as a read. It is never about the content (section 7).
+pub(super) fn classify_read(step: &str, status: u16, graph: GraphCode, detail: &str) -> Failure {
+    let found = match rule(status, graph) {
+        (RejectedContent, ..) => (Unknown, Yes, "the error is not about the post but about the request"),
+        other => other,
+    };
+    failure(step, status, graph, detail, found)
+}
+
+fn failure(
+    step: &str,
+    status: u16,
+    graph: GraphCode,
+    detail: &str,
+    (category, retryable, advice): (Category, Retryable, &str),
+) -> Failure {
     let text = format!("Instagram failed to {step}: {}{detail}", graph.shown(status));
     let failure = Failure::new(category, text).advise(advice);
     if retryable == No { failure.not_retryable() } else { failure }
+}
+
+/// The failure and the numbers of a response without a result. Only an error of Instagram's own form has numbers.
+pub(super) fn refusal(step: &str, status: u16, error: Option<&GraphError>, classify: Classify) -> (Failure, GraphCode) {
+    match error.filter(|error| error.is_own()) {
+        Some(error) => {
+            let code = GraphCode::of(error);
+            (classify(step, status, code, &error.detail()), code)
+        }
+        None => (foreign(step, status), GraphCode::default()),
+    }
+}
+
+/// The failure of a response that is not in Instagram's own form, such as the page of a gateway. Only its status tells
+/// something, and it ends neither the post nor its ticket.
+pub(super) fn foreign(step: &str, status: u16) -> Failure {
+    let (category, advice) = match status {
+        401 => (Auth, RENEW_TOKEN),
+        429 => (RateLimited, WAIT),
+        500..=599 => (PlatformOutage, UNAVAILABLE),
+        _ => (Unknown, "the response does not have Instagram's form; check what is between this host and Instagram"),
+    };
+    Failure::new(category, format!("Instagram failed to {step}: HTTP {status}")).advise(advice)
 }
 
 fn rule(status: u16, graph: GraphCode) -> (Category, Retryable, &'static str) {
@@ -174,32 +231,35 @@ fn rule(status: u16, graph: GraphCode) -> (Category, Retryable, &'static str) {
     }
     match (graph.code, status) {
         (Some(200..=299), _) => (Auth, No, "a permission is missing; connect the account again"),
-        (None, 401) => (Auth, No, "renew INSTAGRAM_ACCESS_TOKEN"),
-        (_, 429) => (RateLimited, Yes, "Instagram asks to wait before the next request"),
+        (_, 429) => (RateLimited, Yes, WAIT),
         (_, 500..=599) => (PlatformOutage, Yes, UNAVAILABLE),
         _ => (Unknown, Yes, "postretry does not know this code"),
     }
 }
 
-/// The failure of the upload host, whose errors have a form of their own (section 3).
+/// The failure of the upload host, whose errors have a form of their own (section 3). That an error is not `retriable`
+/// ends nothing by itself: the container tells what became of the bytes.
 pub(super) fn classify_upload(status: u16, body: &ErrorEnvelope) -> Failure {
-    if let Some(error) = &body.error {
-        return classify(SEND_BYTES, status, GraphCode::of(error), "");
+    if body.error.as_ref().is_some_and(GraphError::is_own) {
+        return refusal(SEND_BYTES, status, body.error.as_ref(), classify).0;
     }
-    let unknown = DebugInfo::default();
-    let debug = body.debug_info.as_ref().unwrap_or(&unknown);
-    let kind = debug.kind.as_str();
-    let failed = |category: Category, advice: &str| {
-        let shown = if kind.is_empty() { format!("HTTP {status}") } else { format!("`{kind}`, HTTP {status}") };
-        Failure::new(category, format!("Instagram failed to {SEND_BYTES}: {shown}")).advise(advice)
+    let Some(debug) = body.debug_info.as_ref().filter(|debug| debug.is_own()) else {
+        return foreign(SEND_BYTES, status);
     };
-    match (kind, debug.retriable, status) {
-        ("NotAuthorizedError", _, _) | (_, None, 401) => failed(Auth, "renew INSTAGRAM_ACCESS_TOKEN").not_retryable(),
-        (_, Some(true), _) => failed(PlatformOutage, UNAVAILABLE),
-        ("ProcessingFailedError", Some(false), _) => failed(MediaProcessing, "encode the video again").not_retryable(),
-        (_, _, 429) => failed(RateLimited, "Instagram asks to wait before the next request"),
-        (_, _, 500..=599) => failed(PlatformOutage, UNAVAILABLE),
-        _ => failed(Unknown, "the response is not known to postretry"),
+    let failed = |category: Category, advice: &str| {
+        let (kind, message) = (debug.kind.as_str(), debug.message.trim());
+        let kind = if kind.is_empty() { String::new() } else { format!("`{kind}`, ") };
+        let message = if message.is_empty() { String::new() } else { format!(" ({message})") };
+        let text = format!("Instagram failed to {SEND_BYTES}: {kind}HTTP {status}{message}");
+        Failure::new(category, text).advise(advice)
+    };
+    match (debug.retriable, status) {
+        _ if debug.is_unauthorized() => failed(Auth, RENEW_TOKEN).not_retryable(),
+        (Some(true), _) => failed(PlatformOutage, UNAVAILABLE),
+        (_, 429) => failed(RateLimited, WAIT),
+        (Some(false), _) => failed(MediaProcessing, "the video will be sent again with a new upload"),
+        (None, 500..=599) => failed(PlatformOutage, UNAVAILABLE),
+        (None, _) => failed(Unknown, "the response is not known to postretry"),
     }
 }
 
@@ -221,11 +281,13 @@ pub(super) fn token_verdict(status: u16, body: Option<&ErrorEnvelope>) -> TokenV
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::instagram::wire::DebugInfo;
+    use crate::post::TicketFate;
 
     #[test]
     fn every_row_of_the_sheet_has_its_category() {
         for (status, code, subcode, category, retryable) in [
-            (500, None, None, PlatformOutage, Yes),
+            (500, Some(424_242), None, PlatformOutage, Yes),
             (400, Some(1), None, PlatformOutage, Yes),
             (400, Some(2), None, PlatformOutage, Yes),
             (400, Some(-1), Some(2_207_001), PlatformOutage, Yes),
@@ -238,14 +300,13 @@ mod tests {
             (400, Some(613), None, RateLimited, Yes),
             (400, Some(80002), None, RateLimited, Yes),
             (400, Some(341), None, RateLimited, Yes),
-            (429, None, None, RateLimited, Yes),
+            (429, Some(424_242), None, RateLimited, Yes),
             (400, Some(4), Some(2_207_051), AccountRestricted, No),
             (400, Some(368), None, AccountRestricted, No),
             (400, Some(368), Some(1_390_008), AccountRestricted, No),
             (400, Some(9), Some(2_207_042), QuotaExhausted, Yes),
             (400, Some(190), Some(463), Auth, No),
             (400, Some(102), None, Auth, No),
-            (401, None, None, Auth, No),
             (400, Some(190), Some(459), AccountRestricted, No),
             (400, Some(190), Some(464), AccountRestricted, No),
             (400, Some(3), None, Auth, No),
@@ -273,7 +334,7 @@ mod tests {
             (400, Some(-2), Some(2_207_020), Network, Yes),
             (400, Some(24), Some(2_207_006), Network, Yes),
             (400, Some(24), Some(2_207_008), PlatformOutage, Yes),
-            (400, Some(9007), Some(2_207_027), MediaProcessing, Yes),
+            (400, Some(9007), Some(2_207_027), Processing, Yes),
             (400, Some(424_242), None, Unknown, Yes),
         ] {
             let graph = GraphCode { code, subcode, is_transient: false };
@@ -284,8 +345,73 @@ mod tests {
         assert_eq!(classify("test", 400, passing, "").category, PlatformOutage);
     }
 
+    #[test]
+    fn a_read_is_never_about_the_content() {
+        for (code, subcode, category, retryable) in [
+            (100, None, Unknown, Yes),
+            (100, Some(2_207_023), Unknown, Yes),
+            (100, Some(33), Unknown, Yes),
+            (190, Some(463), Auth, No),
+            (2, None, PlatformOutage, Yes),
+        ] {
+            let graph = GraphCode { code: Some(code), subcode, is_transient: false };
+            let failure = classify_read("test", 400, graph, "");
+            assert_eq!((failure.category, failure.retryable), (category, retryable), "{graph:?}");
+        }
+    }
+
+    #[test]
+    fn a_response_that_is_not_instagrams_own_is_told_by_its_status_alone() {
+        // The page of a gateway, and JSON whose error has no number.
+        for error in [None, Some(GraphError::default())] {
+            for (status, category) in [
+                (302, Unknown),
+                (400, Unknown),
+                (401, Auth),
+                (403, Unknown),
+                (404, Unknown),
+                (413, Unknown),
+                (429, RateLimited),
+                (500, PlatformOutage),
+                (502, PlatformOutage),
+            ] {
+                for classify in [classify as Classify, classify_read] {
+                    let (failure, code) = refusal("test", status, error.as_ref(), classify);
+                    let found = (failure.category, failure.retryable, failure.ticket);
+                    assert_eq!(found, (category, Yes, TicketFate::Kept), "{status}");
+                    assert_eq!(code, GraphCode::default());
+                    assert!(failure.message.contains(&format!("HTTP {status}")), "{}", failure.message);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_names_the_numbers_what_is_said_to_people_and_the_id_for_support() {
+        let error = GraphError {
+            code: Some(36004),
+            error_subcode: Some(2_207_010),
+            error_user_msg: "La légende est trop longue.".to_owned(),
+            fbtrace_id: "AbC".to_owned(),
+            ..GraphError::default()
+        };
+        let (failure, _) = refusal("publish the post", 400, Some(&error), classify);
+        assert_eq!(
+            failure.message,
+            "Instagram failed to publish the post: code 36004/2207010 (La légende est trop longue.) (fbtrace_id AbC); \
+             shorten the caption"
+        );
+    }
+
     fn debug_info(kind: &str, retriable: Option<bool>) -> ErrorEnvelope {
-        ErrorEnvelope { error: None, debug_info: Some(DebugInfo { kind: kind.to_owned(), retriable }) }
+        let info = DebugInfo { kind: kind.to_owned(), retriable, message: String::new() };
+        ErrorEnvelope { error: None, debug_info: Some(info) }
+    }
+
+    fn debug_message(message: &str, retriable: bool) -> ErrorEnvelope {
+        let kind = "ProcessingFailedError".to_owned();
+        let info = DebugInfo { kind, retriable: Some(retriable), message: message.to_owned() };
+        ErrorEnvelope { error: None, debug_info: Some(info) }
     }
 
     fn graph_error(code: i64, error_subcode: Option<i64>) -> ErrorEnvelope {
@@ -293,16 +419,28 @@ mod tests {
         ErrorEnvelope { error: Some(error), debug_info: None }
     }
 
+    /// The vendor's own sample.
+    const UNAUTHORIZED: &str = r#"{"success":false,"error":{"message":"unauthorized user request"}}"#;
+
     #[test]
     fn the_upload_host_is_understood() {
         for (status, body, category, retryable) in [
             (400, debug_info("ProcessingFailedError", Some(true)), PlatformOutage, Yes),
             (500, debug_info("ProcessingFailedError", Some(true)), PlatformOutage, Yes),
             (500, ErrorEnvelope::default(), PlatformOutage, Yes),
-            (400, debug_info("ProcessingFailedError", Some(false)), MediaProcessing, No),
+            (400, debug_info("ProcessingFailedError", Some(false)), MediaProcessing, Yes),
+            (500, debug_info("ProcessingFailedError", Some(false)), MediaProcessing, Yes),
+            (400, debug_message("Request processing failed", false), MediaProcessing, Yes),
+            (400, debug_message(UNAUTHORIZED, false), Auth, No),
+            (400, debug_message("Unauthorized", true), Auth, No),
+            (400, debug_info("NewError", Some(false)), MediaProcessing, Yes),
+            (400, debug_info("NewError", None), Unknown, Yes),
+            (503, debug_info("NewError", None), PlatformOutage, Yes),
             (400, debug_info("NotAuthorizedError", Some(false)), Auth, No),
             (401, debug_info("NotAuthorizedError", Some(false)), Auth, No),
-            (401, ErrorEnvelope::default(), Auth, No),
+            (400, debug_info("", None), Unknown, Yes),
+            (401, ErrorEnvelope::default(), Auth, Yes),
+            (403, ErrorEnvelope::default(), Unknown, Yes),
             (429, ErrorEnvelope::default(), RateLimited, Yes),
             (400, ErrorEnvelope::default(), Unknown, Yes),
             (400, graph_error(190, Some(463)), Auth, No),
@@ -331,6 +469,7 @@ mod tests {
             (500, None, Unknown),
             (400, Some(debug_info("NotAuthorizedError", Some(false))), Rejected),
             (400, Some(debug_info("ProcessingFailedError", Some(false))), Unknown),
+            (400, Some(debug_message(UNAUTHORIZED, false)), Rejected),
             (401, Some(debug_info("", None)), Rejected),
         ] {
             assert_eq!(token_verdict(status, body.as_ref()), verdict, "{status} {body:?}");
@@ -341,7 +480,7 @@ mod tests {
     fn a_container_that_is_not_found_is_gone_or_may_reappear() {
         for (code, subcode, is_gone, may_reappear) in [
             (24, Some(2_207_006), true, false),
-            (-2, Some(2_207_020), true, false),
+            (-2, Some(2_207_020), false, false),
             (24, Some(2_207_008), false, true),
             (100, Some(33), false, true),
             (100, None, false, false),
@@ -349,6 +488,8 @@ mod tests {
         ] {
             let code = GraphCode { code: Some(code), subcode, is_transient: false };
             assert_eq!((code.is_gone(), code.may_reappear()), (is_gone, may_reappear), "{code:?}");
+            assert_eq!(code.is_expired(), subcode == Some(2_207_020), "{code:?}");
+            assert_eq!(code.is_about_fields(), code.code == Some(100) && subcode.is_none(), "{code:?}");
         }
     }
 

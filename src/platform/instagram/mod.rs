@@ -7,7 +7,8 @@
 //!   published again.
 //! - A second container is never created once the first may be public (section 11).
 //! - Images cannot be uploaded as bytes; Instagram fetches them from a public address (section 2).
-//! - The texts of errors are localised, so only their numbers decide (section 7).
+//! - The texts of errors are localised, so only their numbers decide (section 7). A response that is not in Instagram's
+//!   own form, such as a gateway's page, ends neither a post nor a ticket.
 
 mod api;
 mod caption;

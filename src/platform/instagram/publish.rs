@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::InstagramPublisher;
 use super::api::PUBLISH;
-use super::container::{Container, ContainerState, read_state};
+use super::container::{Container, ContainerState};
 use crate::platform::auth::CallError;
 use crate::platform::stale_ticket::judge_ticket_failure;
 use crate::platform::{PublishContext, PublishError, TicketAge, TicketOutcome, still_processing};
@@ -46,6 +46,7 @@ impl InstagramPublisher {
         loop {
             *ticket = ticket.clone().committed(context.now());
             context.save_ticket(ticket).await?;
+            context.ensure_may_send().await?;
             calls += 1;
             let error = match self.api.publish(container.id, context).await {
                 Ok(media) => {
@@ -96,7 +97,7 @@ impl InstagramPublisher {
         loop {
             let wait = if finished_reads == 0 { Duration::ZERO } else { self.confirm_wait };
             context.sleep(wait).await;
-            let state = match read_state(&self.api, container, self.poll, context).await {
+            let state = match self.read_state(container, context).await {
                 Ok(state) => state,
                 Err(error) => return Err(unconfirmed(failure, error.into_failure()?).into()),
             };
@@ -135,7 +136,7 @@ fn check_after_read(state: ContainerState, finished_reads: u32) -> Option<Publis
         ContainerState::Published => Some(PublishCheck::Published),
         ContainerState::Finished => (finished_reads + 1 >= FINISHED_READS).then_some(PublishCheck::NotPublished),
         ContainerState::Failed(failure) => Some(PublishCheck::Failed(failure)),
-        ContainerState::Processing { .. } => Some(PublishCheck::Processing),
+        ContainerState::Processing { .. } | ContainerState::Contradictory { .. } => Some(PublishCheck::Processing),
         ContainerState::Expired | ContainerState::Unreadable(_) => Some(PublishCheck::Unreadable),
     }
 }
@@ -171,13 +172,14 @@ mod tests {
 
     #[test]
     fn a_finished_container_is_read_three_times_and_any_other_state_decides_at_once() {
-        use ContainerState::{Expired, Failed, Finished, Processing, Unreadable};
+        use ContainerState::{Contradictory, Expired, Failed, Finished, Processing, Unreadable};
         let failed = failure(Category::MediaProcessing);
         for (state, checks) in [
             (ContainerState::Published, [Some(PublishCheck::Published), Some(PublishCheck::Published)]),
             (Finished, [None, Some(PublishCheck::NotPublished)]),
             (Failed(failed.clone()), [Some(PublishCheck::Failed(failed.clone())), Some(PublishCheck::Failed(failed))]),
             (Processing { uploaded: None }, [Some(PublishCheck::Processing), Some(PublishCheck::Processing)]),
+            (Contradictory { uploaded: 40 }, [Some(PublishCheck::Processing), Some(PublishCheck::Processing)]),
             (Expired, [Some(PublishCheck::Unreadable), Some(PublishCheck::Unreadable)]),
             (Unreadable(failure(Category::Auth)), [Some(PublishCheck::Unreadable), Some(PublishCheck::Unreadable)]),
         ] {
@@ -189,12 +191,12 @@ mod tests {
 
     #[test]
     fn only_a_call_that_may_have_got_lost_is_made_once_more() {
-        use Category::{AccountRestricted, Auth, MediaProcessing, Network, PlatformOutage, RateLimited, Unknown};
+        use Category::{AccountRestricted, Auth, Network, PlatformOutage, Processing, RateLimited, Unknown};
         for (category, if_refused, if_not_sent) in [
             (PlatformOutage, true, false),
             (Unknown, true, false),
             (Network, false, true),
-            (MediaProcessing, false, false),
+            (Processing, false, false),
             (RateLimited, false, false),
             (AccountRestricted, false, false),
             (Auth, false, false),

@@ -8,7 +8,8 @@ use chrono::{DateTime, Utc};
 
 use super::InstagramSettings;
 use super::api::InstagramApi;
-use super::container::{ContainerState, ContainerTicket, Reel, adopted_ticket, read_state};
+use super::container::{ContainerState, ContainerTicket, Draft, Reel, adopted_ticket, container_poll};
+use super::reel::UploadEnd;
 use super::token::token_provider;
 use crate::platform::backoff::{PollBackoff, PollSettings};
 use crate::platform::media::AssetStore;
@@ -17,7 +18,7 @@ use crate::platform::{
     CredentialExpiry, PublishContext, PublishError, Publisher, PublisherDeps, TicketAge, TicketOutcome, read_ticket,
     still_processing,
 };
-use crate::post::{Category, Failure, Platform, Post, Ticket};
+use crate::post::{Failure, Platform, Post, Ticket};
 use crate::store::StoreError;
 
 /// Publishes on Instagram.
@@ -25,17 +26,19 @@ use crate::store::StoreError;
 pub(super) struct InstagramPublisher {
     pub(super) api: InstagramApi,
     pub(super) assets: Arc<AssetStore>,
+    /// Between the parts of an upload.
     pub(super) poll: PollSettings,
+    pub(super) container_poll: PollSettings,
     pub(super) confirm_wait: Duration,
 }
 
 impl InstagramPublisher {
     /// A publisher for one account.
     pub(super) fn new(settings: &InstagramSettings, deps: &PublisherDeps) -> Self {
-        let PublisherDeps { http, assets, poll, tokens } = deps.clone();
+        let PublisherDeps { http, assets, poll, tokens, .. } = deps.clone();
         let tokens = token_provider(settings, &http, tokens);
         let api = InstagramApi::new(settings, http, tokens);
-        Self { api, assets, poll, confirm_wait: settings.confirm_wait }
+        Self { api, assets, poll, container_poll: container_poll(poll), confirm_wait: settings.confirm_wait }
     }
 }
 
@@ -49,8 +52,12 @@ impl Publisher for InstagramPublisher {
         self.api.tokens().credential_expiry().await
     }
 
-    fn adopt_upload(&self, upload_id: &str, failed_at: DateTime<Utc>) -> Ticket {
-        adopted_ticket(upload_id, failed_at)
+    fn adopt_upload(&self, upload_id: &str, failed_at: DateTime<Utc>, now: DateTime<Utc>) -> Ticket {
+        adopted_ticket(upload_id, failed_at, now)
+    }
+
+    async fn fingerprint(&self, post: &Post) -> Result<String, Failure> {
+        Ok(Draft::of(post, &self.assets).await?.fingerprint())
     }
 
     async fn create_ticket(&self, post: &Post, context: &dyn PublishContext) -> Result<Ticket, PublishError> {
@@ -65,27 +72,43 @@ impl Publisher for InstagramPublisher {
         context: &dyn PublishContext,
     ) -> Result<TicketOutcome, PublishError> {
         let payload: ContainerTicket = read_ticket(&ticket)?;
-        let container = payload.container();
+        let container = payload.container(ticket.is_from_application(), post);
         let reel = payload.reel();
-        if let (TicketAge::Fresh, Some(reel)) = (age, reel) {
-            self.upload_reel(post, &mut ticket, container, reel, 0, context).await?;
-        }
         let mut first_seen = age;
-        let mut backoff = PollBackoff::new(self.poll);
+        let mut has_sent_bytes = false;
+        // A new container for a reel need not be read before its bytes are sent.
+        let is_empty = age == TicketAge::Fresh && reel.is_some();
+        let mut known = is_empty.then_some(ContainerState::Processing { uploaded: Some(0) });
+        let mut backoff = PollBackoff::new(self.container_poll);
+        // A container that was just made or filled is never done at once, and every read costs some of the quota.
+        let mut is_just_made = age == TicketAge::Fresh;
         loop {
-            let state = read_state(&self.api, container, self.poll, context).await?;
+            let state = match known.take() {
+                Some(state) => state,
+                None => {
+                    if std::mem::take(&mut is_just_made) && backoff.wait(context).await.is_break() {
+                        log::debug!("post {}: the container is read at once, since no time to wait is left", post.id);
+                    }
+                    self.read_state(container, context).await?
+                }
+            };
             let is_committed = ticket.is_committed();
-            match next_step(state, Progress { first_seen, is_committed, reel }) {
+            match next_step(state, Progress { has_sent_bytes, is_committed, reel }) {
                 Step::Recover => return self.recover_publication(post, &ticket, context).await,
                 Step::Publish => return self.publish(post, &mut ticket, container, context).await,
                 Step::PublishAgain => return self.publish_again(post, &mut ticket, container, context).await,
                 Step::Judge(failure) => return judge_ticket_failure(failure, first_seen, post),
+                Step::ResolveExpired => return self.resolve_expired(post, &ticket, context).await,
                 Step::ResolveUnreadable(failure) => {
                     return self.resolve_unreadable(post, &ticket, &failure, context).await;
                 }
-                Step::Abandon => return Ok(TicketOutcome::Dead),
                 Step::Upload { reel, offset } => {
-                    self.upload_reel(post, &mut ticket, container, reel, offset, context).await?;
+                    match self.upload_reel(post, &mut ticket, container, reel, offset, context).await? {
+                        UploadEnd::MadeForAnother => return Ok(TicketOutcome::Dead),
+                        UploadEnd::Sent(state) => known = state,
+                    }
+                    (first_seen, has_sent_bytes) = (TicketAge::Fresh, true);
+                    continue;
                 }
                 Step::Wait => {}
             }
@@ -100,8 +123,8 @@ impl Publisher for InstagramPublisher {
 /// How far the attempt has come when the container is read.
 #[derive(Clone, Copy)]
 struct Progress<'a> {
-    /// `Stored` if an earlier attempt stored the ticket and this is its first read.
-    first_seen: TicketAge,
+    /// Whether this attempt has sent bytes to their end.
+    has_sent_bytes: bool,
     is_committed: bool,
     /// The upload, if the container is filled by us.
     reel: Option<Reel<'a>>,
@@ -118,11 +141,11 @@ enum Step<'a> {
     PublishAgain,
     /// It has failed.
     Judge(Failure),
+    /// It has expired.
+    ResolveExpired,
     /// It can no longer tell.
     ResolveUnreadable(Failure),
-    /// Nothing was published with it and nothing can be.
-    Abandon,
-    /// Send the missing bytes, then wait.
+    /// Send the missing bytes, then read it again.
     Upload {
         reel: Reel<'a>,
         offset: u64,
@@ -131,65 +154,62 @@ enum Step<'a> {
 }
 
 fn next_step(state: ContainerState, progress: Progress<'_>) -> Step<'_> {
+    let upload = |offset: u64| match progress.reel {
+        Some(reel) if !progress.has_sent_bytes && offset < reel.size => Step::Upload { reel, offset },
+        // Of a container that the application made, only the application knew where the bytes go.
+        _ => Step::Wait,
+    };
     match state {
         ContainerState::Published => Step::Recover,
         ContainerState::Finished if progress.is_committed => Step::PublishAgain,
         ContainerState::Finished => Step::Publish,
         ContainerState::Failed(failure) => Step::Judge(failure),
-        ContainerState::Expired => {
-            Step::ResolveUnreadable(Failure::new(Category::Network, "the container has expired"))
-        }
+        ContainerState::Expired => Step::ResolveExpired,
         ContainerState::Unreadable(failure) => Step::ResolveUnreadable(failure),
+        // If the publish call was made, nothing may be concluded from the bytes.
+        ContainerState::Contradictory { .. } if progress.is_committed => Step::Wait,
+        ContainerState::Contradictory { uploaded } | ContainerState::Processing { uploaded: Some(uploaded) } => {
+            upload(uploaded)
+        }
         ContainerState::Processing { uploaded: None } => Step::Wait,
-        ContainerState::Processing { uploaded: Some(bytes) } => match progress.reel {
-            Some(reel) if progress.first_seen == TicketAge::Stored && bytes < reel.size => {
-                Step::Upload { reel, offset: bytes }
-            }
-            Some(_) => Step::Wait,
-            // Only the application knew where the bytes go.
-            None if progress.is_committed => Step::Wait,
-            None => Step::Abandon,
-        },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::post::Category;
 
     const REEL: Reel<'static> = Reel { uri: "https://rupload.facebook.com/x", size: 100 };
 
     #[test]
     fn the_next_step_follows_from_the_container_and_the_ticket() {
-        use ContainerState::{Expired, Failed, Finished, Published, Unreadable};
-        use TicketAge::{Fresh, Stored};
+        use ContainerState::{Contradictory, Expired, Failed, Finished, Published, Unreadable};
         let uploaded = |bytes| ContainerState::Processing { uploaded: bytes };
+        let contradictory = Contradictory { uploaded: 40 };
         let failure = || Failure::new(Category::MediaProcessing, "failed");
-        let expired = Failure::new(Category::Network, "the container has expired");
-        for (name, state, first_seen, is_committed, reel, step) in [
-            ("published", Published, Stored, true, Some(REEL), Step::Recover),
-            ("published without a stored intent", Published, Fresh, false, None, Step::Recover),
-            ("finished", Finished, Fresh, false, Some(REEL), Step::Publish),
-            ("finished, publish call made", Finished, Stored, true, None, Step::PublishAgain),
-            ("failed", Failed(failure()), Stored, false, None, Step::Judge(failure())),
-            ("expired", Expired, Stored, true, None, Step::ResolveUnreadable(expired)),
-            ("unreadable", Unreadable(failure()), Fresh, false, None, Step::ResolveUnreadable(failure())),
-            ("image processing", uploaded(None), Fresh, false, None, Step::Wait),
-            ("reel processing", uploaded(None), Stored, false, Some(REEL), Step::Wait),
-            (
-                "upload interrupted by an earlier attempt",
-                uploaded(Some(40)),
-                Stored,
-                false,
-                Some(REEL),
-                Step::Upload { reel: REEL, offset: 40 },
-            ),
-            ("upload complete but not reported so", uploaded(Some(100)), Stored, false, Some(REEL), Step::Wait),
-            ("uploaded by this attempt", uploaded(Some(40)), Fresh, false, Some(REEL), Step::Wait),
-            ("not ours to fill", uploaded(Some(40)), Stored, false, None, Step::Abandon),
-            ("not ours to fill, maybe published", uploaded(Some(40)), Stored, true, None, Step::Wait),
+        let rest = || Step::Upload { reel: REEL, offset: 40 };
+        for (name, state, has_sent_bytes, is_committed, reel, step) in [
+            ("published", Published, false, true, Some(REEL), Step::Recover),
+            ("published without a stored intent", Published, false, false, None, Step::Recover),
+            ("finished", Finished, true, false, Some(REEL), Step::Publish),
+            ("finished, publish call made", Finished, false, true, None, Step::PublishAgain),
+            ("failed", Failed(failure()), false, false, None, Step::Judge(failure())),
+            ("expired", Expired, false, true, None, Step::ResolveExpired),
+            ("unreadable", Unreadable(failure()), false, false, None, Step::ResolveUnreadable(failure())),
+            ("image processing", uploaded(None), false, false, None, Step::Wait),
+            ("reel processing", uploaded(None), false, false, Some(REEL), Step::Wait),
+            ("upload interrupted by an earlier attempt", uploaded(Some(40)), false, false, Some(REEL), rest()),
+            ("upload interrupted, publish call made", uploaded(Some(40)), false, true, Some(REEL), rest()),
+            ("upload complete but not reported so", uploaded(Some(100)), false, false, Some(REEL), Step::Wait),
+            ("uploaded by this attempt", uploaded(Some(40)), true, false, Some(REEL), Step::Wait),
+            ("the application's", uploaded(Some(40)), false, true, None, Step::Wait),
+            ("published with bytes missing", contradictory.clone(), false, false, Some(REEL), rest()),
+            ("published with bytes missing, sent", contradictory.clone(), true, false, Some(REEL), Step::Wait),
+            ("published with bytes missing, called", contradictory.clone(), false, true, Some(REEL), Step::Wait),
+            ("published with bytes missing, the application's", contradictory, false, true, None, Step::Wait),
         ] {
-            let progress = Progress { first_seen, is_committed, reel };
+            let progress = Progress { has_sent_bytes, is_committed, reel };
             assert!(next_step(state, progress) == step, "{name}");
         }
     }

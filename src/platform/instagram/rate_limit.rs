@@ -1,4 +1,5 @@
-//! How long a throttled account has to wait (platform sheet, section 8).
+//! How much of its limits the account has used, and how long it has to wait when it is throttled (platform sheet,
+//! section 8).
 
 use std::collections::HashMap;
 
@@ -8,8 +9,14 @@ use serde::Deserialize;
 use super::wire::lenient_items;
 use crate::platform::http::lenient;
 
-/// The header that tells it: JSON, keyed by the id of a business.
+/// The header with the usage of the app.
+pub(super) const APP_USAGE_HEADER: &str = "x-app-usage";
+
+/// The header with the usage of the account: JSON, keyed by the id of a business.
 pub(super) const USAGE_HEADER: &str = "x-business-use-case-usage";
+
+/// From this percentage on, a limit is nearly used up. Whoever goes on calling at 100 is blocked for longer.
+const NEARLY_USED_UP: f64 = 95.0;
 
 #[derive(Deserialize)]
 #[serde(transparent)]
@@ -19,18 +26,49 @@ struct Usages(#[serde(deserialize_with = "lenient_items")] Vec<Usage>);
 struct Usage {
     #[serde(default, rename = "type", deserialize_with = "lenient")]
     kind: Option<String>,
+    /// In per cent, as the next two.
+    #[serde(default, deserialize_with = "lenient")]
+    call_count: Option<f64>,
+    #[serde(default, deserialize_with = "lenient")]
+    total_time: Option<f64>,
+    #[serde(default, deserialize_with = "lenient")]
+    total_cputime: Option<f64>,
     /// In minutes.
     #[serde(default, deserialize_with = "lenient")]
     estimated_time_to_regain_access: Option<i64>,
 }
 
-/// When the account may call again: after the longest of the estimates for Instagram.
-pub(super) fn regains_access_at(header: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let usages: HashMap<String, Usages> = serde_json::from_str(header).ok()?;
-    let minutes = usages
+impl Usage {
+    /// The highest of its percentages.
+    fn highest(&self) -> Option<f64> {
+        [self.call_count, self.total_time, self.total_cputime].into_iter().flatten().max_by(f64::total_cmp)
+    }
+}
+
+/// The usages for Instagram in the header of the account.
+fn usages_of_account(header: &str) -> Vec<Usage> {
+    let usages: HashMap<String, Usages> = serde_json::from_str(header).unwrap_or_default();
+    usages
         .into_values()
         .flat_map(|usages| usages.0)
         .filter(|usage| usage.kind.as_deref().is_none_or(|kind| kind == "instagram"))
+        .collect()
+}
+
+/// What is nearly used up, by the headers of the app and of the account, as a text; none if nothing is.
+pub(super) fn nearly_used_up(app: Option<&str>, account: Option<&str>) -> Option<String> {
+    let app: Option<Usage> = app.and_then(|header| serde_json::from_str(header).ok());
+    let account = account.map(usages_of_account).unwrap_or_default();
+    let app = app.iter().filter_map(Usage::highest).map(|percent| (percent, "app"));
+    let account = account.iter().filter_map(Usage::highest).map(|percent| (percent, "account"));
+    let (percent, of) = account.chain(app).max_by(|(one, _), (other, _)| one.total_cmp(other))?;
+    (percent >= NEARLY_USED_UP).then(|| format!("Instagram's usage of the {of} is at {percent} %"))
+}
+
+/// When the account may call again: after the longest of the estimates for Instagram.
+pub(super) fn regains_access_at(header: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let minutes = usages_of_account(header)
+        .into_iter()
         .filter_map(|usage| usage.estimated_time_to_regain_access)
         .filter(|minutes| *minutes > 0)
         .max()?;
@@ -40,6 +78,34 @@ pub(super) fn regains_access_at(header: &str, now: DateTime<Utc>) -> Option<Date
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_of_which_95_per_cent_are_used_is_nearly_used_up() {
+        let app = |text: &str| nearly_used_up(Some(text), None);
+        let at = |percent: &str| Some(format!("Instagram's usage of the app is at {percent} %"));
+        assert_eq!(app(r#"{"call_count":97,"total_time":3,"total_cputime":4}"#), at("97"));
+        assert_eq!(app(r#"{"call_count":1,"total_time":95,"total_cputime":4}"#), at("95"));
+        assert_eq!(app(r#"{"call_count":1,"total_time":3,"total_cputime":120}"#), at("120"));
+        assert_eq!(app(r#"{"call_count":"98","total_time":95.5}"#), at("95.5"));
+        for text in
+            [r#"{"call_count":94,"total_time":94.9,"total_cputime":0}"#, r#"{"call_count":"98"}"#, "{}", "", "97"]
+        {
+            assert_eq!(app(text), None, "{text}");
+        }
+
+        let account = |text: &str| nearly_used_up(None, Some(text));
+        let at = |percent: &str| Some(format!("Instagram's usage of the account is at {percent} %"));
+        let used = r#"{"17":[{"type":"ads_insights","call_count":100},{"type":"instagram","call_count":7}],
+                       "18":[{"type":"instagram","total_time":96}],"19":"none"}"#;
+        assert_eq!(account(used), at("96"));
+        for text in [r#"{"17":[{"type":"ads_insights","call_count":100}]}"#, r#"{"17":[7]}"#, "[]", "soon"] {
+            assert_eq!(account(text), None, "{text}");
+        }
+
+        let both = nearly_used_up(Some(r#"{"call_count":96}"#), Some(r#"{"17":[{"call_count":99}]}"#));
+        assert_eq!(both, at("99"), "the higher one counts");
+        assert_eq!(nearly_used_up(None, None), None);
+    }
 
     #[test]
     fn the_longest_estimate_for_instagram_counts() {

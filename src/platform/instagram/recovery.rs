@@ -1,7 +1,7 @@
 //! A post whose container is published or can no longer be read: the account's own list tells what became of it
 //! (platform sheet, sections 6 and 11).
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::InstagramPublisher;
 use super::api::LIST_MEDIA;
@@ -10,6 +10,9 @@ use super::wire::Media;
 use crate::platform::recovery::{CLOCK_SLACK, only_unrecorded};
 use crate::platform::{PublishContext, PublishError, TicketOutcome};
 use crate::post::{Category, Failure, Platform, Post, Publication, Ticket};
+
+/// How long a container lives (section 2). The application may have published it that long before its attempt failed.
+const CONTAINER_LIFE: TimeDelta = TimeDelta::hours(24);
 
 impl InstagramPublisher {
     /// What is known of a post that is public. One whose link cannot be read is published all the same.
@@ -42,19 +45,28 @@ impl InstagramPublisher {
         context: &dyn PublishContext,
     ) -> Result<TicketOutcome, PublishError> {
         if !ticket.is_committed() {
-            // A container that stays missing most likely exists, but not for this token.
-            let is_hidden = failure.category == Category::Auth;
-            return if is_hidden { Err(failure.clone().into()) } else { Ok(TicketOutcome::Dead) };
+            return Ok(TicketOutcome::Dead);
         }
-        if let Some(found) = self.search(post, ticket, context).await? {
-            return Ok(TicketOutcome::Published(found));
+        match self.search(post, ticket, context).await? {
+            Some(found) => Ok(TicketOutcome::Published(found)),
+            None => Err(ambiguous(post, failure).into()),
         }
-        let text = format!(
-            "Instagram's container can no longer tell whether the post was published ({}); check the account before \
-             the post is sent again",
-            failure.message
-        );
-        Err(Failure::new(Category::Ambiguous, text).into())
+    }
+
+    /// The container has expired. Instagram says so of one that was not published within a day. If the publish call was
+    /// made, that proves nothing (section 11).
+    pub(super) async fn resolve_expired(
+        &self,
+        post: &Post,
+        ticket: &Ticket,
+        context: &dyn PublishContext,
+    ) -> Result<TicketOutcome, PublishError> {
+        if is_untouched(ticket) {
+            let found = self.search(post, ticket, context).await?;
+            return Ok(found.map_or(TicketOutcome::Dead, TicketOutcome::Published));
+        }
+        let failure = Failure::new(Category::Network, "the container has expired");
+        self.resolve_unreadable(post, ticket, &failure, context).await
     }
 
     /// The one post of the account that has this caption, is not older than the ticket, and is not recorded as another
@@ -69,13 +81,38 @@ impl InstagramPublisher {
         let Some(caption) = fitted_caption(post).ok().filter(|caption| !caption.trim().is_empty()) else {
             return Ok(None);
         };
-        let since = ticket.made_at - CLOCK_SLACK;
+        let since = searched_since(ticket);
         let until = context.now() + CLOCK_SLACK;
         let listed = self.api.list_media(since, until, context).await;
         let listed = listed.map_err(|error| error.into_retryable(Platform::Instagram, LIST_MEDIA))?;
         let found = only_unrecorded(candidates(listed, &caption, since), context).await?;
         Ok(found.map(|(id, url)| Publication { id: Some(id), url, warning: None }))
     }
+}
+
+/// Whether the application made the ticket, and postretry has never made the publish call for it.
+fn is_untouched(ticket: &Ticket) -> bool {
+    ticket.is_from_application() && ticket.committed_at == Some(ticket.made_at)
+}
+
+/// The earliest time at which the ticket can have been published. All that is known of the application's is when its
+/// attempt failed.
+fn searched_since(ticket: &Ticket) -> DateTime<Utc> {
+    let before = if ticket.is_from_application() { CONTAINER_LIFE } else { TimeDelta::zero() };
+    let since = ticket.made_at.checked_sub_signed(before + CLOCK_SLACK);
+    since.unwrap_or_default().max(DateTime::UNIX_EPOCH)
+}
+
+/// The failure of a post of which nobody can tell whether it was published.
+fn ambiguous(post: &Post, failure: &Failure) -> Failure {
+    let text = format!(
+        "Instagram's container can no longer tell whether the post was published ({}); check the account: if the post \
+         is there, `postretry reset --posted {id}` records it, and if not, `postretry reset --drop-ticket {id}` sends \
+         it anew",
+        failure.message,
+        id = post.id
+    );
+    Failure::new(Category::Ambiguous, text)
 }
 
 /// The ids and links of the posts with this caption since then.
@@ -96,7 +133,36 @@ fn parse_timestamp(text: &str) -> Option<DateTime<Utc>> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+    use crate::platform::test_context::post;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn only_a_ticket_of_the_application_without_a_publish_call_of_ours_is_freed_when_it_expires() {
+        let failed_at = at("2026-11-23T10:00:00Z");
+        let now = at("2026-11-24T10:00:00Z");
+        let adopted = Ticket::from_application(Platform::Instagram, failed_at, now, Value::Null);
+        let own = Ticket::new(Platform::Instagram, failed_at, Value::Null);
+        assert!(is_untouched(&adopted));
+        assert!(!is_untouched(&adopted.clone().committed(now)));
+        assert!(!is_untouched(&own) && !is_untouched(&own.clone().committed(failed_at)));
+        assert_eq!(searched_since(&adopted), at("2026-11-22T09:55:00Z"));
+        assert_eq!(searched_since(&own), at("2026-11-23T09:55:00Z"));
+    }
+
+    #[test]
+    fn a_post_that_nobody_can_tell_of_names_what_to_do() {
+        let failure = ambiguous(&post(Platform::Instagram), &Failure::new(Category::Unknown, "code 100/33"));
+        assert_eq!(failure.category, Category::Ambiguous);
+        for part in ["code 100/33", "`postretry reset --posted p1`", "`postretry reset --drop-ticket p1`"] {
+            assert!(failure.message.contains(part), "{}", failure.message);
+        }
+    }
 
     #[test]
     fn a_candidate_has_the_caption_and_is_not_older() {

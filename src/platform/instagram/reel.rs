@@ -1,27 +1,37 @@
 //! The bytes of a reel: one request to the end of the file, resumed at the offset that the container reports (platform
-//! sheet, section 3).
+//! sheet, section 3). Whatever the upload host says of an error, the container is read after it.
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use url::Url;
 
 use super::InstagramPublisher;
-use super::api::{InstagramApi, SEND_BYTES};
-use super::container::{Container, ContainerState, Reel, read_state};
+use super::api::SEND_BYTES;
+use super::container::{Container, ContainerState, Draft, Reel};
 use crate::platform::auth::CallError;
-use crate::platform::backoff::PollSettings;
 use crate::platform::media::MediaFile;
 use crate::platform::upload::{PartOutcome, ResumableUpload, UploadProgress, upload};
-use crate::platform::{PublishContext, PublishError, file_changed};
-use crate::post::{Failure, MediaKind, Platform, Post, Ticket};
+use crate::platform::{PublishContext, PublishError};
+use crate::post::{Category, Failure, Platform, Post, Retryable, Ticket};
+
+/// How sending the bytes has ended.
+#[derive(Debug)]
+pub(super) enum UploadEnd {
+    /// Nothing was sent: the post or its file is no longer what the container was made for.
+    MadeForAnother,
+    /// No bytes are missing, or none can be sent any more. With what the container reports, if it was read.
+    Sent(Option<ContainerState>),
+}
 
 struct ReelUpload<'a> {
-    api: &'a InstagramApi,
+    publisher: &'a InstagramPublisher,
     container: Container<'a>,
     url: Url,
     file: MediaFile,
-    poll: PollSettings,
+    /// The last error of the upload host, until the container is read.
+    refusal: Mutex<Option<Failure>>,
 }
 
 impl InstagramPublisher {
@@ -34,20 +44,44 @@ impl InstagramPublisher {
         reel: Reel<'_>,
         offset: u64,
         context: &dyn PublishContext,
-    ) -> Result<(), PublishError> {
-        let file = self.assets.file_of(post, MediaKind::Video).await?;
-        if file.size != reel.size {
-            return Err(file_changed(Platform::Instagram).into());
+    ) -> Result<UploadEnd, PublishError> {
+        let draft = Draft::of(post, &self.assets).await?;
+        let is_reel = draft.image_url.is_none();
+        if !is_reel || draft.file.size != reel.size || ticket.was_made_for_another(&draft.fingerprint()) {
+            return Ok(UploadEnd::MadeForAnother);
         }
         let url = self.api.upload_url(reel.uri)?;
-        let reel_upload = ReelUpload { api: &self.api, container, url, file, poll: self.poll };
-        upload(&reel_upload, ticket, offset, self.poll, context).await
+        let upload_of_reel =
+            ReelUpload { publisher: self, container, url, file: draft.file, refusal: Mutex::default() };
+        let ended = upload(&upload_of_reel, ticket, offset, self.poll, context).await;
+        let state = match (ended, upload_of_reel.take_refusal()) {
+            (Err(PublishError::Failed(_)), Some(refusal)) => upload_of_reel.end_after(refusal, context).await?,
+            (ended, _) => ended?,
+        };
+        Ok(UploadEnd::Sent(state))
+    }
+}
+
+impl ReelUpload<'_> {
+    fn take_refusal(&self) -> Option<Failure> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Reads the container after an error of the upload host that was one too many.
+    async fn end_after(
+        &self,
+        refusal: Failure,
+        context: &dyn PublishContext,
+    ) -> Result<Option<ContainerState>, PublishError> {
+        let state = self.publisher.read_state(self.container, context).await?;
+        Ok(Some(state_after(state, self.file.size, refusal)?))
     }
 }
 
 #[async_trait]
 impl ResumableUpload for ReelUpload<'_> {
-    type End = ();
+    /// What the container reports, if it was read.
+    type End = Option<ContainerState>;
 
     /// Only the publish call makes the reel public.
     const LAST_BYTE_PUBLISHES: bool = false;
@@ -65,9 +99,14 @@ impl ResumableUpload for ReelUpload<'_> {
         range: Range<u64>,
         context: &dyn PublishContext,
     ) -> Result<PartOutcome<Self::End>, PublishError> {
-        match self.api.send_bytes(&self.url, &self.file, range.start, context).await {
-            Ok(()) => Ok(PartOutcome::Ended(())),
+        match self.publisher.api.send_bytes(&self.url, &self.file, range.start, context).await {
+            Ok(()) => Ok(PartOutcome::Ended(None)),
             Err(CallError::NoToken(error)) => Err(error),
+            Err(CallError::Refused(refusal)) => {
+                let interruption = interruption(&refusal);
+                *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+                Ok(PartOutcome::Interrupted(interruption))
+            }
             Err(error) => {
                 let failure = error.into_retryable(Platform::Instagram, SEND_BYTES).into_failure()?;
                 Ok(PartOutcome::Interrupted(failure))
@@ -77,64 +116,133 @@ impl ResumableUpload for ReelUpload<'_> {
 
     async fn progress(
         &self,
-        interruption: &Failure,
+        _interruption: &Failure,
         context: &dyn PublishContext,
     ) -> Result<UploadProgress<Self::End>, PublishError> {
-        let state = read_state(self.api, self.container, self.poll, context).await?;
-        progress_of(state, self.file.size, interruption)
+        drop(self.take_refusal());
+        let state = self.publisher.read_state(self.container, context).await?;
+        Ok(progress_of(state, self.file.size))
+    }
+}
+
+/// Whether the bytes are worth sending once more although the upload host says that it could not process them. Its
+/// `retriable: false` is no proof of the contrary.
+fn may_be_resumed(refusal: &Failure) -> bool {
+    refusal.category == Category::MediaProcessing && refusal.retryable == Retryable::Yes
+}
+
+/// An error of the upload host as an interruption of the upload. After one that may be resumed, the bytes are sent
+/// again as after an outage.
+fn interruption(refusal: &Failure) -> Failure {
+    if may_be_resumed(refusal) {
+        Failure { category: Category::PlatformOutage, ..refusal.clone() }
+    } else {
+        refusal.clone()
+    }
+}
+
+/// Where the upload has to be resumed, by the container's own word; none if no bytes are missing or none can be sent.
+fn resume_offset(state: &ContainerState, size: u64) -> Option<u64> {
+    match state {
+        ContainerState::Processing { uploaded: Some(bytes) } | ContainerState::Contradictory { uploaded: bytes } => {
+            Some(*bytes).filter(|bytes| *bytes < size)
+        }
+        ContainerState::Processing { uploaded: None }
+        | ContainerState::Finished
+        | ContainerState::Published
+        | ContainerState::Failed(_)
+        | ContainerState::Expired
+        | ContainerState::Unreadable(_) => None,
     }
 }
 
 /// How far the upload has come, by the state of its container.
-fn progress_of(state: ContainerState, size: u64, interruption: &Failure) -> Result<UploadProgress<()>, PublishError> {
-    match state {
-        ContainerState::Processing { uploaded: Some(bytes) } if bytes < size => Ok(UploadProgress::StoredUntil(bytes)),
-        ContainerState::Processing { .. } | ContainerState::Finished | ContainerState::Published => {
-            Ok(UploadProgress::Ended(()))
-        }
-        ContainerState::Failed(failure) => Err(failure.into()),
-        ContainerState::Expired | ContainerState::Unreadable(_) => Err(interruption.clone().with_dead_ticket().into()),
+fn progress_of(state: ContainerState, size: u64) -> UploadProgress<Option<ContainerState>> {
+    match resume_offset(&state, size) {
+        Some(bytes) => UploadProgress::StoredUntil(bytes),
+        None => UploadProgress::Ended(Some(state)),
     }
+}
+
+/// The state of a container after the upload host's last error. If bytes are still missing, that error ends the
+/// attempt. One that was met by sending the bytes again and again ends the container too.
+fn state_after(state: ContainerState, size: u64, refusal: Failure) -> Result<ContainerState, Failure> {
+    if resume_offset(&state, size).is_none() {
+        return Ok(state);
+    }
+    let is_processing = matches!(state, ContainerState::Processing { .. });
+    Err(if is_processing && may_be_resumed(&refusal) { refusal.with_dead_ticket() } else { refusal })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::post::{Category, TicketFate};
+    use crate::post::TicketFate;
 
     fn failure(category: Category) -> Failure {
         Failure::new(category, "")
     }
 
+    /// States in which bytes are missing.
+    fn incomplete() -> [(ContainerState, u64); 3] {
+        [
+            (ContainerState::Processing { uploaded: Some(0) }, 0),
+            (ContainerState::Processing { uploaded: Some(99) }, 99),
+            (ContainerState::Contradictory { uploaded: 40 }, 40),
+        ]
+    }
+
+    /// States in which none are missing, or none can be sent any more.
+    fn complete() -> [ContainerState; 8] {
+        [
+            ContainerState::Processing { uploaded: Some(100) },
+            ContainerState::Processing { uploaded: None },
+            ContainerState::Contradictory { uploaded: 100 },
+            ContainerState::Finished,
+            ContainerState::Published,
+            ContainerState::Failed(failure(Category::MediaProcessing)),
+            ContainerState::Expired,
+            ContainerState::Unreadable(failure(Category::Unknown)),
+        ]
+    }
+
     #[test]
     fn the_container_tells_where_an_upload_is_resumed() {
-        for (state, expected) in [
-            (ContainerState::Processing { uploaded: Some(0) }, Some(0)),
-            (ContainerState::Processing { uploaded: Some(99) }, Some(99)),
-            (ContainerState::Processing { uploaded: Some(100) }, None),
-            (ContainerState::Processing { uploaded: None }, None),
-            (ContainerState::Finished, None),
-            (ContainerState::Published, None),
-        ] {
-            let found = match progress_of(state.clone(), 100, &failure(Category::Network)).unwrap() {
-                UploadProgress::StoredUntil(offset) => Some(offset),
-                UploadProgress::Ended(()) => None,
-            };
-            assert_eq!(found, expected, "{state:?}");
+        for (state, offset) in incomplete() {
+            assert!(matches!(progress_of(state, 100), UploadProgress::StoredUntil(found) if found == offset));
+        }
+        for state in complete() {
+            let UploadProgress::Ended(Some(found)) = progress_of(state.clone(), 100) else { panic!("{state:?}") };
+            assert_eq!(found, state);
         }
     }
 
     #[test]
-    fn a_container_that_failed_or_is_gone_ends_the_upload() {
-        let ended = |state| {
-            let error = progress_of(state, 100, &failure(Category::Network)).unwrap_err();
-            let failure = error.into_failure().unwrap();
-            (failure.category, failure.ticket)
-        };
-        let failed = failure(Category::MediaProcessing).with_dead_ticket();
-        assert_eq!(ended(ContainerState::Failed(failed)), (Category::MediaProcessing, TicketFate::Dead));
-        assert_eq!(ended(ContainerState::Expired), (Category::Network, TicketFate::Dead));
-        let unreadable = ContainerState::Unreadable(failure(Category::Auth));
-        assert_eq!(ended(unreadable), (Category::Network, TicketFate::Dead));
+    fn what_the_upload_host_could_not_process_is_sent_again_as_after_an_outage() {
+        let category = |refusal| interruption(&refusal).category;
+        assert_eq!(category(failure(Category::MediaProcessing)), Category::PlatformOutage);
+        assert_eq!(category(failure(Category::MediaProcessing).not_retryable()), Category::MediaProcessing);
+        for other in [Category::Auth, Category::PlatformOutage, Category::RateLimited, Category::Unknown] {
+            assert_eq!(category(failure(other)), other);
+        }
+    }
+
+    #[test]
+    fn an_error_that_is_one_too_many_ends_the_attempt_only_if_bytes_are_missing() {
+        for state in complete() {
+            assert_eq!(state_after(state.clone(), 100, failure(Category::MediaProcessing)), Ok(state));
+        }
+        let processing = || ContainerState::Processing { uploaded: Some(40) };
+        let contradictory = || ContainerState::Contradictory { uploaded: 40 };
+        for (state, category, ticket) in [
+            (processing(), Category::MediaProcessing, TicketFate::Dead),
+            (processing(), Category::PlatformOutage, TicketFate::Kept),
+            (processing(), Category::Auth, TicketFate::Kept),
+            (processing(), Category::Unknown, TicketFate::Kept),
+            (contradictory(), Category::MediaProcessing, TicketFate::Kept),
+        ] {
+            let ended = state_after(state, 100, failure(category)).unwrap_err();
+            assert_eq!((ended.category, ended.ticket), (category, ticket));
+        }
     }
 }

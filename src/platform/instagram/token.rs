@@ -7,11 +7,12 @@ use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::InstagramSettings;
-use super::classify::{GraphCode, classify};
+use super::api::refusal_of;
+use super::classify::classify_read;
 use super::wire::{ExchangedToken, graph_error, parse_object};
 use crate::platform::http::Http;
 use crate::platform::token_provider::{Refreshed, Refresher, TokenConfig, TokenProvider};
-use crate::platform::{Origin, PublishContext, PublishError};
+use crate::platform::{Origin, PublishContext, PublishError, unexpected_response};
 use crate::post::Platform;
 use crate::store::TokenStore;
 
@@ -65,17 +66,16 @@ impl Refresher for InstagramRefresher {
         let request = self.http.get(self.api.at(&path)).query(&query);
         let sent = self.http.send(request, context).await;
         let response = sent.map_err(|error| error.into_retryable(Platform::Instagram, step))?;
-        match parse_object::<ExchangedToken>(&response).filter(|_| response.is_success()) {
-            Some(token) => Ok(Refreshed {
-                access_token: SecretString::from(token.access_token),
-                expires_in: token.expires_in,
-                refresh_token: None,
-                refresh_expires_in: None,
-            }),
-            None => {
-                let code = graph_error(&response).as_ref().map(GraphCode::of).unwrap_or_default();
-                Err(classify(step, response.status, code, "").into())
-            }
+        if !response.is_success() || graph_error(&response).is_some() {
+            return Err(refusal_of(step, &response, classify_read, context.now()).failure.into());
         }
+        let token: ExchangedToken =
+            parse_object(&response).ok_or_else(|| unexpected_response(Platform::Instagram, step, response.status))?;
+        Ok(Refreshed {
+            access_token: SecretString::from(token.access_token),
+            expires_in: token.expires_in,
+            refresh_token: None,
+            refresh_expires_in: None,
+        })
     }
 }

@@ -15,11 +15,13 @@ pub(super) struct NewReel<'a> {
     media_type: &'static str,
     upload_type: &'static str,
     caption: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_ai_generated: bool,
 }
 
 impl<'a> NewReel<'a> {
-    pub(super) fn new(caption: &'a str) -> Self {
-        Self { media_type: "REELS", upload_type: "resumable", caption }
+    pub(super) fn new(caption: &'a str, is_ai_generated: bool) -> Self {
+        Self { media_type: "REELS", upload_type: "resumable", caption, is_ai_generated }
     }
 }
 
@@ -28,6 +30,8 @@ impl<'a> NewReel<'a> {
 pub(super) struct NewImage<'a> {
     pub(super) image_url: &'a str,
     pub(super) caption: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_ai_generated: bool,
 }
 
 /// Makes a container public (section 5).
@@ -52,11 +56,11 @@ pub(super) struct Created {
     pub(super) id: String,
 }
 
-/// A list, of which only the first page is read.
+/// A list, of which only the first page is read. A response without one is not the Graph API's.
 #[derive(Debug, Deserialize)]
 #[serde(bound(deserialize = "T: DeserializeOwned"))]
 pub(super) struct List<T> {
-    #[serde(default, deserialize_with = "lenient_items")]
+    #[serde(deserialize_with = "required_items")]
     pub(super) data: Vec<T>,
 }
 
@@ -158,7 +162,14 @@ pub(super) struct ErrorEnvelope {
     pub(super) debug_info: Option<DebugInfo>,
 }
 
-/// The Graph API's error (section 7).
+impl ErrorEnvelope {
+    /// Whether it has the form of the Graph API or of the upload host.
+    pub(super) fn is_own(&self) -> bool {
+        self.error.as_ref().is_some_and(GraphError::is_own) || self.debug_info.as_ref().is_some_and(DebugInfo::is_own)
+    }
+}
+
+/// The Graph API's error (section 7). One without a code is not its own.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct GraphError {
     #[serde(default, deserialize_with = "lenient")]
@@ -169,6 +180,46 @@ pub(super) struct GraphError {
     pub(super) is_transient: bool,
     #[serde(default, deserialize_with = "lenient")]
     pub(super) message: String,
+    /// What people are told; often the only text that names the reason.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) error_user_msg: String,
+    /// What the platform's support asks for.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) fbtrace_id: String,
+}
+
+/// Messages that say nothing beside a text for people.
+const VAGUE: &[&str] =
+    &["invalid parameter", "an unknown error occurred", "an unknown error has occurred", "fatal", "unknown error"];
+
+impl GraphError {
+    /// Whether it has the Graph API's own form.
+    pub(super) fn is_own(&self) -> bool {
+        self.code.is_some()
+    }
+
+    /// What it says in words, as it follows a failure's text: each part with a space before it and in brackets.
+    pub(super) fn detail(&self) -> String {
+        let (message, for_people) = (self.message.trim(), self.error_user_msg.trim());
+        let said = if for_people.is_empty() {
+            message.to_owned()
+        } else if adds_nothing(message, for_people) {
+            for_people.to_owned()
+        } else {
+            format!("{for_people} / {message}")
+        };
+        let said = if said.is_empty() { said } else { format!(" ({said})") };
+        let trace = self.fbtrace_id.trim();
+        if trace.is_empty() { said } else { format!("{said} (fbtrace_id {trace})") }
+    }
+}
+
+/// Whether a message tells no more than the text for people beside it.
+fn adds_nothing(message: &str, for_people: &str) -> bool {
+    // Many begin with the code, as in `(#100) Invalid parameter`.
+    let bare = message.strip_prefix("(#").and_then(|rest| rest.split_once(") ")).map_or(message, |(_, rest)| rest);
+    let bare = bare.trim_end_matches('.').to_lowercase();
+    VAGUE.contains(&bare.as_str()) || for_people.to_lowercase().contains(&bare)
 }
 
 /// The upload host's error (section 3).
@@ -178,6 +229,21 @@ pub(super) struct DebugInfo {
     pub(super) kind: String,
     #[serde(default, deserialize_with = "lenient")]
     pub(super) retriable: Option<bool>,
+    /// In words; sometimes JSON.
+    #[serde(default, deserialize_with = "as_text")]
+    pub(super) message: String,
+}
+
+impl DebugInfo {
+    /// Whether it has the upload host's own form.
+    pub(super) fn is_own(&self) -> bool {
+        !self.kind.is_empty() || self.retriable.is_some()
+    }
+
+    /// Whether the token was refused, which the host says in two ways, and with HTTP 400 (section 3).
+    pub(super) fn is_unauthorized(&self) -> bool {
+        self.kind == "NotAuthorizedError" || self.message.to_lowercase().contains("unauthorized")
+    }
 }
 
 /// The body of a response in the form `T`. Only an object has a form: serde would read a struct from a list as well.
@@ -204,6 +270,25 @@ where
     Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
 }
 
+/// The same, of a list that has to be there.
+fn required_items<'de, D, T>(input: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let items = Vec::<Value>::deserialize(input)?;
+    Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
+}
+
+/// A text, or whatever stands in its place as JSON.
+fn as_text<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    Ok(match Value::deserialize(input)? {
+        Value::String(text) => text,
+        Value::Null => String::new(),
+        other => other.to_string(),
+    })
+}
+
 /// An id without which the response is worth nothing.
 fn required_id<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
     text_or_number(input)?.ok_or_else(|| D::Error::custom("the id is neither a text nor a number"))
@@ -226,11 +311,18 @@ mod tests {
     #[test]
     fn requests_have_the_fields_of_the_sheet() {
         let json = |request: Value| request.to_string();
-        let reel = serde_json::to_value(NewReel::new("Hi")).unwrap();
-        assert_eq!(json(reel), r#"{"media_type":"REELS","upload_type":"resumable","caption":"Hi"}"#);
-        let image = NewImage { image_url: "https://cdn.example/a.jpg", caption: "Hi" };
-        let image = serde_json::to_value(image).unwrap();
-        assert_eq!(json(image), r#"{"image_url":"https://cdn.example/a.jpg","caption":"Hi"}"#);
+        let reel = |is_ai_generated| json(serde_json::to_value(NewReel::new("Hi", is_ai_generated)).unwrap());
+        assert_eq!(reel(false), r#"{"media_type":"REELS","upload_type":"resumable","caption":"Hi"}"#);
+        assert_eq!(
+            reel(true),
+            r#"{"media_type":"REELS","upload_type":"resumable","caption":"Hi","is_ai_generated":true}"#
+        );
+        let image = |is_ai_generated| {
+            let image = NewImage { image_url: "https://cdn.example/a.jpg", caption: "Hi", is_ai_generated };
+            json(serde_json::to_value(image).unwrap())
+        };
+        assert_eq!(image(false), r#"{"image_url":"https://cdn.example/a.jpg","caption":"Hi"}"#);
+        assert_eq!(image(true), r#"{"image_url":"https://cdn.example/a.jpg","caption":"Hi","is_ai_generated":true}"#);
         let publish = serde_json::to_value(PublishContainer { creation_id: "17" }).unwrap();
         assert_eq!(json(publish), r#"{"creation_id":"17"}"#);
     }
@@ -259,8 +351,11 @@ mod tests {
         assert_eq!(limit(sample), (Some(2), Some(50)));
         assert_eq!(limit(r#"{"data":[{"config":{"quota_total":"50"},"quota_usage":"2"}]}"#), (Some(2), Some(50)));
         assert_eq!(limit(r#"{"data":[{"config":"none","quota_usage":2}]}"#), (Some(2), None));
-        for empty in ["{}", r#"{"data":[]}"#, r#"{"data":{}}"#, r#"{"data":[{}]}"#] {
+        for empty in [r#"{"data":[]}"#, r#"{"data":[{}]}"#, r#"{"data":[7]}"#] {
             assert_eq!(limit(empty), (None, None), "{empty}");
+        }
+        for foreign in ["{}", r#"{"data":{}}"#, r#"{"data":null}"#, r#"{"status":"ok"}"#] {
+            assert!(read::<List<PublishingLimit>>(foreign).is_none(), "{foreign}");
         }
     }
 
@@ -316,18 +411,43 @@ mod tests {
     fn an_error_of_any_form_is_an_error() {
         let error = |text: &str| read::<ErrorEnvelope>(text).unwrap().error;
         let sample = r#"{"error":{"message":"Une erreur","type":"OAuthException","code":190,"error_subcode":463,
-                         "is_transient":true,"fbtrace_id":"A"}}"#;
+                         "is_transient":true,"error_user_msg":"Reconnectez-vous","fbtrace_id":"A"}}"#;
         let expected = GraphError {
             code: Some(190),
             error_subcode: Some(463),
             is_transient: true,
             message: "Une erreur".to_owned(),
+            error_user_msg: "Reconnectez-vous".to_owned(),
+            fbtrace_id: "A".to_owned(),
         };
         assert_eq!(error(sample), Some(expected));
         assert_eq!(error(r#"{"error":null}"#), None);
         assert_eq!(error("{}"), None);
         for text in [r#"{"error":"text"}"#, r#"{"error":{}}"#, r#"{"error":{"code":"190","is_transient":"no"}}"#] {
             assert_eq!(error(text), Some(GraphError::default()), "{text}");
+        }
+        assert!(error(sample).is_some_and(|error| error.is_own()) && !GraphError::default().is_own());
+    }
+
+    #[test]
+    fn what_people_are_told_takes_the_place_of_a_message_that_tells_no_more() {
+        for (message, for_people, trace, detail) in [
+            ("", "", "", ""),
+            ("Une erreur", "", "", " (Une erreur)"),
+            ("Une erreur", "", "A1", " (Une erreur) (fbtrace_id A1)"),
+            ("", "", "A1", " (fbtrace_id A1)"),
+            ("(#100) Invalid parameter", "The image is too wide.", "", " (The image is too wide.)"),
+            ("An unknown error has occurred.", "Try later", "A1", " (Try later) (fbtrace_id A1)"),
+            ("The image is too wide", "the image is too wide.", "", " (the image is too wide.)"),
+            ("Only photo can be accepted", "URI unreachable", "", " (URI unreachable / Only photo can be accepted)"),
+        ] {
+            let error = GraphError {
+                message: message.to_owned(),
+                error_user_msg: for_people.to_owned(),
+                fbtrace_id: trace.to_owned(),
+                ..GraphError::default()
+            };
+            assert_eq!(error.detail(), detail, "{message} {for_people}");
         }
     }
 
@@ -337,10 +457,18 @@ mod tests {
         assert!(!read::<UploadResponse>(r#"{"success":"true"}"#).unwrap().success);
         let debug = |text: &str| read::<ErrorEnvelope>(text).unwrap().debug_info;
         let sample = r#"{"debug_info":{"retriable":false,"type":"ProcessingFailedError","message":"{}"}}"#;
-        let expected = DebugInfo { kind: "ProcessingFailedError".to_owned(), retriable: Some(false) };
+        let expected =
+            DebugInfo { kind: "ProcessingFailedError".to_owned(), retriable: Some(false), message: "{}".to_owned() };
         assert_eq!(debug(sample), Some(expected));
         assert_eq!(debug(r#"{"debug_info":{"type":7}}"#), Some(DebugInfo::default()));
         assert_eq!(debug(r#"{"debug_info":"text"}"#), None);
+        let own = |text: &str| debug(text).map(|info| (info.is_own(), info.is_unauthorized()));
+        assert_eq!(own(r#"{"debug_info":{"type":7,"message":"no"}}"#), Some((false, false)));
+        assert_eq!(own(r#"{"debug_info":{"retriable":true}}"#), Some((true, false)));
+        assert_eq!(own(r#"{"debug_info":{"type":"NotAuthorizedError"}}"#), Some((true, true)));
+        let nested = r#"{"debug_info":{"type":"ProcessingFailedError",
+                         "message":{"error":{"message":"Unauthorized user request"}}}}"#;
+        assert_eq!(own(nested), Some((true, true)));
     }
 
     #[test]

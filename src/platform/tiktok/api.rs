@@ -1,6 +1,8 @@
 //! The calls of the Content Posting API (platform sheet, sections 1 and 2).
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
@@ -9,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::TikTokSettings;
-use super::classify::{UNKNOWN_ID, classify};
+use super::classify::{INACCESSIBLE_ID, INVALID_TOKEN, UNKNOWN_ID, classify, log_id_text, with_retry_at};
 use super::status::PublishState;
 use super::token::token_provider;
 use super::wire::{
@@ -18,16 +20,25 @@ use super::wire::{
 };
 use crate::platform::auth::{self, AuthorizedClient, TokenVerdict};
 use crate::platform::http::{ApiResponse, JSON_UTF8, SendError, lenient};
+use crate::platform::limiter::RequestLimiter;
 use crate::platform::media::MediaFile;
 use crate::platform::token_provider::TokenProvider;
-use crate::platform::{Origin, PublishContext, PublishError, PublisherDeps, unexpected_response};
-use crate::post::{Failure, Platform};
+use crate::platform::{AttemptAborted, Origin, PublishContext, PublishError, PublisherDeps, unexpected_response};
+use crate::post::{Category, Failure, Platform};
 
 /// The domain of TikTok's upload hosts.
 const UPLOAD_DOMAIN: &str = "tiktokapis.com";
 
 /// The most videos that one call lists.
 const MAX_LISTED: u32 = 20;
+
+/// TikTok counts requests in any window of this length (section 2).
+const RATE_WINDOW: Duration = Duration::from_secs(60);
+
+/// The most requests of each kind within the window. Videos and photos are started under one limit.
+const MAX_INITS: usize = 6;
+const MAX_CREATOR_INFOS: usize = 20;
+const MAX_STATUSES: usize = 30;
 
 /// What TikTok is asked to do with a photo, in the words of an error.
 pub(super) const START_PHOTO: &str = "accept the photo";
@@ -44,14 +55,15 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// Whether it is certain that nothing was accepted: TikTok says so with a code, or the token was refused. A
-    /// response without a code may come from a server in between, after TikTok has received the request.
+    /// Whether it is certain that nothing was accepted: TikTok says so with a code whose meaning is known. A response
+    /// without a code may come from a server in between, after TikTok has received the request.
     pub(super) fn is_definite(&self) -> bool {
-        match (self.status, self.code.as_str()) {
-            (401, "") => true,
-            (500.., _) | (_, "" | "ok") => false,
-            _ => true,
-        }
+        self.status < 500 && !matches!(self.code.as_str(), "" | "ok") && self.failure.category != Category::Unknown
+    }
+
+    /// Adds when the next request is allowed.
+    fn with_retry_at(self, asked: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
+        Self { failure: with_retry_at(self.failure, asked, now), ..self }
     }
 }
 
@@ -71,32 +83,69 @@ struct Envelope<T> {
     error: ApiError,
 }
 
+/// What a successful call gave.
+#[derive(Debug)]
+struct Answer<T> {
+    data: T,
+    status: u16,
+    /// Its log id is worth telling where the data is of no use.
+    error: ApiError,
+}
+
+impl<T> Answer<T> {
+    /// The data is not what was expected.
+    fn unexpected(&self, step: &str) -> Failure {
+        unexpected(step, self.status, &self.error)
+    }
+}
+
 impl<T> Envelope<T> {
     /// The data of a success. The status alone does not tell: TikTok refuses with HTTP 200 too (section 1).
-    fn into_data(self, step: &str, status: u16, retry_at: Option<DateTime<Utc>>) -> Result<T, Refusal> {
+    fn into_answer(self, step: &str, status: u16) -> Result<Answer<T>, Refusal> {
+        let Self { data, error } = self;
         let is_success = (200..300).contains(&status);
-        let failure = match self.error.code.as_str() {
-            "ok" if is_success => return Ok(self.data),
-            "ok" => unexpected_response(Platform::TikTok, step, status),
-            "" if is_success => unexpected_response(Platform::TikTok, step, status),
-            _ => classify(step, status, &self.error).retry_at(retry_at),
+        let failure = match error.code.as_str() {
+            "ok" if is_success => return Ok(Answer { data, status, error }),
+            "ok" => unexpected(step, status, &error),
+            "" if is_success => unexpected(step, status, &error),
+            _ => classify(step, status, &error),
         };
-        Err(Refusal { failure, status, code: self.error.code })
+        Err(Refusal { failure, status, code: error.code })
     }
+}
+
+/// A response that is neither a success nor a refusal as TikTok documents them.
+fn unexpected(step: &str, status: u16, error: &ApiError) -> Failure {
+    let failure = unexpected_response(Platform::TikTok, step, status);
+    Failure { message: format!("{}{}", failure.message, log_id_text(error)), ..failure }
+}
+
+/// TikTok's own code in a response; empty if there is none.
+fn code_of(response: &ApiResponse) -> String {
+    response.parse::<Envelope<IgnoredAny>>().unwrap_or_default().error.code
 }
 
 /// What a response says of the token that the request carried.
 fn token_verdict(response: &ApiResponse) -> TokenVerdict {
-    let envelope = response.parse::<Envelope<IgnoredAny>>().unwrap_or_default();
-    verdict_of(response.status, &envelope.error.code)
+    verdict_of(response.status, &code_of(response))
+}
+
+/// The same for the request that starts a photo. A refused token leads to a second request, so only TikTok's own word
+/// counts here: a 401 of a server in between may hide that TikTok has accepted the photo.
+fn photo_token_verdict(response: &ApiResponse) -> TokenVerdict {
+    photo_verdict_of(response.status, &code_of(response))
 }
 
 fn verdict_of(status: u16, code: &str) -> TokenVerdict {
     match (status, code) {
         (200..300, "ok") => TokenVerdict::Accepted,
-        (_, "access_token_invalid") | (401, "") => TokenVerdict::Rejected,
+        (_, INVALID_TOKEN) | (401, "") => TokenVerdict::Rejected,
         _ => TokenVerdict::Unknown,
     }
+}
+
+fn photo_verdict_of(status: u16, code: &str) -> TokenVerdict {
+    if code.is_empty() { TokenVerdict::Unknown } else { verdict_of(status, code) }
 }
 
 /// A video that TikTok waits for. The address is a secret.
@@ -108,13 +157,28 @@ pub(super) struct StartedVideo {
 #[derive(Debug)]
 pub(super) struct TikTokApi {
     client: AuthorizedClient,
+    /// Starts photos: what it takes for a refused token is stricter.
+    photo_client: AuthorizedClient,
     origin: Origin,
+    inits: RequestLimiter,
+    creator_infos: RequestLimiter,
+    statuses: RequestLimiter,
 }
 
 impl TikTokApi {
     pub(super) fn new(settings: &TikTokSettings, deps: &PublisherDeps) -> Self {
-        let client = AuthorizedClient::new(deps.http.clone(), token_provider(settings, deps), token_verdict);
-        Self { client, origin: settings.api.clone() }
+        let tokens = Arc::new(token_provider(settings, deps));
+        let client = |verdict: fn(&ApiResponse) -> TokenVerdict| {
+            AuthorizedClient::new(deps.http.clone(), Arc::clone(&tokens), verdict)
+        };
+        Self {
+            client: client(token_verdict),
+            photo_client: client(photo_token_verdict),
+            origin: settings.api.clone(),
+            inits: RequestLimiter::new(MAX_INITS, RATE_WINDOW, deps.pacing),
+            creator_infos: RequestLimiter::new(MAX_CREATOR_INFOS, RATE_WINDOW, deps.pacing),
+            statuses: RequestLimiter::new(MAX_STATUSES, RATE_WINDOW, deps.pacing),
+        }
     }
 
     pub(super) fn tokens(&self) -> &TokenProvider {
@@ -127,26 +191,46 @@ impl TikTokApi {
         path: &str,
         body: Option<&(impl Serialize + Sync)>,
         context: &dyn PublishContext,
-    ) -> Result<T, CallError> {
+    ) -> Result<Answer<T>, CallError> {
+        self.call_with(&self.client, step, path, body, context).await
+    }
+
+    async fn call_with<T: DeserializeOwned + Default>(
+        &self,
+        client: &AuthorizedClient,
+        step: &str,
+        path: &str,
+        body: Option<&(impl Serialize + Sync)>,
+        context: &dyn PublishContext,
+    ) -> Result<Answer<T>, CallError> {
         let request = || {
-            let request = self.client.http().post(self.origin.at(path)).header(CONTENT_TYPE, JSON_UTF8);
+            let request = client.http().post(self.origin.at(path)).header(CONTENT_TYPE, JSON_UTF8);
             match body {
                 Some(body) => request.json(body),
                 None => request.header(CONTENT_LENGTH, 0),
             }
         };
-        let response = self.client.send::<Refusal>(request, context).await?;
-        let retry_at = response.retry_after(context.now());
+        let response = client.send::<Refusal>(request, context).await?;
+        let now = context.now();
         let envelope = response.parse::<Envelope<T>>().unwrap_or_default();
-        envelope.into_data(step, response.status, retry_at).map_err(CallError::Refused)
+        envelope
+            .into_answer(step, response.status)
+            .map_err(|refusal| CallError::Refused(refusal.with_retry_at(response.retry_after(now), now)))
     }
 
     /// Asks whether and how the account may post now. TikTok requires that before every post (section 3).
     pub(super) async fn creator_info(&self, context: &dyn PublishContext) -> Result<CreatorInfo, PublishError> {
         let step = "report whether the account may post";
         let path = "/v2/post/publish/creator_info/query/";
+        self.creator_infos.wait_turn(context).await?;
         let sent = self.call(step, path, None::<&()>, context).await;
-        sent.map_err(|error| error.into_retryable(Platform::TikTok, step))
+        Ok(sent.map_err(|error| error.into_retryable(Platform::TikTok, step))?.data)
+    }
+
+    /// Waits until a video or a photo may be started. For a photo that is before its intent is stored: an attempt that
+    /// ends while it waits has sent nothing.
+    pub(super) async fn wait_for_init(&self, context: &dyn PublishContext) -> Result<(), AttemptAborted> {
+        self.inits.wait_turn(context).await
     }
 
     /// Starts a video. If the response is lost, nothing can come of it: nobody knows the upload address (section 9).
@@ -156,22 +240,29 @@ impl TikTokApi {
         context: &dyn PublishContext,
     ) -> Result<StartedVideo, PublishError> {
         let step = "accept the video";
+        self.wait_for_init(context).await?;
         let sent = self.call::<InitResponse>(step, "/v2/post/publish/video/init/", Some(video), context).await;
-        let response = sent.map_err(|error| error.into_retryable(Platform::TikTok, step))?;
-        match (response.publish_id, response.upload_url) {
+        let mut answer = sent.map_err(|error| error.into_retryable(Platform::TikTok, step))?;
+        match (answer.data.publish_id.take(), answer.data.upload_url.take()) {
             (Some(publish_id), Some(upload_url)) => Ok(StartedVideo { publish_id, upload_url }),
-            _ => Err(unexpected_response(Platform::TikTok, step, 200).into()),
+            _ => Err(answer.unexpected(step).into()),
         }
     }
 
-    /// Starts a photo, which TikTok then publishes by itself. Gives its `publish_id`, if the response has one.
+    /// Starts a photo, which TikTok then publishes by itself. Gives its `publish_id`. The caller has waited for its
+    /// turn.
     pub(super) async fn start_photo(
         &self,
         photo: &PhotoInit<'_>,
         context: &dyn PublishContext,
-    ) -> Result<Option<String>, CallError> {
+    ) -> Result<String, CallError> {
         let path = "/v2/post/publish/content/init/";
-        Ok(self.call::<InitResponse>(START_PHOTO, path, Some(photo), context).await?.publish_id)
+        let client = &self.photo_client;
+        let mut answer = self.call_with::<InitResponse>(client, START_PHOTO, path, Some(photo), context).await?;
+        answer.data.publish_id.take().ok_or_else(|| {
+            let failure = answer.unexpected(START_PHOTO);
+            CallError::Refused(Refusal { failure, status: answer.status, code: answer.error.code })
+        })
     }
 
     pub(super) async fn status(
@@ -181,10 +272,14 @@ impl TikTokApi {
     ) -> Result<PublishState, PublishError> {
         let step = "report the status of the post";
         let body = StatusRequest { publish_id };
+        self.statuses.wait_turn(context).await?;
         match self.call::<StatusResponse>(step, "/v2/post/publish/status/fetch/", Some(&body), context).await {
-            Ok(response) => Ok(response.into()),
+            Ok(answer) => Ok(PublishState::read(answer.data, answer.error)),
             Err(CallError::Refused(refusal)) if refusal.code == UNKNOWN_ID => {
                 Ok(PublishState::Unknown(refusal.failure))
+            }
+            Err(CallError::Refused(refusal)) if refusal.code == INACCESSIBLE_ID => {
+                Ok(PublishState::Inaccessible(refusal.failure))
             }
             Err(error) => Err(error.into_retryable(Platform::TikTok, step)),
         }
@@ -195,7 +290,7 @@ impl TikTokApi {
         let step = "list the account's videos";
         let path = "/v2/video/list/?fields=id,title,video_description,create_time,share_url";
         let sent = self.call::<VideoList>(step, path, Some(&ListRequest { max_count: MAX_LISTED }), context).await;
-        Ok(sent.map_err(|error| error.into_retryable(Platform::TikTok, step))?.videos)
+        Ok(sent.map_err(|error| error.into_retryable(Platform::TikTok, step))?.data.videos)
     }
 
     /// An upload address that TikTok gave, if bytes may be sent there.
@@ -221,12 +316,11 @@ impl TikTokApi {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::post::Category;
 
     /// The response to a request for a video's `init`.
     fn init(status: u16, body: &str) -> Result<(Option<String>, Option<String>), Refusal> {
         let envelope: Envelope<InitResponse> = serde_json::from_str(body).unwrap();
-        envelope.into_data("test", status, None).map(|data| (data.publish_id, data.upload_url))
+        envelope.into_answer("test", status).map(|answer| (answer.data.publish_id, answer.data.upload_url))
     }
 
     #[test]
@@ -244,10 +338,13 @@ mod tests {
     fn a_refusal_is_classified_and_what_is_none_is_not_understood() {
         let refused = r#"{"data":{},"error":{"code":"spam_risk_too_many_posts","message":"enough","log_id":"1"}}"#;
         for (status, body, category, says) in [
-            (200, refused, Category::QuotaExhausted, "`spam_risk_too_many_posts` (enough)"),
+            (200, refused, Category::QuotaExhausted, "`spam_risk_too_many_posts` (enough) (log_id 1)"),
             (500, r#"{"error":"oops"}"#, Category::PlatformOutage, "HTTP 500"),
             (200, "{}", Category::Unknown, "unexpected response"),
             (400, r#"{"error":{"code":"ok"}}"#, Category::Unknown, "unexpected response"),
+            (400, r#"{"error":{"code":"ok","log_id":"1"}}"#, Category::Unknown, " (log_id 1)"),
+            (403, "{}", Category::Unknown, "HTTP 403"),
+            (401, "{}", Category::Auth, "HTTP 401"),
         ] {
             let failure = Failure::from(init(status, body).unwrap_err());
             assert_eq!(failure.category, category, "{body}");
@@ -272,13 +369,29 @@ mod tests {
     }
 
     #[test]
-    fn only_a_code_or_a_refused_token_makes_certain_that_nothing_was_accepted() {
+    fn a_photo_is_sent_again_only_if_tiktok_itself_refuses_the_token() {
+        for (status, code, verdict) in [
+            (200, "ok", TokenVerdict::Accepted),
+            (401, INVALID_TOKEN, TokenVerdict::Rejected),
+            (200, INVALID_TOKEN, TokenVerdict::Rejected),
+            (401, "", TokenVerdict::Unknown),
+            (401, "scope_not_authorized", TokenVerdict::Unknown),
+        ] {
+            assert_eq!(photo_verdict_of(status, code), verdict, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn only_a_known_code_makes_certain_that_nothing_was_accepted() {
         for (status, code, is_definite) in [
             (403, "spam_risk", true),
             (200, "spam_risk", true),
             (401, "access_token_invalid", true),
-            (401, "", true),
+            (401, "", false),
             (403, "", false),
+            (429, "", false),
+            (429, "rate_limit_exceeded", true),
+            (400, "a_code_of_tomorrow", false),
             (404, "ok", false),
             (500, "internal_error", false),
             (502, "", false),

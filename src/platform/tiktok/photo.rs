@@ -1,20 +1,23 @@
 //! Photos: TikTok fetches them, so there is no upload, and `init` itself starts the publish (platform sheet,
 //! section 5).
 
+use url::Url;
+
 use super::api::{CallError, START_PHOTO};
 use super::publisher::TikTokPublisher;
-use super::recovery::maybe_published;
+use super::recovery::{left_as_draft, maybe_published};
 use super::status::PublishState;
-use super::text::fitted_photo_text;
+use super::text::{PhotoText, ai_label, fitted_photo_text};
 use super::ticket::{PhotoTicket, TikTokTicket};
 use super::wire::PhotoInit;
 use crate::platform::backoff::PollBackoff;
 use crate::platform::http::SendError;
+use crate::platform::media::MediaFile;
 use crate::platform::stale_ticket::judge_ticket_failure;
 use crate::platform::{
     AttemptAborted, PublishContext, PublishError, TicketAge, TicketOutcome, still_processing, ticket_payload,
 };
-use crate::post::{Category, Failure, MediaKind, Platform, Post, Ticket};
+use crate::post::{Category, Content, Failure, MediaKind, Platform, Post, Ticket};
 
 impl TikTokPublisher {
     /// The intent is stored before `init`: if the response is lost, nobody can tell whether the photo is published.
@@ -31,12 +34,14 @@ impl TikTokPublisher {
             let username = creator.creator_username.clone();
             ticket_payload(&TikTokTicket::Photo(PhotoTicket { publish_id, username }))
         };
-        let intent = Ticket::new(Platform::TikTok, context.now(), payload(None)?).committed(context.now());
+        self.api.wait_for_init(context).await?;
+        let intent = Ticket::new(Platform::TikTok, context.now(), payload(None)?)
+            .with_fingerprint(Some(photo_fingerprint(&file, &text, &image, &post.content)))
+            .committed(context.now());
         context.save_ticket(&intent).await?;
-        let init = PhotoInit::new(&text, &self.privacy_level, &creator, &image);
+        let init = PhotoInit::new(&text, &self.privacy_level, &creator, &image, &post.content);
         match self.api.start_photo(&init, context).await {
-            Ok(Some(publish_id)) => Ok(intent.with_payload(payload(Some(publish_id))?)),
-            Ok(None) => Err(response_lost("the response has no publish_id").into()),
+            Ok(publish_id) => Ok(intent.with_payload(payload(Some(publish_id))?)),
             Err(error) => Err(start_failure(error)?.into()),
         }
     }
@@ -44,6 +49,7 @@ impl TikTokPublisher {
     pub(super) async fn resume_photo(
         &self,
         post: &Post,
+        ticket: &Ticket,
         own: PhotoTicket,
         mut age: TicketAge,
         context: &dyn PublishContext,
@@ -56,7 +62,11 @@ impl TikTokPublisher {
             match self.poll_state(publish_id, &mut backoff, context).await? {
                 PublishState::Published(id) => return Ok(TicketOutcome::Published(own.publication(id))),
                 PublishState::Failed(failure) => return judge_ticket_failure(failure, age, post),
+                PublishState::Draft => return Err(left_as_draft(post).into()),
                 PublishState::Unknown(failure) => return Err(maybe_published(&failure).into()),
+                PublishState::Inaccessible(failure) => {
+                    return self.judge_inaccessible(post, ticket, failure, context).await;
+                }
                 PublishState::Uploading(_) | PublishState::Processing => {}
             }
             // The ticket has been looked up; what follows is this attempt's own.
@@ -66,6 +76,11 @@ impl TikTokPublisher {
             }
         }
     }
+}
+
+/// What is published with a photo, as a fingerprint.
+pub(super) fn photo_fingerprint(file: &MediaFile, text: &PhotoText, image: &Url, content: &Content) -> String {
+    file.fingerprint(&[&text.title, &text.description, image.as_str(), ai_label(content)])
 }
 
 /// What it means that `init` had no result: the ticket is dead where TikTok certainly has not accepted the photo.
@@ -115,7 +130,9 @@ mod tests {
             (CallError::Send(SendError::Lost("reset".into())), Ambiguous, TicketFate::Kept),
             (CallError::Send(SendError::TooLong { status: 200 }), Ambiguous, TicketFate::Kept),
             (refused(403, "spam_risk"), RejectedContent, TicketFate::Dead),
-            (refused(401, ""), RejectedContent, TicketFate::Dead),
+            (refused(401, "access_token_invalid"), RejectedContent, TicketFate::Dead),
+            (refused(401, ""), Ambiguous, TicketFate::Kept),
+            (refused(200, "ok"), Ambiguous, TicketFate::Kept),
             (refused(403, ""), Ambiguous, TicketFate::Kept),
             (refused(500, "internal_error"), Ambiguous, TicketFate::Kept),
             (no_token, Auth, TicketFate::Dead),

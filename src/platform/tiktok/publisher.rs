@@ -8,8 +8,11 @@ use serde_json::json;
 
 use super::TikTokSettings;
 use super::api::TikTokApi;
+use super::photo::photo_fingerprint;
 use super::status::PublishState;
+use super::text::{fitted_photo_text, fitted_title};
 use super::ticket::TikTokTicket;
+use super::video::video_fingerprint;
 use super::wire::CreatorInfo;
 use crate::platform::backoff::{PollBackoff, PollSettings};
 use crate::platform::media::AssetStore;
@@ -92,8 +95,21 @@ impl Publisher for TikTokPublisher {
 
     /// Whether it was a video or a photo is not known. The ticket of a video does for both: without an upload address
     /// nothing can be sent with it.
-    fn adopt_upload(&self, upload_id: &str, failed_at: DateTime<Utc>) -> Ticket {
-        Ticket::from_application(Platform::TikTok, failed_at, json!({ "kind": "video", "publishId": upload_id }))
+    fn adopt_upload(&self, upload_id: &str, failed_at: DateTime<Utc>, now: DateTime<Utc>) -> Ticket {
+        let payload = json!({ "kind": "video", "publishId": upload_id });
+        Ticket::from_application(Platform::TikTok, failed_at, now, payload)
+    }
+
+    async fn fingerprint(&self, post: &Post) -> Result<String, Failure> {
+        let kind = post.content.media_kind()?;
+        let file = self.assets.file_of(post, kind).await?;
+        Ok(match kind {
+            MediaKind::Video => video_fingerprint(&file, &fitted_title(post)?, &post.content),
+            MediaKind::Image => {
+                let image = self.assets.public_url(&file)?;
+                photo_fingerprint(&file, &fitted_photo_text(post)?, &image, &post.content)
+            }
+        })
     }
 
     async fn create_ticket(&self, post: &Post, context: &dyn PublishContext) -> Result<Ticket, PublishError> {
@@ -112,7 +128,7 @@ impl Publisher for TikTokPublisher {
     ) -> Result<TicketOutcome, PublishError> {
         match read_ticket::<TikTokTicket>(&ticket)? {
             TikTokTicket::Video(own) => self.resume_video(post, ticket, own, age, context).await,
-            TikTokTicket::Photo(own) => self.resume_photo(post, own, age, context).await,
+            TikTokTicket::Photo(own) => self.resume_photo(post, &ticket, own, age, context).await,
         }
     }
 }

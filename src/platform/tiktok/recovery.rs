@@ -33,6 +33,19 @@ impl TikTokPublisher {
         }
     }
 
+    /// TikTok does not let the token ask about a ticket. If the account works otherwise, that is the ticket's failure
+    /// and not the account's, which would keep the other posts from being published.
+    pub(super) async fn judge_inaccessible(
+        &self,
+        post: &Post,
+        ticket: &Ticket,
+        failure: Failure,
+        context: &dyn PublishContext,
+    ) -> Result<TicketOutcome, PublishError> {
+        self.api.creator_info(context).await?;
+        inaccessible(post, ticket, failure).map_err(PublishError::from)
+    }
+
     async fn search_listed(
         &self,
         post: &Post,
@@ -66,9 +79,54 @@ pub(super) fn maybe_published(failure: &Failure) -> Failure {
     Failure::new(Category::Ambiguous, text)
 }
 
+/// What follows if only the ticket cannot be asked about: before its last chunk nothing can be public.
+fn inaccessible(post: &Post, ticket: &Ticket, failure: Failure) -> Result<TicketOutcome, Failure> {
+    if !ticket.is_committed() {
+        return Ok(TicketOutcome::Dead);
+    }
+    let advice = format!(
+        "check whether the post is on TikTok, on this account or an earlier one; `postretry reset --drop-ticket {}` \
+         sends it anew",
+        post.id
+    );
+    Err(Failure::new(Category::Ambiguous, failure.message).advise(advice))
+}
+
+/// The failure of a post that the application sent as a draft: only the creator can finish it.
+pub(super) fn left_as_draft(post: &Post) -> Failure {
+    let advice =
+        format!("finish it in the TikTok app, then settle the post with `postretry reset --posted {}`", post.id);
+    let text = "TikTok has put the post into the creator's inbox as a draft, and a person has to finish it there";
+    Failure::new(Category::Ambiguous, text).advise(advice)
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+    use crate::platform::test_context::post;
+    use crate::post::{Platform, TicketFate};
+
+    #[test]
+    fn a_ticket_that_may_not_be_asked_about_is_dead_only_before_its_last_chunk() {
+        let made_at = DateTime::<Utc>::from_timestamp(1_767_225_600, 0).unwrap();
+        let ticket = Ticket::new(Platform::TikTok, made_at, Value::Null);
+        let judge = |ticket: &Ticket| {
+            inaccessible(&post(Platform::TikTok), ticket, Failure::new(Category::Auth, "refused").not_retryable())
+        };
+        assert_eq!(judge(&ticket), Ok(TicketOutcome::Dead));
+        let failure = judge(&ticket.committed(made_at)).unwrap_err();
+        assert_eq!((failure.category, failure.ticket), (Category::Ambiguous, TicketFate::Kept));
+        assert!(failure.message.contains("`postretry reset --drop-ticket p1`"), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_draft_is_left_to_the_creator() {
+        let failure = left_as_draft(&post(Platform::TikTok));
+        assert_eq!(failure.category, Category::Ambiguous);
+        assert!(failure.message.contains("inbox as a draft"), "{}", failure.message);
+    }
 
     #[test]
     fn a_video_is_known_by_its_caption_and_its_time() {

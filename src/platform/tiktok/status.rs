@@ -1,8 +1,8 @@
 //! What TikTok says of a publish (platform sheet, section 6).
 
-use super::classify::classify;
+use super::classify::{classify, log_id_text};
 use super::wire::{ApiError, StatusResponse};
-use crate::post::Failure;
+use crate::post::{Category, Failure};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PublishState {
@@ -12,18 +12,28 @@ pub(super) enum PublishState {
     /// TikTok is receiving the video; how many bytes it has, if it tells. It may say so while it processes too.
     Uploading(Option<u64>),
     Processing,
+    /// It is a draft in the creator's inbox, since the application used the draft mode.
+    Draft,
     /// TikTok does not know the `publish_id`.
     Unknown(Failure),
+    /// The token may not ask about the `publish_id`.
+    Inaccessible(Failure),
 }
 
-impl From<StatusResponse> for PublishState {
-    fn from(response: StatusResponse) -> Self {
+impl PublishState {
+    /// `error` comes with every response. That of a success has only a log id.
+    pub(super) fn read(response: StatusResponse, error: ApiError) -> Self {
         match response.status.as_str() {
             "PUBLISH_COMPLETE" => Self::Published(response.post_id()),
+            "FAILED" if response.fail_reason.is_empty() => {
+                let text = format!("TikTok failed to publish the post and gives no reason{}", log_id_text(&error));
+                Self::Failed(Failure::new(Category::Unknown, text))
+            }
             "FAILED" => {
-                let reason = ApiError { code: response.fail_reason, message: String::new() };
+                let reason = ApiError { code: response.fail_reason, message: String::new(), ..error };
                 Self::Failed(classify("publish the post", 200, &reason))
             }
+            "SEND_TO_USER_INBOX" => Self::Draft,
             "PROCESSING_UPLOAD" => Self::Uploading(response.uploaded_bytes),
             _ => Self::Processing,
         }
@@ -33,10 +43,10 @@ impl From<StatusResponse> for PublishState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::post::Category;
 
     fn state(text: &str) -> PublishState {
-        serde_json::from_str::<StatusResponse>(text).unwrap().into()
+        let error = ApiError { code: "ok".to_owned(), log_id: Some("2026".to_owned()), ..ApiError::default() };
+        PublishState::read(serde_json::from_str(text).unwrap(), error)
     }
 
     #[test]
@@ -52,6 +62,7 @@ mod tests {
             (r#"{"status":"PROCESSING_UPLOAD","uploaded_bytes":"10"}"#, PublishState::Uploading(Some(10))),
             (r#"{"status":"PROCESSING_UPLOAD","uploaded_bytes":[]}"#, PublishState::Uploading(None)),
             (r#"{"status":"PROCESSING_DOWNLOAD","downloaded_bytes":10}"#, PublishState::Processing),
+            (r#"{"status":"SEND_TO_USER_INBOX"}"#, PublishState::Draft),
             (r#"{"status":"A_STATUS_OF_TOMORROW"}"#, PublishState::Processing),
             (r#"{"status":3}"#, PublishState::Processing),
             ("{}", PublishState::Processing),
@@ -69,6 +80,7 @@ mod tests {
         ] {
             let PublishState::Failed(failure) = state(text) else { panic!("{text}") };
             assert_eq!(failure.category, category, "{text}");
+            assert!(failure.message.contains(" (log_id 2026)"), "{}", failure.message);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Fits a post's texts into TikTok's limits (platform sheet, sections 4 and 5).
 
-use crate::post::{Category, Failure, Post, with_hashtags};
+use crate::post::{Category, Content, Failure, Post, with_hashtags};
 
 /// The longest title of a video, in UTF-16 code units.
 const MAX_TITLE: usize = 2200;
@@ -25,6 +25,11 @@ pub(super) fn fitted_photo_text(post: &Post) -> Result<PhotoText, Failure> {
     let description = fitted(post, MAX_PHOTO_DESCRIPTION)?;
     let title = post.content.title.clone().filter(|title| utf16(title) <= MAX_PHOTO_TITLE).unwrap_or_default();
     Ok(PhotoText { title, description })
+}
+
+/// What the label for AI content adds to a fingerprint.
+pub(super) fn ai_label(content: &Content) -> &'static str {
+    if content.is_ai_generated { "is_aigc" } else { "" }
 }
 
 fn fitted(post: &Post, limit: usize) -> Result<String, Failure> {

@@ -7,10 +7,10 @@ use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::classify::classify;
+use super::classify::{classify, with_retry_at};
 use super::settings::{TikTokCredentials, TikTokSettings};
 use super::wire::ApiError;
-use crate::platform::http::{Http, lenient};
+use crate::platform::http::{Http, lenient, text_or_number};
 use crate::platform::token_provider::{Refreshed, Refresher, TokenConfig, TokenProvider};
 use crate::platform::{Origin, PublishContext, PublishError, PublisherDeps};
 use crate::post::Platform;
@@ -79,7 +79,8 @@ impl Refresher for TikTokRefresher {
         let response = sent.map_err(|error| error.into_retryable(Platform::TikTok, step))?;
         let given = response.parse::<TokenResponse>().unwrap_or_default();
         given.into_refreshed(response.is_success()).map_err(|error| {
-            classify(step, response.status, &error).retry_at(response.retry_after(context.now())).into()
+            let now = context.now();
+            with_retry_at(classify(step, response.status, &error), response.retry_after(now), now).into()
         })
     }
 }
@@ -100,6 +101,8 @@ struct TokenResponse {
     error: String,
     #[serde(deserialize_with = "lenient")]
     error_description: String,
+    #[serde(deserialize_with = "text_or_number")]
+    log_id: Option<String>,
 }
 
 impl TokenResponse {
@@ -112,7 +115,12 @@ impl TokenResponse {
                 refresh_token: self.refresh_token.map(SecretString::from),
                 refresh_expires_in: self.refresh_expires_in,
             }),
-            _ => Err(ApiError { code: self.error, message: self.error_description }),
+            _ => Err(ApiError {
+                code: self.error,
+                message: self.error_description,
+                log_id: self.log_id,
+                ..ApiError::default()
+            }),
         }
     }
 }
@@ -139,7 +147,8 @@ mod tests {
     #[test]
     fn the_endpoint_refuses_with_http_200_too() {
         let given = r#"{"access_token":"a","error":"invalid_grant","error_description":"refused","log_id":"1"}"#;
-        let error = ApiError { code: "invalid_grant".into(), message: "refused".into() };
-        assert_eq!(refreshed(given, true).unwrap_err(), error);
+        let error = refreshed(given, true).unwrap_err();
+        assert_eq!((error.code.as_str(), error.message.as_str()), ("invalid_grant", "refused"));
+        assert_eq!(error.log_id(), Some("1"));
     }
 }

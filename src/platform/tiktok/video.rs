@@ -3,24 +3,27 @@
 //! Nothing can appear before all bytes have arrived, so the last chunk is the step that cannot be taken back. That it
 //! is about to be sent is stored before.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 
 use super::chunks::ChunkPlan;
 use super::publisher::TikTokPublisher;
+use super::recovery::left_as_draft;
 use super::status::PublishState;
-use super::text::fitted_title;
+use super::text::{ai_label, fitted_title};
 use super::ticket::{TikTokTicket, VideoTicket};
 use super::upload::{UploadEnd, VideoUpload};
 use super::wire::VideoInit;
 use crate::platform::backoff::PollBackoff;
+use crate::platform::media::MediaFile;
 use crate::platform::stale_ticket::judge_ticket_failure;
 use crate::platform::upload::upload;
 use crate::platform::{
-    PublishContext, PublishError, TicketAge, TicketOutcome, file_changed, still_processing, ticket_payload,
+    PublishContext, PublishError, Publisher, TicketAge, TicketOutcome, still_processing, ticket_payload,
 };
-use crate::post::{Category, Failure, MediaKind, PROCESSING_LIMIT, Platform, Post, Ticket};
+use crate::post::{Category, Content, Failure, MediaKind, PROCESSING_LIMIT, Platform, Post, Ticket};
 
 /// How long an upload address accepts bytes (platform sheet, section 4).
 const UPLOAD_WINDOW: TimeDelta = TimeDelta::hours(1);
@@ -35,7 +38,8 @@ impl TikTokPublisher {
         let title = fitted_title(post)?;
         let creator = self.creator(context).await?;
         check_duration(self.assets.duration_of(&file).await, creator.longest_video())?;
-        let init = VideoInit::new(&title, &self.privacy_level, &creator, ChunkPlan::for_size(file.size));
+        let plan = ChunkPlan::for_size(file.size);
+        let init = VideoInit::new(&title, &self.privacy_level, &creator, plan, &post.content);
         let started = self.api.start_video(&init, context).await?;
         self.api.upload_address(&started.upload_url)?;
         let own = TikTokTicket::Video(VideoTicket {
@@ -44,7 +48,8 @@ impl TikTokPublisher {
             size: Some(file.size),
             username: creator.creator_username,
         });
-        Ok(Ticket::new(Platform::TikTok, context.now(), ticket_payload(&own)?))
+        let fingerprint = video_fingerprint(&file, &title, &post.content);
+        Ok(Ticket::new(Platform::TikTok, context.now(), ticket_payload(&own)?).with_fingerprint(Some(fingerprint)))
     }
 
     pub(super) async fn resume_video(
@@ -55,12 +60,13 @@ impl TikTokPublisher {
         age: TicketAge,
         context: &dyn PublishContext,
     ) -> Result<TicketOutcome, PublishError> {
-        let total = match own.size {
-            Some(size) => Some(size),
-            None => self.assets.file_of(post, MediaKind::Video).await.ok().map(|file| file.size),
-        };
-        VideoPublish { publisher: self, post, context, ticket, own, total, age }.run().await
+        VideoPublish { publisher: self, post, context, ticket, own, age }.run().await
     }
+}
+
+/// What is published with a video, as a fingerprint.
+pub(super) fn video_fingerprint(file: &MediaFile, title: &str, content: &Content) -> String {
+    file.fingerprint(&[title, ai_label(content)])
 }
 
 /// A video on its way from its ticket to an outcome.
@@ -70,8 +76,6 @@ struct VideoPublish<'a> {
     context: &'a dyn PublishContext,
     ticket: Ticket,
     own: VideoTicket,
-    /// The size of the video, as far as it is known.
-    total: Option<u64>,
     /// `Stored` until the ticket of an earlier attempt has been looked up for the first time.
     age: TicketAge,
 }
@@ -82,10 +86,12 @@ impl VideoPublish<'_> {
         let mut backoff = PollBackoff::new(self.publisher.poll);
         let mut resume_at = (self.age == TicketAge::Fresh).then_some(0);
         loop {
-            if let Some(offset) = resume_at.take()
-                && self.send_bytes(offset).await? == UploadEnd::Closed
-            {
-                return self.finish_closed().await;
+            if let Some(offset) = resume_at.take() {
+                // Bytes are missing, so nothing can be public yet.
+                let Some(file) = self.unchanged_file().await? else { return Ok(TicketOutcome::Dead) };
+                if self.send_bytes(&file, offset).await? == UploadEnd::Closed {
+                    return self.finish_closed().await;
+                }
             }
             let state = self.publisher.poll_state(&self.own.publish_id, &mut backoff, self.context).await?;
             match next_step(state, self.facts()) {
@@ -107,25 +113,40 @@ impl VideoPublish<'_> {
             is_committed,
             trusts_count: self.age == TicketAge::Stored || !is_committed,
             accepts_bytes: self.own.upload_url.is_some() && self.ticket.age(self.context.now()) < UPLOAD_WINDOW,
-            total: self.total,
+            // The application's ticket does not tell the size of its video, and today's file may be another one.
+            total: self.own.size,
         }
     }
 
-    async fn send_bytes(&mut self, offset: u64) -> Result<UploadEnd, PublishError> {
-        let Some(address) = &self.own.upload_url else { return Ok(UploadEnd::Closed) };
-        let (api, assets) = (&self.publisher.api, &self.publisher.assets);
-        let file = assets.file_of(self.post, MediaKind::Video).await?;
-        if self.own.size.is_some_and(|size| size != file.size) {
-            return Err(file_changed(Platform::TikTok).into());
+    /// The file to send; none if the post or the file is not what the ticket was made for any more.
+    async fn unchanged_file(&self) -> Result<Option<MediaFile>, PublishError> {
+        let current = self.publisher.fingerprint(self.post).await?;
+        if self.ticket.was_made_for_another(&current) {
+            return Ok(None);
         }
+        let file = self.publisher.assets.file_of(self.post, MediaKind::Video).await?;
+        let has_same_size = self.own.size.is_none_or(|size| size == file.size);
+        Ok(has_same_size.then_some(file))
+    }
+
+    async fn send_bytes(&mut self, file: &MediaFile, offset: u64) -> Result<UploadEnd, PublishError> {
+        let Some(address) = &self.own.upload_url else { return Ok(UploadEnd::Closed) };
+        let api = &self.publisher.api;
         let sending = VideoUpload {
             api,
             publish_id: &self.own.publish_id,
             address: api.upload_address(address)?,
-            file: &file,
+            file,
             plan: ChunkPlan::for_size(file.size),
+            reported: Mutex::default(),
         };
-        upload(&sending, &mut self.ticket, offset, self.publisher.poll, self.context).await
+        let end = upload(&sending, &mut self.ticket, offset, self.publisher.poll, self.context).await?;
+        // TikTok may say that it has everything before the last chunk was sent.
+        if end == UploadEnd::Complete && !self.ticket.is_committed() {
+            self.ticket = self.ticket.clone().committed(self.context.now());
+            self.context.save_ticket(&self.ticket).await?;
+        }
+        Ok(end)
     }
 
     /// The upload address accepts no more bytes. Whether that matters, only the state of the publish tells.
@@ -141,7 +162,7 @@ impl VideoPublish<'_> {
     /// A publish that has been processing for very long is not waited for any more; the account's list may still tell.
     async fn give_up_waiting(&self) -> Result<TicketOutcome, PublishError> {
         let failure = still_processing(Platform::TikTok);
-        if self.ticket.age(self.context.now()) >= PROCESSING_LIMIT {
+        if self.ticket.known_for(self.context.now()) >= PROCESSING_LIMIT {
             self.finish(End::Unknown(failure)).await
         } else {
             Err(failure.into())
@@ -153,6 +174,10 @@ impl VideoPublish<'_> {
             End::Published(id) => Ok(TicketOutcome::Published(self.own.publication(id))),
             End::Failed(failure) => judge_ticket_failure(failure, self.age, self.post),
             End::NotPublished => Ok(TicketOutcome::Dead),
+            End::Draft => Err(left_as_draft(self.post).into()),
+            End::Inaccessible(failure) => {
+                self.publisher.judge_inaccessible(self.post, &self.ticket, failure, self.context).await
+            }
             End::Unknown(failure) => self.publisher.find_listed(self.post, &self.ticket, &failure, self.context).await,
         }
     }
@@ -185,8 +210,12 @@ enum End {
     Failed(Failure),
     /// Nothing was published and nothing can be, with this ticket.
     NotPublished,
+    /// A draft in the creator's inbox.
+    Draft,
     /// TikTok cannot tell whether the video was published.
     Unknown(Failure),
+    /// The token may not ask about the publish.
+    Inaccessible(Failure),
 }
 
 /// What follows from the state of a video (platform sheet, section 12).
@@ -196,12 +225,16 @@ fn next_step(state: PublishState, facts: Facts) -> Step {
         PublishState::Failed(failure) => Step::Finish(End::Failed(failure)),
         PublishState::Unknown(failure) if facts.is_committed => Step::Finish(End::Unknown(failure)),
         PublishState::Unknown(_) => Step::Finish(End::NotPublished),
+        PublishState::Draft => Step::Finish(End::Draft),
+        PublishState::Inaccessible(failure) => Step::Finish(End::Inaccessible(failure)),
         PublishState::Uploading(bytes) if facts.trusts_count => match bytes.zip(facts.total) {
             Some((bytes, total)) if bytes < total && facts.accepts_bytes => Step::Resume(bytes),
             // TikTok posts only when it has all bytes, and it accepts no more.
             Some((bytes, total)) if bytes < total => Step::Finish(End::NotPublished),
-            _ if !facts.is_committed && !facts.accepts_bytes => Step::Finish(End::NotPublished),
-            _ => Step::Wait,
+            // It has them all, so it may post, whoever sent them.
+            Some(_) => Step::Wait,
+            None if !facts.is_committed && !facts.accepts_bytes => Step::Finish(End::NotPublished),
+            None => Step::Wait,
         },
         PublishState::Uploading(_) | PublishState::Processing => Step::Wait,
     }
@@ -224,6 +257,8 @@ fn check_duration(is: Option<Duration>, longest: Option<Duration>) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::media::AssetStore;
+    use crate::platform::test_context::post;
 
     fn failure() -> Failure {
         Failure::new(Category::PlatformOutage, "why")
@@ -259,19 +294,52 @@ mod tests {
             // None are missing, as far as TikTok tells.
             (uploading(Some(30)), "ta", Step::Wait),
             (uploading(Some(30)), "ct", Step::Wait),
-            (uploading(Some(30)), "t", finish(End::NotPublished)),
+            (uploading(Some(30)), "t", Step::Wait),
             (uploading(None), "ta", Step::Wait),
             (uploading(None), "ct", Step::Wait),
             (uploading(None), "t", finish(End::NotPublished)),
             (PublishState::Processing, "t", Step::Wait),
             (PublishState::Processing, "ct", Step::Wait),
+            (PublishState::Draft, "ct", finish(End::Draft)),
+            (PublishState::Inaccessible(failure()), "ct", finish(End::Inaccessible(failure()))),
+            (PublishState::Inaccessible(failure()), "ta", finish(End::Inaccessible(failure()))),
         ] {
             let text = format!("{state:?} {letters}");
             assert_eq!(next_step(state, facts(letters)), step, "{text}");
         }
-        // The application's ticket does not say how large the video was.
-        let unknown = Facts { total: None, ..facts("ct") };
-        assert_eq!(next_step(uploading(Some(10)), unknown), Step::Wait);
+    }
+
+    #[test]
+    fn the_applications_ticket_is_waited_for_until_tiktok_itself_ends_it() {
+        let facts = Facts { total: None, ..facts("ct") };
+        for bytes in [None, Some(0), Some(10), Some(u64::MAX)] {
+            assert_eq!(next_step(PublishState::Uploading(bytes), facts), Step::Wait, "{bytes:?}");
+        }
+        assert_eq!(next_step(PublishState::Processing, facts), Step::Wait);
+        let failed = next_step(PublishState::Failed(failure()), facts);
+        assert_eq!(failed, Step::Finish(End::Failed(failure())));
+        let unknown = next_step(PublishState::Unknown(failure()), facts);
+        assert_eq!(unknown, Step::Finish(End::Unknown(failure())));
+    }
+
+    #[tokio::test]
+    async fn a_fingerprint_changes_with_the_title_the_label_and_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut post = post(Platform::TikTok);
+        post.content.video_path = Some("a.mp4".to_owned());
+        let assets = AssetStore::new(folder.path(), None).unwrap();
+        let path = folder.path().join("a.mp4");
+        std::fs::write(&path, b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom").unwrap();
+        let file = assets.file_of(&post, MediaKind::Video).await.unwrap();
+        let plain = Content::default();
+        let first = video_fingerprint(&file, "Hello", &plain);
+        assert_eq!(video_fingerprint(&file, "Hello", &plain), first);
+        assert_ne!(video_fingerprint(&file, "Hello you", &plain), first);
+        let labelled = Content { is_ai_generated: true, ..Content::default() };
+        assert_ne!(video_fingerprint(&file, "Hello", &labelled), first);
+        std::fs::write(&path, b"\0\0\0\x18ftypmp42\0\0\0\0mp42isomandmore").unwrap();
+        let longer = assets.file_of(&post, MediaKind::Video).await.unwrap();
+        assert_ne!(video_fingerprint(&longer, "Hello", &plain), first);
     }
 
     #[test]
@@ -281,6 +349,8 @@ mod tests {
         assert_eq!(check(180_999, longest), Ok(()));
         assert_eq!(check(u64::MAX, None), Ok(()));
         assert_eq!(check(u64::MAX, Some(Duration::from_secs(u64::MAX))), Ok(()));
+        assert!(check(u64::MAX, Some(Duration::from_secs(1))).is_err());
+        assert!(check_duration(Some(Duration::MAX), longest).is_err());
         assert_eq!(check_duration(None, longest), Ok(()));
         let failure = check(195_500, longest).unwrap_err();
         assert_eq!(failure.category, Category::MediaProcessing);

@@ -11,6 +11,7 @@ use url::Url;
 use super::chunks::ChunkPlan;
 use super::text::PhotoText;
 use crate::platform::http::{lenient, number_or_text, text_or_number};
+use crate::post::Content;
 
 /// Reads a list without the items of a wrong type.
 fn lenient_list<'de, D, T>(input: D) -> Result<Vec<T>, D::Error>
@@ -30,6 +31,18 @@ pub(super) struct ApiError {
     pub(super) code: String,
     #[serde(deserialize_with = "lenient")]
     pub(super) message: String,
+    #[serde(deserialize_with = "text_or_number")]
+    pub(super) log_id: Option<String>,
+    /// The other spelling of the vendor's pages (section 1).
+    #[serde(deserialize_with = "text_or_number")]
+    pub(super) logid: Option<String>,
+}
+
+impl ApiError {
+    /// What TikTok's support asks for. A success has it too.
+    pub(super) fn log_id(&self) -> Option<&str> {
+        [&self.log_id, &self.logid].into_iter().flatten().map(String::as_str).find(|id| !id.is_empty())
+    }
 }
 
 /// What the account may do now.
@@ -51,8 +64,9 @@ pub(super) struct CreatorInfo {
 }
 
 impl CreatorInfo {
+    /// None if TikTok does not tell. Zero would forbid every video, so it is not taken for a limit.
     pub(super) fn longest_video(&self) -> Option<Duration> {
-        self.max_video_post_duration_sec.map(Duration::from_secs)
+        self.max_video_post_duration_sec.filter(|seconds| *seconds > 0).map(Duration::from_secs)
     }
 }
 
@@ -87,6 +101,13 @@ struct VideoInfo<'a> {
     disabled: DisabledInteractions,
     #[serde(flatten)]
     brand: BrandToggles,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_aigc: Option<bool>,
+}
+
+/// The label for AI content, if it is to be set.
+fn is_aigc(content: &Content) -> Option<bool> {
+    content.is_ai_generated.then_some(true)
 }
 
 #[derive(Debug, Serialize)]
@@ -98,14 +119,26 @@ struct FileUpload {
 }
 
 impl<'a> VideoInit<'a> {
-    pub(super) fn new(title: &'a str, privacy_level: &'a str, creator: &CreatorInfo, plan: ChunkPlan) -> Self {
+    pub(super) fn new(
+        title: &'a str,
+        privacy_level: &'a str,
+        creator: &CreatorInfo,
+        plan: ChunkPlan,
+        content: &Content,
+    ) -> Self {
         let disabled = DisabledInteractions {
             comment: creator.comment_disabled,
             duet: creator.duet_disabled,
             stitch: creator.stitch_disabled,
         };
         Self {
-            post_info: VideoInfo { title, privacy_level, disabled, brand: BrandToggles::default() },
+            post_info: VideoInfo {
+                title,
+                privacy_level,
+                disabled,
+                brand: BrandToggles::default(),
+                is_aigc: is_aigc(content),
+            },
             source_info: FileUpload {
                 source: "FILE_UPLOAD",
                 video_size: plan.size,
@@ -122,6 +155,9 @@ pub(super) struct PhotoInit<'a> {
     post_mode: &'static str,
     post_info: PhotoInfo<'a>,
     source_info: PhotoSource<'a>,
+    /// Not in `post_info`, unlike for a video (section 5).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_aigc: Option<bool>,
 }
 
 #[derive(Debug, Serialize)]
@@ -143,7 +179,13 @@ struct PhotoSource<'a> {
 }
 
 impl<'a> PhotoInit<'a> {
-    pub(super) fn new(text: &'a PhotoText, privacy_level: &'a str, creator: &CreatorInfo, image: &'a Url) -> Self {
+    pub(super) fn new(
+        text: &'a PhotoText,
+        privacy_level: &'a str,
+        creator: &CreatorInfo,
+        image: &'a Url,
+        content: &Content,
+    ) -> Self {
         Self {
             media_type: "PHOTO",
             post_mode: "DIRECT_POST",
@@ -156,6 +198,7 @@ impl<'a> PhotoInit<'a> {
                 brand: BrandToggles::default(),
             },
             source_info: PhotoSource { source: "PULL_FROM_URL", photo_images: [image.as_str()], photo_cover_index: 0 },
+            is_aigc: is_aigc(content),
         }
     }
 }
@@ -259,10 +302,43 @@ mod tests {
     }
 
     #[test]
+    fn an_absurd_longest_duration_is_no_limit_that_stops_every_video() {
+        for (told, longest) in [
+            ("0", None),
+            ("-1", None),
+            ("1e30", None),
+            ("180.5", None),
+            ("18446744073709551616", None),
+            ("18446744073709551615", Some(Duration::from_secs(u64::MAX))),
+            ("180", Some(Duration::from_secs(180))),
+        ] {
+            let creator: CreatorInfo = read(&format!(r#"{{"max_video_post_duration_sec":{told}}}"#));
+            assert_eq!(creator.longest_video(), longest, "{told}");
+        }
+    }
+
+    #[test]
+    fn a_log_id_is_read_in_both_spellings_and_never_spoils_the_code() {
+        for (text, log_id) in [
+            (r#"{"code":"c","log_id":"2026"}"#, Some("2026")),
+            (r#"{"code":"c","logid":"2026"}"#, Some("2026")),
+            (r#"{"code":"c","log_id":"","logid":2026}"#, Some("2026")),
+            (r#"{"code":"c","log_id":"1","logid":"2"}"#, Some("1")),
+            (r#"{"code":"c","log_id":[]}"#, None),
+            (r#"{"code":"c"}"#, None),
+        ] {
+            let error: ApiError = read(text);
+            assert_eq!((error.code.as_str(), error.log_id()), ("c", log_id), "{text}");
+        }
+    }
+
+    #[test]
     fn requests_are_written_as_the_vendors_pages_have_them() {
         let creator: CreatorInfo = read(CREATOR);
         let plan = ChunkPlan { size: 50_000_123, chunk_size: 10_000_000, count: 5 };
-        let video = serde_json::to_string(&VideoInit::new("Hello #one", "SELF_ONLY", &creator, plan)).unwrap();
+        let unlabelled = Content::default();
+        let video =
+            serde_json::to_string(&VideoInit::new("Hello #one", "SELF_ONLY", &creator, plan, &unlabelled)).unwrap();
         let expected = json!({
             "post_info": {
                 "title": "Hello #one",
@@ -284,7 +360,7 @@ mod tests {
 
         let text = PhotoText { title: "Title".into(), description: "Words".into() };
         let url = Url::parse("https://cdn.example/a.jpg").unwrap();
-        let photo = serde_json::to_string(&PhotoInit::new(&text, "SELF_ONLY", &creator, &url)).unwrap();
+        let photo = serde_json::to_string(&PhotoInit::new(&text, "SELF_ONLY", &creator, &url, &unlabelled)).unwrap();
         let expected = json!({
             "media_type": "PHOTO",
             "post_mode": "DIRECT_POST",
@@ -304,6 +380,18 @@ mod tests {
             },
         });
         assert_eq!(photo, expected.to_string());
+    }
+
+    #[test]
+    fn the_label_for_ai_content_has_its_place_in_each_request() {
+        let (creator, plan) = (CreatorInfo::default(), ChunkPlan::for_size(1));
+        let labelled = Content { is_ai_generated: true, ..Content::default() };
+        let video = serde_json::to_value(VideoInit::new("", "SELF_ONLY", &creator, plan, &labelled)).unwrap();
+        assert_eq!((&video["post_info"]["is_aigc"], video.get("is_aigc")), (&Value::Bool(true), None));
+        let text = PhotoText { title: String::new(), description: String::new() };
+        let url = Url::parse("https://cdn.example/a.jpg").unwrap();
+        let photo = serde_json::to_value(PhotoInit::new(&text, "SELF_ONLY", &creator, &url, &labelled)).unwrap();
+        assert_eq!((&photo["is_aigc"], photo["post_info"].get("is_aigc")), (&Value::Bool(true), None));
     }
 
     #[test]

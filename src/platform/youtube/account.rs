@@ -9,14 +9,14 @@ use url::Url;
 
 use super::YouTubeSettings;
 use super::api::TokenRequest;
-use super::classify::classify;
-use super::error::ErrorResponse;
+use super::classify::classify_token_error;
+use super::error::PlatformError;
 use super::responses::TokenResponse;
 use super::session::RESUME_INCOMPLETE;
 use crate::platform::auth::TokenVerdict;
 use crate::platform::http::{ApiResponse, Http};
 use crate::platform::token_provider::{Refreshed, Refresher, TokenConfig, TokenProvider};
-use crate::platform::{PublishContext, PublishError};
+use crate::platform::{PublishContext, PublishError, unexpected_response};
 use crate::post::Platform;
 use crate::store::TokenStore;
 
@@ -43,8 +43,8 @@ pub(super) fn token_provider(settings: &YouTubeSettings, http: &Http, store: Arc
 }
 
 pub(super) fn token_verdict(response: &ApiResponse) -> TokenVerdict {
-    let error: ErrorResponse = response.parse().unwrap_or_default();
-    verdict(response.status, error.reason())
+    let error = PlatformError::of_api(response).unwrap_or_default();
+    verdict(response.status, &error.reason)
 }
 
 fn verdict(status: u16, reason: &str) -> TokenVerdict {
@@ -86,9 +86,13 @@ impl Refresher for GoogleRefresher {
                 refresh_token: given.refresh_token.map(SecretString::from),
                 refresh_expires_in: given.refresh_token_expires_in,
             }),
+            _ if response.is_success() => {
+                Err(unexpected_response(Platform::YouTubeShorts, step, response.status).into())
+            }
             _ => {
-                let error: ErrorResponse = response.parse().unwrap_or_default();
-                Err(classify(step, response.status, &error, context.now()).into())
+                let error = PlatformError::of_token_endpoint(&response);
+                let failure = classify_token_error(step, response.status, error.as_ref());
+                Err(failure.retry_at(response.retry_after(context.now())).into())
             }
         }
     }

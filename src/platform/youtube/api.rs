@@ -51,6 +51,28 @@ pub(super) struct NewSnippet<'a> {
 pub(super) struct NewStatus<'a> {
     pub(super) privacy_status: &'a str,
     pub(super) self_declared_made_for_kids: bool,
+    /// The label for AI content; not sent for other posts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) contains_synthetic_media: Option<bool>,
+}
+
+impl NewVideo<'_> {
+    /// What an upload of this video with this file is known by: everything that is sent.
+    pub(super) fn fingerprint(&self, file: &MediaFile) -> String {
+        let NewVideo { snippet, status } = self;
+        let made_for_kids = status.self_declared_made_for_kids.to_string();
+        let synthetic = status.contains_synthetic_media.map(|is_set| is_set.to_string()).unwrap_or_default();
+        let mut texts = vec![
+            snippet.title.as_str(),
+            &snippet.description,
+            snippet.category_id,
+            status.privacy_status,
+            &made_for_kids,
+            &synthetic,
+        ];
+        texts.extend(snippet.tags.iter().map(String::as_str));
+        file.fingerprint(&texts)
+    }
 }
 
 /// A refresh at the token endpoint (section 8). It contains secrets, so it has no `Debug`.
@@ -148,7 +170,15 @@ impl YouTubeApi {
                 .header(CONTENT_RANGE, &content_range)
         };
         let response = self.client.upload::<Refusal>(request, file, range, context).await?;
-        read_session(RECEIVE_BYTES, &response, file.size, context.now()).map_err(CallError::Refused)
+        let now = context.now();
+        // Something in between may not find the session while it lives, so the session itself is asked.
+        if matches!(response.status, 404 | 410) {
+            let refusal = Refusal::read(RECEIVE_BYTES, &response, now);
+            if !refusal.is_own_form {
+                return Err(CallError::Refused(refusal));
+            }
+        }
+        read_session(RECEIVE_BYTES, &response, file.size, now).map_err(CallError::Refused)
     }
 
     /// How far the processing of a video has come (section 7); none if the channel has no such video.
@@ -202,8 +232,8 @@ impl YouTubeApi {
         let request = || self.client.http().get(url.clone()).query(query);
         let sent = self.client.send::<Refusal>(request, context).await;
         let response = sent.map_err(|error| error.into_retryable(Platform::YouTubeShorts, step))?;
-        match response.parse::<ListResponse<T>>() {
-            Some(list) if response.is_success() => Ok(list.items),
+        match response.parse::<ListResponse<T>>().and_then(ListResponse::into_items) {
+            Some(items) if response.is_success() => Ok(items),
             _ => Err(Refusal::read(step, &response, context.now()).failure.into()),
         }
     }
@@ -214,22 +244,36 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::platform::media::AssetStore;
+    use crate::platform::test_context::post;
+    use crate::post::MediaKind;
 
-    #[test]
-    fn the_requests_have_the_documented_form() {
-        let video = NewVideo {
+    fn video() -> NewVideo<'static> {
+        NewVideo {
             snippet: NewSnippet {
                 title: "A title".to_owned(),
                 description: String::new(),
                 tags: vec!["one".to_owned()],
                 category_id: "22",
             },
-            status: NewStatus { privacy_status: "public", self_declared_made_for_kids: false },
-        };
-        let expected = json!({
+            status: NewStatus {
+                privacy_status: "public",
+                self_declared_made_for_kids: false,
+                contains_synthetic_media: None,
+            },
+        }
+    }
+
+    #[test]
+    fn the_requests_have_the_documented_form() {
+        let mut video = video();
+        let mut expected = json!({
             "snippet": { "title": "A title", "description": "", "tags": ["one"], "categoryId": "22" },
             "status": { "privacyStatus": "public", "selfDeclaredMadeForKids": false },
         });
+        assert_eq!(serde_json::to_value(&video).unwrap(), expected);
+        video.status.contains_synthetic_media = Some(true);
+        expected["status"]["containsSyntheticMedia"] = true.into();
         assert_eq!(serde_json::to_value(&video).unwrap(), expected);
 
         let request =
@@ -237,5 +281,34 @@ mod tests {
         let expected =
             json!({ "client_id": "i", "client_secret": "s", "grant_type": "refresh_token", "refresh_token": "r" });
         assert_eq!(serde_json::to_value(&request).unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn the_fingerprint_changes_with_everything_that_is_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.mp4"), b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom").unwrap();
+        let assets = AssetStore::new(folder.path(), None).unwrap();
+        let mut post = post(Platform::YouTubeShorts);
+        post.content.video_path = Some("a.mp4".to_owned());
+        let file = assets.file_of(&post, MediaKind::Video).await.unwrap();
+        let changes: [fn(&mut NewVideo<'static>); 9] = [
+            |_| {},
+            |video| video.snippet.title.push('!'),
+            |video| video.snippet.description.push('!'),
+            |video| video.snippet.tags.push("two".to_owned()),
+            |video| video.snippet.tags.clear(),
+            |video| video.snippet.category_id = "23",
+            |video| video.status.privacy_status = "private",
+            |video| video.status.self_declared_made_for_kids = true,
+            |video| video.status.contains_synthetic_media = Some(true),
+        ];
+        let fingerprint = |change: &fn(&mut NewVideo<'static>)| {
+            let mut video = video();
+            change(&mut video);
+            video.fingerprint(&file)
+        };
+        let made: std::collections::BTreeSet<String> = changes.iter().map(fingerprint).collect();
+        assert_eq!(made.len(), changes.len());
+        assert!(made.contains(&video().fingerprint(&file)));
     }
 }

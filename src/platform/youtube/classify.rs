@@ -3,7 +3,7 @@
 use chrono::{DateTime, Days, NaiveTime, TimeZone, Utc};
 use chrono_tz::America::Los_Angeles;
 
-use super::error::ErrorResponse;
+use super::error::PlatformError;
 use super::responses::Video;
 use crate::post::{Category, Failure, Retryable};
 
@@ -16,10 +16,12 @@ use Retryable::{No, Yes};
 const UNAVAILABLE: &str = "YouTube is unavailable; the post will be retried automatically";
 const SLOW_DOWN: &str = "YouTube's rate limit is reached; the post will be retried automatically";
 
+const RENEW: &str = "renew YOUTUBE_REFRESH_TOKEN";
+
 /// A reason, what it means for the post, and what a person can do about it.
 type Rule = (&'static str, Category, Retryable, &'static str);
 
-/// Reasons of the API (`errors[0].reason`) and errors of the token endpoint (`error`).
+/// Reasons of the API (`errors[0].reason`).
 const RULES: &[Rule] = &[
     ("internalError", PlatformOutage, Yes, UNAVAILABLE),
     ("backendError", PlatformOutage, Yes, UNAVAILABLE),
@@ -33,16 +35,10 @@ const RULES: &[Rule] = &[
     ),
     ("rateLimitExceeded", RateLimited, Yes, SLOW_DOWN),
     ("userRateLimitExceeded", RateLimited, Yes, SLOW_DOWN),
-    ("authError", Auth, No, "renew YOUTUBE_REFRESH_TOKEN"),
-    ("expired", Auth, No, "renew YOUTUBE_REFRESH_TOKEN"),
-    ("authorizationRequired", Auth, No, "renew YOUTUBE_REFRESH_TOKEN"),
-    ("required", Auth, No, "renew YOUTUBE_REFRESH_TOKEN"),
-    ("invalid_grant", Auth, No, "connect the channel again and renew YOUTUBE_REFRESH_TOKEN"),
-    ("invalid_client", Auth, No, "check YOUTUBE_CLIENT_ID and YOUTUBE_CLIENT_SECRET"),
-    ("deleted_client", Auth, No, "the OAuth client was deleted; create a new one"),
-    ("unauthorized_client", Auth, No, "the OAuth client may not do this; check it in the Google console"),
-    ("admin_policy_enforced", Auth, No, "the organisation's policy forbids it; ask its administrator"),
-    ("invalid_request", Auth, No, "check YOUTUBE_CLIENT_ID, YOUTUBE_CLIENT_SECRET and YOUTUBE_REFRESH_TOKEN"),
+    ("authError", Auth, No, RENEW),
+    ("expired", Auth, No, RENEW),
+    ("authorizationRequired", Auth, No, RENEW),
+    ("required", Auth, No, RENEW),
     ("insufficientPermissions", Auth, No, "connect the channel again with the scope youtube.upload"),
     ("accessNotConfigured", Auth, No, "enable the YouTube Data API in the Google console"),
     ("forbidden", Auth, No, "the account may not do this; check the channel and the OAuth client"),
@@ -63,36 +59,82 @@ const RULES: &[Rule] = &[
     ("mediaBodyRequired", MissingAsset, Yes, "restore the video file"),
 ];
 
-/// The failure that an error stands for.
-pub(super) fn classify(step: &str, status: u16, error: &ErrorResponse, now: DateTime<Utc>) -> Failure {
-    let (reason, message) = (error.reason(), error.message());
-    let shown = if reason.is_empty() { format!("HTTP {status}") } else { format!("`{reason}`, HTTP {status}") };
-    let detail = if message.is_empty() { String::new() } else { format!(" ({message})") };
-    let failed = |category: Category, advice: &str| {
-        Failure::new(category, format!("YouTube failed to {step}: {shown}{detail}")).advise(advice)
-    };
+/// Codes of the token endpoint (`error`), and what a person can do about them. All concern the account.
+const TOKEN_RULES: &[(&str, &str)] = &[
+    ("invalid_grant", "connect the channel again and renew YOUTUBE_REFRESH_TOKEN"),
+    ("invalid_client", "check YOUTUBE_CLIENT_ID and YOUTUBE_CLIENT_SECRET"),
+    ("deleted_client", "the OAuth client was deleted; create a new one"),
+    ("unauthorized_client", "the OAuth client may not do this; check it in the Google console"),
+    ("admin_policy_enforced", "the organisation's policy forbids it; ask its administrator"),
+    ("invalid_request", "check YOUTUBE_CLIENT_ID, YOUTUBE_CLIENT_SECRET and YOUTUBE_REFRESH_TOKEN"),
+    ("invalid_scope", "connect the channel again and renew YOUTUBE_REFRESH_TOKEN"),
+];
+
+/// The failure that a response of the API stands for.
+pub(super) fn classify(step: &str, status: u16, error: Option<&PlatformError>, now: DateTime<Utc>) -> Failure {
+    let Some(error) = error else { return foreign(step, status) };
+    let PlatformError { reason, message } = error;
+    let failed = |category: Category, advice: &str| failed(step, status, error, category, advice);
 
     // The daily bucket of uploads is told from a burst limit only by its message.
-    if matches!(reason, "rateLimitExceeded" | "userRateLimitExceeded") && message.to_lowercase().contains("per day") {
+    if matches!(reason.as_str(), "rateLimitExceeded" | "userRateLimitExceeded")
+        && message.to_lowercase().contains("per day")
+    {
         let failure = failed(QuotaExhausted, "the project's daily uploads are used up");
         return failure.retry_at(next_quota_reset(now));
     }
     if let Some((_, category, retryable, advice)) = RULES.iter().find(|rule| rule.0 == reason) {
         let failure = failed(*category, advice);
-        let is_project_quota = matches!(reason, "quotaExceeded" | "dailyLimitExceeded");
+        let is_project_quota = matches!(reason.as_str(), "quotaExceeded" | "dailyLimitExceeded");
         let failure = if is_project_quota { failure.retry_at(next_quota_reset(now)) } else { failure };
         return if *retryable == No { failure.not_retryable() } else { failure };
     }
     if reason.starts_with("invalid") {
         return failed(RejectedContent, "correct the post's title, description or hashtags").not_retryable();
     }
+    by_status(step, status, error)
+}
+
+/// The failure that a response of the token endpoint stands for.
+pub(super) fn classify_token_error(step: &str, status: u16, error: Option<&PlatformError>) -> Failure {
+    let Some(error) = error else { return foreign(step, status) };
+    match TOKEN_RULES.iter().find(|rule| rule.0 == error.reason) {
+        Some((_, advice)) => failed(step, status, error, Auth, advice).not_retryable(),
+        None => by_status(step, status, error),
+    }
+}
+
+/// A failure with the platform's own words.
+fn failed(step: &str, status: u16, error: &PlatformError, category: Category, advice: &str) -> Failure {
+    let PlatformError { reason, message } = error;
+    let shown = if reason.is_empty() { format!("HTTP {status}") } else { format!("`{reason}`, HTTP {status}") };
+    let detail = if message.is_empty() { String::new() } else { format!(" ({message})") };
+    Failure::new(category, format!("YouTube failed to {step}: {shown}{detail}")).advise(advice)
+}
+
+/// The failure of an error that is in none of the tables.
+fn by_status(step: &str, status: u16, error: &PlatformError) -> Failure {
+    let failed = |category: Category, advice: &str| failed(step, status, error, category, advice);
     match status {
-        401 => failed(Auth, "renew YOUTUBE_REFRESH_TOKEN").not_retryable(),
-        403 if reason.is_empty() => failed(Auth, "check the channel and the OAuth client").not_retryable(),
+        401 => failed(Auth, RENEW).not_retryable(),
+        403 if error.reason.is_empty() => failed(Auth, "check the channel and the OAuth client").not_retryable(),
         429 => failed(RateLimited, SLOW_DOWN),
         500..=599 => failed(PlatformOutage, UNAVAILABLE),
         _ => failed(Unknown, "postretry does not know this reason"),
     }
+}
+
+/// The failure of a request whose response is not in the platform's form, such as the page of a gateway. It says
+/// nothing of the post or of its ticket, so only the class of the HTTP status counts, and a retry is always possible.
+fn foreign(step: &str, status: u16) -> Failure {
+    let (category, advice) = match status {
+        401 => (Auth, "check the credentials, and whether a proxy or gateway has answered"),
+        429 => (RateLimited, SLOW_DOWN),
+        500..=599 => (PlatformOutage, UNAVAILABLE),
+        _ => (Unknown, "a proxy or gateway may have answered"),
+    };
+    let text = format!("YouTube failed to {step}: HTTP {status} without an error code of YouTube");
+    Failure::new(category, text).advise(advice)
 }
 
 /// The next midnight in California, when the project's quota starts anew.
@@ -170,13 +212,8 @@ mod tests {
         "2026-11-23T10:00:00Z".parse().unwrap()
     }
 
-    fn api_error(reason: &str, message: &str) -> ErrorResponse {
-        let errors = json!([{ "reason": reason, "domain": "global" }]);
-        serde_json::from_value(json!({ "error": { "code": 0, "message": message, "errors": errors } })).unwrap()
-    }
-
-    fn token_error(code: &str) -> ErrorResponse {
-        serde_json::from_value(json!({ "error": code })).unwrap()
+    fn error(reason: &str, message: &str) -> PlatformError {
+        PlatformError { reason: reason.to_owned(), message: message.to_owned() }
     }
 
     #[test]
@@ -211,18 +248,15 @@ mod tests {
             (400, "mediaBodyRequired", MissingAsset, Yes),
             (418, "teapot", Unknown, Yes),
         ] {
-            let failure = classify("test", status, &api_error(reason, ""), now());
+            let failure = classify("test", status, Some(&error(reason, "")), now());
             assert_eq!((failure.category, failure.retryable), (category, retryable), "{status} {reason}");
-        }
-        for code in ["invalid_grant", "deleted_client", "invalid_client", "admin_policy_enforced"] {
-            assert_eq!(classify("test", 400, &token_error(code), now()).category, Auth, "{code}");
         }
     }
 
     #[test]
     fn the_daily_bucket_is_told_from_a_burst_by_its_message() {
         let message = "Quota exceeded for quota metric 'Video Uploads' and limit 'Video Uploads per day' of service";
-        let failure = classify("test", 429, &api_error("rateLimitExceeded", message), now());
+        let failure = classify("test", 429, Some(&error("rateLimitExceeded", message)), now());
         assert_eq!(failure.category, QuotaExhausted);
         assert_eq!(failure.retry_at, Some("2026-11-24T08:00:00Z".parse().unwrap()));
     }
@@ -241,11 +275,53 @@ mod tests {
     }
 
     #[test]
-    fn an_error_without_a_body_is_classified_by_its_status() {
-        for (status, category) in [(401, Auth), (403, Auth), (429, RateLimited), (503, PlatformOutage), (400, Unknown)]
-        {
-            let failure = classify("test", status, &ErrorResponse::default(), now());
-            assert_eq!(failure.category, category, "{status}");
+    fn a_code_of_the_token_endpoint_means_nothing_for_the_post() {
+        for (status, code, category, retryable) in [
+            (400, "invalid_grant", Auth, No),
+            (401, "deleted_client", Auth, No),
+            (401, "invalid_client", Auth, No),
+            (400, "admin_policy_enforced", Auth, No),
+            (400, "invalid_scope", Auth, No),
+            (400, "invalid_something", Unknown, Yes),
+            // A reason of the API only.
+            (403, "forbidden", Unknown, Yes),
+            (500, "server_error", PlatformOutage, Yes),
+        ] {
+            let failure = classify_token_error("test", status, Some(&error(code, "")));
+            assert_eq!((failure.category, failure.retryable), (category, retryable), "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn an_error_without_a_reason_is_classified_by_its_status() {
+        for (status, category, retryable) in [
+            (401, Auth, No),
+            (403, Auth, No),
+            (429, RateLimited, Yes),
+            (503, PlatformOutage, Yes),
+            (400, Unknown, Yes),
+            (404, Unknown, Yes),
+        ] {
+            let failure = classify("test", status, Some(&error("", "a message")), now());
+            assert_eq!((failure.category, failure.retryable), (category, retryable), "{status}");
+            assert!(failure.message.contains("(a message)"), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn a_response_that_is_not_youtubes_own_decides_nothing() {
+        for status in 300..=599 {
+            let category = match status {
+                401 => Auth,
+                429 => RateLimited,
+                500..=599 => PlatformOutage,
+                _ => Unknown,
+            };
+            for failure in [classify("test", status, None, now()), classify_token_error("test", status, None)] {
+                assert_eq!((failure.category, failure.retryable), (category, Yes), "{status}");
+                assert_eq!((failure.ticket, failure.retry_at), (TicketFate::Kept, None), "{status}");
+                assert!(failure.message.contains(&format!("HTTP {status}")), "{}", failure.message);
+            }
         }
     }
 

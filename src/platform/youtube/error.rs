@@ -1,4 +1,5 @@
-//! What YouTube and Google say when they refuse.
+//! What YouTube and Google say when they refuse. Only what has their own form is their word: a gateway or a firewall in
+//! between answers with pages of its own.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -9,26 +10,40 @@ use crate::platform::http::{ApiResponse, lenient};
 use crate::platform::unexpected_response;
 use crate::post::{Failure, Platform};
 
-/// An error: the API gives a list of reasons (section 6), the token endpoint one flat code (section 8).
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct ErrorResponse {
-    #[serde(deserialize_with = "lenient")]
-    error: Option<ErrorForm>,
-    #[serde(deserialize_with = "lenient")]
-    error_description: Option<String>,
+/// An error in the form of the API or of the token endpoint.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct PlatformError {
+    /// The API's first reason, or the token endpoint's code; empty if there is none.
+    pub(super) reason: String,
+    /// The explanation; empty if there is none.
+    pub(super) message: String,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum ErrorForm {
-    Code(String),
-    Api(ApiError),
+impl PlatformError {
+    /// The API's error; none if the response is not in its form.
+    pub(super) fn of_api(response: &ApiResponse) -> Option<Self> {
+        response.parse::<ApiErrorResponse>()?.into_error()
+    }
+
+    /// The token endpoint's error, likewise.
+    pub(super) fn of_token_endpoint(response: &ApiResponse) -> Option<Self> {
+        response.parse::<TokenErrorResponse>()?.into_error()
+    }
+}
+
+/// An error of the API (section 6).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ApiErrorResponse {
+    #[serde(deserialize_with = "lenient")]
+    error: ApiErrorBody,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct ApiError {
+struct ApiErrorBody {
+    #[serde(deserialize_with = "lenient")]
+    code: Option<i64>,
     #[serde(deserialize_with = "lenient")]
     message: Option<String>,
     #[serde(deserialize_with = "readable_items")]
@@ -42,33 +57,39 @@ struct ErrorItem {
     reason: Option<String>,
 }
 
-impl ErrorResponse {
-    /// The first reason, or the token endpoint's code; empty if there is neither.
-    pub(super) fn reason(&self) -> &str {
-        match &self.error {
-            Some(ErrorForm::Code(code)) => code,
-            Some(ErrorForm::Api(error)) => {
-                error.errors.first().and_then(|item| item.reason.as_deref()).unwrap_or_default()
-            }
-            None => "",
-        }
-    }
-
-    /// The explanation; empty if there is none.
-    pub(super) fn message(&self) -> &str {
-        let message = match &self.error {
-            Some(ErrorForm::Code(_)) => self.error_description.as_deref(),
-            Some(ErrorForm::Api(error)) => error.message.as_deref(),
-            None => None,
-        };
-        message.unwrap_or_default()
+impl ApiErrorResponse {
+    /// The error, if there is a reason, or at least a code and a message.
+    fn into_error(self) -> Option<PlatformError> {
+        let ApiErrorBody { code, message, errors } = self.error;
+        let reason = errors.into_iter().next().and_then(|item| item.reason).unwrap_or_default();
+        let is_api_form = !reason.is_empty() || (code.is_some() && message.is_some());
+        is_api_form.then(|| PlatformError { reason, message: message.unwrap_or_default() })
     }
 }
 
-/// A response that gives no result.
+/// An error of the token endpoint: one flat code (section 8).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct TokenErrorResponse {
+    #[serde(deserialize_with = "lenient")]
+    error: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    error_description: Option<String>,
+}
+
+impl TokenErrorResponse {
+    fn into_error(self) -> Option<PlatformError> {
+        let reason = self.error.filter(|code| !code.is_empty())?;
+        Some(PlatformError { reason, message: self.error_description.unwrap_or_default() })
+    }
+}
+
+/// A response of the API that gives no result.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) status: u16,
+    /// Whether it has the form of YouTube's errors. If not, it decides nothing.
+    pub(super) is_own_form: bool,
     pub(super) failure: Failure,
 }
 
@@ -76,12 +97,13 @@ impl Refusal {
     pub(super) fn read(step: &str, response: &ApiResponse, now: DateTime<Utc>) -> Self {
         let status = response.status;
         if response.is_success() {
-            return Self { status, failure: unexpected_response(Platform::YouTubeShorts, step, status) };
+            let failure = unexpected_response(Platform::YouTubeShorts, step, status);
+            return Self { status, is_own_form: false, failure };
         }
-        let error: ErrorResponse = response.parse().unwrap_or_default();
-        let failure = classify(step, status, &error, now);
+        let error = PlatformError::of_api(response);
+        let failure = classify(step, status, error.as_ref(), now);
         let retry_at = failure.retry_at.or_else(|| response.retry_after(now));
-        Self { status, failure: failure.retry_at(retry_at) }
+        Self { status, is_own_form: error.is_some(), failure: failure.retry_at(retry_at) }
     }
 }
 
@@ -109,27 +131,51 @@ mod tests {
         "error": "invalid_grant", "error_description": "Token has been revoked.", "error_subtype": "invalid_rapt"
     }"#;
 
-    fn check(text: &str, reason: &str, message: &str) {
-        let error: ErrorResponse = serde_json::from_str(text).unwrap();
-        assert_eq!((error.reason(), error.message()), (reason, message), "{text}");
+    fn api(text: &str) -> Option<PlatformError> {
+        serde_json::from_str::<ApiErrorResponse>(text).unwrap().into_error()
+    }
+
+    fn token(text: &str) -> Option<PlatformError> {
+        serde_json::from_str::<TokenErrorResponse>(text).unwrap().into_error()
+    }
+
+    fn error(reason: &str, message: &str) -> PlatformError {
+        PlatformError { reason: reason.to_owned(), message: message.to_owned() }
     }
 
     #[test]
-    fn an_error_is_a_list_of_reasons_or_a_code() {
-        check(API, "rateLimitExceeded", "Quota exceeded");
-        check(TOKEN, "invalid_grant", "Token has been revoked.");
+    fn an_error_of_the_api_is_a_list_of_reasons_and_one_of_the_token_endpoint_a_code() {
+        assert_eq!(api(API), Some(error("rateLimitExceeded", "Quota exceeded")));
+        assert_eq!(token(TOKEN), Some(error("invalid_grant", "Token has been revoked.")));
     }
 
     #[test]
-    fn missing_and_wrong_fields_spoil_nothing_else() {
-        check("{}", "", "");
-        check(r#"{ "error": null }"#, "", "");
-        check(r#"{ "error": 7, "error_description": "x" }"#, "", "");
-        check(r#"{ "error": "invalid_grant", "error_description": {} }"#, "invalid_grant", "");
-        check(r#"{ "error": { "message": "x" } }"#, "", "x");
-        check(r#"{ "error": { "message": 1, "errors": [{ "reason": "forbidden" }] } }"#, "forbidden", "");
-        check(r#"{ "error": { "message": "x", "errors": "none" } }"#, "", "x");
-        check(r#"{ "error": { "message": "x", "errors": [] } }"#, "", "x");
-        check(r#"{ "error": { "message": "x", "errors": [{ "reason": 1 }] } }"#, "", "x");
+    fn an_error_needs_a_reason_or_a_code_and_a_message() {
+        for (text, expected) in [
+            (r#"{ "error": { "code": 400, "message": "x" } }"#, Some(error("", "x"))),
+            (r#"{ "error": { "code": 400, "message": "x", "errors": "none" } }"#, Some(error("", "x"))),
+            (r#"{ "error": { "code": 400, "message": "x", "errors": [] } }"#, Some(error("", "x"))),
+            (r#"{ "error": { "code": 400, "message": "x", "errors": [{ "reason": 1 }] } }"#, Some(error("", "x"))),
+            (r#"{ "error": { "message": 1, "errors": [{ "reason": "forbidden" }] } }"#, Some(error("forbidden", ""))),
+            ("{}", None),
+            (r#"{ "error": null }"#, None),
+            (r#"{ "error": 7, "error_description": "x" }"#, None),
+            (r#"{ "error": "Forbidden" }"#, None),
+            (r#"{ "error": { "message": "x" } }"#, None),
+            (r#"{ "error": { "code": 400 } }"#, None),
+            (r#"{ "error": { "code": "AuthFailed", "message": "x" } }"#, None),
+            (r#"{ "error": { "errors": [{ "reason": "" }] } }"#, None),
+            (r#"{ "message": "Forbidden" }"#, None),
+        ] {
+            assert_eq!(api(text), expected, "{text}");
+        }
+        for (text, expected) in [
+            (r#"{ "error": "invalid_grant", "error_description": {} }"#, Some(error("invalid_grant", ""))),
+            (r#"{ "error": "" }"#, None),
+            (r#"{ "error": { "code": 400, "message": "x" } }"#, None),
+            ("{}", None),
+        ] {
+            assert_eq!(token(text), expected, "{text}");
+        }
     }
 }

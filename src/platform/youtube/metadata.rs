@@ -22,6 +22,7 @@ pub(super) fn new_video<'a>(post: &Post, settings: &'a YouTubeSettings) -> Resul
         status: NewStatus {
             privacy_status: &settings.privacy_status,
             self_declared_made_for_kids: settings.made_for_kids,
+            contains_synthetic_media: post.content.is_ai_generated.then_some(true),
         },
     })
 }
@@ -82,7 +83,11 @@ fn unbracketed(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::SecretString;
+    use url::Url;
+
     use super::*;
+    use crate::platform::Origin;
     use crate::post::{PostDraft, PostId};
 
     fn post(title: Option<&str>, description: Option<&str>, caption: Option<&str>, hashtags: &[&str]) -> Post {
@@ -93,6 +98,25 @@ mod tests {
         draft.content.caption = caption.map(str::to_owned);
         draft.content.hashtags = hashtags.iter().map(|tag| (*tag).to_owned()).collect();
         draft.check().unwrap()
+    }
+
+    #[test]
+    fn the_label_for_ai_content_is_sent_only_for_such_content() {
+        let address = Url::parse("https://www.googleapis.com").unwrap();
+        let settings = YouTubeSettings {
+            api: Origin::of_platform(address.clone()),
+            token_url: address,
+            client_id: "id".to_owned(),
+            client_secret: SecretString::from("secret"),
+            refresh_token: SecretString::from("refresh"),
+            privacy_status: "public".to_owned(),
+            category_id: "22".to_owned(),
+            made_for_kids: false,
+        };
+        let mut post = post(Some("A title"), None, None, &[]);
+        assert_eq!(new_video(&post, &settings).unwrap().status.contains_synthetic_media, None);
+        post.content.is_ai_generated = true;
+        assert_eq!(new_video(&post, &settings).unwrap().status.contains_synthetic_media, Some(true));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::publisher::YouTubePublisher;
 use super::responses::Video;
 use crate::platform::backoff::PollBackoff;
 use crate::platform::{PublishContext, PublishError, TicketAge, TicketOutcome, still_processing};
-use crate::post::{Category, Failure, Platform, Publication};
+use crate::post::{Category, Failure, Platform, Publication, Retryable};
 
 /// What follows from what was learnt of the processing.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,27 +15,27 @@ enum Step {
     Publish,
     /// No more can be learnt of the video, for this reason, and it is on the channel: it counts as published.
     PublishUnchecked(Failure),
-    /// Ask again later.
+    /// The video is not processed yet: ask again later.
     Wait,
+    /// The request failed for a reason that passes: ask again later, within the budget of such failures.
+    Retry(Failure),
     /// The attempt ends.
     Fail(Failure),
 }
 
-/// `has_retry`: whether one more failed request is within the budget.
-fn next_step(observed: Result<Processing, Failure>, has_retry: bool) -> Step {
+fn next_step(observed: Result<Processing, Failure>) -> Step {
     let failure = match observed {
         Ok(Processing::Done) => return Step::Publish,
         Ok(Processing::NotYet) => return Step::Wait,
         Ok(Processing::Failed(failure)) => return Step::Fail(failure),
         Err(failure) => failure,
     };
-    match failure.category {
-        Category::Network | Category::PlatformOutage if has_retry => Step::Wait,
-        Category::Network | Category::PlatformOutage | Category::RateLimited | Category::QuotaExhausted => {
-            Step::Fail(failure)
-        }
+    match failure.retryable {
+        _ if failure.category.is_transient() => Step::Retry(failure),
+        // A limit, or a response that is not YouTube's own: the next attempt asks again.
+        Retryable::Yes => Step::Fail(failure),
         // Usually the right to read is missing: `youtube.upload` alone does not give it.
-        _ => Step::PublishUnchecked(failure),
+        Retryable::No => Step::PublishUnchecked(failure),
     }
 }
 
@@ -53,8 +53,7 @@ impl YouTubePublisher {
         let (mut is_polled, mut was_seen) = (false, false);
         let mut observed = Ok(read_processing(&video));
         loop {
-            let has_retry = observed.is_ok() || backoff.budget().try_consume();
-            match next_step(observed, has_retry) {
+            match next_step(observed) {
                 Step::Publish => return Ok(TicketOutcome::Published(publication(id, &video, privacy))),
                 Step::PublishUnchecked(failure) => {
                     log::debug!("treating the video as published: {}", failure.message);
@@ -66,6 +65,11 @@ impl YouTubePublisher {
                 Step::Wait => {
                     if backoff.wait(context).await.is_break() {
                         return Err(out_of_time(id, was_seen, age).into());
+                    }
+                }
+                Step::Retry(failure) => {
+                    if backoff.wait_after(&failure, context).await.is_break() {
+                        return Err(failure.into());
                     }
                 }
             }
@@ -114,19 +118,16 @@ mod tests {
     fn the_step_after_a_poll() {
         let failure = |category| Failure::new(category, "");
         let rejected = failure(Category::RejectedContent);
-        assert_eq!(next_step(Ok(Processing::Done), true), Step::Publish);
-        assert_eq!(next_step(Ok(Processing::NotYet), true), Step::Wait);
-        assert_eq!(next_step(Ok(Processing::Failed(rejected.clone())), true), Step::Fail(rejected));
+        assert_eq!(next_step(Ok(Processing::Done)), Step::Publish);
+        assert_eq!(next_step(Ok(Processing::NotYet)), Step::Wait);
+        assert_eq!(next_step(Ok(Processing::Failed(rejected.clone()))), Step::Fail(rejected));
         for category in Category::ALL {
-            let expected = |has_retry| match category {
-                Category::Network | Category::PlatformOutage if has_retry => Step::Wait,
-                Category::Network | Category::PlatformOutage | Category::RateLimited | Category::QuotaExhausted => {
-                    Step::Fail(failure(category))
-                }
-                _ => Step::PublishUnchecked(failure(category)),
-            };
-            for has_retry in [true, false] {
-                assert_eq!(next_step(Err(failure(category)), has_retry), expected(has_retry), "{category}");
+            let (passing, lasting) = (failure(category), failure(category).not_retryable());
+            if category.is_transient() {
+                assert_eq!(next_step(Err(passing.clone())), Step::Retry(passing), "{category}");
+            } else {
+                assert_eq!(next_step(Err(passing.clone())), Step::Fail(passing), "{category}");
+                assert_eq!(next_step(Err(lasting.clone())), Step::PublishUnchecked(lasting), "{category}");
             }
         }
     }

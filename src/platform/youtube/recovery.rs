@@ -8,11 +8,12 @@ use super::responses::{PlaylistItem, Video};
 use crate::platform::backoff::PollBackoff;
 use crate::platform::recovery::{CLOCK_SLACK, only_unrecorded};
 use crate::platform::{PublishContext, PublishError};
-use crate::post::{Category, Failure, Post, Ticket};
+use crate::post::{Category, Failure, Post, Retryable, Ticket};
 
 impl YouTubePublisher {
     /// Searches the channel's uploads for the video and its id, for as long as an attempt polls. Only a single match
-    /// counts. Without one the post is parked as ambiguous, and is never sent again automatically.
+    /// counts. Without one the post is parked as ambiguous, and is never sent again automatically. A search that fails
+    /// for a reason that passes says nothing: the next attempt searches again.
     pub(super) async fn find_uploaded(
         &self,
         post: &Post,
@@ -21,22 +22,46 @@ impl YouTubePublisher {
         context: &dyn PublishContext,
     ) -> Result<(String, Video), PublishError> {
         let mut backoff = PollBackoff::new(self.poll);
-        let mut problem = String::new();
-        loop {
-            match self.search_uploads(post, ticket, size, context).await {
+        let problem = loop {
+            let failure = match self.search_uploads(post, ticket, size, context).await {
                 Ok(Some(found)) => return Ok(found),
-                Ok(None) => {}
-                Err(error) => problem = format!(" ({})", error.into_failure()?.message),
+                Ok(None) => None,
+                Err(error) => Some(error.into_failure()?),
+            };
+            if let Some(failure) = failure.as_ref().filter(|failure| failure.retryable == Retryable::Yes) {
+                if backoff.wait_after(failure, context).await.is_break() {
+                    return Err(failure.clone().into());
+                }
+                continue;
             }
+            backoff.budget().reset();
             if backoff.wait(context).await.is_break() {
-                break;
+                break failure.map(|failure| format!(" ({})", failure.message)).unwrap_or_default();
             }
-        }
+        };
         let text = format!(
             "YouTube's upload session ended after the last byte was sent, and the video is not among the channel's \
              uploads{problem}; check the channel before the post is sent again"
         );
         Err(Failure::new(Category::Ambiguous, text).into())
+    }
+
+    /// The video of an upload that the session refuses although the last byte was sent: if it is on the channel, an
+    /// earlier request has published it. If not, the refusal stands.
+    pub(super) async fn find_refused(
+        &self,
+        post: &Post,
+        ticket: &Ticket,
+        size: u64,
+        refusal: Failure,
+        context: &dyn PublishContext,
+    ) -> Result<(String, Video), PublishError> {
+        let searched = match self.search_uploads(post, ticket, size, context).await {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error.into_failure()?),
+        };
+        Err(after_search(refusal, searched).into())
     }
 
     /// The only upload with this title since the session was opened that no other post is recorded with.
@@ -56,6 +81,17 @@ impl YouTubePublisher {
         }
         let videos = self.api.videos_with_files(&ids, context).await?;
         Ok(only_unrecorded(of_size(videos, size), context).await?)
+    }
+}
+
+/// What a refused upload that was not found ends with. Where the search failed for a reason that passes, nothing is
+/// known yet. A refusal that postretry does not know may be of the moment, so the ticket is kept.
+fn after_search(refusal: Failure, searched: Result<(), Failure>) -> Failure {
+    match searched {
+        Err(failure) if failure.retryable == Retryable::Yes => failure,
+        _ if refusal.category == Category::Unknown => refusal,
+        // The right to list the uploads may be missing: then the session's word counts, which it has repeated.
+        _ => refusal.with_dead_ticket(),
     }
 }
 
@@ -83,6 +119,25 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::post::TicketFate;
+
+    #[test]
+    fn a_refusal_kills_the_ticket_only_after_a_search_that_nothing_passing_has_stopped() {
+        use Category::{Auth, Network, RejectedContent, Unknown};
+        let failure = |category| Failure::new(category, "");
+        let no_right = || Err(failure(Auth).not_retryable());
+        for (refusal, searched, category, fate) in [
+            (RejectedContent, Ok(()), RejectedContent, TicketFate::Dead),
+            (RejectedContent, no_right(), RejectedContent, TicketFate::Dead),
+            (RejectedContent, Err(failure(Network)), Network, TicketFate::Kept),
+            (RejectedContent, Err(failure(Unknown)), Unknown, TicketFate::Kept),
+            (Unknown, Ok(()), Unknown, TicketFate::Kept),
+            (Unknown, no_right(), Unknown, TicketFate::Kept),
+        ] {
+            let ended = after_search(failure(refusal), searched);
+            assert_eq!((ended.category, ended.ticket), (category, fate), "{refusal}");
+        }
+    }
 
     #[test]
     fn candidates_have_the_title_and_are_not_older_than_the_session() {

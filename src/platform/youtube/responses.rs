@@ -12,6 +12,8 @@ use crate::platform::http::{lenient, number_or_text, text_or_number};
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Video {
+    #[serde(deserialize_with = "lenient")]
+    pub(super) kind: Option<String>,
     #[serde(deserialize_with = "text_or_number")]
     pub(super) id: Option<String>,
     #[serde(deserialize_with = "lenient")]
@@ -20,6 +22,16 @@ pub(super) struct Video {
     pub(super) processing_details: ProcessingDetails,
     #[serde(deserialize_with = "lenient")]
     pub(super) file_details: FileDetails,
+}
+
+impl Video {
+    /// Whether it has the form of a video resource. Something in between may answer with an id of its own.
+    pub(super) fn is_video_resource(&self) -> bool {
+        match self.kind.as_deref() {
+            Some(kind) => kind == "youtube#video",
+            None => self.status.upload_status.is_some(),
+        }
+    }
 }
 
 #[derive(Debug, Default, PartialEq, Deserialize)]
@@ -136,8 +148,19 @@ impl Channel {
 #[derive(Debug, Deserialize)]
 #[serde(bound = "T: DeserializeOwned")]
 pub(super) struct ListResponse<T> {
-    #[serde(default, deserialize_with = "readable_items")]
-    pub(super) items: Vec<T>,
+    #[serde(default, deserialize_with = "lenient")]
+    kind: Option<String>,
+    #[serde(default, deserialize_with = "readable_list")]
+    items: Option<Vec<T>>,
+}
+
+impl<T> ListResponse<T> {
+    /// The items. YouTube may leave an empty list out; without the kind of a list such a response is not YouTube's, and
+    /// there is none.
+    pub(super) fn into_items(self) -> Option<Vec<T>> {
+        let is_list = self.kind.is_some_and(|kind| kind.starts_with("youtube#"));
+        self.items.or_else(|| is_list.then(Vec::new))
+    }
 }
 
 /// Reads a list without the items of another form.
@@ -146,8 +169,17 @@ where
     D: Deserializer<'de>,
     T: DeserializeOwned,
 {
-    let items: Vec<Value> = lenient(input)?;
-    Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
+    Ok(readable_list(input)?.unwrap_or_default())
+}
+
+/// The same; none for anything but a list.
+fn readable_list<'de, D, T>(input: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let items: Option<Vec<Value>> = lenient(input)?;
+    Ok(items.map(|items| items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect()))
 }
 
 /// The tokens of a refresh (section 8). Secrets too, so it has no `Debug`.
@@ -207,8 +239,12 @@ mod tests {
         "token_type": "Bearer", "refresh_token": "1//r", "refresh_token_expires_in": 604799
     }"#;
 
+    fn list<T: DeserializeOwned>(text: &str) -> Option<Vec<T>> {
+        serde_json::from_str::<ListResponse<T>>(text).unwrap().into_items()
+    }
+
     fn items<T: DeserializeOwned>(text: &str) -> Vec<T> {
-        serde_json::from_str::<ListResponse<T>>(text).unwrap().items
+        list(text).unwrap()
     }
 
     fn at(text: &str) -> DateTime<Utc> {
@@ -222,6 +258,7 @@ mod tests {
         assert_eq!(
             video,
             Video {
+                kind: text("youtube#video"),
                 id: text("dQw4w9WgXcQ"),
                 status: VideoStatus {
                     upload_status: text("uploaded"),
@@ -260,16 +297,33 @@ mod tests {
         assert_eq!(serde_json::from_str::<Video>("{}").unwrap(), Video::default());
         assert_eq!(serde_json::from_str::<Video>(r#"{ "id": null, "status": null }"#).unwrap(), Video::default());
 
-        assert!(items::<Video>("{}").is_empty());
-        assert!(items::<Video>(r#"{ "items": {} }"#).is_empty());
         assert_eq!(items::<Video>(r#"{ "items": [1, null, { "id": "a" }] }"#).len(), 1);
+    }
+
+    #[test]
+    fn a_response_without_items_is_an_empty_list_only_in_youtubes_form() {
+        for empty in [r#"{ "items": [] }"#, r#"{ "kind": "youtube#channelListResponse" }"#] {
+            assert_eq!(list::<Video>(empty), Some(Vec::new()), "{empty}");
+        }
+        for foreign in ["{}", r#"{ "items": {} }"#, r#"{ "items": null }"#, r#"{ "ok": true, "kind": "status" }"#] {
+            assert_eq!(list::<Video>(foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn an_id_alone_is_no_video() {
+        let is_video = |text: &str| serde_json::from_str::<Video>(text).unwrap().is_video_resource();
+        assert!(is_video(UPLOADED));
+        assert!(is_video(r#"{ "id": "a", "status": { "uploadStatus": "uploaded" } }"#));
+        assert!(!is_video(r#"{ "id": "a", "status": "ok" }"#));
+        assert!(!is_video(r#"{ "id": "a", "kind": "request", "status": { "uploadStatus": "uploaded" } }"#));
     }
 
     #[test]
     fn the_playlist_of_the_uploads_is_read() {
         let uploads = |text: &str| items(text).into_iter().next().and_then(Channel::into_uploads);
         assert_eq!(uploads(CHANNELS).as_deref(), Some("UU1"));
-        assert_eq!(uploads("{}"), None);
+        assert_eq!(uploads(r#"{ "items": [] }"#), None);
         assert_eq!(uploads(r#"{ "items": [{}] }"#), None);
         assert_eq!(uploads(r#"{ "items": [{ "contentDetails": { "relatedPlaylists": "none" } }] }"#), None);
     }

@@ -1,10 +1,11 @@
 //! The resumable upload session: what it says, and the upload of a video through it (sections 1 to 3).
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use reqwest::header::RANGE;
+use reqwest::header::{CONTENT_LENGTH, HeaderName, LOCATION, RANGE};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -16,7 +17,7 @@ use crate::platform::http::{ApiResponse, SendError};
 use crate::platform::media::MediaFile;
 use crate::platform::upload::{PartOutcome, ResumableUpload, UploadProgress};
 use crate::platform::{PublishContext, PublishError};
-use crate::post::{Category, Failure, Platform};
+use crate::post::{Category, Failure, Platform, Ticket};
 
 /// The status of a session that waits for more bytes. It is no redirect, though HTTP has another use for the number.
 pub(super) const RESUME_INCOMPLETE: u16 = 308;
@@ -42,10 +43,17 @@ pub(super) struct SessionTicket {
 #[derive(Debug)]
 pub(super) enum SessionEnd {
     /// The video exists.
-    Complete { id: String, video: Video },
+    Complete {
+        /// Its id.
+        id: String,
+        /// What else is known of it.
+        video: Video,
+        /// The HTTP status of the response.
+        status: u16,
+    },
     /// The session expired or was lost.
     Gone,
-    /// The upload has failed for good.
+    /// YouTube refuses the upload, in an error of its own form.
     Failed(Failure),
 }
 
@@ -55,10 +63,21 @@ pub(super) fn read_session(
     size: u64,
     now: DateTime<Utc>,
 ) -> Result<UploadProgress<SessionEnd>, Refusal> {
-    match read_progress(response.status, response.header(RANGE.as_str()), response.parse(), size) {
+    let header = |name: HeaderName| response.header(name.as_str());
+    let is_foreign = response.status == RESUME_INCOMPLETE
+        && !is_resume_incomplete(header(RANGE), header(LOCATION), header(CONTENT_LENGTH));
+    let progress =
+        if is_foreign { None } else { read_progress(response.status, header(RANGE), response.parse(), size) };
+    match progress {
         Some(progress) => Ok(progress),
         None => session_end(Refusal::read(step, response, now)).map(UploadProgress::Ended),
     }
+}
+
+/// Whether a response with status 308 is a session's, by its headers: it has a range or no body. Any other is the
+/// redirect of something in between.
+fn is_resume_incomplete(range: Option<&str>, location: Option<&str>, length: Option<&str>) -> bool {
+    location.is_none() && (range.is_some() || length.is_none_or(|length| length.trim() == "0"))
 }
 
 /// What a session says of the upload; none if it says something else.
@@ -70,9 +89,9 @@ fn read_progress(
 ) -> Option<UploadProgress<SessionEnd>> {
     match status {
         200 | 201 => {
-            let mut video = video?;
+            let mut video = video.filter(Video::is_video_resource)?;
             let id = video.id.take()?;
-            Some(UploadProgress::Ended(SessionEnd::Complete { id, video }))
+            Some(UploadProgress::Ended(SessionEnd::Complete { id, video, status }))
         }
         // Without a range nothing is stored yet.
         RESUME_INCOMPLETE => Some(UploadProgress::StoredUntil(range.map_or(0, bytes_stored).min(size))),
@@ -81,15 +100,22 @@ fn read_progress(
     }
 }
 
-/// The end of the session, if the refusal ends it. A refusal is repeated for as long as the session lives (section 3),
-/// unless it is about the account or the time.
+/// The end of the session, if the refusal ends it. YouTube repeats its own for as long as the session lives (section
+/// 3), unless it is about the account or the time.
 fn session_end(refusal: Refusal) -> Result<SessionEnd, Refusal> {
-    let is_final = (400..500).contains(&refusal.status)
+    let is_final = refusal.is_own_form
+        && (400..500).contains(&refusal.status)
         && matches!(
             refusal.failure.category,
             Category::RejectedContent | Category::MediaProcessing | Category::Unknown
         );
-    if is_final { Ok(SessionEnd::Failed(refusal.failure.with_dead_ticket())) } else { Err(refusal) }
+    if is_final { Ok(SessionEnd::Failed(refusal.failure)) } else { Err(refusal) }
+}
+
+/// YouTube says that it has every byte, and gives no video yet.
+pub(super) fn unfinished_upload() -> Failure {
+    let text = "YouTube says that it has all bytes of the video, but has not completed the upload yet";
+    Failure::new(Category::PlatformOutage, text)
 }
 
 /// How many bytes a `Range` header says are stored: `bytes=0-N` or `0-N`, N included.
@@ -100,9 +126,45 @@ fn bytes_stored(range: &str) -> u64 {
 
 /// The upload of a video file through its session.
 pub(super) struct VideoUpload<'a> {
-    pub(super) api: &'a YouTubeApi,
-    pub(super) session: &'a Url,
-    pub(super) file: &'a MediaFile,
+    api: &'a YouTubeApi,
+    session: &'a Url,
+    file: &'a MediaFile,
+    /// Whether the video may exist.
+    may_exist: AtomicBool,
+}
+
+impl<'a> VideoUpload<'a> {
+    pub(super) fn new(api: &'a YouTubeApi, session: &'a Url, file: &'a MediaFile, ticket: &Ticket) -> Self {
+        Self { api, session, file, may_exist: AtomicBool::new(ticket.is_committed()) }
+    }
+
+    /// Whether the video may exist: its last byte was on its way, now or earlier, or YouTube has named a video.
+    pub(super) fn may_exist(&self) -> bool {
+        self.may_exist.load(Ordering::Relaxed)
+    }
+
+    fn set_may_exist(&self) {
+        self.may_exist.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What the end of the session means, if it is the response to a part. `may_exist`: see [`VideoUpload::may_exist`].
+fn part_outcome(end: SessionEnd, is_last: bool, may_exist: bool) -> PartOutcome<SessionEnd> {
+    match end {
+        SessionEnd::Complete { id, status, .. } if !is_last => PartOutcome::Interrupted(premature_success(&id, status)),
+        // An earlier request may have completed the upload, so that this part is refused: the session is asked.
+        SessionEnd::Failed(failure) if may_exist => PartOutcome::Interrupted(failure),
+        end => PartOutcome::Ended(end),
+    }
+}
+
+/// A success response to a part that is not the last. Only the session itself can tell whether there is a video.
+fn premature_success(id: &str, status: u16) -> Failure {
+    let text = format!(
+        "YouTube returned an unexpected response (HTTP {status} with video {id}) to a part that is not the last; the \
+         next retry asks what became of the upload"
+    );
+    Failure::new(Category::Unknown, text)
 }
 
 #[async_trait]
@@ -124,10 +186,23 @@ impl ResumableUpload for VideoUpload<'_> {
         range: Range<u64>,
         context: &dyn PublishContext,
     ) -> Result<PartOutcome<SessionEnd>, PublishError> {
+        // YouTube says that it has every byte: there is nothing to send, and the session has to be asked.
+        if range.is_empty() {
+            return Ok(PartOutcome::Interrupted(unfinished_upload()));
+        }
+        let is_last = range.end == self.file.size;
+        if is_last {
+            self.set_may_exist();
+        }
         match self.api.send_chunk(self.session, self.file, range, context).await {
             Ok(UploadProgress::StoredUntil(offset)) => Ok(PartOutcome::StoredUntil(offset)),
-            Ok(UploadProgress::Ended(end)) => Ok(PartOutcome::Ended(end)),
-            Err(CallError::Send(error @ (SendError::File(_) | SendError::TooLong { .. }))) => {
+            Ok(UploadProgress::Ended(end)) => {
+                if matches!(end, SessionEnd::Complete { .. }) {
+                    self.set_may_exist();
+                }
+                Ok(part_outcome(end, is_last, self.may_exist()))
+            }
+            Err(CallError::Send(error @ SendError::File(_))) => {
                 Err(error.into_retryable(Platform::YouTubeShorts, RECEIVE_BYTES))
             }
             Err(error) => {
@@ -184,12 +259,18 @@ mod tests {
 
     #[test]
     fn a_session_is_complete_only_with_the_id_of_its_video() {
-        let video = || Video { id: Some("dQw4w9WgXcQ".to_owned()), ..Video::default() };
+        let of_kind = |kind: &str| Video { kind: Some(kind.to_owned()), ..Video::default() };
+        let with_id = |video: Video| Video { id: Some("dQw4w9WgXcQ".to_owned()), ..video };
+        let video = || with_id(of_kind("youtube#video"));
         for status in [200, 201] {
             let read = read_progress(status, None, Some(video()), SIZE);
-            let Some(UploadProgress::Ended(SessionEnd::Complete { id, .. })) = &read else { panic!("{read:?}") };
-            assert_eq!(id, "dQw4w9WgXcQ");
-            assert!(read_progress(status, None, Some(Video::default()), SIZE).is_none());
+            let Some(UploadProgress::Ended(SessionEnd::Complete { id, status: told, .. })) = &read else {
+                panic!("{read:?}")
+            };
+            assert_eq!((id.as_str(), *told), ("dQw4w9WgXcQ", status));
+            assert!(read_progress(status, None, Some(of_kind("youtube#video")), SIZE).is_none());
+            assert!(read_progress(status, None, Some(with_id(of_kind("request"))), SIZE).is_none());
+            assert!(read_progress(status, None, Some(with_id(Video::default())), SIZE).is_none());
             assert!(read_progress(status, None, None, SIZE).is_none());
         }
         for status in [404, 410] {
@@ -202,34 +283,66 @@ mod tests {
     }
 
     #[test]
-    fn only_a_refusal_of_the_video_ends_a_session() {
+    fn a_308_with_a_body_or_an_address_is_a_redirect_of_something_in_between() {
+        for (range, location, length, is_own) in [
+            (Some("bytes=0-99"), None, None, true),
+            (Some("bytes=0-99"), None, Some("17"), true),
+            (None, None, Some("0"), true),
+            (None, None, None, true),
+            (None, None, Some("17"), false),
+            (None, Some("https://example.com/"), Some("0"), false),
+            (Some("bytes=0-99"), Some("https://example.com/"), None, false),
+        ] {
+            assert_eq!(is_resume_incomplete(range, location, length), is_own, "{range:?} {location:?} {length:?}");
+        }
+    }
+
+    #[test]
+    fn only_youtubes_own_refusal_of_the_video_ends_a_session() {
         use Category::{
             AccountRestricted, Auth, PlatformOutage, QuotaExhausted, RateLimited, RejectedContent, Unknown,
         };
-        for (status, category, is_end) in [
-            (400, RejectedContent, true),
-            (418, Unknown, true),
-            (401, Auth, false),
-            (403, AccountRestricted, false),
-            (403, QuotaExhausted, false),
-            (429, RateLimited, false),
-            (503, PlatformOutage, false),
+        for (status, category, is_own_form, is_end) in [
+            (400, RejectedContent, true, true),
+            (418, Unknown, true, true),
+            (400, Unknown, false, false),
+            (418, Unknown, false, false),
+            (401, Auth, true, false),
+            (403, AccountRestricted, true, false),
+            (403, QuotaExhausted, true, false),
+            (429, RateLimited, true, false),
+            (503, PlatformOutage, true, false),
             // A success that is not understood, and a redirect.
-            (200, Unknown, false),
-            (302, Unknown, false),
+            (200, Unknown, false, false),
+            (302, Unknown, true, false),
         ] {
-            match session_end(Refusal { status, failure: Failure::new(category, "") }) {
-                Ok(SessionEnd::Failed(failure)) => {
-                    assert!(is_end, "{status} {category}");
-                    assert_eq!(failure.ticket, TicketFate::Dead);
-                }
-                Ok(other) => panic!("{other:?}"),
-                Err(refusal) => {
-                    assert!(!is_end, "{status} {category}");
-                    assert_eq!(refusal.failure.ticket, TicketFate::Kept);
-                }
-            }
+            let refusal = Refusal { status, is_own_form, failure: Failure::new(category, "") };
+            let ended = session_end(refusal);
+            assert_eq!(matches!(ended, Ok(SessionEnd::Failed(_))), is_end, "{status} {category} {is_own_form}");
         }
+    }
+
+    #[test]
+    fn a_success_before_the_last_part_is_no_video_yet() {
+        let complete = || SessionEnd::Complete { id: "v1".to_owned(), video: Video::default(), status: 201 };
+        let PartOutcome::Interrupted(failure) = part_outcome(complete(), false, true) else { panic!("a publication") };
+        assert_eq!((failure.category, failure.ticket), (Category::Unknown, TicketFate::Kept));
+        assert!(failure.message.contains("HTTP 201") && failure.message.contains("v1"), "{}", failure.message);
+        let last = part_outcome(complete(), true, true);
+        assert!(matches!(last, PartOutcome::Ended(SessionEnd::Complete { .. })), "{last:?}");
+    }
+
+    #[test]
+    fn a_refused_part_ends_the_upload_only_if_there_can_be_no_video() {
+        let failed = || SessionEnd::Failed(Failure::new(Category::RejectedContent, ""));
+        let outcome = part_outcome(failed(), false, false);
+        assert!(matches!(outcome, PartOutcome::Ended(SessionEnd::Failed(_))), "{outcome:?}");
+        for is_last in [true, false] {
+            let outcome = part_outcome(failed(), is_last, true);
+            let PartOutcome::Interrupted(failure) = outcome else { panic!("{outcome:?}") };
+            assert_eq!(failure.ticket, TicketFate::Kept);
+        }
+        assert!(matches!(part_outcome(SessionEnd::Gone, true, true), PartOutcome::Ended(SessionEnd::Gone)));
     }
 
     #[test]

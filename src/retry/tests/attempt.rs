@@ -111,7 +111,7 @@ async fn what_the_application_left_becomes_a_stored_ticket_before_it_is_looked_u
         tokio::time::sleep(seconds(5)).await;
         let ticket = bench.stored("a").retry.ticket.unwrap();
         assert_eq!(ticket.payload, json!({ "upload": "v_1" }));
-        assert!(ticket.from_application && ticket.is_committed());
+        assert!(ticket.is_from_application() && ticket.is_committed());
         assert_eq!(Some(ticket.made_at), failed_at);
     });
     assert_eq!(outcomes(&report), ["a posted"]);

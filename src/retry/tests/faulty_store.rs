@@ -10,8 +10,8 @@ use chrono::{DateTime, Utc};
 use crate::post::{AttemptStart, BackoffFrom, Platform, Post, PostId, RetryPolicy, Settlement, Ticket, TokenRecord};
 use crate::store::memory::InMemoryPostStore;
 use crate::store::{
-    DueCursor, DueQuery, Found, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset, RunRecord, Statistics,
-    StoreError, StoredPost, TokenStore,
+    DueCursor, DueQuery, Found, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset, ResetOptions,
+    RunRecord, Statistics, StoreError, StoredPost, TokenStore,
 };
 
 /// A kind of call to a store.
@@ -21,6 +21,7 @@ pub(super) enum StoreCall {
     CountDue,
     ExhaustedPosts,
     MarkExhausted,
+    MarkAmbiguous,
     Find,
     Claim,
     Renew,
@@ -185,8 +186,12 @@ impl PostStore for FaultyStore {
         self.ask(StoreCall::IsRecorded, self.memory.is_recorded(platform, id)).await
     }
 
-    async fn reset(&self, id: &PostId, by: &str) -> Result<Reset, StoreError> {
-        self.ask(StoreCall::Reset, self.memory.reset(id, by)).await
+    async fn mark_ambiguous(&self, post: &Post, error: &str) -> Result<LeaseWrite, StoreError> {
+        self.ask(StoreCall::MarkAmbiguous, self.memory.mark_ambiguous(post, error)).await
+    }
+
+    async fn reset(&self, id: &PostId, by: &str, options: &ResetOptions<'_>) -> Result<Reset, StoreError> {
+        self.ask(StoreCall::Reset, self.memory.reset(id, by, options)).await
     }
 
     async fn list(&self, filter: &ListFilter, page: Page) -> Result<PostPage, StoreError> {

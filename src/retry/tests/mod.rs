@@ -6,6 +6,7 @@ mod faulty_store;
 mod lease;
 mod limits;
 mod pass;
+mod people;
 mod retry_post;
 mod run_record;
 mod scripted_publisher;

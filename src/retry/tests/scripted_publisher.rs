@@ -187,14 +187,20 @@ impl Publisher for ScriptedPublisher {
         Ok(*self.expiry.lock().unwrap())
     }
 
-    fn adopt_upload(&self, upload_id: &str, failed_at: DateTime<Utc>) -> Ticket {
-        Ticket::from_application(self.platform, failed_at, json!({ "upload": upload_id }))
+    fn adopt_upload(&self, upload_id: &str, failed_at: DateTime<Utc>, now: DateTime<Utc>) -> Ticket {
+        Ticket::from_application(self.platform, failed_at, now, json!({ "upload": upload_id }))
+    }
+
+    /// The caption alone.
+    async fn fingerprint(&self, post: &Post) -> Result<String, Failure> {
+        Ok(post.content.caption_text().to_owned())
     }
 
     async fn create_ticket(&self, post: &Post, context: &dyn PublishContext) -> Result<Ticket, PublishError> {
         let (acts, _in_flight) = self.begin(Step::Create, post, format!("create {}", post.id));
         let number = self.tickets.fetch_add(1, Ordering::Relaxed) + 1;
-        let ticket = Ticket::new(self.platform, context.now(), json!({ "number": number }));
+        let ticket = Ticket::new(self.platform, context.now(), json!({ "number": number }))
+            .with_fingerprint(Some(post.content.caption_text().to_owned()));
         self.perform(acts, &ticket, context).await?;
         Ok(ticket)
     }

@@ -17,9 +17,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use self::record::Record;
 use self::tokens::StoredToken;
+use super::query::is_as_shown;
 use super::{
-    DueCursor, DueQuery, Found, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset, RunRecord, Statistics,
-    StoreError, StoredPost, unnamed_stories,
+    DueCursor, DueQuery, Found, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset, ResetOptions,
+    RunRecord, Statistics, StoreError, StoredPost, unnamed_stories,
 };
 use crate::post::{
     AttemptStart, BackoffFrom, Claim, Platform, Post, PostId, Publication, RetryPolicy, Settlement, Ticket,
@@ -76,6 +77,11 @@ impl InMemoryPostStore {
         }
     }
 
+    /// Deletes a post, as a person or the application does.
+    pub fn remove(&self, id: &str) {
+        self.state().posts.retain(|_, record| record.id().as_str() != id);
+    }
+
     /// The post with this id, as people write it.
     pub fn get(&self, id: &str) -> Option<MemoryPost> {
         self.state().find(id).map(Record::view)
@@ -108,6 +114,23 @@ impl InMemoryPostStore {
         let Some(record) = state.posts.get_mut(id.key()).filter(|record| condition(record, now)) else {
             return LeaseWrite::Lost;
         };
+        change(record, now);
+        LeaseWrite::Applied
+    }
+
+    /// One write to one failed post under a valid claim.
+    fn write_leased(&self, id: &PostId, lease: &Lease, change: impl FnOnce(&mut Record, DateTime<Utc>)) -> LeaseWrite {
+        let mut state = self.state();
+        let now = self.time();
+        let Some(record) = state.posts.get_mut(id.key()).filter(|record| record.is_claimed_by(&lease.by)) else {
+            return LeaseWrite::Lost;
+        };
+        if !record.is_failed() {
+            return LeaseWrite::NotFailed;
+        }
+        if !record.is_claimed(now) {
+            return LeaseWrite::Lost;
+        }
         change(record, now);
         LeaseWrite::Applied
     }
@@ -161,11 +184,6 @@ fn claim_of(lease: &Lease, now: DateTime<Utc>) -> Claim {
     let lasts = i64::try_from(lease.lasts.as_millis()).ok().and_then(TimeDelta::try_milliseconds);
     let until = lasts.and_then(|lasts| now.checked_add_signed(lasts)).unwrap_or(DateTime::<Utc>::MAX_UTC);
     Claim { by: lease.by.clone(), until }
-}
-
-/// The condition of the writes under a claim.
-fn is_held(lease: &Lease) -> impl FnOnce(&Record, DateTime<Utc>) -> bool {
-    |record, now| record.is_held_by(&lease.by, now)
 }
 
 #[async_trait]
@@ -229,7 +247,7 @@ impl PostStore for InMemoryPostStore {
     }
 
     async fn renew(&self, id: &PostId, lease: &Lease) -> Result<LeaseWrite, StoreError> {
-        Ok(self.write(id, is_held(lease), |record, now| record.renew(claim_of(lease, now), now)))
+        Ok(self.write_leased(id, lease, |record, now| record.renew(claim_of(lease, now), now)))
     }
 
     async fn store_ticket(
@@ -238,18 +256,24 @@ impl PostStore for InMemoryPostStore {
         lease: &Lease,
         ticket: Option<&Ticket>,
     ) -> Result<LeaseWrite, StoreError> {
-        Ok(self.write(id, is_held(lease), |record, now| record.set_ticket(ticket.cloned(), now)))
+        Ok(self.write_leased(id, lease, |record, now| record.set_ticket(ticket.cloned(), now)))
     }
 
     async fn settle(&self, post: &Post, lease: &Lease, settlement: &Settlement) -> Result<LeaseWrite, StoreError> {
-        Ok(self.write(&post.id, is_held(lease), |record, now| record.settle(settlement, now)))
+        let condition = |record: &Record, now| record.is_settleable(&lease.by, settlement, now);
+        Ok(self.write(&post.id, condition, |record, now| record.settle(settlement, now)))
     }
 
     async fn is_recorded(&self, platform: Platform, id: &str) -> Result<bool, StoreError> {
         Ok(self.state().posts.values().any(|record| record.is_published_as(platform, id)))
     }
 
-    async fn reset(&self, id: &PostId, by: &str) -> Result<Reset, StoreError> {
+    async fn mark_ambiguous(&self, post: &Post, error: &str) -> Result<LeaseWrite, StoreError> {
+        let is_unchanged = |record: &Record, now| record.is_unchanged(post, now);
+        Ok(self.write(&post.id, is_unchanged, |record, now| record.mark_ambiguous(error, now)))
+    }
+
+    async fn reset(&self, id: &PostId, by: &str, options: &ResetOptions<'_>) -> Result<Reset, StoreError> {
         let mut state = self.state();
         let now = self.time();
         let Some(record) = state.posts.get_mut(id.key()).filter(|record| record.is_failed()) else {
@@ -258,7 +282,10 @@ impl PostStore for InMemoryPostStore {
         if record.is_claimed(now) {
             return Ok(Reset::Busy);
         }
-        record.reset(by, now);
+        if options.shown.is_some_and(|shown| !is_as_shown(shown, &record.read())) {
+            return Ok(Reset::Changed);
+        }
+        record.reset(by, options.drop_ticket, now);
         Ok(Reset::Done)
     }
 

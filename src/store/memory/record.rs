@@ -7,6 +7,7 @@ use crate::post::{
     AttemptStart, Category, Claim, Eligibility, HISTORY_LIMIT, Malformed, Platform, Post, PostDraft, PostId,
     Publication, ResetMark, RetryPolicy, RetryState, Settlement, Ticket, TicketFate,
 };
+use crate::store::query::is_field;
 use crate::store::{ListFilter, Scope, StoredPost};
 
 const FAILED: &str = "failed";
@@ -74,10 +75,11 @@ impl Record {
     /// The fields as they are now.
     fn draft(&self, fault: &Malformed) -> PostDraft {
         let readable = |date: Option<DateTime<Utc>>| date.filter(|date| *date != UNREADABLE);
-        let Post { updated_at, left_upload, retry, .. } = self.post.clone();
+        let Post { updated_at, left_upload, published_id, retry, .. } = self.post.clone();
         PostDraft {
             updated_at: readable(updated_at),
             left_upload,
+            published_id,
             retry_count: retry.count.into(),
             last_retried_at: readable(retry.last_retried_at),
             permanently_failed: retry.permanently_failed,
@@ -115,11 +117,6 @@ fn readable_part(fault: &Malformed, platform: Option<Platform>) -> Post {
     draft.into_post(platform.unwrap_or(Platform::TikTok))
 }
 
-/// Whether a field has this name, which MongoDB spells in camel case and SQLite in snake case.
-fn is_field(field: &str, name: &str) -> bool {
-    field.replace('_', "").eq_ignore_ascii_case(name)
-}
-
 /// The conditions.
 impl Record {
     pub(super) fn is_failed(&self) -> bool {
@@ -135,9 +132,9 @@ impl Record {
             }
     }
 
-    /// Where it stands by the rules; none if its counter or its flag cannot be read.
+    /// Where it stands by the rules; none if its counter, its flag or its claim cannot be read.
     fn eligibility(&self, policy: &RetryPolicy, now: DateTime<Utc>) -> Option<Eligibility> {
-        let can_tell = !self.is_unreadable(&["retryCount", "permanentlyFailed"]);
+        let can_tell = !self.is_unreadable(&["retryCount", "permanentlyFailed", "retryClaim", "claimBy", "claimUntil"]);
         can_tell.then(|| policy.eligibility(&self.post, now))
     }
 
@@ -202,15 +199,21 @@ impl Record {
         self.post.retry.claim.as_ref().is_some_and(|claim| claim.is_live(now))
     }
 
-    /// Whether a live claim on it is held by `by`.
-    pub(super) fn is_held_by(&self, by: &str, now: DateTime<Utc>) -> bool {
-        self.post.retry.claim.as_ref().is_some_and(|claim| claim.by == by && claim.is_live(now))
+    /// Whether the claim on it, live or dead, is this holder's.
+    pub(super) fn is_claimed_by(&self, by: &str) -> bool {
+        self.post.retry.claim.as_ref().is_some_and(|claim| claim.by == by)
+    }
+
+    /// Whether the outcome of this holder's attempt may be written. A publication is recorded as long as nobody else
+    /// has claimed the post. An expired claim on a post that is not failed any more is no risk either: nobody else will
+    /// claim it.
+    pub(super) fn is_settleable(&self, by: &str, settlement: &Settlement, now: DateTime<Utc>) -> bool {
+        self.is_claimed_by(by) && (settlement.publication.is_some() || !self.is_failed() || self.is_claimed(now))
     }
 
     /// Whether it is recorded as the post that the platform knows by this id.
     pub(super) fn is_published_as(&self, platform: Platform, id: &str) -> bool {
-        let published = self.publication.as_ref().and_then(|publication| publication.id.as_deref());
-        self.post.platform == platform && published == Some(id)
+        self.post.platform == platform && self.post.published_id.as_deref() == Some(id)
     }
 }
 
@@ -276,6 +279,9 @@ impl Record {
                 url: given.url.clone().or(known.url),
                 warning: given.warning.clone(),
             });
+            if given.id.is_some() {
+                self.post.published_id.clone_from(&given.id);
+            }
             POSTED.clone_into(&mut self.status);
             self.posted_at = Some(now);
         }
@@ -292,9 +298,17 @@ impl Record {
         self.touch(&["permanentlyFailedAt"], now);
     }
 
-    /// Gives the post its retries back. An ambiguous one loses its ticket: a person has looked.
-    pub(super) fn reset(&mut self, by: &str, now: DateTime<Utc>) {
-        if self.post.retry.category == Some(Category::Ambiguous) {
+    /// Marks a post that may be public already.
+    pub(super) fn mark_ambiguous(&mut self, error: &str, now: DateTime<Utc>) {
+        self.post.retry.category = Some(Category::Ambiguous);
+        self.post.retry.error = Some(error.to_owned());
+        self.mark_exhausted(now);
+        self.touch(&["failureCategory", "error"], now);
+    }
+
+    /// Resets the retry count. An ambiguous post loses its ticket, because a person has checked it.
+    pub(super) fn reset(&mut self, by: &str, drop_ticket: bool, now: DateTime<Utc>) {
+        if drop_ticket || self.post.retry.category == Some(Category::Ambiguous) {
             self.set_ticket(None, now);
         }
         let RetryState { error, mut history, ticket, .. } = std::mem::take(&mut self.post.retry);

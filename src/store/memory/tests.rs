@@ -29,15 +29,20 @@ async fn a_reset_mends_what_it_overwrites_in_a_malformed_post() {
     for (id, platform, field) in [
         ("counter", "tiktok", "retryCount"),
         ("column", "tiktok", "claim_until"),
+        ("claim", "tiktok", "retryClaim"),
         ("date", "tiktok", "failedAt"),
         ("platform", "myspace", "retryCount"),
     ] {
         store.insert(StoredPost::Malformed(draft(id, platform).malformed(field, "x")));
         assert_eq!(fault(&store, id), Some(field));
-        assert_eq!(store.reset(&PostId::from_text(id), "ann@web1").await.unwrap(), Reset::Done);
+        assert_eq!(
+            store.reset(&PostId::from_text(id), "ann@web1", &ResetOptions::default()).await.unwrap(),
+            Reset::Done
+        );
     }
     assert_eq!(fault(&store, "counter"), None);
     assert_eq!(fault(&store, "column"), None);
+    assert_eq!(fault(&store, "claim"), None);
     assert_eq!(fault(&store, "date"), Some("failedAt"), "that one is never written");
     assert_eq!(fault(&store, "platform"), Some("platform"));
 }

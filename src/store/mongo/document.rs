@@ -19,6 +19,7 @@ const FIELDS: &[&str] = &[
     "contentType",
     "videoPath",
     "imagePath",
+    "isAiGenerated",
     "storyId",
     "storyName",
     "scheduledAt",
@@ -38,7 +39,10 @@ const FIELDS: &[&str] = &[
 
 /// The names of all fields that posts are read from.
 pub(super) fn field_names() -> impl Iterator<Item = &'static str> {
-    let of_platforms = Platform::ALL.into_iter().filter_map(|platform| Some(platform.fields().left_upload?.path));
+    let of_platforms = Platform::ALL.into_iter().map(Platform::fields).flat_map(|fields| {
+        let left_upload = fields.left_upload.map(|field| field.path);
+        std::iter::once(fields.id.path).chain(left_upload)
+    });
     FIELDS.iter().copied().chain(of_platforms)
 }
 
@@ -58,6 +62,7 @@ fn read_post(document: &Document) -> Result<Post, Malformed> {
     draft.content.content_type = fields.text("contentType");
     draft.content.video_path = fields.text("videoPath");
     draft.content.image_path = fields.text("imagePath");
+    draft.content.is_ai_generated = fields.flag("isAiGenerated");
     draft.content.hashtags = fields.hashtags(draft.platform.as_deref());
     draft.story.key = fields.value("storyId").map(key_of);
     draft.story.name = fields.text("storyName");
@@ -74,11 +79,13 @@ fn read_post(document: &Document) -> Result<Post, Malformed> {
     draft.history = fields.history();
     draft.claim = fields.claim();
     draft.ticket = fields.ticket();
-    // A null ticket means that the application's upload needs no further check.
-    if !document.contains_key("publishTicket") {
-        let platform = draft.platform.as_deref().and_then(|name| name.parse::<Platform>().ok());
-        let left_upload = platform.and_then(|platform| platform.fields().left_upload);
-        draft.left_upload = left_upload.and_then(|field| fields.text_at(field.path));
+    if let Some(platform) = draft.platform.as_deref().and_then(|name| name.parse::<Platform>().ok()) {
+        let names = platform.fields();
+        draft.published_id = fields.text_at(names.id.path);
+        // A null ticket means that the application's upload needs no further check.
+        if !document.contains_key("publishTicket") {
+            draft.left_upload = names.left_upload.and_then(|field| fields.text_at(field.path));
+        }
     }
 
     match fields.problem {
@@ -234,7 +241,7 @@ fn ticket_from(document: &Document) -> Option<Ticket> {
     serde_json::from_value(json).ok()
 }
 
-const DATES_OF_TICKET: [&str; 2] = ["madeAt", "committedAt"];
+const DATES_OF_TICKET: [&str; 3] = ["madeAt", "committedAt", "adoptedAt"];
 
 /// A ticket as a document, its dates as BSON dates.
 ///
@@ -245,9 +252,11 @@ pub(super) fn ticket_document(ticket: &Ticket) -> Result<Document, StoreError> {
     let json = serde_json::to_value(ticket).map_err(|error| unstorable(error.to_string()))?;
     let value = Bson::try_from(json).map_err(|error| unstorable(error.to_string()))?;
     let Bson::Document(mut document) = value else { return Err(unstorable("it is not a document".to_owned())) };
-    document.insert(DATES_OF_TICKET[0], bson_date(ticket.made_at));
-    if let Some(committed_at) = ticket.committed_at {
-        document.insert(DATES_OF_TICKET[1], bson_date(committed_at));
+    let dates = [Some(ticket.made_at), ticket.committed_at, ticket.adopted_at];
+    for (name, date) in DATES_OF_TICKET.into_iter().zip(dates) {
+        if let Some(date) = date {
+            document.insert(name, bson_date(date));
+        }
     }
     Ok(document)
 }
@@ -337,6 +346,10 @@ mod tests {
             ("retryClaim", Bson::Document(doc! { "by": 7 })),
             ("publishTicket", Bson::Document(doc! { "kind": "carrierPigeon" })),
             ("uploadProgress", Bson::String("50%".into())),
+            ("tiktokVideoId", Bson::Int64(7)),
+            ("isAiGenerated", Bson::String("yes".into())),
+            ("retryClaim", Bson::String("me".into())),
+            ("retryClaim", Bson::Document(doc! { "by": "me" })),
             ("retryHistory", Bson::Document(doc! {})),
         ];
         for (field, value) in wrong {
@@ -350,9 +363,12 @@ mod tests {
     #[test]
     fn a_ticket_comes_back_as_it_was_stored_with_dates_as_dates() {
         let payload = serde_json::json!({ "publishId": "v_pub_file~1", "size": 5_000_000_000_i64 });
-        let ticket = Ticket::new(Platform::TikTok, at(1000), payload).committed(at(2000));
+        let ticket = Ticket::from_application(Platform::TikTok, at(1000), at(2000), payload)
+            .with_fingerprint(Some("f00".to_owned()));
         let stored = ticket_document(&ticket).unwrap();
-        assert!(matches!(stored.get("madeAt"), Some(Bson::DateTime(_))));
+        for name in DATES_OF_TICKET {
+            assert!(matches!(stored.get(name), Some(Bson::DateTime(_))), "{name}");
+        }
         assert_eq!(ticket_from(&stored), Some(ticket));
     }
 

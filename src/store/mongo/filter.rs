@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use mongodb::bson::{Bson, Document, doc};
 
 use super::document::{bson_date, integer};
-use crate::post::{BackoffFrom, Platform, Post};
+use crate::post::{BackoffFrom, MAX_LEASE, Platform, Post, Settlement};
 use crate::store::query::MalformedPosts;
 use crate::store::{DueQuery, ListFilter, Scope};
 
@@ -63,9 +63,15 @@ fn due_branches(query: &DueQuery, malformed: MalformedPosts) -> Vec<Document> {
             branches.extend(anchored(policy.backoff_from, latest, malformed).map(|anchor| extended(&base, anchor)));
         }
     }
-    // The process died. `retryNotBefore` was checked when the attempt started.
-    branches
-        .push(extended(&failed(*scope), doc! { "permanentlyFailed": flag, "retryClaim.until": { "$lte": now_date } }));
+    // The process died, or its clock was wrong. `retryNotBefore` was checked when the attempt started.
+    let latest = now.checked_add_signed(MAX_LEASE).map(|latest| doc! { "$gt": bson_date(latest) });
+    for until in [Some(doc! { "$lte": now_date }), latest].into_iter().flatten() {
+        let mut claim = doc! { "permanentlyFailed": flag.clone(), "retryClaim.until": until };
+        if malformed == MalformedPosts::Excluded {
+            claim.insert("$expr", is_readable_claim());
+        }
+        branches.push(extended(&failed(*scope), claim));
+    }
     branches
         .push(extended(&unclaimed, doc! { "failureCategory": "processing", "publishTicket": { "$type": "object" } }));
     if malformed == MalformedPosts::Included {
@@ -77,8 +83,27 @@ fn due_branches(query: &DueQuery, malformed: MalformedPosts) -> Vec<Document> {
                 "retryCount": { "$type": other_than(&NUMBERS) },
             },
         ));
+        branches.extend(unreadable_claims().map(|claim| {
+            let not_flagged = extended(&failed(*scope), doc! { "permanentlyFailed": flag.clone() });
+            extended(&not_flagged, claim)
+        }));
     }
     branches
+}
+
+/// Whether the claim has a holder and a date.
+fn is_readable_claim() -> Document {
+    doc! { "$and": [is_of("retryClaim.by", "string"), is_of("retryClaim.until", "date")] }
+}
+
+fn is_of(field: &str, kind: &str) -> Document {
+    doc! { "$eq": [{ "$type": format!("${field}") }, kind] }
+}
+
+/// The claims without a holder or a date. `$type` never matches an empty list.
+fn unreadable_claims() -> impl Iterator<Item = Document> {
+    let present = doc! { "retryClaim": { "$type": other_than(&[]) }, "$expr": { "$not": [is_readable_claim()] } };
+    [present, doc! { "retryClaim": Bson::Array(Vec::new()) }].into_iter()
 }
 
 fn not_flagged() -> Bson {
@@ -183,15 +208,62 @@ pub(super) fn unchanged_since_read(id: Bson, post: &Post) -> Document {
         }
         Some(dead) => {
             filter.insert("retryClaim.by", dead.by.as_str());
-            filter.insert("$expr", doc! { "$lte": ["$retryClaim.until", "$$NOW"] });
+            filter.insert("retryClaim.until", doc! { "$type": "date" });
+            filter.insert("$expr", is_not_live("$retryClaim.until"));
         }
     }
     filter
 }
 
-/// Matches the post while this claim on it is valid by the server's clock.
+/// Whether a lease until this field's date is valid by the server's clock. No other type is between two dates.
+fn is_live(until: &str) -> Document {
+    let latest = doc! { "$add": ["$$NOW", MAX_LEASE.num_milliseconds()] };
+    doc! { "$and": [{ "$gt": [until, "$$NOW"] }, { "$lte": [until, latest] }] }
+}
+
+/// Whether there is a claim that can be read and is valid.
+pub(super) fn has_live_claim() -> Document {
+    doc! { "$and": [is_of("retryClaim.by", "string"), is_live("$retryClaim.until")] }
+}
+
+/// Whether there is no valid lease in this field.
+pub(super) fn is_not_live(until: &str) -> Document {
+    doc! { "$not": [is_live(until)] }
+}
+
+/// Matches the post while it is failed and this claim on it is valid.
 pub(super) fn lease_held(id: Bson, by: &str) -> Document {
-    doc! { "_id": id, "retryClaim.by": by, "$expr": { "$gt": ["$retryClaim.until", "$$NOW"] } }
+    doc! { "_id": id, "retryClaim.by": by, "status": "failed", "$expr": is_live("$retryClaim.until") }
+}
+
+/// Matches the post if this holder has claimed it and its status is not `failed` any more.
+pub(super) fn changed_under_claim(id: Bson, by: &str) -> Document {
+    doc! { "_id": id, "retryClaim.by": by, "status": { "$ne": "failed" } }
+}
+
+/// Matches the post if the outcome of this holder's attempt may be written. A publication is recorded as long as
+/// nobody else has claimed the post. An expired claim on a post that is not failed any more is no risk either: nobody
+/// else will claim it.
+pub(super) fn settleable(id: Bson, by: &str, settlement: &Settlement) -> Document {
+    let mut filter = doc! { "_id": id, "retryClaim.by": by };
+    if settlement.publication.is_none() {
+        let live = doc! { "$expr": is_live("$retryClaim.until") };
+        filter.insert("$or", vec![doc! { "status": { "$ne": "failed" } }, live]);
+    }
+    filter
+}
+
+/// Whether these fields are exactly as in a document. An expression, because a filter would take some values for
+/// operators.
+pub(super) fn as_in(document: &Document, fields: &[&str]) -> Vec<Document> {
+    let condition = |name: &&str| {
+        let field = format!("${name}");
+        match document.get(*name) {
+            Some(value) => doc! { "$eq": [field, { "$literal": value.clone() }] },
+            None => doc! { "$eq": [{ "$type": field }, "missing"] },
+        }
+    };
+    fields.iter().map(condition).collect()
 }
 
 /// Failed posts for a list.

@@ -12,6 +12,8 @@ pub(super) const DUE: &str = "postretry_due";
 pub(super) const DUE_LAST_ATTEMPT: &str = "postretry_due_last_attempt";
 /// For the posts whose claim has expired.
 pub(super) const CLAIMS: &str = "postretry_claims";
+/// For the posts with a claim that cannot be read.
+pub(super) const CLAIMED: &str = "postretry_claimed";
 /// For the list, newest failure first.
 pub(super) const LIST: &str = "postretry_list";
 /// For the posts that a platform is still processing, and for counts by category.
@@ -26,6 +28,7 @@ pub(super) fn of_posts(backoff_from: BackoffFrom) -> Vec<IndexModel> {
             None,
         ),
         index(CLAIMS, doc! { "retryClaim.until": 1 }, Some(doc! { "retryClaim.until": { "$exists": true } })),
+        index(CLAIMED, doc! { "retryClaim": 1 }, Some(doc! { "retryClaim": { "$exists": true } })),
         index(CATEGORY, doc! { "status": 1, "failureCategory": 1, "platform": 1 }, None),
         index(LIST, doc! { "status": 1, "failedAt": -1, "_id": 1 }, None),
     ];

@@ -25,10 +25,10 @@ use mongodb::options::ReturnDocument;
 use mongodb::{Collection, Cursor, Database};
 
 use self::page::{ANCHOR, after_cursor, projection, projection_with_anchor};
-use super::query::MalformedPosts;
+use super::query::{MalformedPosts, is_as_shown};
 use super::{
-    DueCursor, DueQuery, Found, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset, RunRecord, Statistics,
-    StoreError, StoredPost, unnamed_stories,
+    DueCursor, DueQuery, Found, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset, ResetOptions,
+    RunRecord, Statistics, StoreError, StoredPost, unnamed_stories,
 };
 use crate::post::{AttemptStart, BackoffFrom, Platform, Post, PostId, RetryPolicy, Settlement, Ticket};
 
@@ -103,6 +103,42 @@ impl MongoPostStore {
     ) -> Result<LeaseWrite, StoreError> {
         let result = self.run(action, self.posts.update_one(filter, update)).await?;
         Ok(if result.matched_count == 1 { LeaseWrite::Applied } else { LeaseWrite::Lost })
+    }
+
+    /// One write to one failed post under a valid claim.
+    async fn write_leased(
+        &self,
+        action: &'static str,
+        id: &PostId,
+        lease: &Lease,
+        update: Vec<Document>,
+    ) -> Result<LeaseWrite, StoreError> {
+        let id = identity::value_of(id.key());
+        let filter = filter::lease_held(id.clone(), &lease.by);
+        if self.write(action, filter, update).await? == LeaseWrite::Applied {
+            return Ok(LeaseWrite::Applied);
+        }
+        let has_changed = self.exists(filter::changed_under_claim(id, &lease.by)).await?;
+        Ok(if has_changed { LeaseWrite::NotFailed } else { LeaseWrite::Lost })
+    }
+
+    async fn exists(&self, filter: Document) -> Result<bool, StoreError> {
+        let operation = self.posts.find_one(filter).projection(doc! { "_id": 1 });
+        Ok(self.run("read a post from", operation).await?.is_some())
+    }
+
+    /// Why a post was not reset.
+    async fn reset_refusal(&self, id: Bson, options: &ResetOptions<'_>) -> Result<Reset, StoreError> {
+        let failed = doc! { "_id": id, "status": "failed" };
+        if !self.exists(failed.clone()).await? {
+            return Ok(Reset::NotFailed);
+        }
+        if options.shown.is_none() {
+            return Ok(Reset::Busy);
+        }
+        let mut claimed = failed;
+        claimed.insert("$expr", filter::has_live_claim());
+        Ok(if self.exists(claimed).await? { Reset::Busy } else { Reset::Changed })
     }
 
     async fn collect(&self, pipeline: Vec<Document>) -> Result<Vec<Document>, StoreError> {
@@ -253,8 +289,7 @@ impl PostStore for MongoPostStore {
     }
 
     async fn renew(&self, id: &PostId, lease: &Lease) -> Result<LeaseWrite, StoreError> {
-        let filter = filter::lease_held(identity::value_of(id.key()), &lease.by);
-        self.write("renew a claim in", filter, update::renewal(lease)).await
+        self.write_leased("renew a claim in", id, lease, update::renewal(lease)).await
     }
 
     async fn store_ticket(
@@ -263,36 +298,43 @@ impl PostStore for MongoPostStore {
         lease: &Lease,
         ticket: Option<&Ticket>,
     ) -> Result<LeaseWrite, StoreError> {
-        let filter = filter::lease_held(identity::value_of(id.key()), &lease.by);
-        self.write("store a ticket in", filter, update::ticket(ticket)?).await
+        self.write_leased("store a ticket in", id, lease, update::ticket(ticket)?).await
     }
 
     async fn settle(&self, post: &Post, lease: &Lease, settlement: &Settlement) -> Result<LeaseWrite, StoreError> {
-        let filter = filter::lease_held(identity::value_of(post.id.key()), &lease.by);
+        let filter = filter::settleable(identity::value_of(post.id.key()), &lease.by, settlement);
         self.write("record an outcome in", filter, update::settlement(post.platform, settlement)).await
     }
 
     async fn is_recorded(&self, platform: Platform, id: &str) -> Result<bool, StoreError> {
         // This query is rare (after a lost response), so it has no index.
         let field = platform.fields().id.path;
-        let operation = self.posts.find_one(doc! { field: id }).projection(doc! { "_id": 1 });
-        Ok(self.run("read a post from", operation).await?.is_some())
+        self.exists(doc! { field: id }).await
     }
 
-    async fn reset(&self, id: &PostId, by: &str) -> Result<Reset, StoreError> {
+    async fn mark_ambiguous(&self, post: &Post, error: &str) -> Result<LeaseWrite, StoreError> {
+        let filter = filter::unchanged_since_read(identity::value_of(post.id.key()), post);
+        self.write("mark a published post in", filter, update::ambiguous(error)).await
+    }
+
+    async fn reset(&self, id: &PostId, by: &str, options: &ResetOptions<'_>) -> Result<Reset, StoreError> {
         let id = identity::value_of(id.key());
-        let unclaimed = doc! { "$or": [
-            { "$ne": [{ "$type": "$retryClaim.until" }, "date"] },
-            { "$lte": ["$retryClaim.until", "$$NOW"] },
-        ] };
-        let filter = doc! { "_id": id.clone(), "status": "failed", "$expr": unclaimed };
-        match self.write("reset a post in", filter, update::reset(by)).await? {
-            LeaseWrite::Applied => Ok(Reset::Done),
-            LeaseWrite::Lost => {
-                let failed = self.posts.find_one(doc! { "_id": id, "status": "failed" });
-                let is_failed = self.run("read a post from", failed).await?.is_some();
-                Ok(if is_failed { Reset::Busy } else { Reset::NotFailed })
+        let failed = doc! { "_id": id.clone(), "status": "failed" };
+        let mut conditions = vec![doc! { "$not": [filter::has_live_claim()] }];
+        if let Some(shown) = options.shown {
+            let operation = self.posts.find_one(failed.clone()).projection(projection());
+            let Some(document) = self.run("read a post from", operation).await? else { return Ok(Reset::NotFailed) };
+            if !is_as_shown(shown, &document::post_from(&document)) {
+                return self.reset_refusal(id, options).await;
             }
+            // The post may change between this read and the write.
+            conditions.extend(filter::as_in(&document, &["retryCount", "lastRetriedAt", "failureCategory"]));
+        }
+        let mut filter = failed;
+        filter.insert("$expr", doc! { "$and": conditions });
+        match self.write("reset a post in", filter, update::reset(by, options)).await? {
+            LeaseWrite::Applied => Ok(Reset::Done),
+            LeaseWrite::Lost | LeaseWrite::NotFailed => self.reset_refusal(id, options).await,
         }
     }
 

@@ -6,8 +6,8 @@ use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::{ErrorKind, WriteFailure};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::MongoPostStore;
 use super::document::bson_date;
+use super::{MongoPostStore, filter};
 use crate::post::TokenRecord;
 use crate::store::{Lease, LeaseWrite, StoreError, TokenStore};
 
@@ -33,14 +33,10 @@ impl TokenStore for MongoPostStore {
         };
         self.run(action, made).await?;
         let lasts = i64::try_from(lease.lasts.as_millis()).unwrap_or(i64::MAX);
-        let free = doc! { "$or": [
-            { "$ne": [{ "$type": "$refresh.until" }, "date"] },
-            { "$lte": ["$refresh.until", "$$NOW"] },
-        ] };
         let update = doc! { "$set": {
             "refresh": { "by": { "$literal": lease.by.as_str() }, "until": { "$add": ["$$NOW", lasts] } },
         } };
-        let filter = doc! { "_id": key, "$expr": free };
+        let filter = doc! { "_id": key, "$expr": filter::is_not_live("$refresh.until") };
         let taken = self.run(action, self.tokens.update_one(filter, vec![update])).await?;
         Ok(if taken.matched_count == 1 { LeaseWrite::Applied } else { LeaseWrite::Lost })
     }

@@ -9,9 +9,10 @@ use mongodb::bson::{Bson, Document, doc};
 
 use super::document::{bson_date, entry_document, integer, ticket_document};
 use crate::post::{
-    AttemptStart, HISTORY_LIMIT, HistoryEntry, LastRetried, Platform, Publication, Settlement, Ticket, TicketFate,
+    AttemptStart, Category, HISTORY_LIMIT, HistoryEntry, LastRetried, Platform, Publication, Settlement, Ticket,
+    TicketFate,
 };
-use crate::store::{Lease, StoreError};
+use crate::store::{Lease, ResetOptions, StoreError};
 
 const NOW: &str = "$$NOW";
 
@@ -68,7 +69,7 @@ pub(super) fn settlement(platform: Platform, settlement: &Settlement) -> Vec<Doc
     let mut set = doc! {
         "retryCount": integer(settlement.retry_count),
         "error": optional(settlement.error.as_deref()),
-        "failureCategory": optional(settlement.category.map(crate::post::Category::as_str)),
+        "failureCategory": optional(settlement.category.map(Category::as_str)),
         "retryNotBefore": optional(settlement.not_before.map(bson_date)),
         "updatedAt": NOW,
     };
@@ -128,9 +129,20 @@ pub(super) fn exhausted() -> Vec<Document> {
     vec![doc! { "$set": { "permanentlyFailed": true, "permanentlyFailedAt": NOW, "updatedAt": NOW } }]
 }
 
-/// Resets the retry count. An ambiguous post loses its ticket, because a person has checked it. The last entry of the
-/// history records who reset it.
-pub(super) fn reset(by: &str) -> Vec<Document> {
+/// Marks a post that may be public already.
+pub(super) fn ambiguous(error: &str) -> Vec<Document> {
+    vec![doc! { "$set": {
+        "permanentlyFailed": true,
+        "permanentlyFailedAt": NOW,
+        "failureCategory": literal(Category::Ambiguous.as_str()),
+        "error": literal(error),
+        "updatedAt": NOW,
+    } }]
+}
+
+/// Resets the retry count. An ambiguous post loses its ticket, because a person has checked it, and so does any post if
+/// `drop_ticket` says so. The last entry of the history records who reset it.
+pub(super) fn reset(by: &str, options: &ResetOptions<'_>) -> Vec<Document> {
     let was_ambiguous = doc! { "$eq": ["$failureCategory", "ambiguous"] };
     let size = doc! { "$size": "$retryHistory" };
     let has_entries = doc! { "$cond": [{ "$isArray": "$retryHistory" }, { "$gt": [size.clone(), 0] }, false] };
@@ -148,6 +160,11 @@ pub(super) fn reset(by: &str) -> Vec<Document> {
             "$retryHistory",
         ] },
     } };
+    let ticket = if options.drop_ticket {
+        literal(Bson::Null)
+    } else {
+        doc! { "$cond": [was_ambiguous, Bson::Null, "$publishTicket"] }
+    };
     let set = doc! {
         "retryCount": 0,
         "permanentlyFailed": false,
@@ -155,7 +172,7 @@ pub(super) fn reset(by: &str) -> Vec<Document> {
         "lastRetriedAt": Bson::Null,
         "retryNotBefore": Bson::Null,
         "failureCategory": Bson::Null,
-        "publishTicket": { "$cond": [was_ambiguous, Bson::Null, "$publishTicket"] },
+        "publishTicket": ticket,
         "updatedAt": NOW,
         "retryHistory": { "$switch": {
             "branches": [

@@ -1,7 +1,7 @@
 //! The posts in a SQLite file, for one machine, with exactly the same meaning as in MongoDB.
 //!
 //! SQLite runs on its own threads, so the rest of the program never waits for the disk. Every write is one
-//! statement with its own condition, and is durable when it returns. The clock is this machine's.
+//! statement with its own condition, or one transaction, and is durable when it returns. The clock is this machine's.
 
 mod error;
 mod file;
@@ -18,19 +18,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params_from_iter};
 
 use self::error::translate;
 use self::query::{Sql, due_ids, exhausted_ids, listed, text, text_of};
 use self::row::{column_list, post_from, ticket_text};
-use self::schema::millis;
-use self::update::{lease_held, set_history, settlement_sql, unchanged_since_read};
-use super::query::MalformedPosts;
+use self::update::{lease_held, live_claim, reset_sql, set_history, settlement_sql, unchanged_since_read};
+use super::query::{MalformedPosts, is_as_shown};
 use super::{
-    DueCursor, DueQuery, Found, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset, RunRecord, Statistics,
-    StoreError, StoredPost, unnamed_stories,
+    DueCursor, DueQuery, Found, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset, ResetOptions,
+    RunRecord, Statistics, StoreError, StoredPost, unnamed_stories,
 };
-use crate::post::{AttemptStart, BackoffFrom, Platform, Post, PostId, RetryPolicy, Settlement, Ticket};
+use crate::post::{AttemptStart, BackoffFrom, Category, Platform, Post, PostId, RetryPolicy, Settlement, Ticket};
 
 pub use schema::SCHEMA;
 
@@ -72,6 +71,28 @@ impl SqlitePostStore {
         self.with(action, move |connection| {
             let written = connection.prepare_cached(&sql.text)?.execute(params_from_iter(&sql.values))?;
             Ok(if written == 1 { LeaseWrite::Applied } else { LeaseWrite::Lost })
+        })
+        .await
+    }
+
+    /// One write to one failed post under a valid claim.
+    async fn write_leased(
+        &self,
+        action: &'static str,
+        mut sql: Sql,
+        id: &PostId,
+        lease: &Lease,
+    ) -> Result<LeaseWrite, StoreError> {
+        lease_held(&mut sql, id, lease);
+        let holder = [string(id.key()), string(&lease.by)];
+        self.with(action, move |connection| {
+            if connection.prepare_cached(&sql.text)?.execute(params_from_iter(&sql.values))? == 1 {
+                return Ok(LeaseWrite::Applied);
+            }
+            let select = "SELECT status IS NOT 'failed' FROM posts WHERE id = ? AND claim_by = ?";
+            let has_changed: Option<bool> =
+                connection.prepare_cached(select)?.query_row(params_from_iter(&holder), |row| row.get(0)).optional()?;
+            Ok(if has_changed == Some(true) { LeaseWrite::NotFailed } else { LeaseWrite::Lost })
         })
         .await
     }
@@ -239,8 +260,7 @@ impl PostStore for SqlitePostStore {
     async fn renew(&self, id: &PostId, lease: &Lease) -> Result<LeaseWrite, StoreError> {
         let mut sql = Sql::new("UPDATE posts SET claim_until = ?, updated_at = ?");
         sql.values = vec![text(until(lease)), text(now())];
-        lease_held(&mut sql, id, lease);
-        self.write("renew a claim in", sql).await
+        self.write_leased("renew a claim in", sql, id, lease).await
     }
 
     async fn store_ticket(
@@ -251,8 +271,7 @@ impl PostStore for SqlitePostStore {
     ) -> Result<LeaseWrite, StoreError> {
         let mut sql = Sql::new("UPDATE posts SET publish_ticket = ?, updated_at = ?");
         sql.values = vec![string(&ticket_text(ticket)?), text(now())];
-        lease_held(&mut sql, id, lease);
-        self.write("store a ticket in", sql).await
+        self.write_leased("store a ticket in", sql, id, lease).await
     }
 
     async fn settle(&self, post: &Post, lease: &Lease, settlement: &Settlement) -> Result<LeaseWrite, StoreError> {
@@ -266,27 +285,49 @@ impl PostStore for SqlitePostStore {
         Ok(self.with("read a post from", move |connection| statistics::count(connection, &sql)).await? > 0)
     }
 
-    async fn reset(&self, id: &PostId, by: &str) -> Result<Reset, StoreError> {
-        let at = now();
+    async fn mark_ambiguous(&self, post: &Post, error: &str) -> Result<LeaseWrite, StoreError> {
+        let at = text(now());
         let mut sql = Sql::new(
-            "UPDATE posts SET retry_count = 0, permanently_failed = 0, permanently_failed_at = NULL, \
-             last_retried_at = NULL, retry_not_before = NULL, claim_by = NULL, claim_until = NULL, \
-             publish_ticket = CASE WHEN failure_category = 'ambiguous' THEN 'null' ELSE publish_ticket END, \
-             failure_category = NULL, updated_at = ?, retry_history = CASE \
-             WHEN json_valid(retry_history) AND json_type(retry_history, '$[#-1]') = 'object' \
-             THEN json_set(retry_history, '$[#-1].resetAt', ?, '$[#-1].resetBy', ?) \
-             WHEN json_valid(retry_history) AND json_type(retry_history) = 'array' THEN retry_history END",
+            "UPDATE posts SET permanently_failed = 1, permanently_failed_at = ?, failure_category = ?, error = ?, \
+             updated_at = ?",
         );
-        sql.values = vec![text(at), text(at), string(by)];
-        let condition = format!(" WHERE id = ? AND status = 'failed' AND coalesce({}, 0) <= ?", millis("claim_until"));
-        sql.push(&condition, [string(id.key()), Value::Integer(at.timestamp_millis())]);
-        if self.write("reset a post in", sql).await? == LeaseWrite::Applied {
-            return Ok(Reset::Done);
-        }
-        Ok(match self.find(id.as_str()).await? {
-            Found::Failed(_) => Reset::Busy,
-            Found::NotFailed(_) | Found::Nothing => Reset::NotFailed,
+        sql.values = vec![at.clone(), string(Category::Ambiguous.as_str()), string(error), at];
+        unchanged_since_read(&mut sql, post);
+        self.write("mark a published post in", sql).await
+    }
+
+    async fn reset(&self, id: &PostId, by: &str, options: &ResetOptions<'_>) -> Result<Reset, StoreError> {
+        let key = id.key().to_owned();
+        let shown = options.shown.cloned();
+        let sql = reset_sql(id, by, options.drop_ticket);
+        self.with("reset a post in", move |connection| {
+            // No other process writes between the reading and the writing.
+            let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+            let live = live_claim(now());
+            let select = format!(
+                "SELECT {}, coalesce({}, 0) AS is_claimed FROM posts WHERE id = ? AND status = 'failed'",
+                column_list(),
+                live.text
+            );
+            let values = live.values.into_iter().chain([Value::Text(key)]);
+            let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, bool>("is_claimed")?, post_from(row)?));
+            let found = transaction.prepare_cached(&select)?.query_row(params_from_iter(values), read).optional()?;
+            let refused = match found {
+                None => Some(Reset::NotFailed),
+                Some((true, _)) => Some(Reset::Busy),
+                Some((false, current)) => {
+                    let has_changed = shown.is_some_and(|shown| !is_as_shown(&shown, &current));
+                    has_changed.then_some(Reset::Changed)
+                }
+            };
+            if let Some(refused) = refused {
+                return Ok(refused);
+            }
+            transaction.prepare_cached(&sql.text)?.execute(params_from_iter(&sql.values))?;
+            transaction.commit()?;
+            Ok(Reset::Done)
         })
+        .await
     }
 
     async fn list(&self, filter: &ListFilter, page: Page) -> Result<PostPage, StoreError> {

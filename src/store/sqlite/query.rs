@@ -7,7 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use rusqlite::types::Value;
 
 use super::schema::millis;
-use crate::post::{BackoffFrom, Platform, RetryPolicy};
+use crate::post::{BackoffFrom, MAX_LEASE, Platform, RetryPolicy};
 use crate::store::query::MalformedPosts;
 use crate::store::{DueQuery, ListFilter, Scope};
 
@@ -58,8 +58,14 @@ fn in_scope(scope: Scope) -> Sql {
     }
 }
 
-/// The value of a derived column for an unreadable value.
+/// The value of a derived column for an unreadable value. An unreadable claim is due like one that has expired, so that
+/// it is reported.
 const UNREADABLE: i64 = -1;
+
+/// The end of the longest lease that is valid at this time.
+pub(super) fn latest_lease(now: DateTime<Utc>) -> Value {
+    Value::Integer(now.timestamp_millis().saturating_add(MAX_LEASE.num_milliseconds()))
+}
 
 /// A `SELECT id` for each way in which a post can be due and, if wanted, for the posts whose state cannot be
 /// read.
@@ -89,18 +95,22 @@ pub(super) fn due_ids(query: &DueQuery, malformed: MalformedPosts) -> Sql {
         let Some(latest) = policy.latest_due_anchor(count, *now) else { break };
         add(
             &format!(
-                "postretry_flagged = 0 AND postretry_retries = ? AND {range} AND claim_until IS NULL AND {not_before}"
+                "postretry_flagged = 0 AND postretry_retries = ? AND {range} AND postretry_claim_until IS NULL \
+                 AND {not_before}"
             ),
             vec![Value::Integer(count.into()), Value::Integer(latest.timestamp_millis()), now_ms()],
         );
     }
-    add(
-        &format!("postretry_flagged = 0 AND claim_until IS NOT NULL AND coalesce({}, 0) <= ?", millis("claim_until")),
-        vec![now_ms()],
-    );
+    // The process died, or its clock was wrong.
+    let is_readable = match malformed {
+        MalformedPosts::Included => String::new(),
+        MalformedPosts::Excluded => format!(" AND postretry_claim_until <> {UNREADABLE}"),
+    };
+    add(&format!("postretry_flagged = 0 AND postretry_claim_until <= ?{is_readable}"), vec![now_ms()]);
+    add("postretry_flagged = 0 AND postretry_claim_until > ?", vec![latest_lease(*now)]);
     add(
         &format!(
-            "postretry_flagged = 0 AND failure_category = 'processing' AND claim_until IS NULL \
+            "postretry_flagged = 0 AND failure_category = 'processing' AND postretry_claim_until IS NULL \
              AND publish_ticket LIKE '{{%' AND {not_before}"
         ),
         vec![now_ms()],
@@ -118,7 +128,7 @@ pub(super) fn exhausted_ids(query: &DueQuery) -> Sql {
     let mut sql = Sql::new("SELECT id FROM posts WHERE ");
     sql.append(in_scope(query.scope));
     sql.push(
-        " AND postretry_flagged = 0 AND postretry_retries >= ? AND claim_until IS NULL \
+        " AND postretry_flagged = 0 AND postretry_retries >= ? AND postretry_claim_until IS NULL \
          AND NOT (coalesce(failure_category, '') = 'processing' AND coalesce(publish_ticket, '') LIKE '{%')",
         [Value::Integer(query.policy.max_retries.into())],
     );

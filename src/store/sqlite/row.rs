@@ -11,13 +11,16 @@ use crate::store::{StoreError, StoredPost};
 
 /// The columns that every post is read from, beside those of its platform.
 const COLUMNS: &str = "id, title, description, caption, hashtags, platform, status, content_type, video_path, \
-    image_path, story_id, story_name, scheduled_at, updated_at, error, failed_at, retry_count, last_retried_at, \
-    permanently_failed, permanently_failed_at, failure_category, retry_not_before, retry_history, claim_by, \
-    claim_until, publish_ticket";
+    image_path, is_ai_generated, story_id, story_name, scheduled_at, updated_at, error, failed_at, retry_count, \
+    last_retried_at, permanently_failed, permanently_failed_at, failure_category, retry_not_before, retry_history, \
+    claim_by, claim_until, publish_ticket";
 
 /// The names of all columns that posts are read from.
 pub(super) fn column_list() -> String {
-    let of_platforms = Platform::ALL.into_iter().filter_map(|platform| Some(platform.fields().left_upload?.column));
+    let of_platforms = Platform::ALL.into_iter().map(Platform::fields).flat_map(|fields| {
+        let left_upload = fields.left_upload.map(|field| field.column);
+        std::iter::once(fields.id.column).chain(left_upload)
+    });
     std::iter::once(COLUMNS).chain(of_platforms).collect::<Vec<_>>().join(", ")
 }
 
@@ -35,6 +38,7 @@ pub(super) fn post_from(row: &Row<'_>) -> rusqlite::Result<StoredPost> {
     draft.content.content_type = columns.text("content_type")?;
     draft.content.video_path = columns.text("video_path")?;
     draft.content.image_path = columns.text("image_path")?;
+    draft.content.is_ai_generated = columns.flag("is_ai_generated")?;
     draft.content.hashtags = columns.hashtags(draft.platform.as_deref())?;
     draft.story.key = columns.text("story_id")?;
     draft.story.name = columns.text("story_name")?;
@@ -61,10 +65,11 @@ pub(super) fn post_from(row: &Row<'_>) -> rusqlite::Result<StoredPost> {
             read
         }
     };
-    // The ticket `null` means that the application's upload needs no further check.
-    if ticket.is_none() {
-        let platform = draft.platform.as_deref().and_then(|name| name.parse::<Platform>().ok());
-        if let Some(field) = platform.and_then(|platform| platform.fields().left_upload) {
+    if let Some(platform) = draft.platform.as_deref().and_then(|name| name.parse::<Platform>().ok()) {
+        let names = platform.fields();
+        draft.published_id = columns.text(names.id.column)?;
+        // The ticket `null` means that the application's upload needs no further check.
+        if let Some(field) = names.left_upload.filter(|_| ticket.is_none()) {
             draft.left_upload = columns.text(field.column)?;
         }
     }

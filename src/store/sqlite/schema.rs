@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub const SCHEMA: &str = include_str!("schema.sql");
 
 /// The version of the schema, in the file's `user_version`.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 /// A date column in whole milliseconds since 1970, with smaller digits cut off. Null if it is empty or not a valid
 /// date.
@@ -37,9 +37,16 @@ fn derived_columns() -> Vec<(&'static str, String)> {
         "CASE WHEN last_retried_at IS NOT NULL THEN coalesce({}, -1) ELSE {first} END",
         millis("last_retried_at")
     );
+    // As in a post that is read, an empty text is none, and both columns must be set.
+    let claim_until = format!(
+        "CASE WHEN trim(coalesce(claim_by, '')) = '' AND trim(coalesce(claim_until, '')) = '' THEN NULL \
+         WHEN typeof(claim_by) = 'text' AND trim(claim_by) <> '' THEN coalesce({}, -1) ELSE -1 END",
+        millis("claim_until")
+    );
     vec![
         ("postretry_anchor_first", first),
         ("postretry_anchor_last", last),
+        ("postretry_claim_until", claim_until),
         ("postretry_listed_at", format!("coalesce({}, {})", millis("failed_at"), millis("updated_at"))),
         (
             "postretry_retries",
@@ -64,7 +71,10 @@ const INDEXES: [(&str, &str); 5] = [
         "postretry_due_last_attempt",
         "posts (status, platform, postretry_flagged, postretry_retries, postretry_anchor_last)",
     ),
-    ("postretry_claims", "posts (claim_until) WHERE claim_until IS NOT NULL"),
+    (
+        "postretry_claims",
+        "posts (status, platform, postretry_flagged, postretry_claim_until) WHERE postretry_claim_until IS NOT NULL",
+    ),
     ("postretry_category", "posts (status, failure_category, platform)"),
     ("postretry_list", "posts (status, postretry_listed_at DESC, id)"),
 ];
@@ -142,6 +152,48 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_file_of_an_earlier_version_gets_what_it_lacks() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let earlier: Vec<&str> = SCHEMA.lines().filter(|line| !line.contains("is_ai_generated")).collect();
+        connection.execute_batch(&earlier.join("\n")).unwrap();
+        connection
+            .execute_batch(
+                "CREATE INDEX postretry_claims ON posts (claim_until) WHERE claim_until IS NOT NULL;
+                 INSERT INTO posts (id, claim_by, claim_until) VALUES ('old', 'me', '1970-01-01T00:00:07Z');
+                 PRAGMA user_version = 2;",
+            )
+            .unwrap();
+        migrate(&mut connection).unwrap();
+        assert_eq!(version(&connection).unwrap(), VERSION);
+        let read = "SELECT is_ai_generated, postretry_claim_until FROM posts";
+        let row: (Option<i64>, i64) = connection.query_row(read, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        assert_eq!(row, (Some(0), 7000));
+    }
+
+    #[test]
+    fn a_claim_that_cannot_be_read_is_told_from_none() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        for (by, until, expected) in [
+            ("NULL", "NULL", None),
+            ("''", "NULL", None),
+            ("''", "' '", None),
+            ("'me'", "'1970-01-01T00:00:07Z'", Some(7000)),
+            ("'me'", "NULL", Some(-1)),
+            ("'me'", "''", Some(-1)),
+            ("'me'", "'soon'", Some(-1)),
+            ("NULL", "'1970-01-01T00:00:07Z'", Some(-1)),
+            ("x'6d65'", "'1970-01-01T00:00:07Z'", Some(-1)),
+        ] {
+            let insert = format!("REPLACE INTO posts (id, claim_by, claim_until) VALUES ('a', {by}, {until})");
+            connection.execute_batch(&insert).unwrap();
+            let read = "SELECT postretry_claim_until FROM posts";
+            let found: Option<i64> = connection.query_row(read, [], |row| row.get(0)).unwrap();
+            assert_eq!(found, expected, "{by} {until}");
+        }
+    }
 
     fn millis_of(text: &str) -> Option<i64> {
         let connection = Connection::open_in_memory().unwrap();

@@ -13,6 +13,7 @@ CREATE TABLE IF NOT EXISTS posts (
     content_type           TEXT,
     video_path             TEXT,
     image_path             TEXT,
+    is_ai_generated        INTEGER DEFAULT 0,
     story_id               TEXT,
     story_name             TEXT,
     scheduled_at           TEXT,

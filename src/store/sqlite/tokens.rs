@@ -6,7 +6,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::query::{Sql, text};
+use super::query::{Sql, latest_lease, text};
 use super::schema::millis;
 use super::{SqlitePostStore, now, optional, optional_date, string, until};
 use crate::post::TokenRecord;
@@ -28,10 +28,17 @@ impl TokenStore for SqlitePostStore {
         let mut sql = Sql::new(format!(
             "INSERT INTO tokens (key, refresh_by, refresh_until) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE \
              SET refresh_by = excluded.refresh_by, refresh_until = excluded.refresh_until \
-             WHERE coalesce({}, 0) <= ?",
-            millis("tokens.refresh_until")
+             WHERE coalesce({until}, 0) <= ? OR {until} > ?",
+            until = millis("tokens.refresh_until")
         ));
-        sql.values = vec![string(key), string(&lease.by), text(until(lease)), Value::Integer(now().timestamp_millis())];
+        let at = now();
+        sql.values = vec![
+            string(key),
+            string(&lease.by),
+            text(until(lease)),
+            Value::Integer(at.timestamp_millis()),
+            latest_lease(at),
+        ];
         self.write("lock tokens in", sql).await
     }
 

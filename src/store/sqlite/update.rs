@@ -3,17 +3,35 @@
 use chrono::{DateTime, Utc};
 use rusqlite::types::Value;
 
-use super::query::{Sql, text};
+use super::query::{Sql, latest_lease, text};
 use super::row::{NO_TICKET, entry_text};
 use super::schema::millis;
 use super::{now, optional, optional_date, string};
 use crate::post::{Category, HISTORY_LIMIT, HistoryEntry, LastRetried, Post, PostId, Settlement, TicketFate};
 use crate::store::Lease;
 
-/// Matches the post while this claim on it is valid.
+/// Whether the claim on the post is valid at this time.
+pub(super) fn live_claim(now: DateTime<Utc>) -> Sql {
+    let condition = "(postretry_claim_until > ? AND postretry_claim_until <= ?)";
+    Sql { text: condition.to_owned(), values: vec![Value::Integer(now.timestamp_millis()), latest_lease(now)] }
+}
+
+/// Matches the post while it is failed and this claim on it is valid.
 pub(super) fn lease_held(sql: &mut Sql, id: &PostId, lease: &Lease) {
-    let condition = format!(" WHERE id = ? AND claim_by = ? AND {} > ?", millis("claim_until"));
-    sql.push(&condition, [string(id.key()), string(&lease.by), Value::Integer(now().timestamp_millis())]);
+    sql.push(" WHERE id = ? AND claim_by = ? AND status = 'failed' AND ", [string(id.key()), string(&lease.by)]);
+    let live = live_claim(now());
+    sql.push(&live.text, live.values);
+}
+
+/// Matches the post if the outcome of this holder's attempt may be written. A publication is recorded as long as
+/// nobody else has claimed the post. An expired claim on a post that is not failed any more is no risk either: nobody
+/// else will claim it.
+fn settleable(sql: &mut Sql, id: &PostId, lease: &Lease, settlement: &Settlement) {
+    sql.push(" WHERE id = ? AND claim_by = ?", [string(id.key()), string(&lease.by)]);
+    if settlement.publication.is_none() {
+        let live = live_claim(now());
+        sql.push(&format!(" AND (status IS NOT 'failed' OR {})", live.text), live.values);
+    }
 }
 
 /// Matches the post if its retry state is unchanged since it was read and it has no valid claim.
@@ -36,10 +54,12 @@ pub(super) fn unchanged_since_read(sql: &mut Sql, post: &Post) {
     ];
     sql.push(&condition, values);
     match &retry.claim {
-        None => sql.push(" AND claim_until IS NULL", []),
+        None => sql.push(" AND postretry_claim_until IS NULL", []),
         Some(dead) => {
-            let condition = format!(" AND claim_by = ? AND {} <= ?", millis("claim_until"));
-            sql.push(&condition, [string(&dead.by), Value::Integer(now().timestamp_millis())]);
+            let condition = format!(" AND claim_by = ? AND {} IS NOT NULL AND NOT ", millis("claim_until"));
+            sql.push(&condition, [string(&dead.by)]);
+            let live = live_claim(now());
+            sql.push(&live.text, live.values);
         }
     }
 }
@@ -57,6 +77,24 @@ pub(super) fn set_history(sql: &mut Sql, entry: &HistoryEntry, replaces_last: bo
         ),
         [string(&entry_text(entry)), string(&entry_text(entry))],
     );
+}
+
+/// Resets the retry count. An ambiguous post loses its ticket, because a person has checked it. The last entry of the
+/// history records who reset it.
+pub(super) fn reset_sql(id: &PostId, by: &str, drop_ticket: bool) -> Sql {
+    let at = text(now());
+    let mut sql = Sql::new(
+        "UPDATE posts SET retry_count = 0, permanently_failed = 0, permanently_failed_at = NULL, \
+         last_retried_at = NULL, retry_not_before = NULL, claim_by = NULL, claim_until = NULL, \
+         publish_ticket = CASE WHEN ? OR failure_category = 'ambiguous' THEN 'null' ELSE publish_ticket END, \
+         failure_category = NULL, updated_at = ?, retry_history = CASE \
+         WHEN json_valid(retry_history) AND json_type(retry_history, '$[#-1]') = 'object' \
+         THEN json_set(retry_history, '$[#-1].resetAt', ?, '$[#-1].resetBy', ?) \
+         WHEN json_valid(retry_history) AND json_type(retry_history) = 'array' THEN retry_history END \
+         WHERE id = ? AND status = 'failed'",
+    );
+    sql.values = vec![Value::Integer(drop_ticket.into()), at.clone(), at, string(by), string(id.key())];
+    sql
 }
 
 pub(super) fn settlement_sql(post: &Post, lease: &Lease, settlement: &Settlement) -> Sql {
@@ -87,6 +125,6 @@ pub(super) fn settlement_sql(post: &Post, lease: &Lease, settlement: &Settlement
     } else if settlement.ticket == TicketFate::Dead {
         sql.push(", publish_ticket = ?", [string(NO_TICKET)]);
     }
-    lease_held(&mut sql, &post.id, lease);
+    settleable(&mut sql, &post.id, lease, settlement);
     sql
 }

@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 pub struct Fault {
     /// The endpoint, for example `tiktok.video_init`, or `*` for any.
     pub on: String,
+    /// Only requests for the post whose text has this in it, or with it in their path. The requests that are for no
+    /// post in particular (tokens, quotas, lists) are then not meant.
+    #[serde(default)]
+    pub about: Option<String>,
     /// Let so many calls pass first.
     #[serde(default)]
     pub skip: u32,
@@ -27,7 +31,7 @@ pub enum Act {
     Answer {
         /// Its status.
         status: u16,
-        /// Its body.
+        /// Its body. In it `{token}` stands for the access token of the request, `{uri}` for its path and query.
         #[serde(default)]
         body: String,
         /// Its headers.
@@ -38,10 +42,15 @@ pub enum Act {
     Lie {
         /// Its status.
         status: u16,
-        /// Its body.
+        /// Its body, as in an `answer`.
         #[serde(default)]
         body: String,
+        /// Its headers.
+        #[serde(default)]
+        headers: BTreeMap<String, String>,
     },
+    /// Over HTTP/2 the stream is refused unprocessed; over HTTP/1.1 the connection is dropped. No effect either way.
+    RefuseStream,
     /// The connection is dropped; the request has no effect.
     LoseRequest,
     /// The request has its effect; the connection is dropped before the answer.
@@ -67,12 +76,12 @@ pub enum Act {
 impl Fault {
     /// Every call goes wrong.
     pub fn always(on: &str, act: Act) -> Self {
-        Self { on: on.to_owned(), skip: 0, times: 0, act }
+        Self { on: on.to_owned(), about: None, skip: 0, times: 0, act }
     }
 
     /// Only the first call goes wrong.
     pub fn once(on: &str, act: Act) -> Self {
-        Self { on: on.to_owned(), skip: 0, times: 1, act }
+        Self { on: on.to_owned(), about: None, skip: 0, times: 1, act }
     }
 
     /// The same, after so many calls have passed.
@@ -80,12 +89,28 @@ impl Fault {
     pub fn after(self, calls: u32) -> Self {
         Self { skip: calls, ..self }
     }
+
+    /// The same, only for the post whose text has this in it.
+    #[must_use]
+    pub fn about(self, text: &str) -> Self {
+        Self { about: Some(text.to_owned()), ..self }
+    }
 }
 
 impl Act {
     /// An answer with a JSON body.
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
         Self::Answer { status, body: body.to_string(), headers: BTreeMap::new() }
+    }
+
+    /// The page of something between the client and the platform, a gateway or a firewall, which kept the request.
+    pub fn html(status: u16) -> Self {
+        Self::Answer { status, body: PAGE.to_owned(), headers: page_headers() }
+    }
+
+    /// The same after the request had its effect.
+    pub fn html_after(status: u16) -> Self {
+        Self::Lie { status, body: PAGE.to_owned(), headers: page_headers() }
     }
 
     /// TikTok's way to refuse.
@@ -104,11 +129,20 @@ impl Act {
     }
 }
 
-/// Takes the act for a call of this endpoint, if a fault is laid for it.
-pub(crate) fn take(faults: &mut Vec<Fault>, endpoint: &str) -> Option<Act> {
+const PAGE: &str = "<html><head><title>Sorry</title></head><body><h1>Sorry</h1><hr>gateway</body></html>";
+
+fn page_headers() -> BTreeMap<String, String> {
+    BTreeMap::from([("content-type".to_owned(), "text/html; charset=utf-8".to_owned())])
+}
+
+/// Takes the act for a call of this endpoint, if a fault is laid for it. `is_about` tells whether the call is for the
+/// post with this in its text.
+pub(crate) fn take(faults: &mut Vec<Fault>, endpoint: &str, is_about: impl Fn(&str) -> bool) -> Option<Act> {
     for index in 0..faults.len() {
         let fault = &mut faults[index];
-        if fault.on != endpoint && fault.on != "*" {
+        let is_named = fault.on == endpoint || fault.on == "*";
+        let is_meant = is_named && fault.about.as_deref().is_none_or(&is_about);
+        if !is_meant {
             continue;
         }
         if fault.skip > 0 {

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::address;
 use crate::server::{ApiResponse, Body, Head};
 use crate::world::{self, Bytes, Published, World};
 
@@ -10,6 +11,8 @@ use crate::world::{self, Bytes, Published, World};
 pub(crate) struct Container {
     caption: String,
     image_url: Option<String>,
+    /// Where a reel is fetched from that is not uploaded.
+    video_url: Option<String>,
     size: Option<u64>,
     bytes: Bytes,
     looks_left: u32,
@@ -23,8 +26,28 @@ impl Container {
     }
 
     fn is_filled(&self) -> bool {
-        self.image_url.is_some() || self.size.is_some_and(|size| self.bytes.size == size)
+        self.source_url().is_some() || self.size.is_some_and(|size| self.bytes.size == size)
     }
+
+    /// Where it is fetched from, if it is.
+    fn source_url(&self) -> Option<&String> {
+        self.image_url.as_ref().or(self.video_url.as_ref())
+    }
+}
+
+/// The last version of the Graph API that is no longer there: v20.0 ended in September 2026.
+const LAST_ENDED: u32 = 20;
+
+/// The text of the container that a request names.
+pub(crate) fn text_of<'w>(endpoint: &str, head: &Head, value: &Value, world: &'w World) -> Option<&'w str> {
+    let last = head.path.rsplit('/').next().unwrap_or_default();
+    let container = match endpoint {
+        "instagram.upload" | "instagram.container" => world.containers.get(last),
+        "instagram.publish" => world.containers.get(param(head, value, "creation_id")),
+        "instagram.permalink" => world.containers.values().find(|of| of.media_ids.iter().any(|id| id == last)),
+        _ => None,
+    };
+    container.map(|container| container.caption.as_str())
 }
 
 pub(crate) fn error_body(code: i64, subcode: Option<i64>) -> Value {
@@ -39,15 +62,41 @@ fn refused(code: i64, subcode: Option<i64>) -> ApiResponse {
 }
 
 pub(crate) fn answer(endpoint: &str, head: &Head, value: &Value, body: &Body, world: &mut World) -> ApiResponse {
-    match endpoint {
-        "instagram.exchange" => return exchange(head, world),
-        "instagram.upload" => return upload(head, body, world),
-        _ => {}
+    if endpoint == "instagram.upload" {
+        return upload(head, body, world);
     }
-    if !world.is_valid("instagram", head.bearer()) {
+    let mut answer = graph(endpoint, head, value, world);
+    let (app, business) = world.knobs.instagram_usage;
+    if app > 0 {
+        let usage = json!({ "call_count": app, "total_time": 1, "total_cputime": 1 });
+        answer = answer.with("x-app-usage", usage.to_string());
+    }
+    if business > 0 {
+        let account = world::INSTAGRAM_USER_ID;
+        let usage = json!({ account: [{
+            "type": "instagram", "call_count": business, "total_cputime": 1, "total_time": 1,
+            "estimated_time_to_regain_access": 0,
+        }] });
+        answer = answer.with("x-business-use-case-usage", usage.to_string());
+    }
+    answer
+}
+
+fn graph(endpoint: &str, head: &Head, value: &Value, world: &mut World) -> ApiResponse {
+    let parts: Vec<&str> = head.path.trim_matches('/').split('/').collect();
+    if has_ended(parts.first().copied().unwrap_or_default()) {
+        return refused(2635, None);
+    }
+    if endpoint == "instagram.exchange" {
+        return exchange(head, world);
+    }
+    let token = match head.bearer() {
+        "" => param(head, value, "access_token"),
+        bearer => bearer,
+    };
+    if !world.is_valid("instagram", token) {
         return refused(190, Some(463));
     }
-    let parts: Vec<&str> = head.path.trim_matches('/').split('/').collect();
     let is_own = parts.get(1) == Some(&world::INSTAGRAM_USER_ID);
     match endpoint {
         "instagram.container" => container(parts.get(1).copied().unwrap_or_default(), head, world),
@@ -56,12 +105,32 @@ pub(crate) fn answer(endpoint: &str, head: &Head, value: &Value, body: &Body, wo
         "instagram.create" => create(head, value, world),
         "instagram.publish" => publish(head, value, world),
         "instagram.list" => list(head, world),
-        _ => {
-            let (used, total) = world.knobs.instagram_quota;
-            let config = json!({ "quota_total": total, "quota_duration": 86400 });
-            ApiResponse::json(200, &json!({ "data": [{ "config": config, "quota_usage": used }] }))
+        _ => limit(head, world),
+    }
+}
+
+/// Whether a version is one that is no longer there, or none.
+fn has_ended(version: &str) -> bool {
+    let major = version.strip_prefix('v').and_then(|number| number.split('.').next()?.parse::<u32>().ok());
+    major.is_none_or(|major| major <= LAST_ENDED)
+}
+
+/// Only what is asked for is told; by itself, the usage.
+fn limit(head: &Head, world: &World) -> ApiResponse {
+    let (used, total) = world.knobs.instagram_quota;
+    let fields = match head.param("fields") {
+        "" => "quota_usage",
+        fields => fields,
+    };
+    let mut limit = json!({});
+    for field in fields.split(',') {
+        match field {
+            "config" => limit["config"] = json!({ "quota_total": total, "quota_duration": 86400 }),
+            "quota_usage" => limit["quota_usage"] = used.into(),
+            _ => return refused(100, None),
         }
     }
+    ApiResponse::json(200, &json!({ "data": [limit] }))
 }
 
 /// A parameter may stand in the query, a form or a JSON body.
@@ -89,18 +158,27 @@ fn create(head: &Head, value: &Value, world: &mut World) -> ApiResponse {
     if caption.chars().count() > 2200 || hashtags > 30 || mentions > 20 {
         return refused(36004, Some(2_207_010));
     }
-    let image_url = Some(param(head, value, "image_url")).filter(|url| !url.is_empty()).map(str::to_owned);
+    let url_of = |name| Some(param(head, value, name)).filter(|url| !url.is_empty()).map(str::to_owned);
+    let (image_url, video_url) = (url_of("image_url"), url_of("video_url"));
     let media_type = param(head, value, "media_type");
-    let is_reel = media_type == "REELS" && param(head, value, "upload_type") == "resumable";
+    let is_resumable = media_type == "REELS" && param(head, value, "upload_type") == "resumable";
+    let is_pulled_reel = media_type == "REELS" && video_url.is_some();
     let is_image = media_type.is_empty() && image_url.is_some();
-    if !is_reel && !is_image {
+    if !is_resumable && !is_pulled_reel && !is_image {
         return refused(100, Some(2_207_023));
+    }
+    if image_url.iter().chain(&video_url).any(|url| address::is_private(url)) {
+        return refused(9004, Some(2_207_052));
+    }
+    if image_url.as_deref().is_some_and(address::is_png) {
+        return refused(36001, Some(2_207_005));
     }
     let id = format!("1789500000{:07}", world.next());
     let uri = format!("{}/ig-api-upload/v25.0/{id}", world.upload_origin("rupload.facebook.com"));
     let container = Container {
         caption,
         image_url,
+        video_url,
         size: None,
         bytes: Bytes::default(),
         looks_left: world.knobs.instagram_looks,
@@ -108,7 +186,7 @@ fn create(head: &Head, value: &Value, world: &mut World) -> ApiResponse {
         media_ids: Vec::new(),
     };
     world.containers.insert(id.clone(), container);
-    let answer = if is_reel { json!({ "id": id, "uri": uri }) } else { json!({ "id": id }) };
+    let answer = if is_resumable { json!({ "id": id, "uri": uri }) } else { json!({ "id": id }) };
     ApiResponse::json(200, &answer)
 }
 
@@ -119,8 +197,9 @@ fn upload(head: &Head, body: &Body, world: &mut World) -> ApiResponse {
     };
     let token = head.header("authorization").strip_prefix("OAuth ").unwrap_or_default();
     if !world.is_valid("instagram", token) {
-        return failed(401, "NotAuthorizedError", false);
+        return failed(400, "NotAuthorizedError", false);
     }
+    let swings = world.knobs.uploads_swing;
     let id = head.path.rsplit('/').next().unwrap_or_default();
     let offset: Option<u64> = head.header("offset").parse().ok();
     let size: Option<u64> = head.header("file_size").parse().ok();
@@ -130,6 +209,13 @@ fn upload(head: &Head, body: &Body, world: &mut World) -> ApiResponse {
         return failed(400, "ProcessingFailedError", false);
     }
     container.size = Some(size);
+    if swings {
+        let kept = if offset == 0 { size / 2 } else { 0 };
+        container.bytes = Bytes::default();
+        let bytes = body.pieces.concat();
+        container.bytes.add(&bytes[..usize::try_from(kept).unwrap_or(0).min(bytes.len())]);
+        return failed(500, "ProcessingFailedError", true);
+    }
     for piece in &body.pieces {
         container.bytes.add(piece);
     }
@@ -155,7 +241,8 @@ fn container(id: &str, head: &Head, world: &mut World) -> ApiResponse {
     } else if knobs.instagram_expired {
         "EXPIRED"
     } else if !container.is_filled() {
-        "IN_PROGRESS"
+        let broke_off = container.bytes.size > 0;
+        if broke_off && knobs.instagram_says_published { "PUBLISHED" } else { "IN_PROGRESS" }
     } else if knobs.instagram_error.is_some() {
         "ERROR"
     } else if container.looks_left > 0 {
@@ -174,6 +261,7 @@ fn container(id: &str, head: &Head, world: &mut World) -> ApiResponse {
         match field {
             "status_code" => answer["status_code"] = state.into(),
             "status" => answer["status"] = status.clone().into(),
+            "copyright_check_status" | "video_status" if knobs.instagram_reads_less => return refused(100, None),
             "copyright_check_status" if container.image_url.is_none() => {
                 let check = json!({ "status": "completed", "matches_found": knobs.instagram_copyright });
                 answer["copyright_check_status"] = check;
@@ -211,9 +299,9 @@ fn publish(head: &Head, value: &Value, world: &mut World) -> ApiResponse {
         platform: "instagram",
         id: media_id.clone(),
         text: container.caption.clone(),
-        sha256: if container.image_url.is_some() { String::new() } else { container.bytes.sha256() },
+        sha256: if container.source_url().is_some() { String::new() } else { container.bytes.sha256() },
         size: container.bytes.size,
-        source_url: container.image_url.clone(),
+        source_url: container.source_url().cloned(),
         is_public: true,
         ticket: id.clone(),
         at: world::now(),
@@ -235,6 +323,8 @@ fn permalink(id: &str, world: &World) -> ApiResponse {
 fn list(head: &Head, world: &World) -> ApiResponse {
     let bound = |name: &str, default: i64| head.param(name).parse::<i64>().unwrap_or(default);
     let (since, until) = (bound("since", 0), bound("until", i64::MAX));
+    let is_image =
+        |post: &Published| world.containers.get(&post.ticket).is_some_and(|container| container.image_url.is_some());
     let posts: Vec<Value> = world
         .published
         .iter()
@@ -246,7 +336,7 @@ fn list(head: &Head, world: &World) -> ApiResponse {
                 "caption": post.text,
                 "timestamp": post.at.format("%Y-%m-%dT%H:%M:%S+0000").to_string(),
                 "permalink": format!("https://www.instagram.com/reel/{}/", post.id),
-                "media_product_type": if post.source_url.is_some() { "FEED" } else { "REELS" },
+                "media_product_type": if is_image(post) { "FEED" } else { "REELS" },
             })
         })
         .collect();

@@ -1,10 +1,12 @@
 //! TikTok, Instagram and `YouTube` as postretry sees them, over HTTP on one port.
 //!
-//! As strict as the platforms' documentation: a request that they would refuse is refused here, and a rule that a
-//! platform does not enforce but a client must keep is written down as a violation. What the real platforms do only
+//! As strict as the platforms' documentation, and no stricter: a request that they would refuse is refused here, one
+//! that they would take is taken, and a rule that a platform does not enforce but a client must keep is written down as
+//! a violation. What the real platforms do only
 //! on a bad day happens here on demand: answers get lost before or after their effect, uploads break off, processing
 //! takes long, tokens lapse. Every request and every published post is recorded.
 
+mod address;
 mod control;
 mod fault;
 mod instagram;

@@ -1,7 +1,7 @@
 //! The simulated platforms as a program, for a rehearsal of one's own.
 
 use clap::Parser;
-use postretry_sandbox::Sandbox;
+use postretry_sandbox::{Knobs, Sandbox};
 
 /// TikTok, Instagram and `YouTube` as postretry sees them, on one port.
 #[derive(Debug, Parser)]
@@ -15,6 +15,8 @@ struct Arguments {
 #[expect(clippy::print_stdout, reason = "its output is what it is for")]
 async fn main() -> std::io::Result<()> {
     let sandbox = Sandbox::start_on(Arguments::parse().port).await?;
+    // The limit on requests is TikTok's own here; the tests, which publish dozens of posts in a second, go without.
+    sandbox.world().begin_with(Knobs { tiktok_window_ms: 60_000, ..Knobs::default() });
     println!("# The simulated platforms are at {}; settings for postretry:", sandbox.url());
     for (name, value) in sandbox.settings() {
         println!("{name}={value}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use serde_json::Value;
@@ -20,19 +20,31 @@ use crate::{control, instagram, tiktok, youtube};
 
 type SharedWorld = Arc<Mutex<World>>;
 
-/// The connection is dropped without an answer.
+/// There is no answer, on purpose.
 #[derive(Debug)]
-struct Dropped;
+enum Unanswered {
+    /// The connection, or the stream of one that speaks HTTP/2, is dropped.
+    Dropped,
+    /// The stream is reset for this reason.
+    Reset(h2::Error),
+}
 
-impl std::fmt::Display for Dropped {
+impl std::fmt::Display for Unanswered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("dropped on purpose")
+        f.write_str("not answered on purpose")
     }
 }
 
-impl std::error::Error for Dropped {}
+impl std::error::Error for Unanswered {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Dropped => None,
+            Self::Reset(reason) => Some(reason),
+        }
+    }
+}
 
-impl From<Infallible> for Dropped {
+impl From<Infallible> for Unanswered {
     fn from(never: Infallible) -> Self {
         match never {}
     }
@@ -45,6 +57,8 @@ pub(crate) struct Head {
     pub(crate) path: String,
     pub(crate) query: BTreeMap<String, String>,
     pub(crate) headers: BTreeMap<String, String>,
+    /// Whether it says how long its body is, or that it comes in pieces.
+    pub(crate) has_framing: bool,
 }
 
 impl Head {
@@ -58,6 +72,12 @@ impl Head {
 
     pub(crate) fn param(&self, name: &str) -> &str {
         self.query.get(name).map_or("", String::as_str)
+    }
+
+    /// The token that it carries, wherever.
+    fn token(&self) -> &str {
+        let header = self.header("authorization");
+        header.split_once(' ').map_or_else(|| self.param("access_token"), |(_, token)| token)
     }
 }
 
@@ -114,6 +134,16 @@ impl Body {
         self.pieces.concat()
     }
 
+    /// Breaks it off after so many bytes.
+    fn cut(&mut self, after: u64) {
+        let mut left = after;
+        for piece in &mut self.pieces {
+            piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            left -= piece.len() as u64;
+        }
+        self.is_whole = false;
+    }
+
     /// JSON, or a form as an object of strings.
     fn value(&self) -> Value {
         let text = self.text();
@@ -141,24 +171,36 @@ fn lock(world: &SharedWorld) -> MutexGuard<'_, World> {
     world.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn answer(request: Request<Incoming>, world: SharedWorld) -> Result<Response<Full<Bytes>>, Dropped> {
+/// The parameters. Of one that comes twice the last counts, but of Google's lists all.
+fn query_of(text: &str) -> BTreeMap<String, String> {
+    let mut query: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in url::form_urlencoded::parse(text.as_bytes()).into_owned() {
+        let before = query.remove(&name).filter(|_| matches!(name.as_str(), "part" | "id"));
+        let value = before.map_or_else(|| value.clone(), |before| format!("{before},{value}"));
+        query.insert(name, value);
+    }
+    query
+}
+
+async fn answer(request: Request<Incoming>, world: SharedWorld) -> Result<Response<Full<Bytes>>, Unanswered> {
     let (parts, incoming) = request.into_parts();
-    let query = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+    let query = query_of(parts.uri.query().unwrap_or_default());
+    let has_framing = parts.version == Version::HTTP_2
+        || parts.headers.contains_key("content-length")
+        || parts.headers.contains_key("transfer-encoding");
     let headers = parts
         .headers
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
         .collect();
-    let head = Head { method: parts.method, path: parts.uri.path().to_owned(), query, headers };
+    let head = Head { method: parts.method, path: parts.uri.path().to_owned(), query, headers, has_framing };
     if head.path.starts_with("/sandbox/") {
         let body = read(incoming, u64::MAX).await;
         return Ok(control::answer(&head, &body.value(), &mut lock(&world)).into_response());
     }
     let endpoint = endpoint_of(&head);
-    let act = fault::take(&mut lock(&world).faults, endpoint);
-    let limit = if let Some(Act::Cut { after }) = act { after } else { u64::MAX };
     let is_upload = matches!(endpoint, "tiktok.chunk" | "instagram.upload" | "youtube.chunk");
-    let body = read(incoming, limit).await;
+    let (act, body) = meet_fault(endpoint, is_upload, &head, incoming, &world).await;
     let value = if is_upload { Value::Null } else { body.value() };
     lock(&world).requests.push(Record {
         endpoint: endpoint.to_owned(),
@@ -168,36 +210,76 @@ async fn answer(request: Request<Incoming>, world: SharedWorld) -> Result<Respon
         uploaded: if is_upload { body.len() } else { 0 },
         at: now(),
     });
+    let uri = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    let told = |status: u16, body: &str, headers: &BTreeMap<String, String>| {
+        let headers = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let body = body.replace("{token}", head.token()).replace("{uri}", &uri);
+        ApiResponse { status, headers, body }.into_response()
+    };
     match &act {
-        Some(Act::Answer { status, body, headers }) => {
-            let headers = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-            return Ok(ApiResponse { status: *status, headers, body: body.clone() }.into_response());
-        }
-        Some(Act::LoseRequest) => return Err(Dropped),
+        Some(Act::Answer { status, body, headers }) => return Ok(told(*status, body, headers)),
+        Some(Act::LoseRequest) => return Err(Unanswered::Dropped),
+        Some(Act::RefuseStream) => return Err(Unanswered::Reset(h2::Reason::REFUSED_STREAM.into())),
         Some(Act::HoldRequest) => return hold(&world).await,
         Some(Act::Slow { ms }) => tokio::time::sleep(Duration::from_millis(*ms)).await,
         Some(Act::Lie { .. } | Act::LoseAnswer | Act::HoldAnswer | Act::Cut { .. } | Act::Garbage) | None => {}
     }
     if !is_upload && !body.is_whole {
-        return Err(Dropped);
+        return Err(Unanswered::Dropped);
     }
     let answer = take_effect(endpoint, &head, &value, &body, &mut lock(&world));
     match act {
-        Some(Act::LoseAnswer | Act::Cut { .. }) => Err(Dropped),
+        Some(Act::LoseAnswer | Act::Cut { .. }) => Err(Unanswered::Dropped),
         Some(Act::HoldAnswer) => hold(&world).await,
-        Some(Act::Lie { status, body }) => Ok(ApiResponse { status, headers: Vec::new(), body }.into_response()),
+        Some(Act::Lie { status, body, headers }) => Ok(told(status, &body, &headers)),
         Some(Act::Garbage) => {
             Ok(ApiResponse { body: "<html>not you</html>".to_owned(), ..ApiResponse::empty(200) }.into_response())
         }
-        Some(Act::Answer { .. } | Act::LoseRequest | Act::Slow { .. }) | None if body.is_whole => {
-            Ok(answer.into_response())
-        }
-        _ => Err(Dropped),
+        Some(Act::Slow { .. }) | None if body.is_whole => Ok(answer.into_response()),
+        _ => Err(Unanswered::Dropped),
     }
 }
 
+/// What goes wrong with a request, and its body as far as it arrives.
+async fn meet_fault(
+    endpoint: &str,
+    is_upload: bool,
+    head: &Head,
+    incoming: Incoming,
+    world: &SharedWorld,
+) -> (Option<Act>, Body) {
+    let tells_posts_apart = lock(world).faults.iter().any(|fault| fault.about.is_some());
+    if !tells_posts_apart {
+        let act = fault::take(&mut lock(world).faults, endpoint, |_| false);
+        let limit = if let Some(Act::Cut { after }) = act { after } else { u64::MAX };
+        return (act, read(incoming, limit).await);
+    }
+    // Which post a request is for may stand in its body.
+    let mut body = read(incoming, u64::MAX).await;
+    let value = if is_upload { Value::Null } else { body.value() };
+    let mut world = lock(world);
+    let text = text_of(endpoint, head, &value, &world);
+    let act = fault::take(&mut world.faults, endpoint, |post| text.contains(post));
+    if let Some(Act::Cut { after }) = act {
+        body.cut(after);
+    }
+    (act, body)
+}
+
+/// The path, and the text of the post that a request is for: in the request itself, or in the upload that it names.
+fn text_of(endpoint: &str, head: &Head, value: &Value, world: &World) -> String {
+    let of_upload = match endpoint.split_once('.') {
+        Some(("tiktok", _)) => tiktok::text_of(endpoint, head, value, world),
+        Some(("instagram", _)) => instagram::text_of(endpoint, head, value, world),
+        Some(("youtube", _)) => youtube::text_of(endpoint, head, world),
+        _ => None,
+    };
+    let text = of_upload.map_or_else(|| value.to_string(), str::to_owned);
+    format!("{} {text}", head.path)
+}
+
 /// Waits until the client is gone.
-async fn hold(world: &SharedWorld) -> Result<Response<Full<Bytes>>, Dropped> {
+async fn hold(world: &SharedWorld) -> Result<Response<Full<Bytes>>, Unanswered> {
     lock(world).held += 1;
     std::future::pending().await
 }
@@ -258,8 +340,9 @@ fn endpoint_of(head: &Head) -> &'static str {
 }
 
 fn take_effect(endpoint: &str, head: &Head, value: &Value, body: &Body, world: &mut World) -> ApiResponse {
-    // Not in the sheets, but what stands before platforms may want even of an empty body (RFC 9110, section 8.6).
-    if head.method != "GET" && head.header("content-length").is_empty() {
+    // Not in the sheets, but what stands before platforms may want to be told even that a body is empty (RFC 9110,
+    // section 8.6).
+    if head.method != "GET" && !head.has_framing {
         return ApiResponse::empty(411);
     }
     match endpoint.split_once('.') {

@@ -1,7 +1,9 @@
 //! TikTok's Content Posting API.
 
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
+use crate::address;
 use crate::server::{ApiResponse, Body, Head};
 use crate::world::{self, Bytes, Published, World};
 
@@ -30,6 +32,21 @@ impl Upload {
     }
 }
 
+/// The text of the upload that a request names.
+pub(crate) fn text_of<'w>(endpoint: &str, head: &Head, value: &Value, world: &'w World) -> Option<&'w str> {
+    let id = match endpoint {
+        "tiktok.chunk" => upload_id(head),
+        "tiktok.status" => value["publish_id"].as_str()?.to_owned(),
+        _ => return None,
+    };
+    world.tiktok.get(&id).map(|upload| upload.text.as_str())
+}
+
+/// The `publish_id` that an upload address was given out with.
+fn upload_id(head: &Head) -> String {
+    format!("v_pub_file~v2-1.{}", head.path.rsplit('/').next().unwrap_or_default())
+}
+
 pub(crate) fn error_body(code: &str, message: &str) -> Value {
     json!({ "data": {}, "error": { "code": code, "message": message, "log_id": "20261123" } })
 }
@@ -54,6 +71,10 @@ pub(crate) fn answer(endpoint: &str, head: &Head, value: &Value, body: &Body, wo
     if head.header("content-type") != "application/json; charset=UTF-8" {
         return refused(400, "invalid_params", "the body must be JSON");
     }
+    if !is_within_limit(endpoint, head.bearer(), world) {
+        world.throttled += 1;
+        return refused(429, "rate_limit_exceeded", "The API rate limit was exceeded");
+    }
     match endpoint {
         "tiktok.creator_info" => fine(&json!({
             "creator_avatar_url": "https://p16.example/avatar.jpg",
@@ -70,6 +91,25 @@ pub(crate) fn answer(endpoint: &str, head: &Head, value: &Value, body: &Body, wo
         "tiktok.video_list" => video_list(head, value, world),
         _ => status(value, world),
     }
+}
+
+/// Whether a token may call the endpoint now (section 2). A call that is refused does not count.
+fn is_within_limit(endpoint: &str, token: &str, world: &mut World) -> bool {
+    let limit = match endpoint {
+        "tiktok.video_init" | "tiktok.photo_init" => 6,
+        "tiktok.creator_info" => 20,
+        "tiktok.status" => 30,
+        _ => return true,
+    };
+    let window = TimeDelta::milliseconds(i64::try_from(world.knobs.tiktok_window_ms).unwrap_or(i64::MAX));
+    let now = world::now();
+    let calls = world.tiktok_calls.entry((endpoint.to_owned(), token.to_owned())).or_default();
+    calls.retain(|at| now - *at < window);
+    if calls.len() >= limit {
+        return false;
+    }
+    calls.push_back(now);
+    true
 }
 
 fn token(form: &Value, world: &mut World) -> ApiResponse {
@@ -92,20 +132,25 @@ fn token(form: &Value, world: &mut World) -> ApiResponse {
     ApiResponse::json(
         200,
         &json!({
-            "access_token": access, "expires_in": world.knobs.access_token_lives, "refresh_token": refresh,
+            "access_token": access, "expires_in": world.token_lives("tiktok"), "refresh_token": refresh,
             "refresh_expires_in": 15_552_000, "open_id": "sandbox", "scope": "video.publish", "token_type": "Bearer",
         }),
     )
 }
 
 /// What is asked of `post_info`, video or photo.
-fn check_post_info(info: &Value, world: &World) -> Option<ApiResponse> {
+fn check_post_info(info: &Value, world: &mut World) -> Option<ApiResponse> {
     let level = info["privacy_level"].as_str().unwrap_or_default();
     if !world.knobs.tiktok_privacy_levels.iter().any(|offered| offered == level) {
         return Some(refused(403, "privacy_level_option_mismatch", "choose a level of creator_info"));
     }
-    if !(info["brand_content_toggle"].is_boolean() && info["brand_organic_toggle"].is_boolean()) {
-        return Some(refused(400, "invalid_params", "brand toggles are required"));
+    for toggle in ["brand_content_toggle", "brand_organic_toggle"] {
+        match &info[toggle] {
+            Value::Bool(_) => {}
+            // The vendor's table asks for them; its sample does without.
+            Value::Null => world.violation(format!("{toggle} was omitted")),
+            _ => return Some(refused(400, "invalid_params", "a brand toggle is true or false")),
+        }
     }
     None
 }
@@ -183,6 +228,11 @@ fn photo_init(value: &Value, world: &mut World) -> ApiResponse {
     let Some(url) = images.first().and_then(Value::as_str).filter(|_| is_sound) else {
         return refused(400, "invalid_params", "the photo post is not sound");
     };
+    if images.iter().filter_map(Value::as_str).any(|url| !address::is_pullable(url)) {
+        return refused(403, "url_ownership_unverified", "the address is not one of a verified owner");
+    }
+    // What is pulled is looked at later.
+    let format_check = address::is_png(url).then(|| "file_format_check_failed".to_owned());
     let id = format!("p_pub_url~v2.{}", world.next());
     let upload = Upload {
         text: info["description"].as_str().unwrap_or_default().to_owned(),
@@ -193,7 +243,7 @@ fn photo_init(value: &Value, world: &mut World) -> ApiResponse {
         photo_url: Some(url.to_owned()),
         is_public: info["privacy_level"] == "PUBLIC_TO_EVERYONE",
         looks_left: world.knobs.tiktok_looks,
-        failed: world.knobs.tiktok_fail_reason.clone(),
+        failed: world.knobs.tiktok_fail_reason.clone().or(format_check),
         post_id: None,
     };
     world.tiktok.insert(id.clone(), upload);
@@ -212,7 +262,7 @@ fn publish(id: &str, world: &mut World) {
         upload.failed = Some(reason);
         return;
     }
-    if is_stuck || upload.post_id.is_some() {
+    if is_stuck || upload.failed.is_some() || upload.post_id.is_some() {
         return;
     }
     upload.post_id = Some(post_id);
@@ -286,7 +336,7 @@ fn video_list(head: &Head, value: &Value, world: &World) -> ApiResponse {
 
 fn chunk(head: &Head, body: &Body, world: &mut World) -> ApiResponse {
     let serial = head.path.rsplit('/').next().unwrap_or_default().to_owned();
-    let id = format!("v_pub_file~v2-1.{serial}");
+    let id = upload_id(head);
     if head.headers.contains_key("authorization") {
         world.violation("the account's token was sent to TikTok's upload address");
         return ApiResponse::empty(400);
@@ -301,6 +351,7 @@ fn chunk(head: &Head, body: &Body, world: &mut World) -> ApiResponse {
     let Some((first, last, total)) = parse_range(head.header("content-range")).filter(|_| is_video) else {
         return ApiResponse::empty(400);
     };
+    let swings = world.knobs.uploads_swing;
     let Some(upload) = world.tiktok.get_mut(&id) else { return ApiResponse::empty(404) };
     if total != upload.size || last >= total || first > last {
         return ApiResponse::empty(400);
@@ -311,7 +362,8 @@ fn chunk(head: &Head, body: &Body, world: &mut World) -> ApiResponse {
     }
     let index = (first / upload.chunk_size).min(upload.chunks - 1);
     let end = if index + 1 == upload.chunks { upload.size } else { (index + 1) * upload.chunk_size };
-    let is_declared = head.header("content-length") == (last - first + 1).to_string();
+    let declared = head.header("content-length");
+    let is_declared = declared.is_empty() || declared == (last - first + 1).to_string();
     if last + 1 != end || !is_declared {
         return ApiResponse::empty(400);
     }
@@ -323,6 +375,10 @@ fn chunk(head: &Head, body: &Body, world: &mut World) -> ApiResponse {
         upload.bytes.add(piece);
     }
     let progress = format!("bytes 0-{}/{}", upload.bytes.size, upload.size);
+    if swings && first > 0 {
+        upload.bytes = Bytes::default();
+        return ApiResponse::empty(206).with("content-range", progress);
+    }
     if upload.bytes.size == upload.size {
         publish(&id, world);
         return ApiResponse::empty(201).with("content-range", progress);

@@ -1,6 +1,6 @@
 //! What the platforms know: accounts, uploads in every state, what is public, and what was asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,9 @@ pub(crate) const INSTAGRAM_APP_SECRET: &str = "sandbox-instagram-secret";
 pub(crate) const YOUTUBE_CLIENT_ID: &str = "sandbox-client.apps.example";
 pub(crate) const YOUTUBE_CLIENT_SECRET: &str = "sandbox-youtube-secret";
 pub(crate) const YOUTUBE_REFRESH_TOKEN: &str = "sandbox-youtube-refresh-0";
+
+/// Seconds that an access token of Google lives.
+const GOOGLE_TOKEN_LIVES: i64 = 3599;
 
 /// A post that is public.
 #[derive(Debug, Clone, Serialize)]
@@ -80,8 +83,14 @@ pub struct Knobs {
     pub tiktok_may_list: bool,
     /// The longest video that the account may post, in seconds.
     pub tiktok_max_seconds: u32,
-    /// Seconds that an access token of TikTok or Google lives.
+    /// The window of TikTok's limits, in milliseconds: 6 starts of an endpoint, 20 questions for the creator and 30 for
+    /// a status in any window, by access token. A minute at TikTok; 0 for no limits.
+    pub tiktok_window_ms: u64,
+    /// Seconds that an access token of TikTok lives, and one of Google, if that is less than the 3,599 of Google.
     pub access_token_lives: i64,
+    /// Whether a part that follows the first makes the platforms forget every byte of the upload, so that their offsets
+    /// go up and down for ever.
+    pub uploads_swing: bool,
     /// Looks at a container before Instagram has processed it; with `u32::MAX` it never has.
     pub instagram_looks: u32,
     /// The `status` of containers that fail instead of being processed.
@@ -92,6 +101,12 @@ pub struct Knobs {
     pub instagram_expired: bool,
     /// Looks at a published container before it says so.
     pub instagram_lag: u32,
+    /// Whether a container whose upload broke off says `PUBLISHED`, as in the vendor's own sample.
+    pub instagram_says_published: bool,
+    /// Whether the token may read nothing but the status of containers.
+    pub instagram_reads_less: bool,
+    /// Percentages used up that `X-App-Usage` and `X-Business-Use-Case-Usage` tell; a header of 0 is not sent.
+    pub instagram_usage: (u32, u32),
     /// Posts of the account in the last 24 h, and how many it may have.
     pub instagram_quota: (u64, u64),
     /// Looks at a video before `YouTube` has processed it; with `u32::MAX` it never has.
@@ -121,12 +136,17 @@ impl Default for Knobs {
             tiktok_forgets_ids: false,
             tiktok_may_list: true,
             tiktok_max_seconds: 600,
+            tiktok_window_ms: 0,
             access_token_lives: 7200,
+            uploads_swing: false,
             instagram_looks: 1,
             instagram_error: None,
             instagram_copyright: false,
             instagram_expired: false,
             instagram_lag: 0,
+            instagram_says_published: false,
+            instagram_reads_less: false,
+            instagram_usage: (0, 0),
             instagram_quota: (0, 100),
             youtube_looks: 1,
             youtube_status: None,
@@ -171,10 +191,15 @@ pub struct World {
     pub held: usize,
     /// Rules that were broken though the platform itself would not have noticed.
     pub violations: Vec<String>,
+    /// How many requests TikTok refused because there were too many.
+    pub throttled: usize,
     pub(crate) origin: String,
+    initial: Knobs,
     pub(crate) serial: u64,
     pub(crate) tokens: BTreeMap<&'static str, Tokens>,
     pub(crate) tiktok: BTreeMap<String, crate::tiktok::Upload>,
+    /// When TikTok last answered, by endpoint and access token.
+    pub(crate) tiktok_calls: BTreeMap<(String, String), VecDeque<DateTime<Utc>>>,
     pub(crate) containers: BTreeMap<String, crate::instagram::Container>,
     pub(crate) sessions: BTreeMap<String, crate::youtube::Session>,
 }
@@ -197,10 +222,13 @@ impl World {
             published: Vec::new(),
             held: 0,
             violations: Vec::new(),
+            throttled: 0,
             origin,
+            initial: Knobs::default(),
             serial: 0,
             tokens: BTreeMap::new(),
             tiktok: BTreeMap::new(),
+            tiktok_calls: BTreeMap::new(),
             containers: BTreeMap::new(),
             sessions: BTreeMap::new(),
         };
@@ -210,13 +238,15 @@ impl World {
 
     /// Forgets everything.
     pub fn reset(&mut self) {
-        self.knobs = Knobs::default();
+        self.knobs = self.initial.clone();
         self.faults.clear();
         self.requests.clear();
         self.published.clear();
         self.held = 0;
         self.violations.clear();
+        self.throttled = 0;
         self.tiktok.clear();
+        self.tiktok_calls.clear();
         self.containers.clear();
         self.sessions.clear();
         let account = |refresh: &str| Tokens { access: BTreeMap::new(), refresh: refresh.to_owned() };
@@ -226,6 +256,12 @@ impl World {
             ("instagram", instagram),
             ("youtube", account(YOUTUBE_REFRESH_TOKEN)),
         ]);
+    }
+
+    /// The platforms behave like this, now and after every reset.
+    pub fn begin_with(&mut self, knobs: Knobs) {
+        self.knobs = knobs.clone();
+        self.initial = knobs;
     }
 
     /// A number that was not given out before.
@@ -277,10 +313,18 @@ impl World {
         end.is_some_and(|end| end.is_none_or(|end| now() < end))
     }
 
+    /// Seconds that a new access token lives.
+    pub(crate) fn token_lives(&self, platform: &str) -> i64 {
+        match platform {
+            "youtube" => self.knobs.access_token_lives.min(GOOGLE_TOKEN_LIVES),
+            _ => self.knobs.access_token_lives,
+        }
+    }
+
     /// A new access token.
     pub(crate) fn issue(&mut self, platform: &'static str) -> String {
         let token = format!("sandbox-{platform}-access-{}", self.next());
-        let end = now() + chrono::TimeDelta::seconds(self.knobs.access_token_lives);
+        let end = now() + chrono::TimeDelta::seconds(self.token_lives(platform));
         if let Some(tokens) = self.tokens.get_mut(platform) {
             tokens.access.insert(token.clone(), Some(end));
         }

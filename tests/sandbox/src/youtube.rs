@@ -26,6 +26,24 @@ impl Session {
     }
 }
 
+/// The title of the session or video that a request names.
+pub(crate) fn text_of<'w>(endpoint: &str, head: &Head, world: &'w World) -> Option<&'w str> {
+    let session = match endpoint {
+        "youtube.chunk" | "youtube.query" => world.sessions.get(head.param("upload_id")),
+        "youtube.videos" => {
+            let ids: Vec<&str> = head.param("id").split(',').collect();
+            world.sessions.values().find(|session| session.video_id.as_deref().is_some_and(|id| ids.contains(&id)))
+        }
+        _ => None,
+    };
+    session.map(|session| session.title.as_str())
+}
+
+/// Whether a list is asked for without a part, or without a word on whose.
+fn is_vague(head: &Head, selectors: &[&str]) -> bool {
+    head.param("part").is_empty() || selectors.iter().all(|name| head.param(name).is_empty())
+}
+
 pub(crate) fn error_body(status: u16, reason: &str, message: &str) -> Value {
     json!({ "error": {
         "code": status, "message": message,
@@ -46,14 +64,17 @@ pub(crate) fn answer(endpoint: &str, head: &Head, value: &Value, body: &Body, wo
     }
     match endpoint {
         "youtube.session" => open(head, value, world),
-        "youtube.query" => query(head, world),
+        "youtube.query" => query(head, body, world),
         "youtube.chunk" => chunk(head, body, world),
         _ if !world.knobs.youtube_may_read => refused(403, "insufficientPermissions"),
+        "youtube.channels" if is_vague(head, &["mine", "id"]) => refused(400, "missingRequiredParameter"),
         "youtube.channels" => {
             let playlists = json!({ "relatedPlaylists": { "uploads": "UUsandbox" } });
             ApiResponse::json(200, &json!({ "items": [{ "id": "UCsandbox", "contentDetails": playlists }] }))
         }
+        "youtube.playlist_items" if is_vague(head, &["playlistId", "id"]) => refused(400, "missingRequiredParameter"),
         "youtube.playlist_items" => playlist_items(world),
+        _ if is_vague(head, &["id"]) => refused(400, "missingRequiredParameter"),
         _ => videos(head, world),
     }
 }
@@ -70,7 +91,7 @@ fn token(form: &Value, world: &mut World) -> ApiResponse {
         return refused("invalid_grant");
     }
     let access = world.issue("youtube");
-    let lives = world.knobs.access_token_lives;
+    let lives = world.token_lives("youtube");
     ApiResponse::json(
         200,
         &json!({
@@ -83,6 +104,9 @@ fn token(form: &Value, world: &mut World) -> ApiResponse {
 fn open(head: &Head, value: &Value, world: &mut World) -> ApiResponse {
     let parts: Vec<&str> = head.param("part").split(',').collect();
     let size: Option<u64> = head.header("x-upload-content-length").parse().ok();
+    if head.param("part").is_empty() {
+        return refused(400, "missingRequiredParameter");
+    }
     if head.param("uploadType") != "resumable" || !parts.contains(&"snippet") || !parts.contains(&"status") {
         return refused(400, "badRequest");
     }
@@ -104,11 +128,20 @@ fn open(head: &Head, value: &Value, world: &mut World) -> ApiResponse {
     if tags.iter().sum::<usize>() + tags.len().saturating_sub(1) > 500 {
         return refused(400, "invalidTags");
     }
-    if snippet["categoryId"].as_str().is_none_or(|id| id.parse::<u32>().is_err()) {
+    let is_category = |id: &Value| id.as_str().is_some_and(|id| id.parse::<u32>().is_ok());
+    if !snippet["categoryId"].is_null() && !is_category(&snippet["categoryId"]) {
         return refused(400, "invalidCategoryId");
     }
-    let privacy = status["privacyStatus"].as_str().unwrap_or_default();
-    if !matches!(privacy, "public" | "unlisted" | "private") || !status["selfDeclaredMadeForKids"].is_boolean() {
+    // What is not said is decided by YouTube, and no client should leave that to it.
+    for name in ["privacyStatus", "selfDeclaredMadeForKids"] {
+        if status[name].is_null() {
+            world.violation(format!("{name} was omitted"));
+        }
+    }
+    let privacy =
+        if status["privacyStatus"].is_null() { "public" } else { status["privacyStatus"].as_str().unwrap_or("") };
+    let for_kids = &status["selfDeclaredMadeForKids"];
+    if !matches!(privacy, "public" | "unlisted" | "private") || !(for_kids.is_null() || for_kids.is_boolean()) {
         return refused(400, "invalidVideoMetadata");
     }
     let id = format!("upload-{}", world.next());
@@ -147,12 +180,12 @@ fn incomplete(session: &Session) -> ApiResponse {
     }
 }
 
-fn query(head: &Head, world: &mut World) -> ApiResponse {
+fn query(head: &Head, body: &Body, world: &mut World) -> ApiResponse {
     if world.knobs.youtube_sessions_gone {
-        return ApiResponse::empty(404);
+        return refused(404, "notFound");
     }
-    let Some(session) = world.sessions.get(head.param("upload_id")) else { return ApiResponse::empty(404) };
-    if head.header("content-range") != format!("bytes */{}", session.size) || head.header("content-length") != "0" {
+    let Some(session) = world.sessions.get(head.param("upload_id")) else { return refused(404, "notFound") };
+    if head.header("content-range") != format!("bytes */{}", session.size) || body.len() > 0 {
         return refused(400, "badRequest");
     }
     match &session.video_id {
@@ -163,17 +196,21 @@ fn query(head: &Head, world: &mut World) -> ApiResponse {
 
 fn chunk(head: &Head, body: &Body, world: &mut World) -> ApiResponse {
     if world.knobs.youtube_sessions_gone {
-        return ApiResponse::empty(404);
+        return refused(404, "notFound");
     }
     let upload_id = head.param("upload_id").to_owned();
     let serial = world.next();
-    let Some(session) = world.sessions.get_mut(&upload_id) else { return ApiResponse::empty(404) };
+    let swings = world.knobs.uploads_swing;
+    let Some(session) = world.sessions.get_mut(&upload_id) else { return refused(404, "notFound") };
     if let Some(id) = &session.video_id {
         return resource(session, id);
     }
-    let Some((first, last, total)) = parse_range(head.header("content-range")) else {
-        return refused(400, "badRequest");
+    let range = match head.header("content-range") {
+        // The whole file.
+        "" => Some((0, session.size - 1, session.size)),
+        range => parse_range(range),
     };
+    let Some((first, last, total)) = range else { return refused(400, "badRequest") };
     let length = last.saturating_sub(first) + 1;
     let is_last = last + 1 == total;
     if total != session.size || last >= total || (!is_last && length % GRAIN != 0) {
@@ -189,6 +226,10 @@ fn chunk(head: &Head, body: &Body, world: &mut World) -> ApiResponse {
         let taken = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
         session.bytes.add(&piece[..taken]);
         left -= taken as u64;
+    }
+    if swings && first > 0 {
+        session.bytes = Bytes::default();
+        return incomplete(session);
     }
     if session.bytes.size < session.size {
         return incomplete(session);
@@ -216,6 +257,7 @@ fn videos(head: &Head, world: &mut World) -> ApiResponse {
     let is_stuck = world.knobs.youtube_looks == u32::MAX;
     let processing = world.knobs.youtube_processing.clone();
     let ids: Vec<&str> = head.param("id").split(',').collect();
+    let parts: Vec<&str> = head.param("part").split(',').collect();
     let mut items = Vec::new();
     for session in world.sessions.values_mut() {
         let Some(id) = session.video_id.as_deref().filter(|id| ids.contains(id)) else { continue };
@@ -234,6 +276,9 @@ fn videos(head: &Head, world: &mut World) -> ApiResponse {
         });
         if let Some(details) = processing.as_ref().filter(|_| !is_done) {
             item["processingDetails"] = details.clone();
+        }
+        if let Some(item) = item.as_object_mut() {
+            item.retain(|name, _| name == "id" || parts.contains(&name.as_str()));
         }
         items.push(item);
     }

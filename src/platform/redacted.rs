@@ -1,0 +1,140 @@
+//! A publisher whose failures contain no secret and are one safe line, whatever its platform has answered.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+use super::{CredentialExpiry, PublishContext, PublishError, Publisher, TicketAge, TicketOutcome};
+use crate::environment::Redactor;
+use crate::post::{Failure, Platform, Post, Ticket, TokenRecord};
+use crate::store::{Lease, LeaseWrite, StoreError, TokenStore};
+
+/// Scrubs every text that another publisher gives back. This is the one place where texts of platforms pass on their
+/// way to the store, the reports and the alert.
+#[derive(Debug)]
+pub(super) struct RedactedPublisher {
+    inner: Arc<dyn Publisher>,
+    redactor: Redactor,
+}
+
+impl RedactedPublisher {
+    pub(super) fn new(inner: Arc<dyn Publisher>, redactor: Redactor) -> Self {
+        Self { inner, redactor }
+    }
+
+    fn clean(&self, failure: Failure) -> Failure {
+        Failure {
+            message: self.redactor.scrub(&failure.message).into_owned(),
+            advice: failure.advice.map(|advice| self.redactor.scrub(&advice).into_owned()),
+            ..failure
+        }
+    }
+
+    fn clean_error(&self, error: PublishError) -> PublishError {
+        match error {
+            PublishError::Failed(failure) => PublishError::Failed(self.clean(failure)),
+            PublishError::Aborted(aborted) => PublishError::Aborted(aborted),
+        }
+    }
+}
+
+#[async_trait]
+impl Publisher for RedactedPublisher {
+    fn platform(&self) -> Platform {
+        self.inner.platform()
+    }
+
+    async fn credential_expiry(&self) -> Result<Option<CredentialExpiry>, StoreError> {
+        self.inner.credential_expiry().await
+    }
+
+    fn adopt_upload(&self, upload_id: &str, failed_at: DateTime<Utc>, now: DateTime<Utc>) -> Ticket {
+        self.inner.adopt_upload(upload_id, failed_at, now)
+    }
+
+    async fn fingerprint(&self, post: &Post) -> Result<String, Failure> {
+        self.inner.fingerprint(post).await.map_err(|failure| self.clean(failure))
+    }
+
+    async fn create_ticket(&self, post: &Post, context: &dyn PublishContext) -> Result<Ticket, PublishError> {
+        let created = self.inner.create_ticket(post, context).await;
+        if let Ok(ticket) = &created {
+            learn_addresses(&ticket.payload, &self.redactor);
+        }
+        created.map_err(|error| self.clean_error(error))
+    }
+
+    async fn resume_publish(
+        &self,
+        post: &Post,
+        ticket: Ticket,
+        age: TicketAge,
+        context: &dyn PublishContext,
+    ) -> Result<TicketOutcome, PublishError> {
+        learn_addresses(&ticket.payload, &self.redactor);
+        match self.inner.resume_publish(post, ticket, age, context).await {
+            Ok(TicketOutcome::Published(mut publication)) => {
+                publication.warning = publication.warning.map(|text| self.redactor.scrub(&text).into_owned());
+                Ok(TicketOutcome::Published(publication))
+            }
+            Ok(TicketOutcome::Dead) => Ok(TicketOutcome::Dead),
+            Err(error) => Err(self.clean_error(error)),
+        }
+    }
+}
+
+/// An upload address authorises the upload, so it is a secret.
+fn learn_addresses(payload: &Value, redactor: &Redactor) {
+    match payload {
+        Value::String(text) if text.contains("://") => redactor.add(text),
+        Value::Object(members) => members.values().for_each(|member| learn_addresses(member, redactor)),
+        _ => {}
+    }
+}
+
+/// A store of tokens that lets a redactor learn each token before it is used.
+#[derive(Debug)]
+pub(super) struct LearningTokenStore {
+    inner: Arc<dyn TokenStore>,
+    redactor: Redactor,
+}
+
+impl LearningTokenStore {
+    pub(super) fn new(inner: Arc<dyn TokenStore>, redactor: Redactor) -> Self {
+        Self { inner, redactor }
+    }
+
+    fn learn(&self, record: &TokenRecord) {
+        self.redactor.add(record.access_token.expose_secret());
+        if let Some(token) = &record.refresh_token {
+            self.redactor.add(token.expose_secret());
+        }
+    }
+}
+
+#[async_trait]
+impl TokenStore for LearningTokenStore {
+    async fn load_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError> {
+        let loaded = self.inner.load_token(key).await?;
+        if let Some(record) = &loaded {
+            self.learn(record);
+        }
+        Ok(loaded)
+    }
+
+    async fn lock_token(&self, key: &str, lease: &Lease) -> Result<LeaseWrite, StoreError> {
+        self.inner.lock_token(key, lease).await
+    }
+
+    async fn save_token(&self, record: &TokenRecord, by: &str) -> Result<LeaseWrite, StoreError> {
+        self.learn(record);
+        self.inner.save_token(record, by).await
+    }
+
+    async fn unlock_token(&self, key: &str, by: &str) -> Result<(), StoreError> {
+        self.inner.unlock_token(key, by).await
+    }
+}

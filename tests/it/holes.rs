@@ -1,0 +1,1079 @@
+//! The holes that were found once: a post that went out twice or in its old words, a platform that was stuck, a verdict
+//! that was wrong, a secret that was told. Each as a user would notice it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use futures_util::{StreamExt, stream};
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{Bson, Document, doc};
+use postretry_sandbox::{Act, Fault};
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+use crate::genuine::Wire;
+use crate::store::insert_row;
+use crate::support::env::{Ran, TestEnv, date, date_of, hours_ago, is_cleared, mongod, now, sha256, until, video};
+use crate::support::kinds::{is_settled, post_of};
+
+/// Failed so long ago that it is due whatever its retry count.
+fn old() -> Document {
+    doc! { "failedAt": hours_ago(500) }
+}
+
+fn photo() -> Document {
+    let mut fields = post_of("tiktok photo").1;
+    fields.extend(old());
+    fields
+}
+
+/// Changes a post as its application or a person would.
+async fn change(env: &TestEnv, id: &str, fields: Document) {
+    let post = doc! { "_id": ObjectId::parse_str(id).unwrap() };
+    env.posts.update_one(post, doc! { "$set": fields }).await.unwrap();
+}
+
+/// Runs the binary, which has to come to an end.
+async fn ended(env: &TestEnv, arguments: &[&str]) -> Ran {
+    let ran = tokio::time::timeout(Duration::from_secs(180), env.run(arguments)).await;
+    ran.unwrap_or_else(|_| panic!("{arguments:?} does not end"))
+}
+
+/// Lets passes run until the post is posted or parked. At no time is it posted without being public.
+async fn settled(env: &TestEnv, id: &str) -> Document {
+    for _ in 0..8 {
+        let ran = ended(env, &["run", "--max-duration", "20s"]).await;
+        assert!(matches!(ran.code, 0 | 3), "{ran:?}");
+        let post = env.get(id).await;
+        let is_posted = post.get_str("status").ok() == Some("posted");
+        assert!(!is_posted || !env.sandbox.published().is_empty(), "posted, and nowhere to be seen: {post}");
+        if is_settled(&post) {
+            return post;
+        }
+    }
+    panic!("it does not settle: {}", env.get(id).await);
+}
+
+/// What was last sent to an endpoint.
+fn body_of(env: &TestEnv, endpoint: &str) -> Value {
+    let world = env.sandbox.world();
+    world.requests.iter().rfind(|request| request.endpoint == endpoint).unwrap().body.clone()
+}
+
+/// Stands before MongoDB and pauses the first command with these bytes in it.
+struct PausedCommand {
+    is_reached: Arc<AtomicBool>,
+    release: Arc<Notify>,
+}
+
+impl PausedCommand {
+    async fn before(env: &mut TestEnv, marker: &'static [u8]) -> Self {
+        let server = mongod().await.address();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        env.set("MONGODB_URI", &env.uri.replace(&server.to_string(), &address.to_string()));
+        let paused = Self { is_reached: Arc::default(), release: Arc::default() };
+        let (is_reached, release) = (Arc::clone(&paused.is_reached), Arc::clone(&paused.release));
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (is_reached, release) = (Arc::clone(&is_reached), Arc::clone(&release));
+                let upstream = TcpStream::connect(server).await.unwrap();
+                // A connection that breaks off has ended with its process.
+                tokio::spawn(async move { drop(relay(client, upstream, marker, &is_reached, &release).await) });
+            }
+        });
+        paused
+    }
+
+    async fn reached(&self) {
+        until(async || self.is_reached.load(Ordering::Relaxed)).await;
+    }
+
+    fn go_on(&self) {
+        self.release.notify_one();
+    }
+}
+
+async fn relay(
+    client: TcpStream,
+    server: TcpStream,
+    marker: &[u8],
+    is_reached: &AtomicBool,
+    release: &Notify,
+) -> std::io::Result<()> {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await.map(drop) });
+    loop {
+        let command = message(&mut from_client).await?;
+        let is_meant = command.windows(marker.len()).any(|part| part == marker);
+        if is_meant && !is_reached.swap(true, Ordering::Relaxed) {
+            release.notified().await;
+        }
+        to_server.write_all(&command).await?;
+    }
+}
+
+async fn message(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Vec<u8>> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).await?;
+    let size = usize::try_from(u32::from_le_bytes(length)).unwrap();
+    let mut message = length.to_vec();
+    message.resize(size, 0);
+    stream.read_exact(&mut message[4..]).await?;
+    Ok(message)
+}
+
+// Never twice.
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_video_that_the_application_left_in_processing_is_waited_for_though_its_file_has_grown() {
+    for is_forgotten in [false, true] {
+        let mut env = TestEnv::new().await;
+        env.set("POST_RETRY_WAIT", "50ms");
+        env.sandbox.world().knobs.tiktok_looks = u32::MAX;
+        let id = env.post("tiktok", old()).await;
+        env.pass(0).await;
+        // As if the application had made the upload: nothing is known of it but its id.
+        let publish_id = body_of(&env, "tiktok.status")["publish_id"].as_str().unwrap().to_owned();
+        let left = doc! {
+            "$set": { "uploadProgress": { "publishId": publish_id } },
+            "$unset": { "publishTicket": "", "retryHistory": "", "lastRetriedAt": "", "failureCategory": "" },
+        };
+        env.posts.update_one(doc! {}, left).await.unwrap();
+        env.file("a.mp4", &video(200_000, 9));
+        for _ in 0..2 {
+            let output = env.pass(0).await;
+            assert_eq!(output["posts"][0]["category"], "processing", "{output}");
+        }
+        assert_eq!(env.sandbox.calls("tiktok.video_init"), 1, "its upload is not over");
+        if is_forgotten {
+            change(&env, &id, doc! { "publishTicket.adoptedAt": hours_ago(25) }).await;
+            assert_eq!(env.pass(3).await["posts"][0]["category"], "ambiguous");
+        } else {
+            env.sandbox.world().knobs.tiktok_looks = 0;
+            env.sandbox.world().release();
+            assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+        }
+        assert_eq!(env.sandbox.published().len(), usize::from(!is_forgotten));
+        assert_eq!(env.sandbox.calls("tiktok.video_init"), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_with_the_platforms_own_id_on_it_is_shown_to_a_person_and_not_sent() {
+    for (platform, field, of_another) in [
+        ("tiktok", "tiktokVideoId", "youtubeVideoId"),
+        ("instagram", "instagramMediaId", "tiktokVideoId"),
+        ("youtube", "youtubeVideoId", "instagramMediaId"),
+    ] {
+        let env = TestEnv::new().await;
+        let id = env.post(platform, doc! { field: "id-of-the-application" }).await;
+        env.run(&["retry", &id]).await.expect(3);
+        let output = env.pass(3).await;
+        assert_eq!((&output["totals"]["flagged"], &output["totals"]["due"]), (&json!(1), &json!(0)), "{output}");
+        let post = env.get(&id).await;
+        assert_eq!(post.get_bool("permanentlyFailed").ok(), Some(true), "{post}");
+        assert_eq!(post.get_str("failureCategory").ok(), Some("ambiguous"), "{post}");
+        assert!(post.get_str("error").unwrap().contains("id-of-the-application"), "{post}");
+        assert_eq!(post.get_str(field).ok(), Some("id-of-the-application"));
+        assert_eq!(env.sandbox.world().requests.len(), 0, "nothing was sent");
+        assert_eq!(env.pass(0).await["totals"]["flagged"], 0, "it is told once");
+
+        // What it is called elsewhere does not matter here.
+        env.post(platform, doc! { of_another: "elsewhere", field: Bson::Null }).await;
+        assert_eq!(env.pass(0).await["totals"]["posted"], 1, "{platform}");
+    }
+}
+
+/// Has a person change a post's status while a request of its publish is on its way.
+async fn take_away_at(kind: &str, endpoint: &str, status: &str, is_public: bool) {
+    let place = format!("{kind}, {status} at {endpoint}");
+    let env = TestEnv::new().await;
+    env.sandbox.fault(Fault::once(endpoint, Act::Slow { ms: 1500 }));
+    let (platform, fields) = post_of(kind);
+    let id = env.post(platform, fields).await;
+    let process = env.command(&["run"]).spawn().unwrap();
+    until(async || env.sandbox.calls(endpoint) > 0).await;
+    change(&env, &id, doc! { "status": status }).await;
+    let output = process.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{place}: {}", String::from_utf8_lossy(&output.stderr));
+
+    let (post, published) = (env.get(&id).await, env.sandbox.published());
+    assert_eq!(published.len(), usize::from(is_public), "{place}: {post}");
+    assert!(!post.contains_key("retryClaim"), "{place}: {post}");
+    if is_public {
+        assert_eq!(post.get_str("status").ok(), Some("posted"), "{place}: {post}");
+        assert!(post.to_string().contains(&published[0].id), "{place}: {post}");
+        return;
+    }
+    assert_eq!(post.get_str("status").ok(), Some(status), "{place}: {post}");
+    assert_eq!(post.get_i32("retryCount").ok(), Some(0), "{place}: {post}");
+    let history = post.get_array("retryHistory").unwrap();
+    let last = history.last().and_then(Bson::as_document).unwrap();
+    assert_eq!(last.get_str("outcome").ok(), Some("interrupted"), "{place}: {post}");
+    // It stays what the person made of it, and is nobody's business any more.
+    assert_eq!(env.pass(0).await["totals"]["due"], 0, "{place}");
+    assert_eq!(env.get(&id).await.get_str("status").ok(), Some(status), "{place}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_a_person_takes_away_in_the_middle_is_not_published() {
+    for (kind, endpoint, status) in [
+        ("tiktok", "tiktok.creator_info", "approved"),
+        ("tiktok", "tiktok.video_init", "rejected"),
+        ("tiktok photo", "tiktok.creator_info", "draft"),
+        ("instagram", "instagram.create", "approved"),
+        ("instagram", "instagram.upload", "draft"),
+        ("instagram", "instagram.container", "rejected"),
+        ("instagram image", "instagram.create", "draft"),
+        ("instagram image", "instagram.container", "approved"),
+        ("youtube", "youtube.session", "rejected"),
+    ] {
+        take_away_at(kind, endpoint, status, false).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_is_taken_away_too_late_is_recorded_as_posted() {
+    for (kind, endpoint, status) in [
+        ("tiktok", "tiktok.chunk", "approved"),
+        ("tiktok", "tiktok.status", "draft"),
+        ("tiktok photo", "tiktok.photo_init", "rejected"),
+        ("tiktok photo", "tiktok.status", "approved"),
+        ("instagram", "instagram.publish", "rejected"),
+        ("instagram image", "instagram.publish", "draft"),
+        ("instagram image", "instagram.permalink", "approved"),
+        ("youtube", "youtube.chunk", "draft"),
+        ("youtube", "youtube.videos", "rejected"),
+    ] {
+        take_away_at(kind, endpoint, status, true).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_is_deleted_in_the_middle_is_not_published() {
+    let env = TestEnv::new().await;
+    env.sandbox.fault(Fault::once("tiktok.creator_info", Act::Slow { ms: 1500 }));
+    env.post("tiktok", Document::new()).await;
+    let process = env.command(&["run"]).spawn().unwrap();
+    until(async || env.sandbox.calls("tiktok.creator_info") > 0).await;
+    env.posts.delete_many(doc! {}).await.unwrap();
+    let output = process.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(env.sandbox.published().len(), 0);
+    assert_eq!(env.sandbox.calls("tiktok.chunk"), 0);
+    assert_eq!(env.posts.count_documents(doc! {}).await.unwrap(), 0, "nor does it come back");
+}
+
+/// Changes the file, but not its size.
+fn render_again(env: &TestEnv) {
+    env.file("a.mp4", &video(100_000, 9));
+    let file = std::fs::File::options().write(true).open(env.folder().join("assets").join("a.mp4")).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    file.set_modified(modified + Duration::from_secs(10)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edited_post_goes_out_as_it_is_now() {
+    for (platform, endpoint) in
+        [("tiktok", "tiktok.chunk"), ("instagram", "instagram.upload"), ("youtube", "youtube.chunk")]
+    {
+        for edited in ["its text", "its file", "its file, of the same size"] {
+            let place = format!("{platform}: {edited}");
+            let env = TestEnv::new().await;
+            env.sandbox.fault(Fault::always(endpoint, Act::LoseRequest));
+            let id = env.post(platform, old()).await;
+            assert_eq!(env.pass(0).await["posts"][0]["category"], "network", "{place}");
+            env.sandbox.world().faults.clear();
+            let (text, bytes) = match edited {
+                "its text" => {
+                    change(&env, &id, doc! { "title": "Other words", "caption": "Other words" }).await;
+                    ("Other words", video(100_000, 1))
+                }
+                "its file" => {
+                    env.file("a.mp4", &video(120_000, 9));
+                    ("A ", video(120_000, 9))
+                }
+                _ => {
+                    render_again(&env);
+                    ("A ", video(100_000, 9))
+                }
+            };
+            assert_eq!(env.pass(0).await["totals"]["posted"], 1, "{place}");
+            let published = env.sandbox.published();
+            assert_eq!(published.len(), 1, "{place}");
+            assert!(published[0].text.contains(text), "{place}: {}", published[0].text);
+            assert_eq!(published[0].sha256, sha256(&bytes), "{place}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reel_that_is_edited_while_instagram_processes_it_goes_out_in_its_new_words() {
+    let mut env = TestEnv::new().await;
+    env.set("POST_RETRY_WAIT", "50ms");
+    env.sandbox.world().knobs.instagram_looks = u32::MAX;
+    let id = env.post("instagram", old()).await;
+    assert_eq!(env.pass(0).await["posts"][0]["category"], "processing");
+    change(&env, &id, doc! { "caption": "Other words" }).await;
+    env.set("POST_RETRY_WAIT", "2s");
+    env.sandbox.world().knobs.instagram_looks = 0;
+    env.sandbox.world().release();
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    let published = env.sandbox.published();
+    assert_eq!(published.len(), 1);
+    assert!(published[0].text.contains("Other words"), "{}", published[0].text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_what_is_public_already_makes_no_second_post() {
+    for (kind, endpoint) in [
+        ("tiktok", "tiktok.chunk"),
+        ("instagram", "instagram.publish"),
+        ("instagram image", "instagram.publish"),
+        ("youtube", "youtube.chunk"),
+    ] {
+        let env = TestEnv::new().await;
+        env.sandbox.fault(Fault::once(endpoint, Act::HoldAnswer));
+        let (platform, fields) = post_of(kind);
+        let id = env.post(platform, fields).await;
+        let mut process = env.command(&["run"]).spawn().unwrap();
+        until(async || env.sandbox.world().held > 0).await;
+        process.kill().await.unwrap();
+        let words = doc! { "title": "Other words", "caption": "Other words", "retryClaim.until": hours_ago(1) };
+        change(&env, &id, words).await;
+        env.file("a.mp4", &video(120_000, 9));
+        assert_eq!(env.pass(0).await["totals"]["posted"], 1, "{kind}");
+        assert_eq!(env.sandbox.published().len(), 1, "{kind}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_says_published_before_its_bytes_are_there_is_not_believed() {
+    let env = TestEnv::new().await;
+    env.sandbox.world().knobs.instagram_says_published = true;
+    env.sandbox.fault(Fault::once("instagram.upload", Act::Cut { after: 40_000 }));
+    let id = env.post("instagram", old()).await;
+    let post = settled(&env, &id).await;
+    assert_eq!(post.get_str("status").ok(), Some("posted"), "{post}");
+    let published = env.sandbox.published();
+    assert_eq!(published.len(), 1);
+    assert_eq!(published[0].sha256, sha256(&video(100_000, 1)));
+    assert_eq!(env.sandbox.calls("instagram.publish"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_photo_whose_stream_was_refused_was_not_sent_and_is_sent_again() {
+    let mut env = TestEnv::new().await;
+    Wire::Multiplexed.lay(&mut env).await;
+    env.sandbox.fault(Fault::always("tiktok.photo_init", Act::RefuseStream));
+    let id = env.post("tiktok", photo()).await;
+    let output = env.pass(0).await;
+    assert_eq!(output["posts"][0]["category"], "network", "{output}");
+    assert!(is_cleared(&env.get(&id).await, "publishTicket"), "nothing came of it");
+    env.sandbox.world().faults.clear();
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    assert_eq!(env.sandbox.published().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_success_for_a_part_that_is_not_the_last_is_no_publication() {
+    let video_resource =
+        json!({ "kind": "youtube#video", "id": "yt-of-nobody", "status": { "uploadStatus": "uploaded" } });
+    let lie = |status, body: String| Act::Lie { status, body, headers: BTreeMap::new() };
+    for (platform, endpoint, act) in [
+        ("youtube", "youtube.chunk", Act::json(200, &video_resource)),
+        ("youtube", "youtube.chunk", lie(201, video_resource.to_string())),
+        ("tiktok", "tiktok.chunk", Act::json(201, &Value::Null)),
+        ("tiktok", "tiktok.chunk", lie(201, String::new())),
+    ] {
+        let place = format!("{endpoint}: {act:?}");
+        let env = TestEnv::new().await;
+        let bytes = video(70_000_000, 4);
+        env.file("large.mp4", &bytes);
+        env.sandbox.fault(Fault::once(endpoint, act));
+        let mut fields = old();
+        fields.insert("videoPath", "large.mp4");
+        let id = env.post(platform, fields).await;
+        let post = settled(&env, &id).await;
+        assert_eq!(post.get_str("status").ok(), Some("posted"), "{place}: {post}");
+        let published = env.sandbox.published();
+        assert_eq!(published.len(), 1, "{place}");
+        assert_eq!(published[0].sha256, sha256(&bytes), "{place}");
+        assert_ne!(post.get_str("youtubeVideoId").ok(), Some("yt-of-nobody"), "{place}: {post}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_photo_that_a_gateway_answered_for_is_not_sent_twice() {
+    let empty = |status| Act::Lie { status, body: String::new(), headers: BTreeMap::new() };
+    for (act, published) in [
+        (Act::html(401), 0),
+        (Act::html_after(401), 1),
+        (Act::json(401, &Value::Null), 0),
+        (empty(401), 1),
+        (empty(403), 1),
+        (Act::html_after(404), 1),
+    ] {
+        let place = format!("{act:?}");
+        let env = TestEnv::new().await;
+        env.sandbox.fault(Fault::once("tiktok.photo_init", act));
+        let id = env.post("tiktok", photo()).await;
+        assert_eq!(env.pass(3).await["posts"][0]["category"], "ambiguous", "{place}");
+        env.pass(0).await;
+        assert_eq!(env.get(&id).await.get_str("status").ok(), Some("failed"), "{place}");
+        assert_eq!(env.sandbox.calls("tiktok.photo_init"), 1, "{place}");
+        assert_eq!(env.sandbox.published().len(), published, "{place}");
+    }
+    // TikTok's own code says that nothing was done.
+    let env = TestEnv::new().await;
+    env.sandbox.fault(Fault::once("tiktok.photo_init", Act::tiktok(401, "access_token_invalid")));
+    env.post("tiktok", photo()).await;
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    assert_eq!(env.sandbox.published().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_becomes_ambiguous_while_a_selection_is_reset_stays_parked() {
+    let mut env = TestEnv::new().await;
+    let paused = PausedCommand::before(&mut env, b"resetBy").await;
+    let ticket = doc! { "platform": "tiktok", "madeAt": hours_ago(1), "payload": { "publishId": "v" } };
+    let fields = doc! {
+        "retryCount": 5, "permanentlyFailed": true, "failureCategory": "network", "publishTicket": ticket,
+        "lastRetriedAt": hours_ago(3),
+    };
+    let id = env.post("tiktok", fields).await;
+    let process = env.command(&["reset", "--permanent", "--yes"]).spawn().unwrap();
+    paused.reached().await;
+    change(&env, &id, doc! { "failureCategory": "ambiguous", "lastRetriedAt": date(now()) }).await;
+    paused.go_on();
+    let output = process.wait_with_output().await.unwrap();
+    assert_ne!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    let post = env.get(&id).await;
+    assert!(post.get_document("publishTicket").is_ok(), "{post}");
+    assert_eq!(post.get_bool("permanentlyFailed").ok(), Some(true), "{post}");
+    assert_eq!(post.get_i32("retryCount").ok(), Some(5), "{post}");
+    assert_eq!(post.get_str("failureCategory").ok(), Some("ambiguous"), "{post}");
+}
+
+// Nothing stuck, nothing endless.
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tiktok_upload_that_the_account_may_not_see_is_parked_and_the_others_go_out() {
+    let mut env = TestEnv::new().await;
+    env.set("POST_RETRY_CONCURRENCY", "1");
+    env.set("POST_RETRY_WAIT", "50ms");
+    env.sandbox.world().knobs.tiktok_looks = u32::MAX;
+    let stuck = env.post("tiktok", doc! { "failedAt": hours_ago(600), "caption": "The stuck one." }).await;
+    assert_eq!(env.pass(0).await["posts"][0]["category"], "processing");
+    env.set("POST_RETRY_WAIT", "2s");
+    env.sandbox.world().knobs.tiktok_looks = 0;
+    env.sandbox.world().release();
+    let act = Act::tiktok(400, "token_not_authorized_for_specified_publish_id");
+    env.sandbox.fault(Fault::always("tiktok.status", act).about("The stuck one."));
+    let younger = env.post("tiktok", old()).await;
+
+    for _ in 0..3 {
+        ended(&env, &["run"]).await;
+    }
+    assert_eq!(env.get(&younger).await.get_str("status").ok(), Some("posted"));
+    let post = env.get(&stuck).await;
+    assert_eq!(post.get_str("failureCategory").ok(), Some("ambiguous"), "{post}");
+    assert_eq!(post.get_bool("permanentlyFailed").ok(), Some(true), "{post}");
+    assert!(post.get_str("error").unwrap().contains("--drop-ticket"), "{post}");
+
+    // A person who has checked has it sent anew.
+    env.sandbox.world().faults.clear();
+    env.run(&["reset", "--drop-ticket", &stuck]).await.expect(2);
+    assert!(env.get(&stuck).await.get_document("publishTicket").is_ok());
+    env.run(&["reset", "--drop-ticket", "--yes", &stuck]).await.expect(0);
+    assert!(is_cleared(&env.get(&stuck).await, "publishTicket"));
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instagram_container_that_the_account_may_not_see_is_replaced_and_the_others_go_out() {
+    let mut env = TestEnv::new().await;
+    env.set("POST_RETRY_CONCURRENCY", "1");
+    env.set("POST_RETRY_WAIT", "50ms");
+    env.sandbox.world().knobs.instagram_looks = u32::MAX;
+    let stuck = env.post("instagram", doc! { "failedAt": hours_ago(600) }).await;
+    assert_eq!(env.pass(0).await["posts"][0]["category"], "processing");
+    let container = {
+        let world = env.sandbox.world();
+        let request = world.requests.iter().rfind(|request| request.endpoint == "instagram.container").unwrap();
+        request.line.split(['/', '?']).find(|part| part.starts_with("1789")).unwrap().to_owned()
+    };
+    env.set("POST_RETRY_WAIT", "2s");
+    env.sandbox.world().knobs.instagram_looks = 0;
+    env.sandbox.world().release();
+    env.sandbox.fault(Fault::always("instagram.container", Act::graph(400, 100, Some(33))).about(&container));
+    let younger = env.post("instagram", old()).await;
+    for _ in 0..3 {
+        ended(&env, &["run"]).await;
+    }
+    for id in [&younger, &stuck] {
+        let post = env.get(id).await;
+        assert_eq!(post.get_str("status").ok(), Some("posted"), "{post}");
+    }
+    assert_eq!(env.sandbox.published().len(), 2);
+    assert_eq!(env.sandbox.calls("instagram.create"), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_offset_goes_up_and_down_comes_to_an_end() {
+    for (platform, endpoint) in
+        [("tiktok", "tiktok.chunk"), ("instagram", "instagram.upload"), ("youtube", "youtube.chunk")]
+    {
+        let env = TestEnv::new().await;
+        let bytes = video(70_000_000, 4);
+        env.file("large.mp4", &bytes);
+        env.sandbox.world().knobs.uploads_swing = true;
+        let mut fields = old();
+        fields.insert("videoPath", "large.mp4");
+        let id = env.post(platform, fields).await;
+        let ran = ended(&env, &["run", "--max-duration", "30s", "--format", "json"]).await.expect(0);
+        assert_eq!(ran.json()["posts"][0]["outcome"], "failed", "{platform}: {ran:?}");
+        assert!(env.sandbox.calls(endpoint) <= 40, "{platform}: {} parts", env.sandbox.calls(endpoint));
+        assert_eq!(env.get(&id).await.get_i32("retryCount").ok(), Some(1), "{platform}");
+        env.sandbox.world().knobs.uploads_swing = false;
+        assert_eq!(env.pass(0).await["totals"]["posted"], 1, "{platform}");
+        let published = env.sandbox.published();
+        assert_eq!(published.len(), 1, "{platform}");
+        assert_eq!(published[0].sha256, sha256(&bytes), "{platform}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_lasts_until_next_year_keeps_nobody_out() {
+    let env = TestEnv::new().await;
+    let claim = || doc! { "by": "another:1:x", "until": date(now() + TimeDelta::days(365)) };
+    let first = env.post("tiktok", doc! { "retryClaim": claim() }).await;
+    let second = env.post("tiktok", doc! { "retryClaim": claim() }).await;
+    let third = env.post("tiktok", doc! { "retryClaim": claim(), "retryCount": 3 }).await;
+    env.run(&["reset", &third]).await.expect(0);
+    assert_eq!(env.get(&third).await.get_i32("retryCount").ok(), Some(0));
+    env.run(&["retry", &second]).await.expect(0);
+    assert_eq!(env.get(&second).await.get_str("status").ok(), Some("posted"));
+    env.pass(0).await;
+    assert_eq!(env.get(&first).await.get_str("status").ok(), Some("posted"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_lock_that_lasts_until_next_year_keeps_nobody_out() {
+    let env = TestEnv::new().await;
+    env.post("tiktok", Document::new()).await;
+    env.post("youtube", Document::new()).await;
+    assert_eq!(env.pass(0).await["totals"]["posted"], 2);
+    for platform in ["tiktok", "youtube"] {
+        env.sandbox.world().revoke_access(platform);
+    }
+    let lock = doc! { "refresh": { "by": "another:1:x", "until": date(now() + TimeDelta::days(365)) } };
+    let tokens = env.database.collection::<Document>("postretry_tokens");
+    assert_eq!(tokens.update_many(doc! {}, doc! { "$set": lock }).await.unwrap().matched_count, 2);
+    env.post("tiktok", Document::new()).await;
+    env.post("youtube", Document::new()).await;
+    let ran = ended(&env, &["run", "--format", "json"]).await.expect(0);
+    assert_eq!(ran.json()["totals"]["posted"], 2, "{ran:?}");
+}
+
+// Right verdicts.
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reel_that_rupload_refused_and_took_is_published() {
+    let env = TestEnv::new().await;
+    let refusal = json!({ "debug_info": {
+        "retriable": false, "type": "ProcessingFailedError", "message": "Request processing failed",
+    } });
+    let lie = Act::Lie { status: 400, body: refusal.to_string(), headers: BTreeMap::new() };
+    env.sandbox.fault(Fault::once("instagram.upload", lie));
+    env.post("instagram", Document::new()).await;
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    assert_eq!(env.sandbox.published().len(), 1);
+    assert_eq!((env.sandbox.calls("instagram.create"), env.sandbox.calls("instagram.upload")), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_of_which_only_the_status_may_be_read_is_published() {
+    let env = TestEnv::new().await;
+    env.sandbox.world().knobs.instagram_reads_less = true;
+    env.post("instagram", Document::new()).await;
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    assert_eq!(env.sandbox.calls("instagram.create"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_is_finished_and_not_ready_costs_no_retry() {
+    let env = TestEnv::new().await;
+    env.sandbox.fault(Fault::once("instagram.publish", Act::graph(400, 9007, Some(2_207_027))));
+    let id = env.post("instagram", old()).await;
+    env.pass(0).await;
+    let post = env.get(&id).await;
+    assert_eq!(post.get_i32("retryCount").ok(), Some(0), "{post}");
+    let post = settled(&env, &id).await;
+    assert_eq!(post.get_str("status").ok(), Some("posted"), "{post}");
+    assert_eq!((env.sandbox.published().len(), env.sandbox.calls("instagram.create")), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instagram_is_asked_late_and_then_ever_later() {
+    let mut env = TestEnv::new().await;
+    env.set("POST_RETRY_POLL", "200ms");
+    env.set("POST_RETRY_WAIT", "30s");
+    env.sandbox.world().knobs.instagram_looks = 2;
+    env.post("instagram", Document::new()).await;
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    let world = env.sandbox.world();
+    let times = |endpoint: &str| -> Vec<_> {
+        world.requests.iter().filter(|request| request.endpoint == endpoint).map(|request| request.at).collect()
+    };
+    let (sent, asked) = (times("instagram.upload")[0], times("instagram.container"));
+    assert!(asked[0] - sent >= TimeDelta::milliseconds(950), "five times the poll: {sent} {asked:?}");
+    assert!(asked[1] - asked[0] >= TimeDelta::milliseconds(1900), "and double: {asked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn posts_wait_when_instagrams_budget_is_nearly_used_up() {
+    for usage in [(96, 0), (0, 97)] {
+        let mut env = TestEnv::new().await;
+        env.set("POST_RETRY_CONCURRENCY", "1");
+        env.sandbox.world().knobs.instagram_usage = usage;
+        for _ in 0..3 {
+            env.post("instagram", Document::new()).await;
+        }
+        let output = env.pass(0).await;
+        assert_eq!(output["totals"]["skipped"], 2, "{usage:?}: {output}");
+        assert_eq!(env.posts.count_documents(doc! { "retryHistory": { "$exists": false } }).await.unwrap(), 2);
+        let told = env.run(&["run"]).await.expect(0).stdout;
+        assert!(told.contains("instagram"), "{usage:?}: {told}");
+        env.sandbox.world().knobs.instagram_usage = (40, 94);
+        env.pass(0).await;
+        assert_eq!(env.posts.count_documents(doc! { "status": "posted" }).await.unwrap(), 3, "{usage:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instagram_gets_five_hashtags_at_most() {
+    let env = TestEnv::new().await;
+    let tags = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    env.post("instagram", doc! { "caption": "Spring #one", "hashtags": { "instagram": tags.to_vec() } }).await;
+    // What a text itself has is sent as it is.
+    let own = "#1a #2a #3a #4a #5a #6a #7a";
+    env.post("instagram", doc! { "caption": own, "hashtags": { "instagram": tags.to_vec() } }).await;
+    assert_eq!(env.pass(0).await["totals"]["posted"], 2);
+    let mut texts: Vec<String> = env.sandbox.published().into_iter().map(|post| post.text).collect();
+    texts.sort();
+    assert_eq!(texts[0], own);
+    assert_eq!(texts[1].matches('#').count(), 5, "{}", texts[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tiktoks_limits_are_kept_and_not_tried() {
+    let mut env = TestEnv::new().await;
+    // Without a gap the limits are not kept either.
+    env.set("POST_RETRY_GAP", "10ms");
+    env.sandbox.world().knobs.tiktok_window_ms = 60_000;
+    for _ in 0..8 {
+        env.post("tiktok", Document::new()).await;
+    }
+    let output = env.pass(0).await;
+    assert_eq!(output["totals"]["posted"], 8, "{output}");
+    assert_eq!(env.sandbox.world().throttled, 0, "the client waits its turn");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_its_turn_is_posted_or_untouched_when_the_time_of_the_pass_is_over() {
+    let mut env = TestEnv::new().await;
+    env.set("POST_RETRY_GAP", "10ms");
+    env.set("POST_RETRY_CONCURRENCY", "1");
+    env.sandbox.world().knobs.tiktok_window_ms = 60_000;
+    for _ in 0..10 {
+        env.post("tiktok", Document::new()).await;
+    }
+    let ran = ended(&env, &["run", "--max-duration", "10s", "--format", "json"]).await.expect(0);
+    let totals = ran.json()["totals"].clone();
+    let posted = totals["posted"].as_u64().unwrap();
+    // The seventh may have asked for the creator already when its turn to start does not come.
+    assert!((6..=7).contains(&posted), "{totals}");
+    assert_eq!(env.sandbox.world().throttled, 0);
+    let untouched = doc! {
+        "retryHistory": { "$exists": false }, "retryClaim": { "$exists": false }, "retryCount": 0, "status": "failed",
+    };
+    assert_eq!(env.posts.count_documents(untouched).await.unwrap(), 10 - posted, "{totals}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_that_tiktok_has_already_is_not_sent_again() {
+    let env = TestEnv::new().await;
+    let bytes = video(70_000_000, 4);
+    env.file("large.mp4", &bytes);
+    // It took the second chunk, and says so.
+    let progress = [("content-range".to_owned(), "bytes 0-20000000/70000000".to_owned())];
+    let lie = Act::Lie { status: 416, body: String::new(), headers: progress.into() };
+    env.sandbox.fault(Fault::once("tiktok.chunk", lie).after(1));
+    env.post("tiktok", doc! { "videoPath": "large.mp4" }).await;
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    assert_eq!(env.sandbox.calls("tiktok.chunk"), 7);
+    assert_eq!(env.sandbox.published()[0].sha256, sha256(&bytes));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_platform_that_is_down_and_says_for_how_long_is_left_alone_until_then() {
+    for (kind, endpoint) in [
+        ("tiktok", "tiktok.video_init"),
+        ("tiktok", "tiktok.chunk"),
+        ("tiktok", "tiktok.status"),
+        ("tiktok photo", "tiktok.status"),
+        ("instagram", "instagram.create"),
+        ("instagram", "instagram.upload"),
+        ("instagram", "instagram.container"),
+        ("youtube", "youtube.session"),
+        ("youtube", "youtube.chunk"),
+        ("youtube", "youtube.videos"),
+    ] {
+        let env = TestEnv::new().await;
+        let headers = [("retry-after".to_owned(), "7200".to_owned())].into();
+        env.sandbox.fault(Fault::always(endpoint, Act::Answer { status: 503, body: String::new(), headers }));
+        let (platform, fields) = post_of(kind);
+        let id = env.post(platform, fields).await;
+        let output = env.pass(0).await;
+        assert_eq!(output["posts"][0]["category"], "platform_outage", "{endpoint}: {output}");
+        assert_eq!(env.sandbox.calls(endpoint), 1, "{endpoint}");
+        let post = env.get(&id).await;
+        assert_eq!(post.get_i32("retryCount").ok(), Some(1), "{endpoint}: {post}");
+        let wait = date_of(&post, "retryNotBefore") - now();
+        assert!((TimeDelta::seconds(7100)..=TimeDelta::seconds(7200)).contains(&wait), "{endpoint}: {wait}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_upload_that_failed_for_the_account_is_not_made_anew() {
+    for (reason, category) in [
+        ("spam_risk_user_banned_from_posting", "account_restricted"),
+        ("auth_removed", "auth"),
+        ("spam_risk_too_many_posts", "quota_exhausted"),
+    ] {
+        let mut env = TestEnv::new().await;
+        env.set("POST_RETRY_WAIT", "50ms");
+        env.sandbox.world().knobs.tiktok_looks = u32::MAX;
+        let id = env.post("tiktok", old()).await;
+        assert_eq!(env.pass(0).await["posts"][0]["category"], "processing");
+        env.sandbox.world().knobs.tiktok_looks = 0;
+        env.sandbox.world().release();
+        env.sandbox.world().knobs.tiktok_fail_reason = Some(reason.to_owned());
+        let output = env.pass(if category == "quota_exhausted" { 0 } else { 3 }).await;
+        assert_eq!(output["posts"][0]["category"], category, "{output}");
+        assert_eq!(env.sandbox.calls("tiktok.video_init"), 1, "{reason}");
+        let post = env.get(&id).await;
+        assert_eq!(post.get_i32("retryCount").ok(), Some(0), "{post}");
+        assert!(is_cleared(&post, "publishTicket"), "{post}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_says_what_the_platforms_support_asks_for() {
+    let refusal = json!({ "error": {
+        "message": "Une erreur", "type": "OAuthException", "code": 36003, "error_subcode": 2_207_009,
+        "error_user_title": "Le titre", "error_user_msg": "The ratio of the picture is wrong.", "fbtrace_id": "TrAcE-1",
+    } });
+    for (platform, endpoint, act, told) in [
+        ("instagram", "instagram.create", Act::json(400, &refusal), "The ratio of the picture is wrong."),
+        ("instagram", "instagram.create", Act::json(400, &refusal), "TrAcE-1"),
+        ("tiktok", "tiktok.video_init", Act::tiktok(403, "spam_risk_text"), "20261123"),
+        ("tiktok", "tiktok.creator_info", Act::tiktok(500, "internal_error"), "20261123"),
+    ] {
+        let env = TestEnv::new().await;
+        env.sandbox.fault(Fault::always(endpoint, act));
+        let id = env.post(platform, Document::new()).await;
+        env.run(&["run"]).await;
+        let post = env.get(&id).await;
+        assert!(post.get_str("error").unwrap().contains(told), "{told}: {post}");
+        let shown = env.run(&["list-failed", &id, "--format", "json"]).await.expect(0).json();
+        assert!(shown["post"]["error"].as_str().unwrap().contains(told), "{shown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_is_made_by_ai_is_labelled_so() {
+    let env = TestEnv::new().await;
+    for (kind, endpoint, place) in [
+        ("tiktok", "tiktok.video_init", "/post_info/is_aigc"),
+        ("tiktok photo", "tiktok.photo_init", "/is_aigc"),
+        ("instagram", "instagram.create", "/is_ai_generated"),
+        ("instagram image", "instagram.create", "/is_ai_generated"),
+        ("youtube", "youtube.session", "/status/containsSyntheticMedia"),
+    ] {
+        for is_ai_generated in [true, false] {
+            let (platform, mut fields) = post_of(kind);
+            fields.insert("isAiGenerated", is_ai_generated);
+            let id = env.post(platform, fields).await;
+            env.run(&["retry", &id]).await.expect(0);
+            let body = body_of(&env, endpoint);
+            let label = body.pointer(place).is_some_and(|label| *label == json!(true) || *label == json!("true"));
+            assert_eq!(label, is_ai_generated, "{kind}: {body}");
+        }
+    }
+
+    let mut env = TestEnv::new().await;
+    let path = env.on_sqlite().await;
+    let row = doc! {
+        "id": "p1", "title": "A title", "platform": "tiktok", "status": "failed", "failedAt": hours_ago(2),
+        "videoPath": "a.mp4", "isAiGenerated": true,
+    };
+    insert_row(&path, &row);
+    env.run(&["run"]).await.expect(0);
+    assert_eq!(body_of(&env, "tiktok.video_init")["post_info"]["is_aigc"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_of_a_wrong_type_is_reported_and_left_as_it_is() {
+    for claim in [Bson::String("me".into()), Bson::Int32(7)] {
+        let env = TestEnv::new().await;
+        let id = env.post("tiktok", doc! { "retryClaim": claim }).await;
+        let before = env.get(&id).await;
+        let output = env.pass(0).await;
+        assert_eq!(output["malformed"][0]["field"], "retryClaim", "{output}");
+        assert_eq!(env.get(&id).await, before);
+        assert_eq!(env.sandbox.published().len(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_becomes_malformed_as_it_is_claimed_gets_its_claim_back() {
+    let mut env = TestEnv::new().await;
+    let paused = PausedCommand::before(&mut env, b"findAndModify").await;
+    let id = env.post("tiktok", Document::new()).await;
+    let process = env.command(&["run"]).spawn().unwrap();
+    paused.reached().await;
+    change(&env, &id, doc! { "title": 42 }).await;
+    paused.go_on();
+    let output = process.wait_with_output().await.unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains(&id) && stderr.contains("title"), "{stderr}");
+    let post = env.get(&id).await;
+    assert!(!post.contains_key("retryClaim"), "{post}");
+    assert_eq!(post.get_i32("retryCount").ok(), Some(0), "{post}");
+    assert_eq!(env.sandbox.published().len(), 0);
+    change(&env, &id, doc! { "title": "A title" }).await;
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+}
+
+// Secrets.
+
+/// Every text of every platform, with these words in it.
+fn texts_with(words: &str) -> Vec<(&'static str, &'static str, Act)> {
+    let tiktok = |status: u16, code: &str| {
+        let error = json!({ "code": code, "message": words, "log_id": words });
+        Act::json(status, &json!({ "data": {}, "error": error }))
+    };
+    let tiktok_data =
+        |data: Value| Act::json(200, &json!({ "data": data, "error": { "code": "ok", "log_id": words } }));
+    let flat = |status| Act::json(status, &json!({ "error": "invalid_grant", "error_description": words }));
+    let graph = |code: i64, subcode: i64| {
+        let error = json!({
+            "message": words, "type": words, "code": code, "error_subcode": subcode, "error_user_title": words,
+            "error_user_msg": words, "fbtrace_id": words,
+        });
+        Act::json(400, &json!({ "error": error }))
+    };
+    let youtube = |status: u16, reason: &str| {
+        let errors = json!([{ "message": words, "domain": words, "reason": reason }]);
+        Act::json(status, &json!({ "error": { "code": status, "message": words, "errors": errors } }))
+    };
+    let video = |status: Value| Act::json(200, &json!({ "items": [{ "id": "any", "status": status }] }));
+    let page = |status| Act::Answer {
+        status,
+        body: format!("<html>{words}</html>"),
+        headers: [("content-type".to_owned(), "text/html".to_owned())].into(),
+    };
+    let debug = json!({ "debug_info": { "retriable": false, "type": words, "message": words } });
+    let container = json!({ "id": "1", "status_code": "ERROR", "status": format!("Error 2207026: {words}") });
+    vec![
+        ("tiktok", "tiktok.token", flat(200)),
+        ("tiktok", "tiktok.creator_info", tiktok(200, "spam_risk_user_banned_from_posting")),
+        ("tiktok", "tiktok.video_init", tiktok(403, "spam_risk_text")),
+        ("tiktok", "tiktok.video_init", tiktok(500, "internal_error")),
+        ("tiktok", "tiktok.video_init", tiktok(400, words)),
+        ("tiktok", "tiktok.chunk", page(400)),
+        ("tiktok", "tiktok.status", tiktok(400, "invalid_publish_id")),
+        ("tiktok", "tiktok.status", tiktok_data(json!({ "status": "FAILED", "fail_reason": words }))),
+        ("tiktok", "tiktok.status", tiktok_data(json!({ "status": words }))),
+        ("tiktok photo", "tiktok.photo_init", tiktok(500, "internal_error")),
+        ("tiktok photo", "tiktok.photo_init", page(403)),
+        ("instagram", "instagram.limit", graph(190, 463)),
+        ("instagram", "instagram.create", graph(36003, 2_207_009)),
+        ("instagram", "instagram.create", graph(31_337, 0)),
+        ("instagram", "instagram.upload", Act::json(400, &debug)),
+        ("instagram", "instagram.container", Act::json(200, &container)),
+        ("instagram", "instagram.container", graph(100, 0)),
+        ("instagram", "instagram.publish", graph(4, 2_207_051)),
+        ("youtube", "google.token", flat(400)),
+        ("youtube", "youtube.session", youtube(400, "invalidTitle")),
+        ("youtube", "youtube.session", youtube(418, words)),
+        ("youtube", "youtube.chunk", youtube(403, "forbidden")),
+        ("youtube", "youtube.chunk", page(502)),
+        ("youtube", "youtube.videos", video(json!({ "uploadStatus": "rejected", "rejectionReason": words }))),
+        ("youtube", "youtube.videos", video(json!({ "uploadStatus": "failed", "failureReason": words }))),
+    ]
+}
+
+/// Lets a platform quote secrets in its answer, and reads everything that is told of it.
+async fn quote_at(kind: &'static str, endpoint: &'static str, act: Act, secrets: &[String]) {
+    let place = format!("{endpoint} answered {act:?}");
+    let mut env = TestEnv::new().await;
+    env.set("ALERT_WEBHOOK_URL", &format!("{}/hooks/alerts", env.sandbox.url()));
+    env.set("RUST_LOG", "trace");
+    env.sandbox.fault(Fault::always(endpoint, act));
+    let (platform, fields) = post_of(kind);
+    let id = env.post(platform, fields).await;
+    let mut told = Vec::new();
+    for arguments in [
+        ["run", "-vv", "--max-duration", "10s"].as_slice(),
+        &["run", "-vv", "--max-duration", "10s", "--format", "json"],
+        &["retry", "-vv", &id],
+        &["list-failed"],
+        &["list-failed", &id],
+        &["list-failed", "--format", "json"],
+        &["list-failed", "--format", "csv"],
+        &["stats", "--format", "json"],
+    ] {
+        let ran = ended(&env, arguments).await;
+        told.extend([ran.stdout, ran.stderr]);
+    }
+    // In the store they stand in the tickets and the token records only.
+    let mut post = env.get(&id).await;
+    post.remove("publishTicket");
+    told.push(post.to_string());
+    let mut runs = env.database.collection::<Document>("postretry_runs").find(doc! {}).await.unwrap();
+    while runs.advance().await.unwrap() {
+        told.push(runs.deserialize_current().unwrap().to_string());
+    }
+    {
+        let world = env.sandbox.world();
+        let alerts = world.requests.iter().filter(|request| request.endpoint == "nowhere");
+        told.extend(alerts.map(|request| request.body.to_string()));
+    }
+    for secret in secrets {
+        let leak = told.iter().find_map(|text| text.lines().find(|line| line.contains(secret)));
+        assert_eq!(leak, None, "{secret}, after {place}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_a_platform_quotes_is_not_told_on() {
+    let env = TestEnv::new().await;
+    let settings = env.sandbox.settings().into_iter();
+    let secret = settings.filter(|(name, _)| name.ends_with("SECRET") || name.ends_with("TOKEN"));
+    let mut secrets: Vec<String> = secret.map(|(_, value)| value).collect();
+    let words = format!(
+        "{} {{token}} {{uri}} https://ann:hush-1@cdn.example/x Bearer hush-2 access_token=hush-3&x=1",
+        secrets.join(" ")
+    );
+    // The tokens that the platforms have given, the addresses of uploads, and what was planted beside them.
+    secrets.extend(["-access-", "upload_token=secret", "upload_id=upload", "hush"].map(str::to_owned));
+    let quoted = texts_with(&words).into_iter().map(|(kind, endpoint, act)| quote_at(kind, endpoint, act, &secrets));
+    stream::iter(quoted).buffer_unordered(6).collect::<Vec<()>>().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_is_refused_is_shown_without_its_password() {
+    for (name, value) in [
+        ("TIKTOK_API_URL", "http://ann:hush-hush@api.example"),
+        ("INSTAGRAM_API_URL", "ftp://ann:hush-hush@api.example"),
+        ("INSTAGRAM_UPLOAD_URL", "http://ann:hush-hush@api.example"),
+        ("YOUTUBE_API_URL", "http://ann:hush-hush@api.example"),
+        ("GOOGLE_TOKEN_URL", "http://ann:hush-hush@api.example/token"),
+        ("ASSET_PUBLIC_URL", "ftp://ann:hush-hush@cdn.example"),
+        ("ALERT_WEBHOOK_URL", "http://ann:hush-hush@hooks.example"),
+        ("POSTRETRY_STORE", "postgres://ann:hush-hush@db.example/app"),
+        ("MONGODB_URI", "mongodb://ann:hush-hush@127.0.0.1:1/"),
+        ("MAX_POST_RETRIES", "https://ann:hush-hush@api.example"),
+    ] {
+        let mut env = TestEnv::new().await;
+        env.set(name, value);
+        let ran = env.run(&["run"]).await.expect(4);
+        assert!(ran.stderr.contains(name) || name == "MONGODB_URI", "{name}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("hush") && !ran.stderr.contains("ann:"), "{name}: {}", ran.stderr);
+    }
+}
+
+// What the simulated platforms refuse as the real ones do, and what no other test sets.
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_png_is_refused_where_only_jpeg_is_taken() {
+    for platform in ["tiktok", "instagram"] {
+        let env = TestEnv::new().await;
+        env.file("a.png", b"\x89PNG\r\n\x1a\n picture");
+        let image = doc! { "contentType": "image", "videoPath": Bson::Undefined, "imagePath": "a.png" };
+        let id = env.post(platform, image).await;
+        let output = env.pass(3).await;
+        assert_eq!(output["posts"][0]["category"], "media_processing", "{output}");
+        assert_eq!(env.get(&id).await.get_bool("permanentlyFailed").ok(), Some(true));
+        assert_eq!(env.sandbox.published().len(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_nobody_outside_can_fetch_is_a_missing_asset() {
+    for platform in ["tiktok", "instagram"] {
+        let mut env = TestEnv::new().await;
+        env.set("ASSET_PUBLIC_URL", "http://127.0.0.1:9/media");
+        let image = doc! { "contentType": "image", "videoPath": Bson::Undefined, "imagePath": "a.jpg" };
+        env.post(platform, image).await;
+        let output = env.pass(0).await;
+        assert_eq!(output["posts"][0]["category"], "missing_asset", "{output}");
+        assert_eq!(env.sandbox.published().len(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_graph_version_that_has_ended_is_named_by_its_code() {
+    let mut env = TestEnv::new().await;
+    env.set("INSTAGRAM_GRAPH_VERSION", "v20.0");
+    let id = env.post("instagram", Document::new()).await;
+    env.pass(0).await;
+    let post = env.get(&id).await;
+    assert!(post.get_str("error").unwrap().contains("2635"), "{post}");
+    assert_eq!(post.get_i32("retryCount").ok(), Some(1), "{post}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_video_whose_id_tiktok_does_not_tell_is_posted_without_it() {
+    let env = TestEnv::new().await;
+    env.sandbox.world().knobs.tiktok_tells_id = false;
+    let id = env.post("tiktok", Document::new()).await;
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    let post = env.get(&id).await;
+    assert_eq!(post.get_str("status").ok(), Some("posted"), "{post}");
+    assert!(is_cleared(&post, "tiktokVideoId"), "{post}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upload_addresses_that_have_lapsed_are_replaced() {
+    let env = TestEnv::new().await;
+    env.sandbox.world().knobs.tiktok_uploads_closed = true;
+    env.post("tiktok", old()).await;
+    let output = env.pass(0).await;
+    assert_eq!(output["posts"][0]["category"], "network", "{output}");
+    assert_eq!(env.sandbox.calls("tiktok.video_init"), 2, "a new one in the same attempt, but no more");
+    env.sandbox.world().knobs.tiktok_uploads_closed = false;
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    assert_eq!(env.sandbox.published().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_youtube_token_that_may_only_upload_is_enough() {
+    let env = TestEnv::new().await;
+    env.sandbox.world().knobs.youtube_may_read = false;
+    let id = env.post("youtube", Document::new()).await;
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    assert!(env.get(&id).await.get_str("youtubeVideoId").is_ok());
+    assert_eq!(env.sandbox.published().len(), 1);
+}
