@@ -105,7 +105,7 @@ pub enum Reset {
     Changed,
 }
 
-/// What a reset does beyond giving the retries back, and on which condition.
+/// What a reset does beyond resetting the retry count, and on which condition.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ResetOptions<'a> {
     /// Reset only if retry count, last attempt and category are still as in this post.

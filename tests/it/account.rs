@@ -1,4 +1,4 @@
-//! The platforms' accounts: sign-ins that are refused, that end soon, and what is asked before anything is sent.
+//! The platforms' accounts: credentials that are refused or expire soon, and what is checked before anything is sent.
 
 use chrono::TimeDelta;
 use mongodb::bson::{Document, doc};
@@ -30,8 +30,8 @@ async fn one_dead_sign_in_burns_no_retries_and_after_it_is_renewed_all_posts_go_
         let line = line.unwrap_or_else(|| panic!("{}", ran.stdout));
         assert!(line.contains(setting) && line.ends_with(", then they will be retried automatically"), "{line}");
         assert_eq!(env.posts.count_documents(doc! { "retryCount": 0 }).await.unwrap(), 40);
-        let untouched = doc! { "lastRetriedAt": { "$exists": false }, "retryHistory": { "$exists": false } };
-        assert_eq!(env.posts.count_documents(untouched).await.unwrap(), 39, "one post has tried the credentials");
+        let unchanged = doc! { "lastRetriedAt": { "$exists": false }, "retryHistory": { "$exists": false } };
+        assert_eq!(env.posts.count_documents(unchanged).await.unwrap(), 39, "one post has tried the credentials");
 
         let renewed = format!("sandbox-{platform}-renewed");
         env.sandbox.world().sign_in(platform, &renewed);
@@ -60,7 +60,7 @@ async fn a_sign_in_that_ends_within_a_week_or_before_the_next_retry_is_warned_ab
     let stats = env.run(&["stats"]).await.expect(0);
     assert!(stats.stdout.contains("in 5 d"), "{}", stats.stdout);
 
-    // With waits of weeks, a sign-in that ends in twelve days ends before anything is sent.
+    // With waits of weeks, credentials that expire in twelve days expire before anything is sent.
     ends_in(TimeDelta::days(12)).await;
     assert_eq!(env.run(&["run"]).await.expect(0).stderr, "");
     env.set("POST_RETRY_INTERVAL_MINUTES", "10080");

@@ -415,10 +415,10 @@ async fn a_container_that_is_not_found_for_a_moment_is_asked_again() {
     }
 }
 
-/// What passes is borne three times in a row while a post is sent or looked at, and costs no retry; then it is a failure,
+/// Within an attempt, three transient failures in a row while a post is sent or polled use no retry; then it is a failure,
 /// and the next retry goes on by the same ticket.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_passes_is_borne_three_times_in_a_row_within_one_attempt() {
+async fn three_transient_failures_in_a_row_are_retried_within_one_attempt() {
     for (kind, endpoint, opening) in [
         ("tiktok", "tiktok.chunk", "tiktok.video_init"),
         ("tiktok", "tiktok.status", "tiktok.video_init"),

@@ -688,7 +688,7 @@ async fn tiktoks_limits_are_kept_and_not_tried() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_for_its_turn_is_posted_or_untouched_when_the_time_of_the_pass_is_over() {
+async fn what_waits_for_its_turn_is_posted_or_unchanged_when_the_time_of_the_pass_is_over() {
     let mut env = TestEnv::new().await;
     env.set("POST_RETRY_GAP", "10ms");
     env.set("POST_RETRY_CONCURRENCY", "1");
@@ -702,10 +702,10 @@ async fn what_waits_for_its_turn_is_posted_or_untouched_when_the_time_of_the_pas
     // The seventh may have asked for the creator already when its turn to start does not come.
     assert!((6..=7).contains(&posted), "{totals}");
     assert_eq!(env.sandbox.world().throttled, 0);
-    let untouched = doc! {
+    let unchanged = doc! {
         "retryHistory": { "$exists": false }, "retryClaim": { "$exists": false }, "retryCount": 0, "status": "failed",
     };
-    assert_eq!(env.posts.count_documents(untouched).await.unwrap(), 10 - posted, "{totals}");
+    assert_eq!(env.posts.count_documents(unchanged).await.unwrap(), 10 - posted, "{totals}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

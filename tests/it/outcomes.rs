@@ -136,8 +136,8 @@ async fn a_deferral_costs_no_retry_and_keeps_its_place() {
     assert!((TimeDelta::seconds(7100)..=TimeDelta::seconds(7200)).contains(&wait), "{wait}");
     let entry = post.get_array("retryHistory").unwrap()[0].as_document().unwrap().clone();
     assert_eq!(entry.get_str("outcome").ok(), Some("deferred"));
-    let untouched = env.get(&ids[7]).await;
-    assert!(!untouched.contains_key("retryHistory") && !untouched.contains_key("lastRetriedAt"));
+    let unchanged = env.get(&ids[7]).await;
+    assert!(!unchanged.contains_key("retryHistory") && !unchanged.contains_key("lastRetriedAt"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,7 +158,7 @@ async fn three_outages_in_a_row_open_the_circuit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_circuit_counts_in_the_order_in_which_concurrent_posts_end() {
     let env = TestEnv::new().await;
-    // The sign-in is taken, so four posts are in flight when the outage begins.
+    // The credentials are accepted, so four posts are in flight when the outage begins.
     env.sandbox.fault(Fault::always("tiktok.video_init", Act::tiktok(503, "internal_error")));
     for _ in 0..20 {
         env.post("tiktok", Document::new()).await;
@@ -167,8 +167,8 @@ async fn the_circuit_counts_in_the_order_in_which_concurrent_posts_end() {
     let failed = output["totals"]["failed"].as_i64().unwrap();
     assert!((3..=6).contains(&failed), "no more than were in flight when the third ended: {failed}");
     assert_eq!(output["totals"]["skipped"], 20 - failed);
-    let untouched = doc! { "retryHistory": { "$exists": false }, "lastRetriedAt": { "$exists": false } };
-    assert_eq!(env.posts.count_documents(untouched).await.unwrap(), u64::try_from(20 - failed).unwrap());
+    let unchanged = doc! { "retryHistory": { "$exists": false }, "lastRetriedAt": { "$exists": false } };
+    assert_eq!(env.posts.count_documents(unchanged).await.unwrap(), u64::try_from(20 - failed).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
