@@ -224,7 +224,7 @@ async fn meet_pages(wire: Wire, cases: Vec<ForeignAnswer>) -> Tally {
 async fn whatever_a_gateway_answers_the_post_is_published_once_or_parked() {
     let batches = foreign_answers().await;
     let count = batches.iter().map(|(_, cases)| cases.len()).sum::<usize>();
-    let met = stream::iter(batches).map(|(wire, cases)| meet_pages(wire, cases)).buffer_unordered(8);
+    let met = stream::iter(batches).map(|(wire, cases)| meet_pages(wire, cases)).buffer_unordered(3);
     let tallies: Vec<Tally> = met.collect().await;
     let posted = tallies.iter().map(|tally| tally.posted).sum::<usize>();
     let parked = tallies.iter().map(|tally| tally.parked).sum::<usize>();

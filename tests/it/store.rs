@@ -260,7 +260,7 @@ async fn a_claim_runs_out_by_the_stores_clock_and_its_holder_writes_nothing_more
     let id = fixture.post("tiktok", doc! {}).await;
     let store = fixture.open().await;
     let post = read(store.as_ref(), &id).await;
-    let short = Lease { by: "slow".into(), lasts: Duration::from_millis(300) };
+    let short = Lease { by: "slow".into(), lasts: Duration::from_secs(3) };
     let start = AttemptStart::decide(&post, store.now().await.unwrap(), "here");
     store.claim(&post, &start, &short).await.unwrap().unwrap().into_result().unwrap();
     let claimed = read(store.as_ref(), &id).await;
