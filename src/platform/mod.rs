@@ -254,6 +254,17 @@ fn read_ticket<T: DeserializeOwned>(ticket: &Ticket) -> Result<T, Failure> {
     })
 }
 
+/// The category of a response that is not in the platform's own form, such as the page of a gateway. It says nothing of
+/// the post or of its ticket, so only the class of the HTTP status counts.
+fn foreign_category(status: u16) -> Category {
+    match status {
+        401 => Category::Auth,
+        429 => Category::RateLimited,
+        500..=599 => Category::PlatformOutage,
+        _ => Category::Unknown,
+    }
+}
+
 /// A response that the platform's documentation does not describe.
 fn unexpected_response(platform: Platform, step: &str, status: u16) -> Failure {
     let text = format!("{} returned an unexpected response (HTTP {status}) to the request to {step}", platform.title());

@@ -77,7 +77,6 @@ pub(super) async fn execute(
     Attempt { context, platform, work, leased, expiry, permit }.run().await
 }
 
-/// A unique name for the holder of a claim.
 fn claimed_post(claimed: Post, read: &Post, lease: &Lease, start: AttemptStart, host: &str) -> ClaimedPost {
     ClaimedPost {
         post: claimed,
@@ -88,6 +87,7 @@ fn claimed_post(claimed: Post, read: &Post, lease: &Lease, start: AttemptStart, 
     }
 }
 
+/// A unique name for the holder of a claim.
 fn unique_holder(host: &str) -> String {
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     format!("{host}:{}:{}", std::process::id(), &nonce[..12])

@@ -18,7 +18,7 @@ use self::body::FileBody;
 use super::media::MediaFile;
 use super::{AttemptAborted, PublishContext};
 
-pub(super) use response::{ApiResponse, SendError, lenient, number_or_text, text_or_number};
+pub(super) use response::{ApiResponse, SendError, lenient, lenient_items, number_or_text, text_or_number};
 
 /// Longer responses are not read.
 const MAX_RESPONSE: usize = 1024 * 1024;

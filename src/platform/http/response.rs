@@ -105,6 +105,17 @@ where
     Ok(serde_json::from_value(Value::deserialize(input)?).unwrap_or_default())
 }
 
+/// Reads a list without the items of another form; anything but a list is an empty one. For `deserialize_with`, with
+/// `default`.
+pub(in crate::platform) fn lenient_items<'de, D, T>(input: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let items: Vec<Value> = lenient(input)?;
+    Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
+}
+
 /// Reads an id, which platforms write as a text or as a number; none for anything else. For `deserialize_with`, with
 /// `default`.
 pub(in crate::platform) fn text_or_number<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {

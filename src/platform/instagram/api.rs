@@ -14,7 +14,7 @@ use super::container::Container;
 use super::rate_limit::{APP_USAGE_HEADER, USAGE_HEADER, nearly_used_up, regains_access_at};
 use super::wire::{
     ContainerStatus, Created, CreatedReel, ErrorEnvelope, List, Media, NewImage, NewReel, PublishContainer,
-    PublishingLimit, UploadResponse, graph_error, parse_object,
+    PublishingLimit, UploadResponse, graph_error,
 };
 use crate::platform::auth::{AuthorizedClient, CallError, TokenVerdict};
 use crate::platform::http::{ApiResponse, Http};
@@ -233,7 +233,7 @@ fn report_usage(response: &ApiResponse, context: &dyn PublishContext) {
 }
 
 fn verdict(response: &ApiResponse) -> TokenVerdict {
-    token_verdict(response.status, parse_object::<ErrorEnvelope>(response).as_ref())
+    token_verdict(response.status, response.parse::<ErrorEnvelope>().as_ref())
 }
 
 fn read_response<T: DeserializeOwned>(
@@ -243,7 +243,7 @@ fn read_response<T: DeserializeOwned>(
     now: DateTime<Utc>,
 ) -> Result<T, Refusal> {
     if response.is_success() && graph_error(response).is_none() {
-        return parse_object(response).ok_or_else(|| Refusal {
+        return response.parse().ok_or_else(|| Refusal {
             failure: unexpected_response(Platform::Instagram, step, response.status),
             code: GraphCode::default(),
         });
@@ -259,11 +259,11 @@ pub(super) fn refusal_of(step: &str, response: &ApiResponse, classify: Classify,
 }
 
 fn read_upload_response(response: &ApiResponse, now: DateTime<Utc>) -> Result<(), Failure> {
-    let upload: UploadResponse = parse_object(response).unwrap_or_default();
+    let upload: UploadResponse = response.parse().unwrap_or_default();
     if response.is_success() && upload.success {
         return Ok(());
     }
-    let envelope: ErrorEnvelope = parse_object(response).unwrap_or_default();
+    let envelope: ErrorEnvelope = response.parse().unwrap_or_default();
     if response.is_success() && !envelope.is_own() {
         return Err(unexpected_response(Platform::Instagram, SEND_BYTES, response.status));
     }

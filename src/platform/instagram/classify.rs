@@ -4,6 +4,7 @@
 use super::api::SEND_BYTES;
 use super::wire::{ErrorEnvelope, GraphError};
 use crate::platform::auth::TokenVerdict;
+use crate::platform::foreign_category;
 use crate::post::{Category, Failure, Retryable};
 
 use Category::{
@@ -197,11 +198,12 @@ pub(super) fn refusal(step: &str, status: u16, error: Option<&GraphError>, class
 /// The failure of a response that is not in Instagram's own form, such as the page of a gateway. Only its status tells
 /// something, and it ends neither the post nor its ticket.
 pub(super) fn foreign(step: &str, status: u16) -> Failure {
-    let (category, advice) = match status {
-        401 => (Auth, RENEW_TOKEN),
-        429 => (RateLimited, WAIT),
-        500..=599 => (PlatformOutage, UNAVAILABLE),
-        _ => (Unknown, "the response does not have Instagram's form; check what is between this host and Instagram"),
+    let category = foreign_category(status);
+    let advice = match category {
+        Auth => RENEW_TOKEN,
+        RateLimited => WAIT,
+        PlatformOutage => UNAVAILABLE,
+        _ => "the response does not have Instagram's form; check what is between this host and Instagram",
     };
     Failure::new(category, format!("Instagram failed to {step}: HTTP {status}")).advise(advice)
 }

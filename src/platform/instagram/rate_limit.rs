@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 
-use super::wire::lenient_items;
 use crate::platform::http::lenient;
+use crate::platform::http::lenient_items;
 
 /// The header with the usage of the app.
 pub(super) const APP_USAGE_HEADER: &str = "x-app-usage";

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::InstagramSettings;
 use super::api::refusal_of;
 use super::classify::classify_read;
-use super::wire::{ExchangedToken, graph_error, parse_object};
+use super::wire::{ExchangedToken, graph_error};
 use crate::platform::http::Http;
 use crate::platform::token_provider::{Refreshed, Refresher, TokenConfig, TokenProvider};
 use crate::platform::{Origin, PublishContext, PublishError, unexpected_response};
@@ -70,7 +70,7 @@ impl Refresher for InstagramRefresher {
             return Err(refusal_of(step, &response, classify_read, context.now()).failure.into());
         }
         let token: ExchangedToken =
-            parse_object(&response).ok_or_else(|| unexpected_response(Platform::Instagram, step, response.status))?;
+            response.parse().ok_or_else(|| unexpected_response(Platform::Instagram, step, response.status))?;
         Ok(Refreshed {
             access_token: SecretString::from(token.access_token),
             expires_in: token.expires_in,

@@ -5,7 +5,7 @@
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::platform::http::{ApiResponse, lenient, number_or_text, text_or_number};
 
@@ -246,31 +246,12 @@ impl DebugInfo {
     }
 }
 
-/// The body of a response in the form `T`. Only an object has a form: serde would read a struct from a list as well.
-pub(super) fn parse_object<T: DeserializeOwned>(response: &ApiResponse) -> Option<T> {
-    response.parse().and_then(read_object)
-}
-
-fn read_object<T: DeserializeOwned>(object: Map<String, Value>) -> Option<T> {
-    serde_json::from_value(Value::Object(object)).ok()
-}
-
 /// The Graph API's error in a response, if there is one.
 pub(super) fn graph_error(response: &ApiResponse) -> Option<GraphError> {
-    parse_object::<ErrorEnvelope>(response).and_then(|envelope| envelope.error)
+    response.parse::<ErrorEnvelope>().and_then(|envelope| envelope.error)
 }
 
-/// The items of a list that can be read.
-pub(super) fn lenient_items<'de, D, T>(input: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: DeserializeOwned,
-{
-    let items: Vec<Value> = lenient(input)?;
-    Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
-}
-
-/// The same, of a list that has to be there.
+/// The items that can be read, of a list that has to be there.
 fn required_items<'de, D, T>(input: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -305,7 +286,8 @@ mod tests {
     use super::*;
 
     fn read<T: DeserializeOwned>(text: &str) -> Option<T> {
-        read_object(serde_json::from_str(text).ok()?)
+        let object = serde_json::from_str(text).ok().filter(Value::is_object)?;
+        serde_json::from_value(object).ok()
     }
 
     #[test]

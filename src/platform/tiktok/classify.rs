@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::wire::ApiError;
+use crate::platform::foreign_category;
 use crate::post::{Category, Failure, Retryable};
 
 use Category::{
@@ -123,11 +124,12 @@ pub(super) fn classify(step: &str, status: u16, error: &ApiError) -> Failure {
 /// The failure of a request whose response has no code of TikTok's, such as the page of a gateway. It says nothing of
 /// the post or of its ticket, so only the class of the HTTP status counts, and a retry is always possible.
 pub(super) fn foreign(step: &str, status: u16) -> Failure {
-    let (category, advice) = match status {
-        401 => (Auth, "check the TikTok token, and whether a proxy or gateway has answered"),
-        429 => (RateLimited, RATE_LIMITED),
-        500..=599 => (PlatformOutage, UNAVAILABLE),
-        _ => (Unknown, "a proxy or gateway may have answered"),
+    let category = foreign_category(status);
+    let advice = match category {
+        Auth => "check the TikTok token, and whether a proxy or gateway has answered",
+        RateLimited => RATE_LIMITED,
+        PlatformOutage => UNAVAILABLE,
+        _ => "a proxy or gateway may have answered",
     };
     let text = format!("TikTok failed to {step}: HTTP {status} without an error code of TikTok");
     Failure::new(category, text).advise(advice)

@@ -5,6 +5,7 @@ use chrono_tz::America::Los_Angeles;
 
 use super::error::PlatformError;
 use super::responses::Video;
+use crate::platform::foreign_category;
 use crate::post::{Category, Failure, Retryable};
 
 use Category::{
@@ -127,11 +128,12 @@ fn by_status(step: &str, status: u16, error: &PlatformError) -> Failure {
 /// The failure of a request whose response is not in the platform's form, such as the page of a gateway. It says
 /// nothing of the post or of its ticket, so only the class of the HTTP status counts, and a retry is always possible.
 fn foreign(step: &str, status: u16) -> Failure {
-    let (category, advice) = match status {
-        401 => (Auth, "check the credentials, and whether a proxy or gateway has answered"),
-        429 => (RateLimited, SLOW_DOWN),
-        500..=599 => (PlatformOutage, UNAVAILABLE),
-        _ => (Unknown, "a proxy or gateway may have answered"),
+    let category = foreign_category(status);
+    let advice = match category {
+        Auth => "check the credentials, and whether a proxy or gateway has answered",
+        RateLimited => SLOW_DOWN,
+        PlatformOutage => UNAVAILABLE,
+        _ => "a proxy or gateway may have answered",
     };
     let text = format!("YouTube failed to {step}: HTTP {status} without an error code of YouTube");
     Failure::new(category, text).advise(advice)

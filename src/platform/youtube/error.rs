@@ -5,8 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::classify::classify;
-use super::responses::readable_items;
-use crate::platform::http::{ApiResponse, lenient};
+use crate::platform::http::{ApiResponse, lenient, lenient_items};
 use crate::platform::unexpected_response;
 use crate::post::{Failure, Platform};
 
@@ -46,7 +45,7 @@ struct ApiErrorBody {
     code: Option<i64>,
     #[serde(deserialize_with = "lenient")]
     message: Option<String>,
-    #[serde(deserialize_with = "readable_items")]
+    #[serde(deserialize_with = "lenient_items")]
     errors: Vec<ErrorItem>,
 }
 

@@ -163,16 +163,7 @@ impl<T> ListResponse<T> {
     }
 }
 
-/// Reads a list without the items of another form.
-pub(super) fn readable_items<'de, D, T>(input: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: DeserializeOwned,
-{
-    Ok(readable_list(input)?.unwrap_or_default())
-}
-
-/// The same; none for anything but a list.
+/// Reads a list without the items of another form; none for anything but a list.
 fn readable_list<'de, D, T>(input: D) -> Result<Option<Vec<T>>, D::Error>
 where
     D: Deserializer<'de>,
