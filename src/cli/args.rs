@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, value_parser};
+use url::Url;
 
 use super::help;
 
@@ -15,10 +16,10 @@ use crate::post::{Category, Platform};
 #[command(
     name = "postretry",
     version,
+    propagate_version = true,
     about = "Retries failed TikTok, Instagram and YouTube Shorts posts. Never published twice, never lost.",
     after_long_help = help::after_help(),
-    max_term_width = 100,
-    disable_help_subcommand = true
+    max_term_width = 100
 )]
 pub struct Cli {
     /// The options of every command.
@@ -41,6 +42,9 @@ pub struct Global {
     /// The output format
     #[arg(long, global = true, value_name = "FORMAT", default_value = "table")]
     pub format: Format,
+    /// The same as `--format json`
+    #[arg(long, global = true, conflicts_with = "format")]
+    pub json: bool,
     /// Print nothing unless the exit code is not 0
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -50,6 +54,13 @@ pub struct Global {
     /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: When,
+}
+
+impl Global {
+    /// The output format.
+    pub fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
 }
 
 /// The output format.
@@ -84,31 +95,53 @@ pub enum Command {
     /// Finds the due posts, oldest first, publishes each one again through its platform's API, and records each outcome
     /// as soon as it is known. Several passes can run at the same time, on one host or on many. Under cron, postretry
     /// prints nothing when there was nothing to do.
+    ///
+    /// A platform without credentials is left alone. If none has credentials, nothing can be done: exit code 4. Ctrl-C
+    /// lets the posts in flight finish for at most 20 s; a second Ctrl-C ends at once, and the next pass resumes them.
+    ///
+    /// `ALERT_WEBHOOK_URL` gets a message if posts became permanently failed, or if a platform had to be skipped
+    /// because of its credentials or its account and the last run had not skipped it for the same reason.
     #[command(after_long_help = help::after_help_of("run"))]
     Run(RunArgs),
     /// List failed posts with their retry state; with an ID, show one post in full
     ///
     /// Lists the newest failures first. With an ID, shows one post with its retry history and explains in one sentence
-    /// what happens to it next, when and why.
+    /// what happens to it next, when and why. A post for several platforms has one row and one block for each platform
+    /// on which it failed; its JSON is then `posts` instead of `post`.
+    ///
+    /// Above the list, postretry says which platforms wait for you, as the last run recorded it.
     #[command(after_long_help = help::after_help_of("list-failed"))]
     ListFailed(ListArgs),
     /// Publish these failed posts now, without waiting for their backoff
     ///
     /// The attempt counts like an attempt of a retry pass. postretry first checks an earlier upload, so a post that is
-    /// already on its platform is recorded as posted and is not sent again.
+    /// already on its platform is recorded as posted and is not sent again. An ID means every platform on which the post
+    /// failed; `--platform` selects one of them.
+    ///
+    /// An ambiguous post may be on its platform already, and postretry cannot find out. Look at the account first. If
+    /// the post is there, `postretry reset --posted ID` records that. If it is not, `--force` sends it again. On a
+    /// terminal postretry asks before it does; elsewhere `--yes` is required, and without it nothing is done.
     #[command(after_long_help = help::after_help_of("retry"))]
     Retry(RetryArgs),
     /// Reset the retry count
     ///
     /// The posts stay failed, and their backoff starts again from the first failure. Their history is kept and records
-    /// who reset them. A selection includes posts that may already be published (category ambiguous) only if it names
-    /// that category. Check the account before you reset them.
+    /// who reset them. An ID means every platform on which the post failed; `--platform` narrows it.
+    ///
+    /// A selection includes posts that may already be published (category ambiguous) only if it names that category.
+    /// Check the account before you reset them. `--dry-run` lists the selected posts with title, platform, category and
+    /// error.
+    ///
+    /// `--posted` is for a post that you have found on its platform: it is settled as posted, and nothing is sent. With
+    /// `--url` the address is recorded too, and the ID of a TikTok or YouTube post is read from it. If the post failed
+    /// on several platforms, `--platform` says which one you have looked at.
     #[command(after_long_help = help::after_help_of("reset"))]
     Reset(ResetArgs),
     /// Show counts, success rates, failure categories and past runs
     ///
     /// Shows how often retries succeed: by platform, by attempt number, and by the category of the previous failure. It
-    /// also shows which posts need manual action.
+    /// also shows which posts need manual action, and which platforms wait for you since when. A post for several
+    /// platforms counts once for each platform on which it failed.
     #[command(after_long_help = help::after_help_of("stats"))]
     Stats(StatsArgs),
 }
@@ -139,24 +172,24 @@ pub struct ListArgs {
     /// Show this post in full
     #[arg(value_name = "ID")]
     pub id: Option<String>,
-    /// Only posts for this platform
+    /// Only posts for this platform (repeatable)
     #[arg(long, value_name = "P", value_parser = platform())]
-    pub platform: Option<Platform>,
+    pub platform: Vec<Platform>,
     /// Only due posts
     #[arg(long)]
     pub due: bool,
     /// Only permanently failed posts
     #[arg(long)]
     pub permanent: bool,
-    /// Only posts whose last failure has this category
+    /// Only posts whose last failure has this category (repeatable)
     #[arg(long, value_name = "C", value_parser = category())]
-    pub category: Option<Category>,
+    pub category: Vec<Category>,
     /// Only posts that failed within this time, for example 7d
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub since: Option<Duration>,
-    /// Show at most N posts
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    pub limit: u64,
+    /// Show at most N posts, at least 1; 50 if not given
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
     /// Skip the first N posts
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub skip: u64,
@@ -168,9 +201,15 @@ pub struct RetryArgs {
     /// The IDs of the posts
     #[arg(value_name = "ID", required = true)]
     pub ids: Vec<String>,
-    /// Also retry permanently failed posts; their retry count is reset first
+    /// Of a post for several platforms, retry only this one
+    #[arg(long, value_name = "P", value_parser = platform())]
+    pub platform: Option<Platform>,
+    /// Also retry permanently failed posts; their retry count is reset first; asks before an ambiguous one
     #[arg(long)]
     pub force: bool,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// The options of `reset`.
@@ -178,17 +217,23 @@ pub struct RetryArgs {
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct ResetArgs {
     /// The IDs of the posts
-    #[arg(value_name = "ID", conflicts_with_all = ["permanent", "platform", "category"])]
+    #[arg(value_name = "ID", conflicts_with_all = ["permanent", "category"])]
     pub ids: Vec<String>,
     /// All permanently failed posts
     #[arg(long)]
     pub permanent: bool,
-    /// All posts for this platform
+    /// All posts for this platform; with IDs, only this platform of theirs (repeatable)
     #[arg(long, value_name = "P", value_parser = platform())]
-    pub platform: Option<Platform>,
-    /// All posts whose last failure has this category
+    pub platform: Vec<Platform>,
+    /// All posts whose last failure has this category (repeatable)
     #[arg(long, value_name = "C", value_parser = category())]
-    pub category: Option<Category>,
+    pub category: Vec<Category>,
+    /// You have found the post on its platform: settle it as posted; with exactly one ID
+    #[arg(long, conflicts_with_all = ["permanent", "category", "drop_ticket"])]
+    pub posted: bool,
+    /// Where you have found it
+    #[arg(long, value_name = "URL", requires = "posted", value_parser = web_address)]
+    pub url: Option<Url>,
     /// Forget the upload tickets too, so that the next attempt sends anew; asks first
     #[arg(long)]
     pub drop_ticket: bool,
@@ -226,6 +271,11 @@ fn concurrency(text: &str) -> Result<u16, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "it is not a duration such as `90s`, `50m`, `2h` or `7d`".to_owned())
+}
+
+fn web_address(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    url.ok_or_else(|| "it is not an `https://` or `http://` address".to_owned())
 }
 
 #[cfg(test)]

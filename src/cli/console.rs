@@ -6,9 +6,12 @@ use std::io::{IsTerminal, Write};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
 use super::args::{Global, When};
-use super::error::render;
+use super::error::{AppError, render};
 use crate::environment::Redactor;
 use crate::report::{Paint, Screen};
+
+/// The log target of the warnings that `-q` does not hide: without them trouble would look like peace.
+pub(super) const ALWAYS: &str = "postretry::always";
 
 /// Where results and errors go.
 #[derive(Debug)]
@@ -69,7 +72,7 @@ impl Console {
     /// records are written, because those of HTTP libraries may contain tokens.
     pub(super) fn start_log(&self, global: &Global, environment: &[(OsString, OsString)]) {
         let level = match (global.quiet, global.verbose) {
-            (true, 0) => "error",
+            (true, 0) => "error,postretry::always=warn",
             (_, 0) => "warn",
             (_, 1) => "info",
             (_, _) => "debug",
@@ -118,6 +121,16 @@ impl Console {
         (self.err.is_terminal && !self.is_quiet).then(|| self.progress.clone())
     }
 
+    /// Whether results are printed only if the exit code is not 0.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.is_quiet
+    }
+
+    /// Writes short notes from another task.
+    pub(super) fn notes(&self) -> Notes {
+        Notes { is_quiet: self.is_quiet, progress: self.progress.clone() }
+    }
+
     /// Whether standard output is a terminal.
     pub(super) fn is_terminal(&self) -> bool {
         self.out.is_terminal
@@ -138,14 +151,17 @@ impl Console {
 
     /// Writes the result. With `-q`, only if the exit code is not 0. If the reader has closed the pipe,
     /// this is not an error: the work is done.
-    pub(super) fn result(&self, text: &str, exit: super::Exit) {
+    ///
+    /// # Errors
+    /// If the result cannot be written for another reason, such as a full disk.
+    pub(super) fn result(&self, text: &str, exit: super::Exit) -> Result<(), AppError> {
         if self.is_quiet && exit == super::Exit::Done {
-            return;
+            return Ok(());
         }
         self.progress.suspend(|| {
             let mut out = std::io::stdout().lock();
-            drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
-        });
+            written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+        })
     }
 
     /// Writes an error and its hint.
@@ -156,6 +172,31 @@ impl Console {
     /// Writes to standard error.
     fn error(&self, text: &str) {
         drop(BesideProgress(self.progress.clone()).write_all(text.as_bytes()));
+    }
+}
+
+/// The end of writing a result. If the reader has closed the pipe, this is not an error.
+pub(super) fn written(end: std::io::Result<()>) -> Result<(), AppError> {
+    match end {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(AppError::System { action: "write the result", problem: error.to_string() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes short notes to standard error, unless `-q` is given.
+#[derive(Debug)]
+pub(super) struct Notes {
+    is_quiet: bool,
+    progress: MultiProgress,
+}
+
+impl Notes {
+    pub(super) fn write(&self, text: &str) {
+        if !self.is_quiet {
+            drop(BesideProgress(self.progress.clone()).write_all(text.as_bytes()));
+        }
     }
 }
 

@@ -158,7 +158,8 @@ impl AppError {
             Self::Unsuitable { hint, .. } | Self::Usage { hint, .. } => hint.as_deref(),
             Self::Store(error) => error.advice(),
             Self::Settings(SettingsError::Invalid(_)) => Some("`.env.example` lists every setting with its default"),
-            Self::Settings(_) | Self::Declined | Self::System { .. } => None,
+            Self::Settings(SettingsError::EnvFile(error)) => error.hint.as_deref(),
+            Self::Declined | Self::System { .. } => None,
         }
     }
 }

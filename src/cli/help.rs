@@ -22,23 +22,26 @@ pub fn examples_of(command: &str) -> &'static [Example] {
     match command {
         "run" => &[
             ("postretry run -q --max-duration 50m", "for a crontab: no output unless the exit code is not 0"),
-            ("postretry run --dry-run --format json", "every due post with the reason"),
+            ("postretry run --dry-run --json", "every due post with the reason"),
             ("postretry run --platform tiktok --limit 3", "a small first pass"),
         ],
         "list-failed" => &[
             ("postretry list-failed 65f0a1b2c3d4e5f6a7b8c9d0", "one post in full"),
             ("postretry list-failed --permanent --since 7d", "the permanently failed posts of the last 7 days"),
-            ("postretry list-failed --category auth --format json", "JSON for a script"),
+            ("postretry list-failed --category auth --category account_restricted", "the posts that wait for you"),
+            ("postretry list-failed --due --json", "JSON for a script"),
             ("postretry list-failed --limit 1000 --format csv > failed.csv", "CSV for a spreadsheet"),
         ],
         "retry" => &[
             ("postretry retry 65f0a1b2c3d4e5f6a7b8c9d0", "now, without waiting for its backoff"),
+            ("postretry retry --platform tiktok 65f0a1b2c3d4e5f6a7b8c9d0", "of a post for several platforms, one"),
             ("postretry retry --force 65f0a1b2c3d4e5f6a7b8c9d0", "also if the post is permanently failed"),
         ],
         "reset" => &[
             ("postretry reset 65f0a1b2c3d4e5f6a7b8c9d0", "one post"),
             ("postretry reset --platform tiktok --category auth --dry-run", "check a selection first"),
             ("postretry reset --permanent --yes", "all permanently failed posts, from a script"),
+            ("postretry reset --posted 65f0a1b2c3d4e5f6a7b8c9d0", "a post that you have found on its platform"),
             ("postretry reset --drop-ticket 65f0a1b2c3d4e5f6a7b8c9d0", "a post that is surely not on its platform"),
         ],
         "stats" => &[
@@ -52,10 +55,10 @@ pub fn examples_of(command: &str) -> &'static [Example] {
 /// The exit codes and their meanings.
 pub const EXIT_CODES: &[(&str, &str)] = &[
     ("0", "success, also if posts failed again and have retries left"),
-    ("1", "any other error"),
+    ("1", "any other error, also a result that could not be written"),
     ("2", "the command line is invalid"),
     ("3", "manual action is needed: permanently failed post, refused credentials or failed `retry`"),
-    ("4", "configuration missing or invalid"),
+    ("4", "configuration missing or invalid; `run` and `retry` without any configured platform"),
     ("5", "the store cannot be reached or refuses the request"),
     ("6", "no such post, or the post is not failed"),
     ("7", "another process is retrying the post right now"),
@@ -67,7 +70,8 @@ pub(super) fn after_help() -> String {
     let settings = variables().map(setting).collect::<String>();
     format!(
         "{}\n{}\nSettings, from the environment or `.env` in the working directory (or `--env-file`). The environment \
-         takes precedence over the file, and an option over both:\n{settings}\n\
+         takes precedence over the file, and an option over both. If there is no such file and no store is set, \
+         /etc/postretry/postretry.env is read:\n{settings}\n\
          postretry(5) covers the rest: documents, categories and the embedded store.",
         examples(EXAMPLES),
         exit_codes()

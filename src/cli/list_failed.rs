@@ -1,11 +1,17 @@
 //! `postretry list-failed`.
 
+use chrono::{DateTime, Utc};
+
 use super::args::{Format, ListArgs};
 use super::console::Console;
-use super::{AppError, Exit, open_store};
-use crate::report::{ListJson, ListPart, PostDetailJson, list_text, post_text, posts_csv, to_json};
+use super::{AppError, Exit, on_platforms, open_store};
+use crate::post::RetryPolicy;
+use crate::report::{ListJson, ListPart, PostDetailJson, list_text, plural, post_text, posts_csv, to_json};
 use crate::settings::Settings;
-use crate::store::{Found, ListFilter, Page};
+use crate::store::{Found, ListFilter, Page, PostStore, StoredPost};
+
+/// How many posts are listed without `--limit`.
+const LIMIT: u64 = 50;
 
 pub(super) async fn run(
     args: &ListArgs,
@@ -17,42 +23,68 @@ pub(super) async fn run(
     let policy = settings.policy;
     let now = clock.now();
     if let Some(id) = &args.id {
-        let problem = match store.find(id).await? {
-            Found::Failed(post) => {
-                let text = match format {
-                    Format::Json => to_json(&PostDetailJson::new(&post, &policy, now)),
-                    _ => post_text(&post, &policy, now, console.screen()),
-                };
-                console.result(&text, Exit::Done);
-                return Ok(Exit::Done);
-            }
-            Found::NotFailed(_) => "it is not failed",
-            Found::Nothing => "there is no such post",
-        };
-        console.problem(
-            &format!("failed to show post `{id}`: {problem}"),
-            Some("`postretry list-failed` lists the failed posts"),
-        );
-        return Ok(Exit::NoPost);
+        return show(id, args, format, (&policy, now), store.as_ref(), console).await;
     }
     let filter = ListFilter {
-        platform: args.platform,
+        platforms: args.platform.clone(),
         due: args.due.then_some((policy, now)),
         permanent: args.permanent.then_some(policy),
-        category: args.category,
+        categories: args.category.clone(),
         since: args.since.and_then(|since| now.checked_sub_signed(chrono::TimeDelta::from_std(since).ok()?)),
     };
-    let page = Page { skip: args.skip, limit: args.limit };
+    let page = Page { skip: args.skip, limit: args.limit.unwrap_or(LIMIT) };
     let posts = store.list(&filter, page).await?.posts;
-    let text = if format == Format::Csv {
-        posts_csv(&posts, &policy, now)
-    } else {
-        let part = ListPart { posts: &posts, page, total: store.count(&filter).await?, filter: &filter };
-        match format {
-            Format::Json => to_json(&ListJson::new(&part, &policy, now)),
-            _ => list_text(&part, &policy, now, console.screen()),
+    if format == Format::Csv {
+        console.result(&posts_csv(&posts, &policy, now), Exit::Done)?;
+        // A file with a part of the list looks like one with all of it.
+        if args.limit.is_none() && posts.len() as u64 == page.limit {
+            tell_rest(store.count(&filter).await?.saturating_sub(page.skip.saturating_add(page.limit)));
         }
+        return Ok(Exit::Done);
+    }
+    let given_up = if format == Format::Json { Vec::new() } else { store.given_up_platforms().await? };
+    let total = store.count(&filter).await?;
+    let part = ListPart { posts: &posts, page, total, filter: &filter, given_up: &given_up };
+    let text = match format {
+        Format::Json => to_json(&ListJson::new(&part, &policy, now)),
+        _ => list_text(&part, &policy, now, console.screen()),
     };
-    console.result(&text, Exit::Done);
+    console.result(&text, Exit::Done)?;
+    Ok(Exit::Done)
+}
+
+fn tell_rest(rest: u64) {
+    if rest > 0 {
+        log::warn!("{} not listed; `--limit` lists more", plural(rest, "post is", "posts are"));
+    }
+}
+
+/// Shows the failed deliveries of one post in full.
+async fn show(
+    id: &str,
+    args: &ListArgs,
+    format: Format,
+    (policy, now): (&RetryPolicy, DateTime<Utc>),
+    store: &dyn PostStore,
+    console: &Console,
+) -> Result<Exit, AppError> {
+    let (problem, posts) = match store.find(id).await? {
+        Found::Failed(posts) => ("it is not failed on this platform", on_platforms(posts, &args.platform)),
+        Found::NotFailed(_) => ("it is not failed", Vec::new()),
+        Found::Nothing => ("there is no such post", Vec::new()),
+    };
+    if posts.is_empty() {
+        let hint = "`postretry list-failed` lists the failed posts";
+        console.problem(&format!("failed to show post `{id}`: {problem}"), Some(hint));
+        return Ok(Exit::NoPost);
+    }
+    let text = if format == Format::Json {
+        to_json(&PostDetailJson::new(&posts, policy, now))
+    } else {
+        let given_up = store.given_up_platforms().await?;
+        let block = |stored: &StoredPost| post_text(stored, &given_up, policy, now, console.screen());
+        posts.iter().map(block).collect::<Vec<_>>().join("\n")
+    };
+    console.result(&text, Exit::Done)?;
     Ok(Exit::Done)
 }

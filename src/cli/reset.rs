@@ -1,37 +1,58 @@
 //! `postretry reset`.
 
+use std::collections::HashSet;
+
 use super::args::{Format, ResetArgs};
 use super::console::Console;
-use super::{AppError, Exit, open_store};
-use crate::post::Category;
-use crate::report::{ResultsJson, plural, results_text, to_json};
+use super::published_url::published_id;
+use super::{AppError, Exit, host_name, on_platforms, open_store};
+use crate::post::{Category, Platform, PostId, Publication, settle_found};
+use crate::report::{ResultRow, ResultsJson, plural, reset_plan_text, results_text, to_json};
+use crate::retry::StoreClock;
 use crate::settings::Settings;
 use crate::store::{Found, ListFilter, Page, PostStore, Reset, ResetOptions, StoredPost};
 
-/// How many posts of a selection are read at a time.
-const PAGE: u64 = 2_000;
+/// How many posts of a selection are in memory at a time.
+const PAGE: u64 = 500;
 
-type ResultRow = (String, &'static str, Option<String>);
+const RESET: &str = "reset";
+const POSTED: &str = "posted";
 
 /// Checks that posts are selected.
 pub(super) fn check(args: &ResetArgs) -> Result<(), AppError> {
-    let is_selection = args.permanent || args.platform.is_some() || args.category.is_some();
-    if args.ids.is_empty() && !is_selection {
-        return Err(AppError::Usage {
-            problem: "no posts are selected".to_owned(),
-            hint: Some(
-                "give the IDs of the posts, or select posts with `--permanent`, `--platform` and `--category`"
-                    .to_owned(),
-            ),
-        });
+    let usage =
+        |problem: &str, hint: &str| Err(AppError::Usage { problem: problem.to_owned(), hint: Some(hint.to_owned()) });
+    if args.posted && args.ids.len() != 1 {
+        return usage("`--posted` needs exactly one ID", "look at each post on its platform, then give its ID");
     }
     if args.drop_ticket && args.ids.is_empty() {
-        return Err(AppError::Usage {
-            problem: "`--drop-ticket` needs the IDs of the posts".to_owned(),
-            hint: Some("check on the platform that each post is not there, then give its ID".to_owned()),
-        });
+        return usage(
+            "`--drop-ticket` needs the IDs of the posts",
+            "check on the platform that each post is not there, then give its ID",
+        );
+    }
+    let is_selection = args.permanent || !args.platform.is_empty() || !args.category.is_empty();
+    if args.ids.is_empty() && !is_selection {
+        return usage(
+            "no posts are selected",
+            "give the IDs of the posts, or select posts with `--permanent`, `--platform` and `--category`",
+        );
     }
     Ok(())
+}
+
+/// A command on its store, and what became of the posts so far.
+struct Task<'a> {
+    args: &'a ResetArgs,
+    settings: &'a Settings,
+    store: &'a dyn PostStore,
+    clock: &'a StoreClock,
+    console: &'a Console,
+    operator: &'a str,
+    rows: Vec<ResultRow>,
+    exit: Exit,
+    /// The ambiguous posts that a selection leaves out.
+    left_out: u64,
 }
 
 pub(super) async fn run(
@@ -41,117 +62,244 @@ pub(super) async fn run(
     console: &Console,
     operator: &str,
 ) -> Result<Exit, AppError> {
-    let (store, _) = open_store(settings).await?;
-    let mut rows: Vec<ResultRow> = Vec::new();
-    let mut exit = Exit::Done;
-    let mut chosen: Vec<StoredPost> = Vec::new();
-    if args.ids.is_empty() {
-        chosen = select(args, settings, store.as_ref()).await?;
-        confirm(args, chosen.len(), console)?;
+    let (store, clock) = open_store(settings).await?;
+    let mut task = Task {
+        args,
+        settings,
+        store: store.as_ref(),
+        clock: &clock,
+        console,
+        operator,
+        rows: Vec::new(),
+        exit: Exit::Done,
+        left_out: 0,
+    };
+    match args.ids.as_slice() {
+        [] => task.reset_selection().await?,
+        [id] if args.posted => task.settle_as_posted(id).await?,
+        ids => task.reset_named(ids).await?,
     }
-    for id in &args.ids {
-        let problem = match store.find(id).await? {
-            Found::Failed(post) => {
-                chosen.push(*post);
-                continue;
+    let text = match format {
+        Format::Json => to_json(&ResultsJson::new(&task.rows)),
+        _ => task.text(),
+    };
+    console.result(&text, task.exit)?;
+    Ok(task.exit)
+}
+
+impl Task<'_> {
+    /// The posts that `--permanent`, `--platform` and `--category` select, one page after another. Ambiguous posts may
+    /// already be published, so their category must be named.
+    async fn reset_selection(&mut self) -> Result<(), AppError> {
+        let filter = ListFilter {
+            platforms: self.args.platform.clone(),
+            permanent: self.args.permanent.then_some(self.settings.policy),
+            categories: self.args.category.clone(),
+            ..ListFilter::default()
+        };
+        let mut selected = self.store.count(&filter).await?;
+        if filter.categories.is_empty() {
+            let ambiguous = ListFilter { categories: vec![Category::Ambiguous], ..filter.clone() };
+            self.left_out = self.store.count(&ambiguous).await?;
+            selected = selected.saturating_sub(self.left_out);
+        }
+        if selected == 0 {
+            return Ok(());
+        }
+        self.confirm(selected)?;
+        // A post that was reset leaves a selection of permanently failed posts or of a category.
+        let are_leaving = !self.args.dry_run && (self.args.permanent || !filter.categories.is_empty());
+        let (mut skip, mut reset_before) = (0, HashSet::new());
+        loop {
+            let posts = self.store.list(&filter, Page { skip, limit: PAGE }).await?.posts;
+            let read = posts.len() as u64;
+            let mut reset: HashSet<PostId> = HashSet::new();
+            for stored in &posts {
+                let is_left_out = filter.categories.is_empty() && stored.category() == Some(Category::Ambiguous);
+                // With no retries allowed at all, a post stays permanently failed.
+                if is_left_out || reset_before.contains(stored.id()) {
+                    continue;
+                }
+                if self.reset(stored, Some(stored)).await? {
+                    reset.insert(stored.id().clone());
+                }
+            }
+            if read < PAGE {
+                return Ok(());
+            }
+            skip += if are_leaving { read.saturating_sub(reset.len() as u64) } else { read };
+            reset_before = reset;
+        }
+    }
+
+    /// The posts of these ids, or their deliveries for the given platforms.
+    async fn reset_named(&mut self, ids: &[String]) -> Result<(), AppError> {
+        let mut chosen = Vec::new();
+        for id in ids {
+            chosen.extend(self.find(id).await?);
+        }
+        if self.args.drop_ticket && !chosen.is_empty() {
+            self.confirm_drop(chosen.len())?;
+        }
+        for stored in &chosen {
+            self.reset(stored, None).await?;
+        }
+        Ok(())
+    }
+
+    /// A post that a person has found on its platform.
+    async fn settle_as_posted(&mut self, id: &str) -> Result<(), AppError> {
+        let mut deliveries = self.find(id).await?;
+        if deliveries.len() > 1 {
+            return Err(several_deliveries(id, &deliveries));
+        }
+        let Some(stored) = deliveries.pop() else { return Ok(()) };
+        let post = match &stored {
+            StoredPost::Readable(post) => post,
+            StoredPost::Malformed(malformed) => {
+                let problem = format!("its field `{}` cannot be used: {}", malformed.field, malformed.problem);
+                self.refused(&stored, "malformed", &problem, Exit::Error);
+                return Ok(());
+            }
+        };
+        if self.args.dry_run {
+            self.rows.push(ResultRow::planned(&stored, POSTED));
+            return Ok(());
+        }
+        let url = self.args.url.as_ref();
+        let read = url.and_then(|url| published_id(post.platform, url));
+        let url = url.map(ToString::to_string);
+        let id = post.published_id.clone().or(read);
+        let publication = Publication { id, url: url.clone(), warning: None };
+        let settlement = settle_found(post, self.operator, &host_name(), publication, self.clock.now());
+        match self.store.settle_found(post, &settlement).await? {
+            Reset::Done => self.rows.push(ResultRow { url, ..ResultRow::of(&stored, POSTED, None) }),
+            refusal => self.refused_by_store(&stored, refusal),
+        }
+        Ok(())
+    }
+
+    /// The failed deliveries of a post that are wanted. If there are none, the result says so.
+    async fn find(&mut self, id: &str) -> Result<Vec<StoredPost>, AppError> {
+        let platforms = self.args.platform.as_slice();
+        let (outcome, problem) = match self.store.find(id).await? {
+            Found::Failed(deliveries) => {
+                let wanted = on_platforms(deliveries, platforms);
+                if !wanted.is_empty() {
+                    return Ok(wanted);
+                }
+                ("notFailed", "it is not failed on this platform")
             }
             Found::NotFailed(_) => ("notFailed", "it is not failed"),
             Found::Nothing => ("notFound", "there is no such post"),
         };
-        console.problem(&format!("failed to reset post `{id}`: {}", problem.1), None);
-        rows.push((id.clone(), problem.0, Some(problem.1.to_owned())));
-        exit = exit.max(Exit::NoPost);
-    }
-    if args.drop_ticket && !chosen.is_empty() {
-        confirm_drop(args, &chosen, console)?;
-    }
-    for stored in &chosen {
-        let id = stored.id();
-        if args.dry_run {
-            rows.push((id.to_string(), "reset", None));
-            continue;
-        }
-        // A post that was selected is reset only as it was shown; one that was named, as it is.
-        let shown = args.ids.is_empty().then_some(stored);
-        let options = ResetOptions { shown, drop_ticket: args.drop_ticket };
-        let (outcome, problem, code) = match store.reset(id, operator, &options).await? {
-            Reset::Done => ("reset", None, Exit::Done),
-            Reset::Busy => ("busy", Some("another process is retrying it right now"), Exit::Busy),
-            Reset::Changed => ("busy", Some("it has changed since it was selected"), Exit::Busy),
-            Reset::NotFailed => ("notFailed", Some("it is not failed any more"), Exit::NoPost),
+        self.console.problem(&format!("failed to reset post `{id}`: {problem}"), None);
+        let platform = match platforms {
+            [only] if outcome == "notFailed" => Some(only.to_string()),
+            _ => None,
         };
-        if let Some(problem) = problem {
-            console.problem(&format!("failed to reset post `{id}`: {problem}"), None);
+        let error = Some(problem.to_owned());
+        self.rows.push(ResultRow { id: id.to_owned(), platform, outcome, error, ..ResultRow::default() });
+        self.exit = self.exit.max(Exit::NoPost);
+        Ok(Vec::new())
+    }
+
+    /// Resets a post, if it is still as it was shown, and says whether it did.
+    async fn reset(&mut self, stored: &StoredPost, shown: Option<&StoredPost>) -> Result<bool, AppError> {
+        if self.args.dry_run {
+            self.rows.push(ResultRow::planned(stored, RESET));
+            return Ok(false);
         }
-        rows.push((id.to_string(), outcome, problem.map(str::to_owned)));
-        exit = exit.max(code);
-    }
-    let text = match format {
-        Format::Json => to_json(&ResultsJson::new(rows)),
-        _ if rows.is_empty() => "no posts match the selection\n".to_owned(),
-        _ if args.dry_run => {
-            let count = plural(rows.len() as u64, "post", "posts");
-            format!("{}{count} would be reset; nothing was changed\n", results_text(&rows, console.screen()))
+        let options = ResetOptions { shown, drop_ticket: self.args.drop_ticket };
+        match self.store.reset(stored.id(), self.operator, &options).await? {
+            Reset::Done => {
+                self.rows.push(ResultRow::of(stored, RESET, None));
+                Ok(true)
+            }
+            refusal => {
+                self.refused_by_store(stored, refusal);
+                Ok(false)
+            }
         }
-        _ => results_text(&rows, console.screen()),
-    };
-    console.result(&text, exit);
-    Ok(exit)
-}
+    }
 
-/// The selected posts. Ambiguous posts may already be published, so their category must be named.
-async fn select(args: &ResetArgs, settings: &Settings, store: &dyn PostStore) -> Result<Vec<StoredPost>, AppError> {
-    let filter = ListFilter {
-        platform: args.platform,
-        permanent: args.permanent.then_some(settings.policy),
-        category: args.category,
-        ..ListFilter::default()
-    };
-    let with_ambiguous = args.category == Some(Category::Ambiguous);
-    let is_ambiguous = |stored: &StoredPost| stored.category() == Some(Category::Ambiguous);
-    let mut chosen = Vec::new();
-    let mut skip = 0;
-    loop {
-        let page = store.list(&filter, Page { skip, limit: PAGE }).await?;
-        let read = page.posts.len() as u64;
-        let wanted = page.posts.iter().filter(|stored| with_ambiguous || !is_ambiguous(stored));
-        chosen.extend(wanted.cloned());
-        if read < PAGE {
-            return Ok(chosen);
+    fn refused_by_store(&mut self, stored: &StoredPost, refusal: Reset) {
+        match refusal {
+            Reset::Done => {}
+            Reset::Busy => self.refused(stored, "busy", "another process is retrying it right now", Exit::Busy),
+            Reset::Changed => self.refused(stored, "busy", "it has changed since it was selected", Exit::Busy),
+            Reset::NotFailed => self.refused(stored, "notFailed", "it is not failed any more", Exit::NoPost),
         }
-        skip += read;
+    }
+
+    fn refused(&mut self, stored: &StoredPost, outcome: &'static str, problem: &str, exit: Exit) {
+        let action = if self.args.posted { "settle" } else { "reset" };
+        self.console.problem(&format!("failed to {action} post `{}`: {problem}", stored.id()), None);
+        self.rows.push(ResultRow::of(stored, outcome, Some(problem.to_owned())));
+        self.exit = self.exit.max(exit);
+    }
+
+    /// The result for people.
+    fn text(&self) -> String {
+        let screen = self.console.screen();
+        let left_out = match self.left_out {
+            0 => String::new(),
+            count => format!(
+                "{} left out, because it is not known whether they were published; `--category ambiguous` selects \
+                 ambiguous posts\n",
+                plural(count, "ambiguous post is", "ambiguous posts are")
+            ),
+        };
+        if self.rows.is_empty() {
+            return format!("no posts match the selection\n{left_out}");
+        }
+        if !self.args.dry_run {
+            return format!("{}{left_out}", results_text(&self.rows, screen));
+        }
+        let (outcome, would) =
+            if self.args.posted { (POSTED, "would be settled as posted") } else { (RESET, "would be reset") };
+        let count = self.rows.iter().filter(|row| row.outcome == outcome).count();
+        let count = plural(count as u64, "post", "posts");
+        format!("{}{count} {would}; nothing was changed\n{left_out}", reset_plan_text(&self.rows, screen))
+    }
+
+    /// A selection can be larger than expected, so a person is asked; without a terminal `--yes` is required.
+    fn confirm(&self, posts: u64) -> Result<(), AppError> {
+        let count = plural(posts, "post", "posts");
+        let question = format!("Reset the retry count of {count}?");
+        self.ask(&format!("cannot reset {count} without confirmation"), &question)
+    }
+
+    /// Without its ticket nothing prevents that a post goes out a second time, so a person is asked.
+    fn confirm_drop(&self, posts: usize) -> Result<(), AppError> {
+        let count = plural(posts as u64, "post", "posts");
+        let question = format!(
+            "Forget the upload tickets of {count}? Each is sent anew then, even if it is on its platform already; \
+             check the accounts first."
+        );
+        self.ask(&format!("cannot drop the tickets of {count} without confirmation"), &question)
+    }
+
+    fn ask(&self, problem: &str, question: &str) -> Result<(), AppError> {
+        if self.args.yes || self.args.dry_run {
+            return Ok(());
+        }
+        if !self.console.can_ask() {
+            return Err(AppError::Usage {
+                problem: problem.to_owned(),
+                hint: Some("add `--yes`, or check first with `--dry-run`".to_owned()),
+            });
+        }
+        if self.console.ask(question) { Ok(()) } else { Err(AppError::Declined) }
     }
 }
 
-/// A selection can be larger than expected, so a person is asked; without a terminal `--yes` is required.
-fn confirm(args: &ResetArgs, posts: usize, console: &Console) -> Result<(), AppError> {
-    if posts == 0 {
-        return Ok(());
+/// A person has found a post on one platform, and it is failed on several.
+fn several_deliveries(id: &str, deliveries: &[StoredPost]) -> AppError {
+    let names: Vec<&str> = deliveries.iter().filter_map(StoredPost::platform_name).collect();
+    let example = deliveries.iter().find_map(StoredPost::platform).map_or("P", Platform::as_str);
+    AppError::Usage {
+        problem: format!("post `{id}` is failed on several platforms: {}", names.join(", ")),
+        hint: Some(format!("name the one that you have looked at, for example `--platform {example}`")),
     }
-    let count = plural(posts as u64, "post", "posts");
-    let question = format!("Reset the retry count of {count}?");
-    ask(args, console, &format!("cannot reset {count} without confirmation"), &question)
-}
-
-/// Without its ticket nothing prevents that a post goes out a second time, so a person is asked.
-fn confirm_drop(args: &ResetArgs, chosen: &[StoredPost], console: &Console) -> Result<(), AppError> {
-    let count = plural(chosen.len() as u64, "post", "posts");
-    let question = format!(
-        "Forget the upload tickets of {count}? Each is sent anew then, even if it is on its platform already; check \
-         the accounts first."
-    );
-    ask(args, console, &format!("cannot drop the tickets of {count} without confirmation"), &question)
-}
-
-fn ask(args: &ResetArgs, console: &Console, problem: &str, question: &str) -> Result<(), AppError> {
-    if args.yes || args.dry_run {
-        return Ok(());
-    }
-    if !console.can_ask() {
-        return Err(AppError::Usage {
-            problem: problem.to_owned(),
-            hint: Some("add `--yes`, or check first with `--dry-run`".to_owned()),
-        });
-    }
-    if console.ask(question) { Ok(()) } else { Err(AppError::Declined) }
 }

@@ -2,11 +2,17 @@
 
 use super::args::{Format, RetryArgs};
 use super::console::Console;
-use super::{AppError, Exit, build_context};
-use crate::post::Outcome;
-use crate::report::{ResultsJson, results_text, to_json};
-use crate::retry::{ActivePlatforms, Force, RetryOutcome, RetryReport, Signal, retry_post, retry_record};
+use super::{AppError, Exit, build_context, on_platforms, open_assets, open_store, stop_signals};
+use crate::post::{Outcome, Platform, Post, PostId, one_line};
+use crate::report::{ResultRow, ResultsJson, results_text, to_json};
+use crate::retry::{
+    ActivePlatforms, Confirmed, Force, RetryOutcome, RetryReport, Signal, may_be_published, retry_post, retry_record,
+};
 use crate::settings::Settings;
+use crate::store::{Found, PostStore};
+
+/// How many characters of a title a question contains.
+const TITLE: usize = 60;
 
 pub(super) async fn run(
     args: &RetryArgs,
@@ -15,8 +21,16 @@ pub(super) async fn run(
     console: &Console,
     operator: &str,
 ) -> Result<Exit, AppError> {
-    let context = build_context(settings, console).await?;
-    let force = if args.force { Force::Yes { by: operator.to_owned() } } else { Force::No };
+    let assets = open_assets(settings)?;
+    let opened = open_store(settings).await?;
+    let force = if args.force {
+        Force::Yes { by: operator.to_owned(), confirmed: confirm(args, opened.0.as_ref(), console).await? }
+    } else {
+        Force::No
+    };
+    // Only now, so that Ctrl-C ends a command that waits for an answer.
+    let shutdown = stop_signals()?;
+    let context = build_context(settings, console, assets, shutdown, opened)?;
     let platforms = ActivePlatforms::new(&context);
     let started_at = context.clock.now();
     let mut reports: Vec<RetryReport> = Vec::new();
@@ -24,7 +38,7 @@ pub(super) async fn run(
         if context.shutdown.is_stopping() {
             break;
         }
-        reports.push(retry_post(&context, id, &force, &platforms).await?);
+        reports.extend(retry_post(&context, id, args.platform, &force, &platforms).await?);
     }
     let worst = reports.iter().map(|report| exit_of(report.outcome)).max().unwrap_or(Exit::Done);
     let exit = match context.shutdown.signal() {
@@ -37,25 +51,82 @@ pub(super) async fn run(
         context.store.record_run(&run).await?;
     }
     for report in &reports {
-        tell(report, console);
+        let has_others = reports.iter().filter(|other| other.id == report.id).count() > 1;
+        tell(report, has_others || args.platform.is_some(), console);
     }
-    let url = |report: &RetryReport| report.attempt.as_ref().and_then(|attempt| attempt.url.clone());
-    let row = |report: &RetryReport| (report.id.clone(), name_of(report.outcome), report.error.clone());
+    let rows: Vec<ResultRow> = reports.iter().map(row).collect();
     let text = match format {
-        Format::Json => to_json(&ResultsJson::new(reports.iter().map(row))),
-        _ => {
-            let rows: Vec<_> = reports
-                .iter()
-                .map(|report| {
-                    let (id, outcome, error) = row(report);
-                    (id, outcome, error.or_else(|| url(report)))
-                })
-                .collect();
-            results_text(&rows, console.screen())
-        }
+        Format::Json => to_json(&ResultsJson::new(&rows)),
+        _ => results_text(&rows, console.screen()),
     };
-    console.result(&text, exit);
+    console.result(&text, exit)?;
     Ok(exit)
+}
+
+fn row(report: &RetryReport) -> ResultRow {
+    ResultRow {
+        id: report.id.clone(),
+        platform: report.platform.map(|platform| platform.to_string()),
+        outcome: name_of(report.outcome),
+        error: report.error.clone(),
+        url: report.attempt.as_ref().and_then(|attempt| attempt.url.clone()),
+        ..ResultRow::default()
+    }
+}
+
+/// Asks before posts are sent that may be on their platforms already. Without a terminal `--yes` is required.
+async fn confirm(args: &RetryArgs, store: &dyn PostStore, console: &Console) -> Result<Confirmed, AppError> {
+    if args.yes {
+        return Ok(Confirmed::All);
+    }
+    let mut doubtful: Vec<Post> = Vec::new();
+    for id in &args.ids {
+        if let Found::Failed(deliveries) = store.find(id).await? {
+            let readable = on_platforms(deliveries, args.platform.as_slice()).into_iter();
+            let readable = readable.filter_map(|stored| stored.into_result().ok());
+            doubtful.extend(readable.filter(may_be_published));
+        }
+    }
+    let Some(first) = doubtful.first() else { return Ok(Confirmed::Only(Vec::new())) };
+    if !console.can_ask() {
+        let (id, title) = (&first.id, first.platform.title());
+        return Err(AppError::Usage {
+            problem: format!(
+                "cannot send post `{id}` again without confirmation, because it may already be on {title}"
+            ),
+            hint: Some(format!(
+                "look at the {title} account first: if the post is there, `postretry reset --posted{0} {id}` records \
+                 that; if it is not, add `--yes`",
+                option(first.platform, doubtful.iter().filter(|other| other.id.as_str() == id.as_str()).count() > 1)
+            )),
+        });
+    }
+    let places: String = doubtful.iter().map(where_to_look).collect();
+    if !console.ask(&format!("{places}Send {} again all the same?", if doubtful.len() == 1 { "it" } else { "them" })) {
+        return Err(AppError::Declined);
+    }
+    let ids: Vec<PostId> = doubtful.into_iter().map(|post| post.id).collect();
+    Ok(Confirmed::Only(ids))
+}
+
+/// What a person looks at before a post is sent again.
+fn where_to_look(post: &Post) -> String {
+    let (id, platform) = (&post.id, post.platform.title());
+    let title = one_line(post.content.title.as_deref().unwrap_or_else(|| post.content.caption_text()), TITLE);
+    let title = if title.is_empty() { String::new() } else { format!(" \"{title}\"") };
+    match &post.published_id {
+        Some(published) => {
+            format!(
+                "Post {id}{title} is recorded with the {platform} id {published}: look at it on {platform} first.\n"
+            )
+        }
+        None => format!("Post {id}{title} may already be on {platform}: look at the {platform} account first.\n"),
+    }
+}
+
+/// The option that names one delivery of a post.
+fn option(platform: Platform, is_needed: bool) -> String {
+    if is_needed { format!(" --platform {platform}") } else { String::new() }
 }
 
 fn name_of(outcome: RetryOutcome) -> &'static str {
@@ -83,14 +154,24 @@ fn exit_of(outcome: RetryOutcome) -> Exit {
     }
 }
 
-/// Writes to standard error why no attempt was made, and what to do.
-fn tell(report: &RetryReport, console: &Console) {
+/// Writes to standard error why no attempt was made, and what to do. Where a post has several deliveries, the hint names
+/// the platform.
+fn tell(report: &RetryReport, has_others: bool, console: &Console) {
+    let id = &report.id;
+    let option = report.platform.map(|platform| option(platform, has_others)).unwrap_or_default();
     let hint = match report.outcome {
         RetryOutcome::Attempted(_) => return,
+        RetryOutcome::Permanent if report.may_be_published => {
+            let account = report.platform.map(|platform| format!("the {} account", platform.title()));
+            format!(
+                "look at {} first: if the post is there, `postretry reset --posted{option} {id}` records that; if it \
+                 is not, `postretry retry --force{option} {id}` sends it again",
+                account.as_deref().unwrap_or("the account")
+            )
+        }
         RetryOutcome::Permanent => {
             format!(
-                "`postretry retry --force {0}` retries it anyway; `postretry list-failed {0}` shows the reason",
-                report.id
+                "`postretry retry --force{option} {id}` retries it anyway; `postretry list-failed {id}` shows the reason"
             )
         }
         RetryOutcome::NotConfigured(platform) => {
@@ -100,6 +181,10 @@ fn tell(report: &RetryReport, console: &Console) {
         RetryOutcome::Busy => "wait until that attempt ends; `postretry list-failed` then shows the result".to_owned(),
         RetryOutcome::NotFound | RetryOutcome::NotFailed => "`postretry list-failed` lists the failed posts".to_owned(),
     };
+    let on = match report.platform {
+        Some(platform) if has_others => format!(" on {}", platform.title()),
+        _ => String::new(),
+    };
     let problem = report.error.as_deref().unwrap_or("it cannot be retried");
-    console.problem(&format!("failed to retry post `{}`: {problem}", report.id), Some(&hint));
+    console.problem(&format!("failed to retry post `{id}`{on}: {problem}"), Some(&hint));
 }

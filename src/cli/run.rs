@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::args::{Format, RunArgs};
-use super::console::Console;
-use super::{AppError, Exit, alert, build_context};
-use crate::report::{RunJson, dry_run_text, malformed_note, platform_note, relative, run_text, to_json, utc};
+use super::console::{ALWAYS, Console};
+use super::{AppError, Exit, alert, build_context, open_assets, open_store, stop_signals};
+use crate::report::{
+    RunJson, alert_message, dry_run_text, malformed_note, platform_note, relative, run_text, to_json, utc,
+};
 use crate::retry::{PassOptions, PassReport, Signal, dry_run, pass_record, run_pass};
 use crate::settings::Settings;
 
@@ -15,7 +17,10 @@ pub(super) async fn run(
     settings: &Settings,
     console: &Console,
 ) -> Result<Exit, AppError> {
-    let context = Arc::new(build_context(settings, console).await?);
+    let assets = open_assets(settings)?;
+    let shutdown = stop_signals()?;
+    let opened = open_store(settings).await?;
+    let context = Arc::new(build_context(settings, console, assets, shutdown, opened)?);
     let options = PassOptions { platforms: args.platform.clone(), limit: args.limit, max_duration: args.max_duration };
     if args.dry_run {
         let report = dry_run(&context, &options).await?;
@@ -23,20 +28,21 @@ pub(super) async fn run(
             Format::Json => to_json(&RunJson::of_dry_run(&report)),
             _ => dry_run_text(&report, console.screen()),
         };
-        console.result(&text, Exit::Done);
+        console.result(&text, Exit::Done)?;
         return Ok(Exit::Done);
     }
     for warning in context.store.prepare(settings.policy.backoff_from).await? {
         log::warn!("{warning}");
     }
+    let previous = context.store.given_up_platforms().await?;
     let report = run_pass(&context, &options).await?;
     let exit = exit_of(&report, context.shutdown.signal());
-    // The result is printed even if the run cannot be recorded.
-    let recorded = context.store.record_run(&pass_record(&context, &report, exit.into())).await;
-    if let Some(webhook) = &settings.alert_webhook {
-        alert::send(webhook, &report, &context.host).await;
-    }
+    // The result is printed even if the run cannot be recorded, and the alert is sent even if it cannot be printed.
+    let recorded = context.store.record_run(&pass_record(&context, &report, exit.into(), &previous)).await;
     warn_of_expiring_credentials(&report);
+    if console.is_quiet() && exit == Exit::Done {
+        warn_of_unconfigured_platforms(&report);
+    }
     let text = match format {
         Format::Json => {
             tell(&report);
@@ -47,8 +53,14 @@ pub(super) async fn run(
             if text.is_empty() && console.is_terminal() { "nothing is due\n".to_owned() } else { text }
         }
     };
-    console.result(&text, exit);
+    let printed = console.result(&text, exit);
+    if let Some(webhook) = &settings.alert_webhook
+        && let Some(message) = alert_message(&report, &context.host, &previous)
+    {
+        alert::send(webhook, &message, &context.shutdown).await;
+    }
     recorded?;
+    printed?;
     Ok(exit)
 }
 
@@ -67,6 +79,16 @@ fn tell(report: &PassReport) {
     let platforms = report.platforms.iter().filter_map(platform_note);
     for note in platforms.chain(report.malformed.iter().map(malformed_note)) {
         log::warn!("{note}");
+    }
+}
+
+/// Warns about due posts if none of their platforms is configured: with `-q` the pass would look as if nothing was due.
+fn warn_of_unconfigured_platforms(report: &PassReport) {
+    let with_due_posts = || report.platforms.iter().filter(|entry| entry.totals.due > 0);
+    if with_due_posts().all(|entry| !entry.is_configured) {
+        for note in with_due_posts().filter_map(platform_note) {
+            log::warn!(target: ALWAYS, "{note}");
+        }
     }
 }
 

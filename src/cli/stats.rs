@@ -21,6 +21,6 @@ pub(super) async fn run(
         Format::Prometheus => exposition(&statistics),
         Format::Table | Format::Csv => stats_text(&statistics, now, console.screen()),
     };
-    console.result(&text, Exit::Done);
+    console.result(&text, Exit::Done)?;
     Ok(Exit::Done)
 }

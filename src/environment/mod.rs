@@ -3,8 +3,10 @@
 //! A [`Variable`] is declared once, with its default and meaning, by the module that needs it. A [`Reader`] reads it
 //! from the [`Environment`], checks it, and collects all problems, so that they are reported together.
 
+mod env_file;
 mod reader;
 mod redactor;
+mod slip;
 mod source;
 mod variable;
 
@@ -12,7 +14,7 @@ use std::path::PathBuf;
 
 pub use reader::Reader;
 pub use redactor::Redactor;
-pub use source::Environment;
+pub use source::{EnvFiles, Environment};
 pub use variable::{Secrecy, Variable};
 
 /// A file with settings cannot be read.
@@ -23,4 +25,6 @@ pub struct EnvFileError {
     pub path: PathBuf,
     /// Why.
     pub problem: String,
+    /// What to do.
+    pub hint: Option<String>,
 }

@@ -22,7 +22,9 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// A reader of these variables.
     pub fn new(environment: &'a Environment, declared: impl IntoIterator<Item = &'static Variable>) -> Self {
-        Self { environment, declared: declared.into_iter().collect(), problems: Vec::new() }
+        let not_text = |name: &String| format!("setting `{name}` is not valid UTF-8");
+        let problems = environment.unreadable().iter().map(not_text).collect();
+        Self { environment, declared: declared.into_iter().collect(), problems }
     }
 
     /// Returns the settings.

@@ -42,6 +42,7 @@ impl PollBackoff {
         if left.is_zero() {
             return ControlFlow::Break(());
         }
+        context.platform_awaited();
         context.sleep(self.next.min(left)).await;
         self.next = (self.next * 2).min(LONGEST);
         ControlFlow::Continue(())

@@ -76,11 +76,13 @@ impl AssetStore {
         let Some(path) = post.content.media_path(kind) else {
             return Err(missing(format!("the post has type {} but no `{field}`", kind.as_str())));
         };
-        let (root, wanted, path) = (self.root.clone(), self.root.join(path), path.to_owned());
-        tokio::task::spawn_blocking(move || inspect(&root, &wanted, kind).map_err(|problem| (path, problem)))
-            .await
-            .unwrap_or_else(|_| Err((String::new(), "it cannot be read".to_owned())))
-            .map_err(|(path, problem)| missing(format!("file `{path}` of `{field}` cannot be published: {problem}")))
+        let (root, path) = (self.root.clone(), path.to_owned());
+        tokio::task::spawn_blocking(move || {
+            inspect(&root, &located(&root, &path), kind).map_err(|problem| (path, problem))
+        })
+        .await
+        .unwrap_or_else(|_| Err((String::new(), "it cannot be read".to_owned())))
+        .map_err(|(path, problem)| missing(format!("file `{path}` of `{field}` cannot be published: {problem}")))
     }
 
     /// The duration of a video, if its file contains it.
@@ -116,6 +118,17 @@ impl AssetStore {
 
 fn missing(message: String) -> Failure {
     Failure::new(Category::MissingAsset, message)
+}
+
+/// Where the file of a post is looked for: an absolute path that leads outside the root is one of a web server's, and
+/// begins at the root.
+fn located(root: &Path, path: &str) -> PathBuf {
+    let wanted = Path::new(path);
+    let is_inside = || wanted.canonicalize().is_ok_and(|real| real.starts_with(root));
+    if wanted.is_absolute() && !wanted.starts_with(root) && !is_inside() {
+        return root.join(path.trim_start_matches('/'));
+    }
+    root.join(wanted)
 }
 
 /// Resolves a path and checks the file. A pipe or a device is never opened.

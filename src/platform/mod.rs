@@ -231,6 +231,9 @@ pub trait PublishContext: Send + Sync {
     /// Reports that the platform's limit on requests is nearly used up: its other posts wait for a later pass.
     fn usage_exhausted(&self, detail: String);
 
+    /// Reports that the attempt waits for the platform, which is processing what it has or is not available.
+    fn platform_awaited(&self);
+
     /// Reports that `bytes` of `total` have been sent.
     fn bytes_sent(&self, bytes: u64, total: u64);
 }

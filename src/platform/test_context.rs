@@ -57,6 +57,8 @@ impl PublishContext for TestContext {
 
     fn usage_exhausted(&self, _detail: String) {}
 
+    fn platform_awaited(&self) {}
+
     fn bytes_sent(&self, _bytes: u64, _total: u64) {}
 }
 

@@ -1,5 +1,7 @@
 //! Converts loosely typed documents to a [`Post`], with the rules that all stores share.
 
+use std::borrow::Cow;
+
 use super::{Category, Claim, Content, HistoryEntry, Platform, Post, PostId, RetryState, Story, Ticket};
 use chrono::{DateTime, Utc};
 
@@ -7,7 +9,7 @@ use chrono::{DateTime, Utc};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Malformed {
     /// The field, as its store names it.
-    pub field: &'static str,
+    pub field: Cow<'static, str>,
     /// What is wrong with it.
     pub problem: String,
     /// The fields that could be read, for a list of posts.
@@ -74,8 +76,8 @@ impl PostDraft {
     }
 
     /// Says what is wrong with one field.
-    pub fn malformed(self, field: &'static str, problem: impl Into<String>) -> Malformed {
-        Malformed { field, problem: problem.into(), draft: Box::new(self) }
+    pub fn malformed(self, field: impl Into<Cow<'static, str>>, problem: impl Into<String>) -> Malformed {
+        Malformed { field: field.into(), problem: problem.into(), draft: Box::new(self) }
     }
 
     /// The retry count: fractions are rounded down, negative numbers are 0, and too large numbers are the maximum.

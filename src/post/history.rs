@@ -68,6 +68,8 @@ pub struct HistoryEntry {
     pub interruptions: u32,
     /// Who reset the post after it, and when.
     pub reset: Option<ResetMark>,
+    /// Who found the post on its platform and settled it, as `user@host`; none for an attempt.
+    pub settled_by: Option<String>,
 }
 
 /// The record of a reset.

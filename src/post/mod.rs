@@ -22,7 +22,7 @@ pub use history::{EntryOutcome, HISTORY_LIMIT, HistoryEntry, ResetMark};
 pub use id::PostId;
 pub use outcome::{
     AttemptEnd, AttemptStart, ClaimedPost, LastRetried, MAX_DEFERRAL, MAX_ERROR_CHARS, MAX_INTERRUPTIONS, Outcome,
-    PROCESSING_LIMIT, Publication, Settlement, one_line, settle,
+    PROCESSING_LIMIT, Publication, Settlement, one_line, settle, settle_found,
 };
 pub use platform::{FieldName, ParsePlatformError, Platform, PlatformFields};
 pub use schedule::{BackoffFrom, DueReason, Eligibility, RetryPolicy, WaitReason};

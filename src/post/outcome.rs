@@ -61,6 +61,7 @@ impl AttemptStart {
             host: host.to_owned(),
             interruptions,
             reset: None,
+            settled_by: None,
         });
         Self { attempt, is_resumption, started_at, interruptions, entry, replaces_last: open.is_some() }
     }
@@ -210,6 +211,7 @@ pub fn settle(work: &ClaimedPost, policy: &RetryPolicy, end: AttemptEnd, now: Da
         host: work.host.clone(),
         interruptions: work.start.interruptions,
         reset: None,
+        settled_by: None,
     };
     let replaces_last = work.replaces_last_entry();
     let failure = match end {
@@ -260,6 +262,35 @@ pub fn settle(work: &ClaimedPost, policy: &RetryPolicy, end: AttemptEnd, now: Da
         entry: Some(entry),
         replaces_last,
         publication: None,
+    }
+}
+
+/// What it changes in a failed post that a person, `by`, has found on its platform at `now`.
+pub fn settle_found(post: &Post, by: &str, host: &str, publication: Publication, now: DateTime<Utc>) -> Settlement {
+    let entry = HistoryEntry {
+        attempt: post.retry.count,
+        started_at: None,
+        finished_at: Some(now),
+        outcome: EntryOutcome::Posted,
+        category: None,
+        error: None,
+        host: host.to_owned(),
+        interruptions: 0,
+        reset: None,
+        settled_by: Some(by.to_owned()),
+    };
+    Settlement {
+        outcome: Outcome::Posted,
+        at: now,
+        retry_count: 0,
+        category: None,
+        error: None,
+        not_before: None,
+        ticket: TicketFate::Dead,
+        last_retried_at: LastRetried::Restored(None),
+        entry: Some(entry),
+        replaces_last: false,
+        publication: Some(publication),
     }
 }
 

@@ -3,21 +3,25 @@
 use serde_json::{Value, json};
 
 use super::plural;
-use crate::post::Outcome;
+use crate::post::{Category, Outcome, Platform};
 use crate::retry::PassReport;
+use crate::store::GivenUpRecord;
 
 /// How many posts the text names; the data names all.
 const NAMED: usize = 10;
 
-/// The message for a pass in which posts became permanently failed or a platform was skipped;
-/// `None` for any other pass.
-pub fn alert_message(report: &PassReport, host: &str) -> Option<Value> {
+/// The message for a pass in which posts became permanently failed, or a platform was given up that the runs before
+/// had not given up for the same category (`previous`); `None` for any other pass.
+pub fn alert_message(report: &PassReport, host: &str, previous: &[(Platform, GivenUpRecord)]) -> Option<Value> {
+    let is_new = |platform: Platform, category: Category| {
+        !previous.iter().any(|(known, record)| *known == platform && record.category == category)
+    };
     let failed: Vec<_> = report.posts.iter().filter(|post| post.outcome == Outcome::PermanentlyFailed).collect();
     let given_up: Vec<_> = report
         .platforms
         .iter()
         .filter_map(|platform| Some((platform.platform, platform.given_up.as_ref()?)))
-        .filter(|(_, given_up)| given_up.category.needs_person())
+        .filter(|(platform, given_up)| given_up.category.needs_person() && is_new(*platform, given_up.category))
         .collect();
     if failed.is_empty() && given_up.is_empty() {
         return None;
@@ -46,7 +50,7 @@ pub fn alert_message(report: &PassReport, host: &str) -> Option<Value> {
         "permanentlyFailed": failed.iter().map(|post| json!({
             "id": post.id.as_str(),
             "platform": post.platform.as_str(),
-            "category": post.category.map(crate::post::Category::as_str),
+            "category": post.category.map(Category::as_str),
             "error": post.error,
         })).collect::<Vec<_>>(),
         "givenUp": given_up.iter().map(|(platform, given_up)| json!({

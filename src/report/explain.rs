@@ -2,12 +2,22 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{plural, relative, utc};
+use super::plural;
+use super::text::Times;
 use crate::post::{Category, DueReason, Eligibility, Post, RetryPolicy, WaitReason};
 use crate::store::StoredPost;
 
-/// What happens to a post next, when and why: one sentence.
+/// What happens to a post next, when and why, with dates.
 pub(super) fn explain(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>) -> String {
+    sentence(stored, policy, now, Times::Exact)
+}
+
+/// The same with times from now.
+pub(super) fn explain_to_person(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>) -> String {
+    sentence(stored, policy, now, Times::From(now))
+}
+
+fn sentence(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>, times: Times) -> String {
     let post = match stored {
         StoredPost::Readable(post) => post,
         StoredPost::Malformed(malformed) => {
@@ -23,9 +33,9 @@ pub(super) fn explain(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<U
     match policy.eligibility(post, now) {
         Eligibility::Claimed { until } => {
             format!(
-                "Attempt {} of {of} is running; its claim expires at {} unless renewed.",
+                "Attempt {} of {of} is running; its claim expires {} unless renewed.",
                 post.retry.count,
-                utc(until)
+                times.at(until)
             )
         }
         Eligibility::PermanentlyFailed | Eligibility::Exhausted => given_up(post, policy),
@@ -45,8 +55,8 @@ pub(super) fn explain(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<U
         }
         Eligibility::Due(DueReason::BackoffOver { since }) => {
             format!(
-                "The next pass makes attempt {attempt} of {of}{lookup}: the post has been due since {}.",
-                utc(since)
+                "The next pass makes attempt {attempt} of {of}{lookup}: the post has been due {}.",
+                times.since(since)
             )
         }
         Eligibility::Waiting { until: None, .. } => {
@@ -62,7 +72,7 @@ pub(super) fn explain(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<U
                     None => format!("{} asked to wait", post.platform.title()),
                 },
             };
-            format!("Attempt {attempt} of {of} is due at {} ({}){lookup}: {why}.", utc(until), relative(until, now))
+            format!("Attempt {attempt} of {of} is due {}{lookup}: {why}.", times.at(until))
         }
     }
 }
@@ -71,8 +81,9 @@ fn given_up(post: &Post, policy: &RetryPolicy) -> String {
     let why = match post.retry.category {
         Some(Category::Ambiguous) => {
             return format!(
-                "It may already be on {}, so it is not retried: check there first; `postretry reset {}` then sends it \
-                 again.",
+                "It may already be on {0}, so it is not retried. Look at the account first: if the post is there, run \
+                 `postretry reset --posted {1}`; if it is not, `postretry retry --force {1}` sends it now, and \
+                 `postretry reset {1}` lets a later pass send it.",
                 post.platform.title(),
                 post.id
             );

@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, Utc};
 
-use super::explain::explain;
+use super::explain::explain_to_person;
 use super::json::PostJson;
 use super::table::{Cell, Column, Table};
 use super::text::wrapped;
+use super::wording::{outcome_words, waiting_lines};
 use super::{Paint, Screen, plural, relative, utc};
-use crate::post::{Category, Eligibility, EntryOutcome, HistoryEntry, RetryPolicy, one_line};
-use crate::store::{ListFilter, Page, StoredPost};
+use crate::post::{Category, Eligibility, HistoryEntry, Platform, RetryPolicy, one_line};
+use crate::store::{GivenUpRecord, ListFilter, Page, StoredPost};
 
 /// A part of the list of failed posts.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct ListPart<'a> {
     pub total: u64,
     /// Which posts are in it.
     pub filter: &'a ListFilter,
+    /// The platforms that the latest runs had to give up.
+    pub given_up: &'a [(Platform, GivenUpRecord)],
 }
 
 /// The list of failed posts.
@@ -36,10 +39,11 @@ pub fn list_text(part: &ListPart<'_>, policy: &RetryPolicy, now: DateTime<Utc>, 
     let mut table = Table::new(&[
         Column::whole("id"),
         Column::whole("platform"),
+        Column::whole("category"),
         Column::flexible("title", 10),
-        Column::whole("failed").dispensable(),
+        Column::whole("failed").movable(),
         Column::number("retry"),
-        Column::whole("next").dispensable(),
+        Column::whole("next"),
         Column::flexible("error", 20),
     ]);
     for stored in part.posts {
@@ -47,6 +51,7 @@ pub fn list_text(part: &ListPart<'_>, policy: &RetryPolicy, now: DateTime<Utc>, 
         table.row([
             post.id.into(),
             post.platform.unwrap_or_default().into(),
+            post.category.unwrap_or_default().into(),
             post.title.unwrap_or_default().into(),
             stored.failed_at().map(|at| relative(at, now)).unwrap_or_default().into(),
             format!("{}/{}", post.retry_count, post.max_retries).into(),
@@ -54,7 +59,11 @@ pub fn list_text(part: &ListPart<'_>, policy: &RetryPolicy, now: DateTime<Utc>, 
             post.error.unwrap_or_default().into(),
         ]);
     }
-    let mut text = table.text(screen);
+    let platforms = &part.filter.platforms;
+    let is_listed = |platform: &Platform| platforms.is_empty() || platforms.contains(platform);
+    let given_up = part.given_up.iter().filter(|(platform, _)| is_listed(platform));
+    let mut text = waiting_lines(given_up, now, screen);
+    text.push_str(&table.text(screen));
     if shown < part.total {
         let skip = part.page.skip;
         text.push_str(&format!("{} to {} of {all}\n", skip + 1, skip + shown));
@@ -65,7 +74,7 @@ pub fn list_text(part: &ListPart<'_>, policy: &RetryPolicy, now: DateTime<Utc>, 
 fn next_retry(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>) -> Cell {
     let Some(post) = stored.readable() else { return Cell::painted("malformed", Paint::Bad) };
     match policy.eligibility(post, now) {
-        Eligibility::Due(_) => Cell::painted("due", Paint::Good),
+        Eligibility::Due(_) => "due".into(),
         Eligibility::Claimed { .. } => "running".into(),
         Eligibility::PermanentlyFailed | Eligibility::Exhausted => Cell::painted("never", Paint::Bad),
         Eligibility::Waiting { until, .. } => {
@@ -78,23 +87,34 @@ fn next_retry(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>) -> 
 const NAME_WIDTH: usize = 20;
 
 /// One post in full, with its history.
-pub fn post_text(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>, screen: Screen) -> String {
+pub fn post_text(
+    stored: &StoredPost,
+    given_up: &[(Platform, GivenUpRecord)],
+    policy: &RetryPolicy,
+    now: DateTime<Utc>,
+    screen: Screen,
+) -> String {
     let post = PostJson::new(stored, policy, now);
     let history = stored.history();
-    let given_up =
-        post.permanently_failed.then(|| post.permanently_failed_at.clone().unwrap_or_else(|| "yes".to_owned()));
+    let (last_retry, failed_for_good_at) = match stored {
+        StoredPost::Readable(post) => (post.retry.last_retried_at, post.retry.permanently_failed_at),
+        StoredPost::Malformed(malformed) => (malformed.draft.last_retried_at, malformed.draft.permanently_failed_at),
+    };
+    let times = |at: DateTime<Utc>| format!("{} ({})", relative(at, now), utc(at));
+    let failed_for_good = post.permanently_failed.then(|| failed_for_good_at.map_or_else(|| "yes".to_owned(), times));
+    let next = stored.readable().and_then(|post| policy.next_retry_at(post, now));
     let lines = [
         ("id", Some(post.id)),
         ("title", post.title),
         ("platform", post.platform),
         ("story", post.story),
-        ("failed at", post.failed_at),
-        ("retries", Some(format!("{} of {}", post.retry_count, post.max_retries))),
-        ("last retried at", post.last_retried_at),
-        ("next retry at", post.next_retry_at),
-        ("permanently failed", given_up),
         ("category", post.category.map(str::to_owned)),
         ("error", post.error),
+        ("failed", stored.failed_at().map(times)),
+        ("retries", Some(format!("{} of {}", post.retry_count, post.max_retries))),
+        ("last retry", last_retry.map(times)),
+        ("next retry", next.map(|at| if post.due { "due".to_owned() } else { times(at) })),
+        ("permanently failed", failed_for_good),
         ("claimed by", stored.claim().map(|claim| claim.by.clone())),
     ];
     let mut text = String::new();
@@ -106,7 +126,11 @@ pub fn post_text(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>, 
             text.push_str(&format!("{}{value}\n", Paint::Heading.on(name, screen.has_color)));
         }
     }
-    text.push_str(&format!("\n{}\n", wrapped(&explain(stored, policy, now), screen.width, 0)));
+    text.push_str(&format!("\n{}\n", wrapped(&explain_to_person(stored, policy, now), screen.width, 0)));
+    if !post.permanently_failed && stored.readable().is_some() {
+        let is_its = |platform: &Platform| Some(*platform) == stored.platform();
+        text.push_str(&waiting_lines(given_up.iter().filter(|(platform, _)| is_its(platform)), now, screen));
+    }
     if !history.is_empty() {
         text.push('\n');
         text.push_str(&history_table(history, now).text(screen));
@@ -119,7 +143,7 @@ fn history_table(history: &[HistoryEntry], now: DateTime<Utc>) -> Table {
         Column::number("attempt"),
         Column::whole("started"),
         Column::whole("outcome"),
-        Column::whole("category").dispensable(),
+        Column::whole("category"),
         Column::flexible("host", 10),
         Column::flexible("error", 20),
     ]);
@@ -129,23 +153,129 @@ fn history_table(history: &[HistoryEntry], now: DateTime<Utc>) -> Table {
             count => Some(plural(u64::from(count), "interruption", "interruptions")),
         };
         let reset = entry.reset.as_ref().map(|reset| format!("reset by {} {}", reset.by, relative(reset.at, now)));
-        let details = [entry.error.clone(), interruptions, reset];
+        let settled = entry.settled_by.as_ref().map(|by| format!("settled by {by}"));
+        let details = [entry.error.clone(), interruptions, settled, reset];
+        let (outcome, paint) = outcome_words(entry.outcome.as_str());
         table.row([
             entry.attempt.to_string().into(),
-            entry.started_at.map(utc).unwrap_or_default().into(),
-            Cell::painted(entry.outcome.as_str(), paint_of(entry.outcome)),
+            entry.started_at.map(|at| relative(at, now)).unwrap_or_default().into(),
+            Cell::painted(outcome, paint),
             entry.category.map_or("", Category::as_str).into(),
             entry.host.clone().into(),
-            details.into_iter().flatten().collect::<Vec<_>>().join("; ").into(),
+            details.into_iter().flatten().collect::<Vec<_>>().join(" · ").into(),
         ]);
     }
     table
 }
 
-fn paint_of(outcome: EntryOutcome) -> Paint {
-    match outcome {
-        EntryOutcome::Posted => Paint::Good,
-        EntryOutcome::Failed => Paint::Bad,
-        EntryOutcome::Deferred | EntryOutcome::Interrupted => Paint::Warning,
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use unicode_width::UnicodeWidthStr;
+
+    use super::*;
+    use crate::post::{EntryOutcome, PostDraft, PostId};
+
+    const ADDRESS: &str = "https://www.tiktok.com/@a_creator_with_a_long_name/video/7512345678901234567";
+
+    fn now() -> DateTime<Utc> {
+        "2026-11-24T10:00:00Z".parse().unwrap()
+    }
+
+    fn draft(number: u8, platform: &str) -> PostDraft {
+        PostDraft {
+            platform: Some(platform.to_owned()),
+            failed_at: Some(now() - TimeDelta::minutes(109)),
+            ..PostDraft::new(PostId::from_text(format!("65f0a1b2c3d4e5f6a7b8c9d{number}")))
+        }
+    }
+
+    fn posts() -> Vec<StoredPost> {
+        let mut restricted = draft(0, "youtube_shorts");
+        restricted.retry_count = 1.0;
+        restricted.category = Some("account_restricted".to_owned());
+        restricted.error = Some("YouTube has restricted the account: `youtubeSignupRequired`, HTTP 403".to_owned());
+        restricted.content.title = Some("日本語の長いタイトルは表の中でも揃う".to_owned());
+        let mut ambiguous = draft(1, "tiktok");
+        ambiguous.category = Some("ambiguous".to_owned());
+        ambiguous.permanently_failed = true;
+        ambiguous.permanently_failed_at = Some(now() - TimeDelta::days(3));
+        ambiguous.error = Some(format!("it may be public already: {ADDRESS}"));
+        ambiguous.history = vec![HistoryEntry {
+            attempt: 1,
+            started_at: Some(now() - TimeDelta::hours(25)),
+            finished_at: Some(now()),
+            outcome: EntryOutcome::Failed,
+            category: Some(Category::Ambiguous),
+            error: ambiguous.error.clone(),
+            host: "web1".to_owned(),
+            interruptions: 1,
+            reset: None,
+            settled_by: None,
+        }];
+        let mut malformed = draft(2, "instagram");
+        malformed.content.title = Some("Malformed".to_owned());
+        vec![
+            restricted.check().into(),
+            ambiguous.check().into(),
+            StoredPost::Malformed(malformed.malformed("retryCount", "it is a string, not a number")),
+        ]
+    }
+
+    fn given_up() -> [(Platform, GivenUpRecord); 1] {
+        let reason = "TikTok refused the refresh token; sign in again".to_owned();
+        let since = now() - TimeDelta::hours(3);
+        [(Platform::TikTok, GivenUpRecord { category: Category::Auth, reason, waiting: 41, since })]
+    }
+
+    fn list(filter: &ListFilter, width: Option<usize>) -> String {
+        let (posts, given_up) = (posts(), given_up());
+        let page = Page { skip: 0, limit: 50 };
+        let part = ListPart { posts: &posts, page, total: 3, filter, given_up: &given_up };
+        list_text(&part, &RetryPolicy::default(), now(), Screen { width, has_color: false })
+    }
+
+    #[test]
+    fn what_matters_is_told_at_every_width() {
+        let filter = ListFilter::default();
+        for width in [Some(60), Some(80), Some(100), Some(140), None] {
+            let text = list(&filter, width);
+            let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            for wanted in [
+                "account_restricted",
+                "in 11 min",
+                "never",
+                "malformed",
+                "1 h 49 min ago",
+                ADDRESS,
+                "41 posts have been waiting for the TikTok sign-in for 3 h",
+                "日本語の",
+            ] {
+                assert!(flat.contains(wanted), "{wanted}, {width:?}:\n{text}");
+            }
+            let longest = text.lines().filter(|line| !line.contains(ADDRESS)).map(UnicodeWidthStr::width).max();
+            assert!(width.is_none() || longest <= width, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_one_platform_tells_of_that_one_only() {
+        let filter = ListFilter { platforms: vec![Platform::Instagram], ..ListFilter::default() };
+        assert!(!list(&filter, None).contains("sign-in"));
+    }
+
+    #[test]
+    fn a_post_in_full_tells_times_from_now() {
+        let text = |post: &StoredPost, width| {
+            let screen = Screen { width: Some(width), has_color: false };
+            let text = post_text(post, &given_up(), &RetryPolicy::default(), now(), screen);
+            text.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        let told = text(&posts()[1], 60);
+        assert!(told.contains("3 d ago (2026-11-21T10:00:00Z)"), "{told}");
+        assert!(told.contains("Look at the account first") && told.contains("1 d 1 h ago"), "{told}");
+        assert!(!told.contains("sign-in"), "it does not wait: {told}");
+        let told = text(&posts()[0], 80);
+        assert!(told.contains("is due in 11 min"), "{told}");
     }
 }

@@ -1,15 +1,19 @@
-//! The progress of a running pass: one line for each platform, updated on a terminal.
+//! The progress of a running pass: a line for the pass and one for each platform, updated on a terminal.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
-use super::{bytes, plural};
-use crate::post::{Outcome, Platform, PostId};
-use crate::retry::{Event, Listener};
+use super::bytes;
+use super::text::{duration, tally};
+use crate::post::{Outcome, Platform, Post, PostId};
+use crate::retry::{Event, Listener, StartDelay};
+
+/// How often the time that the pass has taken is drawn anew.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Ignores every event, when nobody watches.
 #[derive(Debug, Default)]
@@ -19,121 +23,255 @@ impl Listener for NoopListener {
     fn notice(&self, _event: &Event<'_>) {}
 }
 
-/// Draws a line for each platform: the finished posts and the progress of the current upload.
+/// Draws the finished posts and how long the pass has taken, and for each platform what is being done.
 #[derive(Debug)]
 pub struct ProgressListener {
     lines: MultiProgress,
+    pass: ProgressBar,
     platforms: Mutex<BTreeMap<Platform, (ProgressBar, PlatformProgress)>>,
 }
 
 /// A platform's posts in this pass.
 #[derive(Debug, Default)]
 struct PlatformProgress {
+    due: u64,
     posted: u64,
     not_posted: u64,
-    in_flight: Vec<Upload>,
+    in_flight: Vec<Attempt>,
+    /// Why the next post has not started yet, and for how long.
+    delay: Option<(StartDelay, Duration)>,
 }
 
 /// A post that is being worked on.
 #[derive(Debug)]
-struct Upload {
+struct Attempt {
     id: PostId,
     file: String,
     sent: u64,
     of: u64,
     /// When its first bytes were sent.
     since: Option<Instant>,
+    is_processing: bool,
 }
 
 impl ProgressListener {
     /// Draws in these lines.
     pub fn new(lines: MultiProgress) -> Self {
-        Self { lines, platforms: Mutex::default() }
+        let style = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+        let pass = lines.add(ProgressBar::new_spinner().with_style(style));
+        Self { lines, pass, platforms: Mutex::default() }
+    }
+
+    /// The style of the line for the pass, which tells how long it has taken.
+    fn pass_style() -> ProgressStyle {
+        let running = |state: &ProgressState, line: &mut dyn std::fmt::Write| {
+            let millis = i64::try_from(state.elapsed().as_millis()).unwrap_or(i64::MAX);
+            // There is nobody to tell that a line could not be written.
+            line.write_str(&duration(millis.max(1_000))).unwrap_or_default();
+        };
+        let style = ProgressStyle::with_template("{msg}, running for {running}");
+        style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("running", running)
     }
 }
 
 impl Listener for ProgressListener {
+    fn counts_due(&self) -> bool {
+        true
+    }
+
     fn notice(&self, event: &Event<'_>) {
-        let post = match event {
-            Event::Started { post, .. } | Event::Sent { post, .. } | Event::Ended { post, .. } => post,
+        let platform = match event {
+            Event::Due { platform, .. } | Event::Waiting { platform, .. } => *platform,
+            Event::Started { post, .. }
+            | Event::Sent { post, .. }
+            | Event::Processing { post }
+            | Event::Ended { post, .. } => post.platform,
         };
         let mut platforms = self.platforms.lock().unwrap_or_else(PoisonError::into_inner);
-        let (bar, progress) = platforms.entry(post.platform).or_insert_with(|| {
+        if platforms.is_empty() {
+            self.pass.set_style(Self::pass_style());
+            self.pass.enable_steady_tick(TICK);
+        }
+        let (bar, progress) = platforms.entry(platform).or_insert_with(|| {
             let style = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
             (self.lines.add(ProgressBar::new_spinner().with_style(style)), PlatformProgress::default())
         });
-        match event {
-            Event::Started { .. } => {
-                let path = post.content.video_path.as_deref().or(post.content.image_path.as_deref());
-                let file = path.and_then(|path| Path::new(path).file_name());
-                let file = file.map_or_else(|| post.id.to_string(), |name| name.to_string_lossy().into_owned());
-                progress.in_flight.push(Upload { id: post.id.clone(), file, sent: 0, of: 0, since: None });
-            }
-            Event::Sent { bytes, of, .. } => {
-                if let Some(upload) = progress.in_flight.iter_mut().find(|upload| upload.id == post.id) {
-                    (upload.sent, upload.of) = (*bytes, *of);
-                    upload.since.get_or_insert_with(Instant::now);
-                }
-            }
-            Event::Ended { report, .. } => {
-                progress.in_flight.retain(|upload| upload.id != post.id);
-                let counter =
-                    if report.outcome == Outcome::Posted { &mut progress.posted } else { &mut progress.not_posted };
-                *counter += 1;
-            }
-        }
-        bar.set_message(progress.line(post.platform));
+        progress.apply(event);
+        bar.set_message(progress.line(platform));
         if progress.in_flight.is_empty() {
             bar.tick();
         }
+        self.pass.set_message(pass_line(platforms.values().map(|(_, progress)| progress)));
     }
+}
+
+/// The finished posts of all platforms.
+fn pass_line<'a>(platforms: impl Iterator<Item = &'a PlatformProgress>) -> String {
+    let (mut posted, mut not_posted, mut due) = (0, 0, 0);
+    for platform in platforms {
+        posted += platform.posted;
+        not_posted += platform.not_posted;
+        due += platform.total();
+    }
+    let counts = tally(&[(posted, "posted"), (not_posted, "not posted")]);
+    let counts = if counts.is_empty() { String::new() } else { format!(": {counts}") };
+    format!("{} of {due} done{counts}", posted + not_posted)
 }
 
 impl PlatformProgress {
-    /// Its line: the finished posts, the current file, and how many more are in flight.
+    fn apply(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Due { count, .. } => self.due = *count,
+            Event::Waiting { reason, left, .. } => self.delay = Some((*reason, *left)),
+            Event::Started { post, .. } => {
+                self.delay = None;
+                self.in_flight.push(Attempt::at(post));
+            }
+            Event::Sent { post, bytes, of } => {
+                if let Some(attempt) = self.attempt_at(post) {
+                    (attempt.sent, attempt.of, attempt.is_processing) = (*bytes, *of, false);
+                    attempt.since.get_or_insert_with(Instant::now);
+                }
+            }
+            Event::Processing { post } => {
+                if let Some(attempt) = self.attempt_at(post) {
+                    attempt.is_processing = true;
+                }
+            }
+            Event::Ended { post, report } => {
+                self.in_flight.retain(|attempt| attempt.id != post.id);
+                if report.outcome == Outcome::Posted {
+                    self.posted += 1;
+                } else {
+                    self.not_posted += 1;
+                }
+            }
+        }
+    }
+
+    fn attempt_at(&mut self, post: &Post) -> Option<&mut Attempt> {
+        self.in_flight.iter_mut().find(|attempt| attempt.id == post.id)
+    }
+
+    /// The posts that were due at the beginning, or more if others have become due since.
+    fn total(&self) -> u64 {
+        self.due.max(self.posted + self.not_posted + self.in_flight.len() as u64)
+    }
+
+    /// Its line. What matters least is at the end, where a narrow terminal cuts it.
     fn line(&self, platform: Platform) -> String {
         let mut parts = Vec::new();
-        if self.posted > 0 {
-            parts.push(format!("{} posted", self.posted));
+        let moving = self.in_flight.iter().find(|attempt| attempt.is_uploading());
+        let shown =
+            moving.or_else(|| self.in_flight.iter().find(|attempt| attempt.has_sent())).or(self.in_flight.first());
+        parts.extend(shown.map(Attempt::phase));
+        if let Some((reason, left)) = self.delay {
+            let seconds = left.as_millis().div_ceil(1_000);
+            parts.push(match reason {
+                StartDelay::Gap => format!("next post in {seconds} s"),
+                StartDelay::RateLimit => format!("rate limited, next post in {seconds} s"),
+            });
         }
-        if self.not_posted > 0 {
-            parts.push(format!("{} not posted", self.not_posted));
-        }
-        let moving = self.in_flight.iter().find(|upload| upload.sent < upload.of).or(self.in_flight.first());
-        parts.extend(moving.map(Upload::told));
         if self.in_flight.len() > 1 {
-            parts.push(plural(self.in_flight.len() as u64 - 1, "more in flight", "more in flight"));
+            parts.push(format!("{} more in flight", self.in_flight.len() - 1));
         }
-        format!("{platform}: {}", parts.join(", "))
+        parts.extend(shown.map(|attempt| attempt.file.clone()));
+        let done = self.posted + self.not_posted;
+        let head = format!("{} {done}/{}", platform.title(), self.total());
+        if parts.is_empty() { head } else { format!("{head}: {}", parts.join(", ")) }
     }
 }
 
-impl Upload {
-    fn told(&self) -> String {
-        if self.of == 0 {
-            return self.file.clone();
+impl Attempt {
+    fn at(post: &Post) -> Self {
+        let path = post.content.video_path.as_deref().or(post.content.image_path.as_deref());
+        let file = path.and_then(|path| Path::new(path).file_name());
+        let file = file.map_or_else(|| post.id.to_string(), |name| name.to_string_lossy().into_owned());
+        Self { id: post.id.clone(), file, sent: 0, of: 0, since: None, is_processing: false }
+    }
+
+    fn is_uploading(&self) -> bool {
+        self.sent < self.of && !self.is_processing
+    }
+
+    /// Whether the platform has everything.
+    fn has_sent(&self) -> bool {
+        self.is_processing || (self.of > 0 && self.sent >= self.of)
+    }
+
+    fn phase(&self) -> String {
+        if self.has_sent() {
+            return "processing".to_owned();
         }
+        if self.of == 0 {
+            return "preparing".to_owned();
+        }
+        let percent = u128::from(self.sent) * 100 / u128::from(self.of);
         let elapsed = self.since.map_or(Duration::ZERO, |since| since.elapsed()).max(Duration::from_millis(200));
-        let rate = u128::from(self.sent).saturating_mul(1000) / elapsed.as_millis();
-        let rate = bytes(u64::try_from(rate).unwrap_or(u64::MAX));
-        format!("{} {} of {} at {rate}/s", self.file, bytes(self.sent), bytes(self.of))
+        let rate = u128::from(self.sent).saturating_mul(1_000) / elapsed.as_millis();
+        let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+        let left = self.of.saturating_sub(self.sent).checked_div(rate).map(time_left);
+        format!("uploading {percent} % at {}/s{}", bytes(rate), left.unwrap_or_default())
+    }
+}
+
+/// What is left of an upload, in one unit.
+fn time_left(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!(", {seconds} s left"),
+        120..7_200 => format!(", {} min left", seconds / 60),
+        _ => format!(", {} h left", seconds / 3_600),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use unicode_width::UnicodeWidthStr;
+
     use super::*;
+
+    fn attempt(file: &str, sent: u64, of: u64) -> Attempt {
+        let id = PostId::from_text(file);
+        Attempt { id, file: file.to_owned(), sent, of, since: None, is_processing: false }
+    }
 
     #[test]
     fn a_line_tells_what_is_done_and_what_moves() {
-        let upload = |file: &str, sent, of| {
-            let id = PostId::from_text(file);
-            Upload { id, file: file.to_owned(), sent, of, since: None }
-        };
-        let mut progress = PlatformProgress { posted: 3, not_posted: 1, in_flight: vec![upload("a.mp4", 0, 0)] };
-        assert_eq!(progress.line(Platform::TikTok), "tiktok: 3 posted, 1 not posted, a.mp4");
-        progress.in_flight.push(upload("b.mp4", 12_300_000, 40_000_000));
-        let told = progress.line(Platform::TikTok);
-        assert_eq!(told, "tiktok: 3 posted, 1 not posted, b.mp4 12.3 MB of 40.0 MB at 61.5 MB/s, 1 more in flight");
+        let mut progress = PlatformProgress { due: 14, posted: 3, not_posted: 1, ..PlatformProgress::default() };
+        assert_eq!(progress.line(Platform::TikTok), "TikTok 4/14");
+        progress.in_flight.push(attempt("a.mp4", 0, 0));
+        assert_eq!(progress.line(Platform::TikTok), "TikTok 4/14: preparing, a.mp4");
+        progress.in_flight.push(attempt("b.mp4", 12_300_000, 40_000_000));
+        assert_eq!(
+            progress.line(Platform::TikTok),
+            "TikTok 4/14: uploading 30 % at 61.5 MB/s, 0 s left, 1 more in flight, b.mp4"
+        );
+        progress.in_flight.remove(1);
+        progress.in_flight[0].is_processing = true;
+        progress.delay = Some((StartDelay::Gap, Duration::from_millis(7_200)));
+        assert_eq!(progress.line(Platform::TikTok), "TikTok 4/14: processing, next post in 8 s, a.mp4");
+        progress.in_flight.clear();
+        progress.delay = Some((StartDelay::RateLimit, Duration::from_secs(90)));
+        assert_eq!(progress.line(Platform::TikTok), "TikTok 4/14: rate limited, next post in 90 s");
+        assert_eq!(pass_line([&progress].into_iter()), "4 of 14 done: 3 posted, 1 not posted");
+    }
+
+    #[test]
+    fn what_matters_fits_into_sixty_columns() {
+        let mut slow = attempt("", 400_000_000, 1_000_000_000);
+        slow.since = Instant::now().checked_sub(Duration::from_secs(2_000));
+        let progress =
+            PlatformProgress { due: 1_400, posted: 140, in_flight: vec![slow], ..PlatformProgress::default() };
+        let line = progress.line(Platform::Instagram);
+        assert!(line.contains("uploading 40 % at ") && line.contains(" min left"), "{line}");
+        assert!(line.trim_end_matches(", ").width() <= 60, "{line}");
+        let line = format!("{}, running for 59 min 59 s", pass_line([&progress].into_iter()));
+        assert!(line.width() <= 60, "{line}");
+    }
+
+    #[test]
+    fn what_has_become_due_meanwhile_is_counted() {
+        let progress = PlatformProgress { due: 1, posted: 2, ..PlatformProgress::default() };
+        assert_eq!(progress.line(Platform::YouTubeShorts), "YouTube 2/2");
     }
 }

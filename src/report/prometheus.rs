@@ -41,13 +41,13 @@ pub fn exposition(statistics: &Statistics) -> String {
             samples: by_platform(|entry| entry.due),
         },
         Metric {
-            name: "postretry_posts_by_retry_count",
+            name: "postretry_failed_posts_by_retries",
             help: "Failed posts by retry count.",
             kind: "gauge",
             samples: statistics
                 .retry_distribution
                 .iter()
-                .map(|(count, posts)| (Some(("retry_count", count.to_string())), posts.to_string()))
+                .map(|(count, posts)| (Some(("retries", count.to_string())), posts.to_string()))
                 .collect(),
         },
         Metric {

@@ -9,6 +9,13 @@ pub struct Screen {
     pub has_color: bool,
 }
 
+impl Screen {
+    /// Whether bars and curves are drawn. Pipes, and people who want no colours, get the numbers alone.
+    pub(super) fn has_pictures(self) -> bool {
+        self.width.is_some() && self.has_color
+    }
+}
+
 /// The meaning of a colour. The text always says the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paint {

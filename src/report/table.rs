@@ -3,6 +3,7 @@
 use comfy_table::{Attribute, Cell as StyledCell, CellAlignment, Color, presets};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use super::text::{has_url, wrapped};
 use super::{Paint, Screen};
 use crate::post::one_line;
 
@@ -18,11 +19,13 @@ pub(super) enum Align {
 /// What happens to a column if the screen is too narrow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Give {
-    /// It is never cut.
+    /// Its cells are never cut.
     Nothing,
-    /// Its cells are cut, but not to fewer characters than this. If that is still too wide, they move to their own line
-    /// below the row.
+    /// Its cells are cut, but not to fewer characters than this, and not if they have an address. If that is still too
+    /// wide, they move below the row.
     Room(usize),
+    /// Its cells move below the row as they are.
+    Place,
     /// It is left out.
     All,
 }
@@ -51,7 +54,19 @@ impl Column {
         Self { title, align: Align::Right, give: Give::Nothing }
     }
 
-    /// Marks that the column is left out if there is no room. The rightmost of these columns is left out first.
+    /// A column of bars, which is left out if there is no room.
+    pub(super) const fn picture() -> Self {
+        Self { title: "", align: Align::Left, give: Give::All }
+    }
+
+    /// Marks that the column may move below the rows. The rightmost of these columns moves first.
+    #[must_use]
+    pub(super) const fn movable(self) -> Self {
+        Self { give: Give::Place, ..self }
+    }
+
+    /// Marks that the column is left out if each row then fits into one line. The rightmost of these columns is left
+    /// out first.
     #[must_use]
     pub(super) const fn dispensable(self) -> Self {
         Self { give: Give::All, ..self }
@@ -89,11 +104,24 @@ pub(super) struct Table {
 /// Spaces between two columns.
 const GAP: usize = 2;
 
-/// The layout of a table: the width of each visible column.
-struct Layout {
-    widths: Vec<Option<usize>>,
-    /// Whether the cells that may be cut are below their row.
-    is_stacked: bool,
+/// Spaces before a line below a row.
+const INDENT: usize = 2;
+
+/// What stands between two cells in one line below a row.
+const SEPARATOR: &str = " · ";
+
+/// How many lines a text may have below a row before it is cut.
+const MAX_LINES: usize = 3;
+
+/// The layout of a table.
+#[derive(Debug)]
+enum Layout {
+    /// Rows under headings, with the width of each column. The others are left out.
+    Rows(Vec<Option<usize>>),
+    /// The same, but the other columns are below the rows.
+    RowsAndLines(Vec<Option<usize>>),
+    /// Each row is its first cell and lines with the others.
+    Blocks,
 }
 
 impl Table {
@@ -112,11 +140,33 @@ impl Table {
         self.rows.is_empty()
     }
 
-    /// The table's text. No line is wider than the screen, unless the columns that are never cut need more.
+    /// The table's text. No line is wider than the screen, unless an address or the first column needs more.
     pub(super) fn text(&self, screen: Screen) -> String {
-        let layout = self.layout(screen.width);
-        let shown = |index: &usize| layout.widths[*index].is_some();
-        let indices: Vec<usize> = (0..self.columns.len()).filter(shown).collect();
+        match (self.layout(screen.width), screen.width) {
+            (Layout::Rows(widths), _) => self.grid(&widths, screen).concat(),
+            (Layout::RowsAndLines(widths), Some(width)) => {
+                let mut lines = self.grid(&widths, screen).into_iter();
+                let mut text = lines.next().unwrap_or_default();
+                for (row, line) in self.rows.iter().zip(lines) {
+                    text.push_str(&line);
+                    text.push_str(&self.below(row, |index| widths[index].is_none(), width, screen.has_color));
+                }
+                text
+            }
+            (Layout::RowsAndLines(_) | Layout::Blocks, width) => {
+                let block = |row: &Vec<Cell>| {
+                    let name = Paint::Heading.on(row.first().map_or("", |cell| &cell.text), screen.has_color);
+                    let width = width.unwrap_or(usize::MAX);
+                    format!("{name}\n{}", self.below(row, |index| index > 0, width, screen.has_color))
+                };
+                self.rows.iter().map(block).collect()
+            }
+        }
+    }
+
+    /// The heading and the rows, in one line each, with the columns that have a width.
+    fn grid(&self, widths: &[Option<usize>], screen: Screen) -> Vec<String> {
+        let indices: Vec<usize> = (0..self.columns.len()).filter(|index| widths[*index].is_some()).collect();
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING).force_no_tty();
         if screen.has_color {
@@ -127,7 +177,7 @@ impl Table {
         for row in &self.rows {
             let cell = |index: &usize| {
                 let cell = &row[*index];
-                styled(&cut(&cell.text, layout.widths[*index].unwrap_or_default()), cell.paint)
+                styled(&cut(&cell.text, widths[*index].unwrap_or_default()), cell.paint)
             };
             table.add_row(indices.iter().map(cell).collect::<Vec<_>>());
         }
@@ -140,29 +190,39 @@ impl Table {
                 }
             }
         }
-        let mut lines = table.lines().map(|line| format!("{}\n", line.trim_end()));
-        let mut text = lines.next().unwrap_or_default();
-        for (row, line) in self.rows.iter().zip(lines) {
-            text.push_str(&line);
-            if layout.is_stacked {
-                text.push_str(&self.below(row, screen.width));
-            }
-        }
-        text
+        table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
     }
 
-    /// The cells below a row on a narrow screen: in one line, or in one line for each cell if that is too long.
-    fn below(&self, row: &[Cell], width: Option<usize>) -> String {
-        let flexible = self.columns.iter().zip(row).filter(|(column, _)| matches!(column.give, Give::Room(_)));
-        let parts: Vec<&str> = flexible.map(|(_, cell)| cell.text.as_str()).filter(|text| !text.is_empty()).collect();
-        if parts.is_empty() {
-            return String::new();
+    /// The chosen cells of a row, each after its title: as many in a line as fit, and those that do not fit into one
+    /// in lines of their own.
+    fn below(&self, row: &[Cell], is_chosen: impl Fn(usize) -> bool, width: usize, has_color: bool) -> String {
+        let (mut text, mut used) = (String::new(), 0);
+        for (index, (column, cell)) in self.columns.iter().zip(row).enumerate() {
+            if !is_chosen(index) || column.title.is_empty() || cell.text.is_empty() {
+                continue;
+            }
+            let plain = format!("{}: {}", column.title, cell.text);
+            let painted = format!("{}: {}", column.title, cell.paint.on(&cell.text, has_color));
+            if used > 0 && used + SEPARATOR.width() + plain.width() <= width {
+                text.push_str(&format!("{SEPARATOR}{painted}"));
+                used += SEPARATOR.width() + plain.width();
+                continue;
+            }
+            if used > 0 {
+                text.push('\n');
+            }
+            if INDENT + plain.width() <= width {
+                text.push_str(&format!("{:INDENT$}{painted}", ""));
+                used = INDENT + plain.width();
+            } else {
+                text.push_str(&folded(&plain, width));
+                used = 0;
+            }
         }
-        let width = width.unwrap_or(usize::MAX);
-        let whole = format!("  {}", parts.join(" · "));
-        let lines =
-            if whole.width() <= width { vec![whole] } else { parts.iter().map(|part| format!("  {part}")).collect() };
-        lines.iter().map(|line| format!("{}\n", cut(line, width))).collect()
+        if used > 0 {
+            text.push('\n');
+        }
+        text
     }
 
     fn natural_width(&self, index: usize) -> usize {
@@ -170,40 +230,100 @@ impl Table {
         cells.chain([self.columns[index].title.width()]).max().unwrap_or(0)
     }
 
-    /// Each column gets its natural width, and the columns that may be cut share the rest. If that is not enough, they
-    /// move below their rows, and dispensable columns are left out.
-    fn layout(&self, width: Option<usize>) -> Layout {
-        let mut widths: Vec<Option<usize>> =
-            (0..self.columns.len()).map(|index| Some(self.natural_width(index))).collect();
-        let Some(width) = width else { return Layout { widths, is_stacked: false } };
-        let total = |widths: &[Option<usize>]| {
-            widths.iter().flatten().map(|width| width + GAP).sum::<usize>().saturating_sub(GAP)
-        };
-        while total(&widths) > width {
-            // Shrink the widest column that may still shrink.
-            let may_shrink = |index: &usize| match (self.columns[*index].give, widths[*index]) {
-                (Give::Room(least), Some(width)) => width > least,
-                _ => false,
-            };
-            let widest = (0..widths.len()).filter(may_shrink).max_by_key(|index| widths[*index]);
-            let Some(index) = widest else { break };
-            widths[index] = widths[index].map(|width| width - 1);
+    /// The smallest width of a column in a row.
+    fn least_width(&self, index: usize) -> usize {
+        match self.columns[index].give {
+            Give::Room(least) => {
+                let texts = self.rows.iter().map(|row| row[index].text.as_str());
+                let addresses = texts.filter(|text| has_url(text)).map(UnicodeWidthStr::width);
+                addresses.chain([least, self.columns[index].title.width()]).max().unwrap_or(least)
+            }
+            Give::Nothing | Give::Place | Give::All => self.natural_width(index),
         }
-        let is_stacked = total(&widths) > width;
-        if is_stacked {
-            for (column, width) in self.columns.iter().zip(&mut widths) {
-                if matches!(column.give, Give::Room(_)) {
-                    *width = None;
-                }
+    }
+
+    /// Each column gets its natural width, and those that may be cut share the rest. If that is not enough, columns are
+    /// left out; if that is not enough either, none is, but some are below the rows, or all.
+    fn layout(&self, width: Option<usize>) -> Layout {
+        let natural: Vec<Option<usize>> =
+            (0..self.columns.len()).map(|index| Some(self.natural_width(index))).collect();
+        let Some(width) = width else { return Layout::Rows(natural) };
+        let least: Vec<usize> = (0..self.columns.len()).map(|index| self.least_width(index)).collect();
+        let mut shown = natural.clone();
+        loop {
+            let mut widths = shown.clone();
+            shrink(&mut widths, &least, width);
+            if total(&widths) <= width {
+                return Layout::Rows(widths);
+            }
+            let may_go = |index: &usize| self.columns[*index].give == Give::All && shown[*index].is_some();
+            let Some(index) = (0..shown.len()).rev().find(may_go) else { break };
+            shown[index] = None;
+        }
+        let mut widths = natural;
+        for (column, width) in self.columns.iter().zip(&mut widths) {
+            if matches!(column.give, Give::Room(_)) || column.title.is_empty() {
+                *width = None;
             }
         }
-        for index in (0..self.columns.len()).rev() {
-            if self.columns[index].give == Give::All && total(&widths) > width {
+        for index in (0..widths.len()).rev() {
+            if matches!(self.columns[index].give, Give::Place | Give::All) && total(&widths) > width {
                 widths[index] = None;
             }
         }
-        Layout { widths, is_stacked }
+        if total(&widths) <= width { Layout::RowsAndLines(widths) } else { Layout::Blocks }
     }
+}
+
+/// Makes the widest of the columns that may be cut narrower until all fit, or none may be cut any further.
+fn shrink(widths: &mut [Option<usize>], least: &[usize], width: usize) {
+    while total(widths) > width {
+        let may_shrink = |index: &usize| widths[*index].is_some_and(|width| width > least[*index]);
+        let widest = (0..widths.len()).filter(may_shrink).max_by_key(|index| widths[*index]);
+        let Some(index) = widest else { break };
+        widths[index] = widths[index].map(|width| width - 1);
+    }
+}
+
+/// The width of a row with these columns.
+fn total(widths: &[Option<usize>]) -> usize {
+    widths.iter().flatten().map(|width| width + GAP).sum::<usize>().saturating_sub(GAP)
+}
+
+/// A text in lines below a row. It is cut if it has too many, unless it has an address.
+fn folded(text: &str, width: usize) -> String {
+    let room = width.saturating_sub(INDENT);
+    let text = with_narrow_words(text, room.saturating_sub(INDENT).max(1));
+    let lines = wrapped(&text, Some(room), INDENT);
+    let mut lines: Vec<String> = lines.lines().map(str::to_owned).collect();
+    if lines.len() > MAX_LINES && !has_url(&text) {
+        let rest = lines.split_off(MAX_LINES);
+        if let (Some(last), Some(next)) = (lines.last_mut(), rest.first()) {
+            *last = cut(&format!("{last} {}", next.trim_start()), room);
+        }
+    }
+    lines.iter().map(|line| format!("{:INDENT$}{line}\n", "")).collect()
+}
+
+/// The text with its words in parts of at most so many columns, except for addresses. Some languages have no spaces.
+fn with_narrow_words(text: &str, limit: usize) -> String {
+    let parts = |word: &str| {
+        if word.width() <= limit || has_url(word) {
+            return word.to_owned();
+        }
+        let (mut parts, mut used) = (String::new(), 0);
+        for c in word.chars() {
+            let width = c.width().unwrap_or(0);
+            if used + width > limit && used > 0 {
+                parts.push(' ');
+                used = 0;
+            }
+            parts.push(c);
+            used += width;
+        }
+        parts
+    };
+    text.split(' ').map(parts).collect::<Vec<_>>().join(" ")
 }
 
 fn styled(text: &str, paint: Paint) -> StyledCell {
@@ -211,9 +331,10 @@ fn styled(text: &str, paint: Paint) -> StyledCell {
     match paint {
         Paint::Plain => cell,
         Paint::Heading => cell.add_attribute(Attribute::Bold),
-        Paint::Good => cell.fg(Color::Green),
-        Paint::Warning => cell.fg(Color::Yellow),
-        Paint::Bad => cell.fg(Color::Red),
+        // The same colours as those of `Paint::on`.
+        Paint::Good => cell.fg(Color::DarkGreen),
+        Paint::Warning => cell.fg(Color::DarkYellow),
+        Paint::Bad => cell.fg(Color::DarkRed),
     }
 }
 
@@ -248,37 +369,58 @@ mod tests {
         let columns = [
             Column::whole("id"),
             Column::number("n"),
-            Column::whole("when").dispensable(),
+            Column::whole("when").movable(),
+            Column::whole("more").dispensable(),
             Column::flexible("error", 6),
         ];
         let mut table = Table::new(&columns);
-        table.row(["65f0a1".into(), "1".into(), "in 2 h".into(), "a long explanation of what went wrong".into()]);
-        table.row(["x".into(), "12".into(), "now".into(), "日本語の説明が続きます 👩‍👩‍👧‍👦".into()]);
+        let error = "a long explanation of what went wrong";
+        table.row(["65f0a1".into(), "1".into(), "in 2 h".into(), "yes".into(), error.into()]);
+        table.row(["x".into(), "12".into(), "now".into(), "".into(), "日本語の説明が続きます 👩‍👩‍👧‍👦".into()]);
         table
     }
 
     #[test]
     fn a_table_keeps_within_its_width_and_cuts_only_what_may_be_cut() {
-        for width in 10..60 {
+        for width in 14..80 {
             let text = table().text(screen(width));
             assert!(text.lines().all(|line| line.width() <= width), "{width}:\n{text}");
-            assert!(text.contains("65f0a1"));
+            assert!(text.contains("65f0a1") && text.contains("in 2 h"), "{width}:\n{text}");
         }
-        let text = table().text(screen(32));
+        let text = table().text(screen(38));
         assert_eq!(
             text,
-            "ID       N  WHEN    ERROR\n65f0a1   1  in 2 h  a long expl…\nx       12  now     日本語の説…\n"
+            "ID       N  WHEN    MORE  ERROR\n65f0a1   1  in 2 h  yes   a long expl…\nx       12  now           \
+             日本語の説…\n"
         );
     }
 
     #[test]
-    fn on_a_narrow_screen_what_may_be_cut_stands_below_and_what_is_dispensable_is_left_out() {
-        let text = table().text(screen(20));
+    fn on_a_narrow_screen_what_is_dispensable_is_left_out_and_the_rest_moves_below_its_row() {
+        let text = table().text(screen(30));
+        assert_eq!(text, "ID       N  WHEN    ERROR\n65f0a1   1  in 2 h  a long ex…\nx       12  now     日本語の…\n");
+        let text = table().text(screen(24));
         assert_eq!(
             text,
-            "ID       N  WHEN\n65f0a1   1  in 2 h\n  a long explanatio…\nx       12  now\n  日本語の説明が続…\n"
+            "ID       N  WHEN    MORE\n65f0a1   1  in 2 h  yes\n  error: a long\n    explanation of what\n    went \
+             wrong\nx       12  now\n  error:\n    日本語の説明が続きま\n    す 👩‍👩‍👧‍👦\n"
         );
-        assert!(!table().text(screen(12)).contains("WHEN"));
+        let text = table().text(screen(9));
+        assert!(text.starts_with("65f0a1\n  n: 1\n  when:\n    in 2\n    h\n"), "{text}");
+    }
+
+    #[test]
+    fn a_long_text_below_a_row_is_cut_but_never_an_address() {
+        let mut table = Table::new(&[Column::whole("id"), Column::flexible("detail", 10)]);
+        let address = format!("https://example.com/{}", "a".repeat(60));
+        table.row(["65f0a1b2c3d4e5f6a7b8c9d0".into(), address.clone().into()]);
+        table.row(["65f0a1b2c3d4e5f6a7b8c9d1".into(), "word ".repeat(60).trim_end().into()]);
+        for width in 20..120 {
+            assert!(table.text(screen(width)).contains(&address), "{width}");
+        }
+        let text = table.text(screen(40));
+        let last = text.lines().last().unwrap();
+        assert!(text.lines().count() == 8 && last.ends_with('…') && last.width() <= 40, "{text}");
     }
 
     #[test]
@@ -289,9 +431,9 @@ mod tests {
     #[test]
     fn colour_changes_nothing_but_the_colour() {
         let mut table = table();
-        table.row([Cell::painted("bad", Paint::Bad), "1".into(), "".into(), "".into()]);
+        table.row([Cell::painted("bad", Paint::Bad), "1".into(), "".into(), "".into(), "".into()]);
         let colored = table.text(Screen { width: Some(40), has_color: true });
-        assert!(colored.contains("\u{1b}[38;5;9m") || colored.contains("\u{1b}[31m"), "{colored:?}");
+        assert!(colored.contains("\u{1b}[38;5;1m") || colored.contains("\u{1b}[31m"), "{colored:?}");
         let mut plain = String::new();
         let mut rest = colored.as_str();
         while let Some((before, after)) = rest.split_once('\u{1b}') {

@@ -12,27 +12,72 @@ pub fn utc(at: DateTime<Utc>) -> String {
 /// An instant relative to `now`: "in 2 h", "3 d ago", "now".
 pub fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let apart = at - now;
-    let size = span(apart.abs());
     if apart.abs() < TimeDelta::seconds(1) {
         "now".to_owned()
     } else if apart > TimeDelta::zero() {
-        format!("in {size}")
+        format!("in {}", span(apart))
     } else {
-        format!("{size} ago")
+        format!("{} ago", span(apart))
     }
 }
 
-/// A duration in its largest suitable unit.
+/// How a text names an instant.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Times {
+    /// By its date, for logs and JSON.
+    Exact,
+    /// By its distance from this one, for people.
+    From(DateTime<Utc>),
+}
+
+impl Times {
+    /// "at 2026-11-23T10:00:00Z" or "in 2 h".
+    pub(super) fn at(self, at: DateTime<Utc>) -> String {
+        match self {
+            Self::Exact => format!("at {}", utc(at)),
+            Self::From(now) => relative(at, now),
+        }
+    }
+
+    /// "since 2026-11-23T10:00:00Z" or "for 2 h".
+    pub(super) fn since(self, at: DateTime<Utc>) -> String {
+        match self {
+            Self::Exact => format!("since {}", utc(at)),
+            Self::From(now) => format!("for {}", span(now - at)),
+        }
+    }
+
+    /// "until 2026-11-23T10:00:00Z" or "for 2 h".
+    pub(super) fn until(self, at: DateTime<Utc>) -> String {
+        match self {
+            Self::Exact => format!("until {}", utc(at)),
+            Self::From(now) => format!("for {}", span(at - now)),
+        }
+    }
+}
+
+/// The units of time, from the largest, with the milliseconds of each.
+const UNITS: [(i64, &str); 4] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+
+/// A distance in time: one unit, or two where the first alone would be too coarse ("1 h 49 min").
 fn span(span: TimeDelta) -> String {
-    let (days, hours, minutes) = (span.num_days(), span.num_hours(), span.num_minutes());
-    if days >= 2 {
-        format!("{days} d")
-    } else if hours >= 2 {
-        format!("{hours} h")
-    } else if minutes >= 2 {
-        format!("{minutes} min")
-    } else {
-        format!("{} s", span.num_seconds())
+    in_units(span.num_milliseconds().saturating_abs(), |count| count == 1)
+}
+
+/// How long something took: "42 ms", "9 s", "1 h 49 min".
+pub(super) fn duration(millis: i64) -> String {
+    if millis < 1_000 { format!("{} ms", millis.max(0)) } else { in_units(millis, |_| true) }
+}
+
+/// The largest unit that is not zero, and the next one if that is wanted for such a count and is not zero.
+fn in_units(millis: i64, has_second: impl Fn(i64) -> bool) -> String {
+    let largest = UNITS.iter().position(|(size, _)| millis >= *size).unwrap_or(UNITS.len() - 1);
+    let (size, name) = UNITS[largest];
+    let count = millis / size;
+    let rest = UNITS.get(largest + 1).filter(|_| has_second(count)).map(|(next, name)| (millis % size / next, name));
+    match rest {
+        Some((rest, next)) if rest > 0 => format!("{count} {name} {rest} {next}"),
+        _ => format!("{count} {name}"),
     }
 }
 
@@ -68,6 +113,11 @@ pub(super) fn wrapped(text: &str, width: Option<usize>, indent: usize) -> String
     lines
 }
 
+/// Whether a text has an address, which is of no use once it is cut.
+pub(super) fn has_url(text: &str) -> bool {
+    text.contains("://")
+}
+
 /// The counts that are not zero, each before its word.
 pub(super) fn tally(counts: &[(u64, &str)]) -> String {
     let parts: Vec<String> =
@@ -98,13 +148,30 @@ mod tests {
         for (seconds, text) in [
             (0, "now"),
             (59, "in 59 s"),
-            (119, "in 119 s"),
+            (60, "in 1 min"),
+            (119, "in 1 min 59 s"),
             (120, "in 2 min"),
-            (7200, "in 2 h"),
-            (-7200, "2 h ago"),
-            (-3 * 86400, "3 d ago"),
+            (6_540, "in 1 h 49 min"),
+            (7_200, "in 2 h"),
+            (-7_200, "2 h ago"),
+            (-25 * 3_600, "1 d 1 h ago"),
+            (-3 * 86_400 - 3_600, "3 d ago"),
         ] {
             assert_eq!(relative(now + TimeDelta::seconds(seconds), now), text);
+        }
+        let at = now + TimeDelta::hours(2);
+        assert_eq!(Times::From(now).at(at), "in 2 h");
+        assert_eq!(Times::From(now).until(at), "for 2 h");
+        assert_eq!(Times::From(at).since(now), "for 2 h");
+        assert_eq!(Times::Exact.at(at), "at 2026-11-23T12:00:00Z");
+    }
+
+    #[test]
+    fn a_duration_has_at_most_two_units() {
+        for (millis, text) in
+            [(-1, "0 ms"), (42, "42 ms"), (9_999, "9 s"), (125_000, "2 min 5 s"), (6_540_000, "1 h 49 min")]
+        {
+            assert_eq!(duration(millis), text);
         }
     }
 }

@@ -294,10 +294,14 @@ impl Attempt<'_> {
         let found = tokio::time::timeout(self.leased.store_timeout(), finding).await;
         Ok(match found.unwrap_or_else(|_| Err(no_answer("read the outcome")))? {
             Found::NotFailed(_) => settlement.outcome == Outcome::Posted,
-            Found::Failed(stored) => stored.readable().is_some_and(|post| {
-                let is_last = post.retry.history.last() == settlement.entry.as_ref();
-                post.retry.claim.is_none() && (settlement.entry.is_none() || is_last)
-            }),
+            Found::Failed(stored) => match stored.iter().find(|stored| *stored.id() == self.work.post.id) {
+                // The post is failed on another platform only.
+                None => settlement.outcome == Outcome::Posted,
+                Some(stored) => stored.readable().is_some_and(|post| {
+                    let is_last = post.retry.history.last() == settlement.entry.as_ref();
+                    post.retry.claim.is_none() && (settlement.entry.is_none() || is_last)
+                }),
+            },
             Found::Nothing => false,
         })
     }

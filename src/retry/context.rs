@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::breaker::CircuitBreaker;
 use super::limiter::{CredentialProbe, PlatformPause, StartLimiter};
@@ -72,6 +73,27 @@ pub enum Event<'a> {
         /// Of so many.
         of: u64,
     },
+    /// An attempt waits for its platform, which is processing what it has or is not available.
+    Processing {
+        /// At this post.
+        post: &'a Post,
+    },
+    /// The next post of a platform has to wait before it may start.
+    Waiting {
+        /// The platform.
+        platform: Platform,
+        /// For what.
+        reason: StartDelay,
+        /// For so long.
+        left: Duration,
+    },
+    /// So many posts of a platform were due at the start of the pass.
+    Due {
+        /// The platform.
+        platform: Platform,
+        /// How many.
+        count: u64,
+    },
     /// An attempt has ended, and its outcome is recorded.
     Ended {
         /// At this post.
@@ -81,8 +103,22 @@ pub enum Event<'a> {
     },
 }
 
+/// What the next post of a platform waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartDelay {
+    /// The gap between the starts of two publishes.
+    Gap,
+    /// A limit of the platform.
+    RateLimit,
+}
+
 /// Receives events.
 pub trait Listener: Send + Sync + fmt::Debug {
+    /// Whether it wants to know how many posts are due, which has to be counted.
+    fn counts_due(&self) -> bool {
+        false
+    }
+
     /// Something has happened.
     fn notice(&self, event: &Event<'_>);
 }

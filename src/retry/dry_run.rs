@@ -6,7 +6,7 @@ use super::context::RetryContext;
 use super::pass::{PassOptions, read_unknown_platforms};
 use super::report::{DryRunReport, PlannedPost, PlatformReport, SkipReason, take_readable};
 use super::worker::LARGE_PAGE;
-use crate::post::{DueReason, Eligibility, Post, Totals};
+use crate::post::{DueReason, Eligibility, Failure, Post, Totals};
 use crate::store::{Backlog, Pages, Scope, StoreError};
 
 /// What a pass would do, decided by the same rules. It writes nothing and calls no platform.
@@ -54,7 +54,8 @@ pub async fn dry_run(context: &RetryContext, options: &PassOptions) -> Result<Dr
                     left = left.map(|left| left - 1);
                 }
                 totals.skip(1);
-                report.posts.push(plan(context, &post, reason, skipped, started_at));
+                let problem = if skipped.is_none() { foreseen_failure(context, &post).await } else { None };
+                report.posts.push(PlannedPost { problem, ..plan(context, &post, reason, skipped, started_at) });
             }
         }
         report.platforms.push(PlatformReport {
@@ -114,5 +115,15 @@ fn plan(
         error: post.retry.error.clone(),
         reason: format!("{why}; {action}"),
         skipped,
+        problem: None,
     }
+}
+
+/// Why the file or the text of a post could not be sent. Of one with an earlier upload that is not known before that has
+/// been looked up.
+async fn foreseen_failure(context: &RetryContext, post: &Post) -> Option<Failure> {
+    if post.has_earlier_upload() {
+        return None;
+    }
+    context.publishers.get(&post.platform)?.fingerprint(post).await.err()
 }

@@ -251,6 +251,10 @@ impl PublishContext for LeasedAttempt {
         self.platform.breaker.pause_platform(detail);
     }
 
+    fn platform_awaited(&self) {
+        self.listener.notice(&Event::Processing { post: &self.post });
+    }
+
     fn bytes_sent(&self, bytes: u64, total: u64) {
         self.listener.notice(&Event::Sent { post: &self.post, bytes, of: total });
     }

@@ -24,12 +24,12 @@ mod worker;
 
 pub use clock::StoreClock;
 pub use config::PassConfig;
-pub use context::{Event, Listener, RetryContext};
+pub use context::{Event, Listener, RetryContext, StartDelay};
 pub use dry_run::dry_run;
 pub use pass::{PassOptions, run_pass};
 pub use report::{
     AttemptReport, DryRunReport, GivenUp, MalformedPost, PassReport, PlannedPost, PlatformReport, SkipReason,
 };
-pub use retry_post::{ActivePlatforms, Force, RetryOutcome, RetryReport, retry_post};
+pub use retry_post::{ActivePlatforms, Confirmed, Force, RetryOutcome, RetryReport, may_be_published, retry_post};
 pub use run_record::{pass_record, retry_record};
 pub use shutdown::{Shutdown, Signal};

@@ -1,9 +1,11 @@
 //! What a pass has done, as data.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 
 use crate::platform::CredentialExpiry;
-use crate::post::{Category, Malformed, Outcome, Platform, Post, PostId, Totals};
+use crate::post::{Category, Failure, Malformed, Outcome, Platform, Post, PostId, Totals};
 use crate::store::StoredPost;
 
 /// One attempt and its outcome.
@@ -74,15 +76,22 @@ pub struct PlatformReport {
 pub struct MalformedPost {
     /// The post.
     pub id: PostId,
+    /// The name of its platform, as far as it can be read.
+    pub platform: Option<String>,
     /// The field.
-    pub field: &'static str,
+    pub field: Cow<'static, str>,
     /// What is wrong with it.
     pub problem: String,
 }
 
 impl From<&Malformed> for MalformedPost {
     fn from(malformed: &Malformed) -> Self {
-        Self { id: malformed.id().clone(), field: malformed.field, problem: malformed.problem.clone() }
+        Self {
+            id: malformed.id().clone(),
+            platform: malformed.draft.platform.clone(),
+            field: malformed.field.clone(),
+            problem: malformed.problem.clone(),
+        }
     }
 }
 
@@ -172,6 +181,8 @@ pub struct PlannedPost {
     pub reason: String,
     /// Why it would not be started.
     pub skipped: Option<SkipReason>,
+    /// Why it would fail, as far as that can be told without its platform.
+    pub problem: Option<Failure>,
 }
 
 /// What a pass would do.

@@ -1,4 +1,5 @@
-//! Retrying one post on request, whatever its backoff.
+//! Retrying one post on request, whatever its backoff. A post for several platforms has several deliveries; each is
+//! retried by itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,8 +7,8 @@ use std::sync::Arc;
 use super::attempt::{AttemptResult, Expiry, execute};
 use super::context::{ActivePlatform, RetryContext};
 use super::report::{AttemptReport, already_published};
-use crate::post::{Outcome, Platform, Post};
-use crate::store::{Found, Reset, ResetOptions, StoreError};
+use crate::post::{Category, Outcome, Platform, Post, PostId};
+use crate::store::{Found, Reset, ResetOptions, StoreError, StoredPost};
 
 /// The result of a request to retry a post.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +34,12 @@ pub enum RetryOutcome {
 pub struct RetryReport {
     /// The id as it was given.
     pub id: String,
+    /// The platform of the delivery; the one that was asked for if there is no delivery.
+    pub platform: Option<Platform>,
     /// What became of it.
     pub outcome: RetryOutcome,
+    /// Whether it may be on its platform already, so that a person has to look there.
+    pub may_be_published: bool,
     /// Why it did not succeed.
     pub error: Option<String>,
     /// The attempt, where one was made.
@@ -48,9 +53,34 @@ pub enum Force {
     Yes {
         /// The person who does so, as `user@host`.
         by: String,
+        /// Which of the posts that may be published already.
+        confirmed: Confirmed,
     },
     /// It is not changed.
     No,
+}
+
+/// The posts that may be on their platforms already and that a person wants to be sent all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Confirmed {
+    /// Every one.
+    All,
+    /// Only these.
+    Only(Vec<PostId>),
+}
+
+impl Confirmed {
+    fn contains(&self, id: &PostId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(ids) => ids.contains(id),
+        }
+    }
+}
+
+/// Whether a failed post may be on its platform already, and only a person can find out.
+pub fn may_be_published(post: &Post) -> bool {
+    post.published_id.is_some() || post.retry.category == Some(Category::Ambiguous)
 }
 
 /// The platforms of a command that retries several posts, so that the gap is between all of them.
@@ -65,67 +95,142 @@ impl ActivePlatforms {
     }
 }
 
-/// Retries the post with this id, as people write it.
+/// Retries the post with this id, as people write it: each of its failed deliveries, or the one for `only`. There is at
+/// least one report.
 ///
 /// # Errors
-/// Where the store fails.
+/// If the store fails.
 pub async fn retry_post(
     context: &RetryContext,
     id: &str,
+    only: Option<Platform>,
     force: &Force,
     platforms: &ActivePlatforms,
-) -> Result<RetryReport, StoreError> {
-    let ended = |outcome, error: Option<&str>| {
-        Ok(RetryReport { id: id.to_owned(), outcome, error: error.map(str::to_owned), attempt: None })
+) -> Result<Vec<RetryReport>, StoreError> {
+    let nothing = |outcome, error| Ok(vec![RetryReport::without_attempt(id, only, outcome, error)]);
+    let deliveries = match context.store.find(id).await? {
+        Found::Nothing => return nothing(RetryOutcome::NotFound, "there is no such post"),
+        Found::NotFailed(_) => return nothing(RetryOutcome::NotFailed, "it is not failed"),
+        Found::Failed(deliveries) => deliveries,
     };
-    let mut found = context.store.find(id).await?;
-    if let (Found::Failed(stored), Force::Yes { by }) = (&found, force)
-        && let Some(post) = stored.readable()
-        && (post.retry.permanently_failed || is_exhausted(context, post))
-        && context.publishers.contains_key(&post.platform)
-    {
-        match context.store.reset(&post.id, by, &ResetOptions::default()).await? {
-            Reset::Done => found = context.store.find(id).await?,
-            Reset::Busy => return ended(RetryOutcome::Busy, Some(BUSY)),
-            Reset::Changed => return ended(RetryOutcome::Busy, Some(BUSY)),
-            Reset::NotFailed => return ended(RetryOutcome::NotFailed, Some("it is not failed any more")),
+    let is_wanted = |stored: &StoredPost| only.is_none() || stored.platform() == only;
+    let mut reports = Vec::new();
+    for stored in deliveries.into_iter().filter(is_wanted) {
+        if !reports.is_empty() && context.shutdown.is_stopping() {
+            break;
         }
+        let request = Request { context, id, force, platform: stored.platform() };
+        // While an earlier delivery was retried, another process may have worked on this one.
+        let current = if reports.is_empty() { Some(stored) } else { request.read_again(stored.id()).await? };
+        reports.push(match current {
+            Some(stored) => request.retry(stored, platforms).await?,
+            None => request.ended(RetryOutcome::NotFailed, NOT_FAILED),
+        });
     }
-    let post = match found {
-        Found::Nothing => return ended(RetryOutcome::NotFound, Some("there is no such post")),
-        Found::NotFailed(_) => return ended(RetryOutcome::NotFailed, Some("it is not failed")),
-        Found::Failed(stored) => match stored.into_result() {
+    if reports.is_empty() {
+        return nothing(RetryOutcome::NotFailed, "it is not failed on this platform");
+    }
+    Ok(reports)
+}
+
+impl RetryReport {
+    fn without_attempt(id: &str, platform: Option<Platform>, outcome: RetryOutcome, error: &str) -> Self {
+        let (id, error) = (id.to_owned(), Some(error.to_owned()));
+        Self { id, platform, outcome, may_be_published: false, error, attempt: None }
+    }
+}
+
+/// A request to retry one delivery.
+struct Request<'a> {
+    context: &'a RetryContext,
+    id: &'a str,
+    force: &'a Force,
+    platform: Option<Platform>,
+}
+
+impl Request<'_> {
+    fn ended(&self, outcome: RetryOutcome, error: &str) -> RetryReport {
+        RetryReport::without_attempt(self.id, self.platform, outcome, error)
+    }
+
+    /// The delivery as it is now, if it is still failed.
+    async fn read_again(&self, delivery: &PostId) -> Result<Option<StoredPost>, StoreError> {
+        Ok(match self.context.store.find(self.id).await? {
+            Found::Failed(deliveries) => deliveries.into_iter().find(|stored| stored.id() == delivery),
+            Found::NotFailed(_) | Found::Nothing => None,
+        })
+    }
+
+    async fn retry(&self, stored: StoredPost, platforms: &ActivePlatforms) -> Result<RetryReport, StoreError> {
+        let context = self.context;
+        let mut post = match stored.into_result() {
             Ok(post) => post,
             Err(malformed) => {
                 let text = format!("its field `{}` cannot be used: {}", malformed.field, malformed.problem);
-                return ended(RetryOutcome::Malformed, Some(&text));
+                return Ok(self.ended(RetryOutcome::Malformed, &text));
             }
-        },
-    };
-    if post.retry.claim.as_ref().is_some_and(|claim| claim.is_live(context.clock.now())) {
-        return ended(RetryOutcome::Busy, Some(BUSY));
-    }
-    if post.retry.permanently_failed || (*force == Force::No && is_exhausted(context, &post)) {
-        return ended(RetryOutcome::Permanent, Some("it is permanently failed"));
-    }
-    if let Some(id) = post.published_id.as_ref().filter(|_| *force == Force::No) {
-        return ended(RetryOutcome::Permanent, Some(&already_published(&post, id)));
-    }
-    let Some(platform) = platforms.0.get(&post.platform) else {
-        return ended(RetryOutcome::NotConfigured(post.platform), Some("its platform is not configured"));
-    };
-    let expiry = if *force == Force::No { Expiry::Observed } else { Expiry::Ignored };
-    match execute(context, platform, &post, expiry, None).await? {
-        AttemptResult::Completed(report, _) => Ok(RetryReport {
-            id: id.to_owned(),
-            outcome: RetryOutcome::Attempted(report.outcome),
-            error: report.error.clone(),
-            attempt: Some(*report),
-        }),
-        AttemptResult::NotClaimed => ended(RetryOutcome::Busy, Some(BUSY)),
-        AttemptResult::LeaseLost => {
-            ended(RetryOutcome::Busy, Some("its claim was lost during the attempt; the next pass finishes it"))
+        };
+        if let Some(refused) = self.refuse_doubtful(&post) {
+            return Ok(refused);
         }
+        if let Force::Yes { by, .. } = self.force
+            && (post.retry.permanently_failed || is_exhausted(context, &post))
+            && context.publishers.contains_key(&post.platform)
+        {
+            match context.store.reset(&post.id, by, &ResetOptions::default()).await? {
+                Reset::Done => {}
+                Reset::Busy | Reset::Changed => return Ok(self.ended(RetryOutcome::Busy, BUSY)),
+                Reset::NotFailed => return Ok(self.ended(RetryOutcome::NotFailed, NOT_FAILED)),
+            }
+            match self.read_again(&post.id).await?.map(StoredPost::into_result) {
+                Some(Ok(current)) => post = current,
+                Some(Err(_)) => return Ok(self.ended(RetryOutcome::Busy, BUSY)),
+                None => return Ok(self.ended(RetryOutcome::NotFailed, NOT_FAILED)),
+            }
+        }
+        if post.retry.claim.as_ref().is_some_and(|claim| claim.is_live(context.clock.now())) {
+            return Ok(self.ended(RetryOutcome::Busy, BUSY));
+        }
+        if post.retry.permanently_failed || (*self.force == Force::No && is_exhausted(context, &post)) {
+            return Ok(self.ended(RetryOutcome::Permanent, "it is permanently failed"));
+        }
+        let Some(platform) = platforms.0.get(&post.platform) else {
+            let outcome = RetryOutcome::NotConfigured(post.platform);
+            return Ok(self.ended(outcome, "its platform is not configured"));
+        };
+        let expiry = if *self.force == Force::No { Expiry::Observed } else { Expiry::Ignored };
+        Ok(match execute(context, platform, &post, expiry, None).await? {
+            AttemptResult::Completed(report, _) => RetryReport {
+                id: self.id.to_owned(),
+                platform: self.platform,
+                outcome: RetryOutcome::Attempted(report.outcome),
+                may_be_published: report.category == Some(Category::Ambiguous),
+                error: report.error.clone(),
+                attempt: Some(*report),
+            },
+            AttemptResult::NotClaimed => self.ended(RetryOutcome::Busy, BUSY),
+            AttemptResult::LeaseLost => {
+                self.ended(RetryOutcome::Busy, "its claim was lost during the attempt; the next pass finishes it")
+            }
+        })
+    }
+
+    /// A post that may be published already is sent only if a person has confirmed that. One that another process works
+    /// on is busy first of all.
+    fn refuse_doubtful(&self, post: &Post) -> Option<RetryReport> {
+        let is_confirmed = match self.force {
+            Force::Yes { confirmed, .. } => confirmed.contains(&post.id),
+            Force::No => false,
+        };
+        let is_claimed = post.retry.claim.as_ref().is_some_and(|claim| claim.is_live(self.context.clock.now()));
+        if is_confirmed || is_claimed || !may_be_published(post) {
+            return None;
+        }
+        let error = match &post.published_id {
+            Some(id) => already_published(post, id),
+            None => "it is permanently failed, because it may already be published".to_owned(),
+        };
+        Some(RetryReport { may_be_published: true, ..self.ended(RetryOutcome::Permanent, &error) })
     }
 }
 
@@ -135,3 +240,4 @@ fn is_exhausted(context: &RetryContext, post: &Post) -> bool {
 }
 
 const BUSY: &str = "another process is retrying it right now";
+const NOT_FAILED: &str = "it is not failed any more";

@@ -3,12 +3,31 @@
 use chrono::{DateTime, Utc};
 
 use super::context::RetryContext;
-use super::report::{AttemptReport, PassReport};
+use super::report::{AttemptReport, PassReport, PlatformReport};
 use crate::post::{AttemptCounts, Category, Outcome, Platform, Totals};
-use crate::store::{RunOutcome, RunRecord};
+use crate::store::{GivenUpRecord, PlatformRun, RunOutcome, RunRecord};
 
-/// The record of a pass.
-pub fn pass_record(context: &RetryContext, report: &PassReport, outcome: RunOutcome) -> RunRecord {
+/// The record of a pass. `previous` is what the store has said before it of the platforms that were given up.
+pub fn pass_record(
+    context: &RetryContext,
+    report: &PassReport,
+    outcome: RunOutcome,
+    previous: &[(Platform, GivenUpRecord)],
+) -> RunRecord {
+    let of_platform = |entry: &PlatformReport| PlatformRun {
+        platform: entry.platform,
+        totals: entry.totals,
+        given_up: entry.given_up.as_ref().map(|given_up| {
+            let earlier = previous.iter().find(|(platform, _)| *platform == entry.platform).map(|(_, record)| record);
+            let since = earlier.filter(|record| record.category == given_up.category).map(|record| record.since);
+            GivenUpRecord {
+                category: given_up.category,
+                reason: given_up.reason.clone(),
+                waiting: given_up.waiting,
+                since: since.unwrap_or(report.started_at),
+            }
+        }),
+    };
     RunRecord {
         id: report.run_id.clone(),
         command: "run",
@@ -17,7 +36,7 @@ pub fn pass_record(context: &RetryContext, report: &PassReport, outcome: RunOutc
         host: context.host.clone(),
         outcome,
         totals: report.totals(),
-        by_platform: report.platforms.iter().map(|platform| (platform.platform, platform.totals)).collect(),
+        by_platform: report.platforms.iter().map(of_platform).collect(),
         attempts: attempt_counts(report.posts.iter()),
     }
 }
@@ -37,9 +56,9 @@ pub fn retry_record<'a>(
             .clone()
             .filter(|attempt| attempt.platform == platform)
             .for_each(|attempt| totals.count(attempt.outcome));
-        (!totals.is_empty()).then_some((platform, totals))
+        (!totals.is_empty()).then_some(PlatformRun { platform, totals, given_up: None })
     };
-    let by_platform: Vec<(Platform, Totals)> = Platform::ALL.into_iter().filter_map(totals_of).collect();
+    let by_platform: Vec<PlatformRun> = Platform::ALL.into_iter().filter_map(totals_of).collect();
     if by_platform.is_empty() {
         return None;
     }
@@ -50,7 +69,7 @@ pub fn retry_record<'a>(
         finished_at: context.clock.now(),
         host: context.host.clone(),
         outcome,
-        totals: by_platform.iter().map(|(_, totals)| *totals).sum(),
+        totals: by_platform.iter().map(|entry| entry.totals).sum(),
         by_platform,
         attempts: attempt_counts(attempts),
     })

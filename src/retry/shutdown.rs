@@ -71,7 +71,7 @@ impl Shutdown {
     }
 
     /// Returns when nothing new is to be started.
-    pub(super) async fn stopping(&self) {
+    pub async fn stopping(&self) {
         self.stop.cancelled().await;
     }
 

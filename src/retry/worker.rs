@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::attempt::{AttemptResult, Expiry, execute};
 use super::breaker::StopReason;
-use super::context::{ActivePlatform, RetryContext};
+use super::context::{ActivePlatform, Event, RetryContext, StartDelay};
 use super::limiter::{PlatformPause, StartPermit};
 use super::report::{AttemptReport, GivenUp, MalformedPost, PlatformReport, already_published, take_readable};
 use crate::platform::CredentialExpiry;
@@ -227,6 +227,10 @@ impl PlatformWorker {
         self.mark_exhausted().await?;
         let context = Arc::clone(&self.context);
         let mut pages = Self::pages(&context, self.platform, Backlog::Due, PAGE);
+        if context.listener.counts_due() {
+            let count = pages.count_rest(context.clock.now()).await?;
+            context.listener.notice(&Event::Due { platform: self.platform, count });
+        }
         while let Some(page) = pages.next(context.clock.now()).await? {
             let mut is_skipping = false;
             for post in take_readable(page, &mut self.malformed) {
@@ -339,6 +343,9 @@ impl PlatformWorker {
                     }
                 }
                 NextStep::AwaitGap(delay) => {
+                    let is_paused = active.pause.remaining() >= active.limiter.delay();
+                    let reason = if is_paused { StartDelay::RateLimit } else { StartDelay::Gap };
+                    self.context.listener.notice(&Event::Waiting { platform: self.platform, reason, left: delay });
                     tokio::select! {
                         () = shutdown.stopping() => {}
                         // Another platform may use the limit up meanwhile.

@@ -106,6 +106,54 @@ fn the_store_must_be_named_and_have_a_database() {
 }
 
 #[test]
+fn a_setting_that_is_not_utf_8_is_refused_with_the_other_problems() {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
+    use crate::environment::EnvFiles;
+    let process = [
+        (OsString::from("MONGODB_URI"), OsString::from(STORE_URI)),
+        (OsString::from("POST_ASSET_ROOT"), OsString::from_vec(b"/srv/caf\xE9".to_vec())),
+        (OsString::from("APP_ROOT"), OsString::from_vec(b"/srv/caf\xE9".to_vec())),
+        (OsString::from("MAX_POST_RETRIES"), OsString::from("five")),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let files = EnvFiles { named: None, local: &folder.path().join(".env"), system: None };
+    let environment = Environment::load(process, &files, variables()).unwrap();
+    let text = Settings::resolve(&environment, &Overrides::default()).unwrap_err().to_string();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(text.contains("setting `POST_ASSET_ROOT` is not valid UTF-8"), "{text}");
+}
+
+#[test]
+fn names_that_are_nearly_ours_are_told_from_the_applications() {
+    let pairs = [
+        ("MONGODB_URI", STORE_URI),
+        ("POST_RETRY_INTERVALL_MINUTES", "30"),
+        ("TIKTOK_REFRESH_TOKN", "hush"),
+        ("TIKTOK_CLIENT_ID", "the application's"),
+        ("MONGODB_URL", "the application's"),
+        ("HTTP_PORT", "8080"),
+        ("NODE_ENV", "production"),
+    ];
+    let environment = Environment::from_pairs(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let expected = [
+        ("POST_RETRY_INTERVALL_MINUTES", "POST_RETRY_INTERVAL_MINUTES"),
+        ("TIKTOK_REFRESH_TOKN", "TIKTOK_REFRESH_TOKEN"),
+    ];
+    assert_eq!(environment.misspelt(variables()), expected);
+}
+
+#[test]
+fn no_name_of_ours_is_a_slip_of_another() {
+    let all: Vec<(String, String)> = variables().map(|known| (known.name.to_owned(), "x".to_owned())).collect();
+    for (name, value) in all {
+        let environment = Environment::from_pairs([(name, value)]);
+        assert_eq!(environment.misspelt(variables()), []);
+    }
+}
+
+#[test]
 fn a_copy_of_the_example_means_what_the_defaults_mean() {
     let credentials = [
         ("TIKTOK_ACCESS_TOKEN", "hush"),

@@ -81,7 +81,7 @@ const COMMON: &[Variable] = &[
         ASSETS,
         "POST_ASSET_ROOT",
         ".",
-        "The directory of the assets; relative asset paths start here, and nothing outside it is read",
+        "The directory of the assets, by default the working directory; asset paths start here, and nothing outside it is read",
     ),
     Variable::open(
         ASSETS,
@@ -108,7 +108,7 @@ pub fn env_example() -> String {
         "# Settings of postretry. Copy this file to .env and set what you need. An empty value means: not set.\n\
          # The environment takes precedence over this file, and an option over both. A value in single quotes is\n\
          # used unchanged. Elsewhere $ and \\ have a special meaning, so put a password that contains one in\n\
-         # single quotes.\n",
+         # single quotes. Settings of other programs may be in this file too; they are read past.\n",
     );
     let mut group = "";
     for variable in variables() {

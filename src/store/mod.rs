@@ -29,7 +29,8 @@ pub use mongo::MongoSettings;
 pub use pages::{Backlog, Pages};
 pub use query::{DueCursor, DueQuery, ListFilter, Page, PostPage, Scope};
 pub use statistics::{
-    AttemptStatistics, CauseStatistics, PlatformStatistics, RunOutcome, RunRecord, RunStatistics, Statistics,
+    AttemptStatistics, CauseStatistics, DayStatistics, GivenUpRecord, PlatformRun, PlatformStatistics, RunOutcome,
+    RunRecord, RunStatistics, Statistics,
 };
 pub use stored_post::StoredPost;
 pub use token_store::TokenStore;
@@ -84,8 +85,8 @@ pub enum LeaseWrite {
 /// The result of a search by id.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Found {
-    /// A failed post.
-    Failed(Box<StoredPost>),
+    /// A failed post: one for each platform on which it is failed, at least one.
+    Failed(Vec<StoredPost>),
     /// A post that is not failed.
     NotFailed(PostId),
     /// No post.
@@ -117,6 +118,9 @@ pub struct ResetOptions<'a> {
 /// A store of posts, runs and tokens.
 #[async_trait]
 pub trait PostStore: TokenStore {
+    /// What a person should know before anything else: that the posts may be somewhere else. One sentence each.
+    async fn warnings(&self) -> Result<Vec<String>, StoreError>;
+
     /// Creates what is missing (indexes, tables) for this way of counting the backoff.
     ///
     /// Returns warnings, one sentence each.
@@ -170,6 +174,10 @@ pub trait PostStore: TokenStore {
     /// Resets the retry count of a post and records `by` in its history.
     async fn reset(&self, id: &PostId, by: &str, options: &ResetOptions<'_>) -> Result<Reset, StoreError>;
 
+    /// Settles a failed post as posted, because a person has found it on its platform ([`crate::post::settle_found`]),
+    /// unless it has a valid claim. Ids that the settlement does not give are kept.
+    async fn settle_found(&self, post: &Post, settlement: &Settlement) -> Result<Reset, StoreError>;
+
     /// Failed posts, newest failure first.
     async fn list(&self, filter: &ListFilter, page: Page) -> Result<PostPage, StoreError>;
 
@@ -183,6 +191,9 @@ pub trait PostStore: TokenStore {
         now: DateTime<Utc>,
         runs_since: Option<DateTime<Utc>>,
     ) -> Result<Statistics, StoreError>;
+
+    /// The platforms that the latest runs had to give up: of each platform, what its latest recorded run says.
+    async fn given_up_platforms(&self) -> Result<Vec<(Platform, GivenUpRecord)>, StoreError>;
 
     /// Records a run.
     async fn record_run(&self, run: &RunRecord) -> Result<(), StoreError>;

@@ -39,7 +39,7 @@ pub(super) enum MalformedPosts {
 pub(super) fn is_as_shown(shown: &StoredPost, current: &StoredPost) -> bool {
     let is_unread = |post: &StoredPost, name: &str| match post {
         StoredPost::Readable(_) => false,
-        StoredPost::Malformed(malformed) => is_field(malformed.field, name),
+        StoredPost::Malformed(malformed) => is_field(&malformed.field, name),
     };
     let (before, after) = (retry_values(shown), retry_values(current));
     let same = [
@@ -63,9 +63,10 @@ fn retry_values(post: &StoredPost) -> (u32, Option<DateTime<Utc>>, Option<&str>)
     }
 }
 
-/// Whether a field has this name, which MongoDB spells in camel case and SQLite in snake case.
+/// Whether a field has this name, which MongoDB spells in camel case, at the end of a path, and SQLite in snake case.
 pub(super) fn is_field(field: &str, name: &str) -> bool {
-    field.replace('_', "").eq_ignore_ascii_case(name)
+    let last = field.rsplit('.').next().unwrap_or(field);
+    last.replace('_', "").eq_ignore_ascii_case(name)
 }
 
 /// The position of a post in a store's order. Only the store that returned it can read it.
@@ -82,16 +83,16 @@ pub struct PostPage {
 }
 
 /// Which failed posts to list, count or reset.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ListFilter {
-    /// Only those for this platform.
-    pub platform: Option<Platform>,
+    /// Only those for these platforms; all if there are none.
+    pub platforms: Vec<Platform>,
     /// Only those that are due by these rules at this time.
     pub due: Option<(RetryPolicy, DateTime<Utc>)>,
     /// Only those that are permanently failed by these rules.
     pub permanent: Option<RetryPolicy>,
-    /// Only those whose last failure is of this category.
-    pub category: Option<Category>,
+    /// Only those whose last failure is of one of these categories; all if there are none.
+    pub categories: Vec<Category>,
     /// Only those that failed at this time or later.
     pub since: Option<DateTime<Utc>>,
 }
@@ -99,8 +100,8 @@ pub struct ListFilter {
 impl ListFilter {
     /// Whether every failed post matches.
     pub fn is_everything(&self) -> bool {
-        let Self { platform, due, permanent, category, since } = self;
-        platform.is_none() && due.is_none() && permanent.is_none() && category.is_none() && since.is_none()
+        let Self { platforms, due, permanent, categories, since } = self;
+        platforms.is_empty() && due.is_none() && permanent.is_none() && categories.is_empty() && since.is_none()
     }
 }
 

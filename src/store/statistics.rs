@@ -1,6 +1,6 @@
 //! What stores count, and the record of a run.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::post::{AttemptCounts, Category, Platform, Totals};
@@ -12,6 +12,10 @@ pub struct Statistics {
     pub total_failed: u64,
     pub permanently_failed: u64,
     pub due: u64,
+    /// Posts that cannot be read well enough to count them for a platform; a part of `total_failed`.
+    pub malformed: u64,
+    /// A part of `permanently_failed`.
+    pub ambiguous: u64,
     /// Retry count and how many posts have it, ascending.
     pub retry_distribution: Vec<(u32, u64)>,
     pub by_platform: Vec<PlatformStatistics>,
@@ -23,6 +27,8 @@ pub struct Statistics {
     pub by_cause: Vec<CauseStatistics>,
     /// When each platform's token expires.
     pub tokens: Vec<(Platform, Option<DateTime<Utc>>)>,
+    /// The platforms that the latest runs had to give up.
+    pub given_up: Vec<(Platform, GivenUpRecord)>,
     pub runs: RunStatistics,
 }
 
@@ -73,6 +79,39 @@ pub struct RunStatistics {
     pub last_run: Option<DateTime<Utc>>,
     pub last_duration_ms: Option<i64>,
     pub last_outcome: Option<String>,
+    /// The days of the last two weeks on which runs posted or failed to, oldest first. Days are counted in UTC.
+    pub days: Vec<DayStatistics>,
+}
+
+/// What the runs that started on one day did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the JSON output")]
+pub struct DayStatistics {
+    pub day: NaiveDate,
+    pub posted: u64,
+    pub failed: u64,
+}
+
+/// Why a platform got no further post in a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUpRecord {
+    /// The category of the failure.
+    pub category: Category,
+    /// The failure in words.
+    pub reason: String,
+    /// How many of its posts waited when the run ended.
+    pub waiting: u64,
+    /// When the first of the runs started that had to give it up for this category, one after another.
+    pub since: DateTime<Utc>,
+}
+
+/// What a run did on one platform.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the names are those of the stored document")]
+pub struct PlatformRun {
+    pub platform: Platform,
+    pub totals: Totals,
+    pub given_up: Option<GivenUpRecord>,
 }
 
 /// How a run ended.
@@ -112,6 +151,6 @@ pub struct RunRecord {
     pub host: String,
     pub outcome: RunOutcome,
     pub totals: Totals,
-    pub by_platform: Vec<(Platform, Totals)>,
+    pub by_platform: Vec<PlatformRun>,
     pub attempts: AttemptCounts,
 }

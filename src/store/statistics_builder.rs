@@ -3,8 +3,21 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::statistics::{AttemptStatistics, CauseStatistics, PlatformStatistics, RunStatistics, Statistics};
+use chrono::{DateTime, Days, NaiveTime, Utc};
+
+use super::statistics::{
+    AttemptStatistics, CauseStatistics, GivenUpRecord, PlatformStatistics, RunStatistics, Statistics,
+};
 use crate::post::{AttemptCount, Category, Platform, RetryPolicy, TokenRecord};
+
+/// How many days are counted one by one.
+const DAYS: u64 = 14;
+
+/// When the first of the days that are counted one by one began, in UTC.
+pub(super) fn start_of_days(now: DateTime<Utc>) -> DateTime<Utc> {
+    let first = now.date_naive().checked_sub_days(Days::new(DAYS - 1)).unwrap_or(now.date_naive());
+    first.and_time(NaiveTime::MIN).and_utc()
+}
 
 /// A group of failed posts that are the same for the statistics.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +64,9 @@ impl StatisticsBuilder {
     }
 
     pub(super) fn add_posts(&mut self, group: PostGroup) {
-        let is_permanent = group.is_flagged || self.policy.is_exhausted(group.retry_count);
+        // Whatever the state of a post says whose platform is not known: it is malformed, and counted as that.
+        let is_known = self.platform(group.platform).is_some();
+        let is_permanent = is_known && (group.is_flagged || self.policy.is_exhausted(group.retry_count));
         let permanent = if is_permanent { group.posts } else { 0 };
         *self.retry_distribution.entry(group.retry_count).or_default() += group.posts;
         self.total_failed += group.posts;
@@ -90,7 +105,14 @@ impl StatisticsBuilder {
     }
 
     /// The statistics, with what the store knows of past runs and of tokens.
-    pub(super) fn finish(self, runs: RunStatistics, tokens: &[TokenRecord]) -> Statistics {
+    pub(super) fn finish(
+        self,
+        runs: RunStatistics,
+        tokens: &[TokenRecord],
+        given_up: Vec<(Platform, GivenUpRecord)>,
+    ) -> Statistics {
+        let for_platforms: u64 = self.by_platform.iter().map(|entry| entry.failed).sum();
+        let ambiguous = self.by_category.get(&Category::Ambiguous).copied().unwrap_or(0);
         let mut by_category: Vec<(Category, u64)> = self.by_category.into_iter().collect();
         by_category.sort_by_key(|(category, posts)| (Reverse(*posts), *category));
         let mut by_cause: Vec<CauseStatistics> = self.by_cause.into_values().collect();
@@ -101,12 +123,15 @@ impl StatisticsBuilder {
             total_failed: self.total_failed,
             permanently_failed: self.permanently_failed,
             due: self.by_platform.iter().map(|entry| entry.due).sum(),
+            malformed: self.total_failed.saturating_sub(for_platforms),
+            ambiguous,
             retry_distribution: self.retry_distribution.into_iter().collect(),
             by_platform: self.by_platform,
             by_attempt: self.by_attempt.into_values().collect(),
             by_category,
             by_cause,
             tokens,
+            given_up,
             runs,
         }
     }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::post::{Category, Claim, HistoryEntry, Malformed, Post, PostId, Story};
+use crate::post::{Category, Claim, HistoryEntry, Malformed, Platform, Post, PostId, Story};
 
 /// A failed post as its store has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +29,19 @@ impl StoredPost {
             Self::Readable(post) => &post.id,
             Self::Malformed(malformed) => malformed.id(),
         }
+    }
+
+    /// The name of its platform, as far as it can be read; not necessarily one that is known.
+    pub fn platform_name(&self) -> Option<&str> {
+        match self {
+            Self::Readable(post) => Some(post.platform.as_str()),
+            Self::Malformed(malformed) => malformed.draft.platform.as_deref(),
+        }
+    }
+
+    /// Its platform, if it is known.
+    pub fn platform(&self) -> Option<Platform> {
+        self.platform_name()?.parse().ok()
     }
 
     /// The post, if it can be read.

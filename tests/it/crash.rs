@@ -6,15 +6,15 @@ use std::time::Duration;
 use mongodb::bson::{Document, doc};
 use postretry_mongod::Mongod;
 
-use crate::support::env::{TestEnv, hours_ago, mongod, until};
+use crate::support::env::{Shape, TestEnv, hours_ago, mongod, until};
 use crate::support::kinds::renew_credentials_if_stranded;
 use crate::support::proxy::{Proxy, Side};
 
 const POSTS: usize = 90;
 
 /// An environment on this server with due posts and short time-outs.
-async fn stage_on(server: &Mongod) -> TestEnv {
-    let mut env = TestEnv::on(server).await;
+async fn stage_on(server: &Mongod, shape: Shape) -> TestEnv {
+    let mut env = TestEnv::on(server).await.shaped(shape);
     env.set("POST_RETRY_CLAIM", "2s");
     env.set("HTTP_TIMEOUT", "3s");
     env.set("POST_RETRY_CONCURRENCY", "2");
@@ -57,8 +57,17 @@ async fn all_are_published_once(env: &TestEnv) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_and_comes_back_loses_no_outcome() {
-    let mut server = Mongod::start().await;
-    let mut env = stage_on(&server).await;
+    killed_and_back(Mongod::start().await, Shape::One).await;
+}
+
+/// Nobody else has what it was told, so what it has acknowledged must be on its disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standalone_server_that_is_killed_and_comes_back_loses_no_outcome() {
+    killed_and_back(Mongod::start_standalone().await, Shape::Several).await;
+}
+
+async fn killed_and_back(mut server: Mongod, shape: Shape) {
+    let mut env = stage_on(&server, shape).await;
     env.set("MONGODB_URI", &format!("{}&serverSelectionTimeoutMS=1000", env.uri));
     for crash in 1..=2 {
         let output = disturbed(&env, crash * POSTS / 4, async {
@@ -87,7 +96,7 @@ async fn a_server_that_is_killed_and_comes_back_loses_no_outcome() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pass_rides_out_a_primary_that_steps_down_and_one_that_is_killed() {
     let mut server = Mongod::start_set(3).await;
-    let env = stage_on(&server).await;
+    let env = stage_on(&server, Shape::One).await;
     let output = disturbed(&env, POSTS / 4, async { server.step_down().await.unwrap() }).await;
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     all_are_published_once(&env).await;
@@ -102,7 +111,7 @@ async fn a_pass_rides_out_a_primary_that_steps_down_and_one_that_is_killed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_slow_and_cut_loses_nothing() {
     let server = mongod().await;
-    let mut env = stage_on(server).await;
+    let mut env = stage_on(server, Shape::One).await;
     let proxy = Proxy::start(server.address()).await;
     let address = server.address().to_string();
     env.set("MONGODB_URI", &env.uri.replace(&address, &format!("127.0.0.1:{}", proxy.port())));

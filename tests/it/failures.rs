@@ -8,7 +8,7 @@ use mongodb::bson::{Document, doc};
 use postretry_sandbox::{Act, Fault};
 
 use crate::genuine::Wire;
-use crate::support::env::{TestEnv, hours_ago, sha256, video};
+use crate::support::env::{Shape, TestEnv, hours_ago, sha256, video};
 use crate::support::kinds::{KINDS, post_of, renew_credentials_if_stranded, requests_of};
 
 /// How a request and its answer can get lost.
@@ -24,17 +24,16 @@ fn losses() -> [Act; 5] {
 }
 
 /// Lets one request of a publish get lost, and passes run until the post is settled.
-async fn lose_at(kind: &'static str, number: usize, endpoint: String, act: Act, wire: Wire) {
-    let place = format!("{kind}, request {number} ({endpoint}), {act:?}, {wire:?}");
-    let mut env = TestEnv::new().await;
+async fn lose_at(kind: &'static str, shape: Shape, number: usize, endpoint: String, act: Act, wire: Wire) {
+    let place = format!("{kind}, {shape:?}, request {number} ({endpoint}), {act:?}, {wire:?}");
+    let mut env = TestEnv::new().await.shaped(shape);
     wire.lay(&mut env).await;
     env.set("HTTP_TIMEOUT", "1s");
     env.sandbox.world().knobs.instagram_lag = 1;
     env.sandbox.fault(Fault::once("*", act).after(u32::try_from(number).unwrap()));
-    let (platform, fields) = post_of(kind);
+    let (platform, mut fields) = post_of(kind);
+    fields.insert("failedAt", hours_ago(500));
     let id = env.post(platform, fields).await;
-    let aged = doc! { "$set": { "failedAt": hours_ago(500) } };
-    env.posts.update_one(doc! {}, aged).await.unwrap();
     for _ in 0..6 {
         let ran = env.run(&["run", "--format", "json"]).await;
         assert!(matches!(ran.code, 0 | 3), "{place}: {ran:?}");
@@ -61,10 +60,13 @@ async fn whatever_gets_lost_on_the_way_the_post_is_published_once() {
     let mut places = Vec::new();
     for kind in KINDS {
         for (number, endpoint) in requests_of(kind).await.into_iter().enumerate() {
-            places.extend(losses().map(|act| lose_at(kind, number, endpoint.clone(), act, Wire::Plain)));
+            places.extend(losses().map(|act| lose_at(kind, Shape::One, number, endpoint.clone(), act, Wire::Plain)));
             // What arrives late or is nonsense is that in either protocol.
             let torn = losses().into_iter().filter(|act| !matches!(act, Act::Garbage | Act::Slow { .. }));
-            places.extend(torn.map(|act| lose_at(kind, number, endpoint.clone(), act, Wire::Multiplexed)));
+            places.extend(torn.map(|act| lose_at(kind, Shape::One, number, endpoint.clone(), act, Wire::Multiplexed)));
+            // What decides about a ticket is the same whatever the document's shape; where it is written is not.
+            let lost = [Act::LoseRequest, Act::LoseAnswer];
+            places.extend(lost.map(|act| lose_at(kind, Shape::Several, number, endpoint.clone(), act, Wire::Plain)));
         }
     }
     let count = places.len();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mongodb::bson::{Document, doc};
 
-use crate::support::env::{TestEnv, hours_ago, signal};
+use crate::support::env::{Shape, TestEnv, hours_ago, signal};
 use crate::support::kinds::renew_credentials_if_stranded;
 use crate::support::rng::Rng;
 
@@ -41,7 +41,12 @@ async fn host(env: Arc<TestEnv>, seed: u32, done: Arc<AtomicBool>) -> (u32, u32)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_hosts_killed_and_stopped_at_random_publish_every_post_once() {
-    round(1).await;
+    round(1, Shape::One).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_hosts_killed_and_stopped_at_random_publish_every_delivery_once() {
+    round(2, Shape::Several).await;
 }
 
 /// The same for as long as one likes, each round with other chances: `SOAK_MINUTES`, 30 unless set.
@@ -54,13 +59,13 @@ async fn soak() {
     let mut rounds = 0;
     while started.elapsed() < ends_after {
         rounds += 1;
-        round(rounds).await;
+        round(rounds, if rounds % 2 == 0 { Shape::Several } else { Shape::One }).await;
         println!("round {rounds} after {} s", started.elapsed().as_secs());
     }
 }
 
-async fn round(seed: u32) {
-    let mut env = TestEnv::new().await;
+async fn round(seed: u32, shape: Shape) {
+    let mut env = TestEnv::new().await.shaped(shape);
     env.set("POST_RETRY_CLAIM", "1s");
     env.set("HTTP_TIMEOUT", "3s");
     env.set("POST_RETRY_POLL", "50ms");
@@ -84,7 +89,7 @@ async fn round(seed: u32) {
         .collect();
     let deadline = Instant::now() + Duration::from_secs(240);
     loop {
-        let posted = env.posts.count_documents(doc! { "status": "posted" }).await.unwrap();
+        let posted = env.posted().await;
         if posted == POSTS {
             break;
         }

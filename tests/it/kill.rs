@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use mongodb::bson::{Bson, doc};
+use postretry_mongod::Mongod;
 use postretry_sandbox::{Act, Fault};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 
 use crate::store::insert_row;
-use crate::support::env::{TestEnv, hours_ago, is_cleared, mongod, until};
+use crate::support::env::{Shape, TestEnv, hours_ago, is_cleared, mongod, until};
 use crate::support::kinds::{KINDS, is_settled, post_of, renew_credentials_if_stranded, requests_of};
 use crate::support::proxy::{Proxy, Side};
 
@@ -35,13 +36,23 @@ impl std::fmt::Debug for Step {
     }
 }
 
-async fn env() -> (TestEnv, Proxy) {
-    let mut env = TestEnv::new().await;
-    let proxy = Proxy::start(mongod().await.address()).await;
-    env.set(
-        "MONGODB_URI",
-        &env.uri.replace(&mongod().await.address().to_string(), &format!("127.0.0.1:{}", proxy.port())),
-    );
+/// What is killed, and where its posts are.
+#[derive(Debug, Clone, Copy)]
+struct Setup {
+    shape: Shape,
+    /// The server, if it is not the replica set of all tests.
+    standalone: Option<&'static Mongod>,
+}
+
+async fn env(setup: Setup) -> (TestEnv, Proxy) {
+    let server = match setup.standalone {
+        Some(server) => server,
+        None => mongod().await,
+    };
+    let mut env = TestEnv::on(server).await.shaped(setup.shape);
+    let address = server.address();
+    let proxy = Proxy::start(address).await;
+    env.set("MONGODB_URI", &env.uri.replace(&address.to_string(), &format!("127.0.0.1:{}", proxy.port())));
     // So long that none is renewed, however slow the machine: the same publish always makes the same writes.
     env.set("POST_RETRY_CLAIM", "10m");
     env.set("HTTP_TIMEOUT", "3s");
@@ -51,8 +62,8 @@ async fn env() -> (TestEnv, Proxy) {
 }
 
 /// The steps of a publish that nobody disturbs.
-async fn steps_of(kind: &str) -> Vec<Step> {
-    let (env, proxy) = env().await;
+async fn steps_of(kind: &str, setup: Setup) -> Vec<Step> {
+    let (env, proxy) = env(setup).await;
     let (platform, fields) = post_of(kind);
     env.post(platform, fields).await;
     env.pass(0).await;
@@ -64,9 +75,9 @@ async fn steps_of(kind: &str) -> Vec<Step> {
 }
 
 /// Kills a pass at a step, and lets others go on until the post is settled.
-async fn kill_at(kind: &str, step: &Step, side: Side) {
-    let place = format!("{kind}: {side:?} {step:?}");
-    let (env, proxy) = env().await;
+async fn kill_at(kind: &str, setup: Setup, step: &Step, side: Side) {
+    let place = format!("{kind}, {:?}: {side:?} {step:?}", setup.shape);
+    let (env, proxy) = env(setup).await;
     let (platform, fields) = post_of(kind);
     let id = env.post(platform, fields).await;
     match step {
@@ -87,7 +98,7 @@ async fn kill_at(kind: &str, step: &Step, side: Side) {
     proxy.release();
     let was_claimed = env.get(&id).await.contains_key("retryClaim");
     if was_claimed {
-        let run_out = doc! { "$set": { "retryClaim.until": hours_ago(1) } };
+        let run_out = doc! { "$set": { env.path(platform, "retryClaim.until"): hours_ago(1) } };
         env.posts.update_one(doc! {}, run_out).await.unwrap();
     }
 
@@ -125,19 +136,19 @@ async fn kill_at(kind: &str, step: &Step, side: Side) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_at_every_step_a_post_is_published_once() {
+/// Kills at every step of every kind of publish. How many that were.
+async fn kill_at_every_step(setup: Setup) -> usize {
     let places = Arc::new(Semaphore::new(10));
     let mut killed = tokio::task::JoinSet::new();
     for kind in KINDS {
-        let steps = steps_of(kind).await;
+        let steps = steps_of(kind, setup).await;
         assert!(steps.len() >= 10, "{kind}: {steps:?}");
         for step in steps {
             for side in [Side::Before, Side::After] {
                 let (places, step) = (Arc::clone(&places), step.clone());
                 killed.spawn(async move {
                     let _place = places.acquire_owned().await.unwrap();
-                    kill_at(kind, &step, side).await;
+                    kill_at(kind, setup, &step, side).await;
                 });
             }
         }
@@ -151,10 +162,25 @@ async fn killed_at_every_step_a_post_is_published_once() {
         }
     }
     assert!(failures.is_empty(), "{} of {count}:\n{}", failures.len(), failures.join("\n"));
+    count
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_every_step_a_post_is_published_once() {
+    let count = kill_at_every_step(Setup { shape: Shape::One, standalone: None }).await;
     println!("{count} kill points");
     // A step that is new is killed at like the others; that there is one is to be noticed, and told.
     let readme = include_str!("../../README.md").split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(readme.contains(&format!("{count} points")), "README.md tells another number of kill points than {count}");
+}
+
+/// The same on documents for several platforms, on a server that is in no replica set.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_every_step_a_delivery_is_published_once_on_a_standalone_server() {
+    static SERVER: OnceCell<Mongod> = OnceCell::const_new();
+    let standalone = Some(SERVER.get_or_init(Mongod::start_standalone).await);
+    let count = kill_at_every_step(Setup { shape: Shape::Several, standalone }).await;
+    println!("{count} kill points of deliveries on a standalone server");
 }
 
 /// The same on the embedded store, at every request: what is written stands between two of them.

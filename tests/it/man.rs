@@ -98,6 +98,8 @@ impl Page {
         for argument in arguments {
             self.0.push_str(&format!(".TP\n{}\n", tag_of(argument)));
             let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            // A page has no other form to see.
+            let help = help.split(" (see ").next().unwrap_or_default();
             let values: Vec<String> =
                 argument.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
             let default: Vec<_> = argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
@@ -152,6 +154,11 @@ fn tree() -> Command {
     command
 }
 
+/// The commands that have a page.
+fn commands(command: &Command) -> impl Iterator<Item = &Command> {
+    command.get_subcommands().filter(|sub| sub.get_name() != "help")
+}
+
 /// The page of the program.
 fn program() -> String {
     let command = tree();
@@ -174,10 +181,11 @@ fn program() -> String {
          leaves the decision to you.",
     );
     page.section("COMMANDS");
-    for sub in command.get_subcommands() {
+    for sub in commands(&command) {
         let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
         page.item(sub.get_name(), &format!("{about}. See `postretry-{}`(1).", sub.get_name()));
     }
+    page.item("help [COMMAND]", "Print the help of postretry or of one command.");
     page.section("OPTIONS");
     page.options(command.get_arguments());
     page.exit_codes();
@@ -196,10 +204,21 @@ fn program() -> String {
     page.item("SSL_CERT_FILE, SSL_CERT_DIR", "Certificates to trust instead of the system's.");
     page.section("FILES");
     page.item(".env", "Settings in the working directory. `--env-file` names another file.");
+    page.item(
+        "/etc/postretry/postretry.env",
+        "Settings of the Debian package. Read if there is no `.env`, no `--env-file` is given and no store is set. Only \
+         root can read it, so run `sudo postretry`.",
+    );
+    page.section("WARNINGS");
+    page.paragraph(
+        "Every command warns on standard error if the collection of the posts is missing, if it is empty while another \
+         one has a similar name, and if it has just created the file of an embedded store. `run` warns if posts are \
+         due and none of their platforms is configured. These warnings are printed with `-q` too. A variable whose \
+         name differs from a setting in one or two characters is reported with the setting that was probably meant.",
+    );
     page.examples(EXAMPLES);
     page.section("SEE ALSO");
-    let pages: Vec<String> =
-        command.get_subcommands().map(|sub| format!("`postretry-{}`(1)", sub.get_name())).collect();
+    let pages: Vec<String> = commands(&command).map(|sub| format!("`postretry-{}`(1)", sub.get_name())).collect();
     page.text(&format!("{}, `postretry`(5)", pages.join(", ")));
     page.0
 }
@@ -256,7 +275,7 @@ const FIELDS: &[(&str, &str)] = &[
         "retryHistory",
         "One entry for each attempt, newest last. The last 50 are kept. Members: attempt, startedAt, finishedAt, \
          outcome (`posted`, `failed`, `deferred`, `interrupted`), category, error, host; interruptions if there were \
-         any; resetAt and resetBy if the post was reset after the attempt.",
+         any; resetAt and resetBy if the post was reset after the attempt; settledBy if a person found the post.",
     ),
     (
         "retryClaim",
@@ -296,8 +315,8 @@ fn consequence(category: Category) -> &'static str {
         }
         Category::RejectedContent => "Caption too long, format refused, policy. Permanently failed at once.",
         Category::Ambiguous => {
-            "It is not known whether the post was published. Permanently failed at once. Check the account, then reset \
-             the post."
+            "It is not known whether the post was published. Permanently failed at once. Look at the account first. If \
+             the post is there, `postretry reset --posted` settles it. If not, `postretry retry --force` sends it again."
         }
         Category::AccountRestricted => {
             "The account is banned or not allowed to publish. Uses no retry. Manual action is needed."
@@ -318,7 +337,8 @@ fn formats() -> String {
         "Settings come from the environment, or from `.env` in the working directory (or `--env-file`). The \
          environment takes precedence over the file, and an option over both. An empty value means: not set. In the \
          file, a value in single quotes is used unchanged. Elsewhere `$` and `\\` have a special meaning, so put a \
-         password that contains one in single quotes. Invalid values are all reported at once at start, with exit \
+         password that contains one in single quotes. The file may contain settings of other programs: a line that \
+         cannot be parsed is an error only if it sets one of these settings. Invalid values are all reported at once at start, with exit \
          status 4. Durations are written `50ms`, `90s`, `50m`, `2h`, `7d`.",
     );
     for variable in variables() {
@@ -342,6 +362,12 @@ fn formats() -> String {
     page.paragraph(
         "If a field has the wrong type, postretry reports the post as malformed and does not change it. Runs are \
          recorded in `postretry_runs`, tokens in `postretry_tokens`.",
+    );
+    page.paragraph(
+        "A document for several platforms has a list `platforms` and an object `platformStatus`. Each platform of the \
+         list is a delivery, which is found, claimed, retried and counted by itself. The retry fields of a delivery are \
+         in postretry.PLATFORM; its success and its last error are also written to platformStatus.PLATFORM. `status` \
+         becomes `posted` when all platforms are posted or skipped. docs/documents.md describes both shapes.",
     );
     page.section("CATEGORIES");
     page.paragraph(
@@ -367,6 +393,6 @@ fn formats() -> String {
 pub(crate) fn pages() -> Vec<(String, String)> {
     let mut pages = vec![("postretry.1".to_owned(), program()), ("postretry.5".to_owned(), formats())];
     let command = tree();
-    pages.extend(command.get_subcommands().map(|sub| (format!("postretry-{}.1", sub.get_name()), page_of(sub))));
+    pages.extend(commands(&command).map(|sub| (format!("postretry-{}.1", sub.get_name()), page_of(sub))));
     pages
 }

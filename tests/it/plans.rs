@@ -1,6 +1,8 @@
 //! The query for what is due uses its indexes: the server examines what is due and nothing else.
 
+use mongodb::IndexModel;
 use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::IndexOptions;
 
 use crate::support::env::{TestEnv, date, hours_ago, now};
 
@@ -57,20 +59,52 @@ async fn a_pass_and_a_page_of_the_list_examine_what_is_due_and_not_the_20_000_ot
         document.extend(fields);
         document
     });
+    // Posts for several platforms that stay failed for ever, in each state that nothing is to be done in.
+    let several = (0..20_000).map(|n| {
+        let old = hours_ago(500);
+        let waiting = doc! { "status": "failed", "lastFailedAt": hours_ago(3) };
+        let (status, state) = match n % 5 {
+            0 => (doc! { "status": "posting" }, doc! {}),
+            1 => (doc! { "status": "skipped", "lastFailedAt": old.clone() }, doc! {}),
+            2 => (
+                doc! { "status": "failed", "lastFailedAt": old.clone() },
+                doc! { "permanentlyFailed": true, "retryCount": 5 },
+            ),
+            3 => (waiting, doc! { "retryCount": 2 }),
+            _ => (doc! { "status": "failed", "lastFailedAt": date(now()) }, doc! {}),
+        };
+        doc! {
+            "status": "failed", "failedAt": old, "platform": "tiktok", "platforms": ["tiktok", "instagram"],
+            "platformStatus": { "tiktok": { "status": "posted" }, "instagram": status },
+            "postretry": { "instagram": state },
+        }
+    });
+    env.posts.insert_many(several).await.unwrap();
+    let handed_over = (0..5_000).map(|_| {
+        doc! { "status": "failed", "platform": "tiktok", "failedAt": hours_ago(500), "sheetTriggeredAt": hours_ago(499) }
+    });
+    env.posts.insert_many(handed_over).await.unwrap();
     env.posts.insert_many(others).await.unwrap();
     for count in 0..5 {
         env.post("tiktok", doc! { "retryCount": count, "failedAt": hours_ago(100) }).await;
     }
     env.post("tiktok", doc! { "retryClaim": { "by": "dead", "until": hours_ago(1) }, "retryCount": 5 }).await;
     env.post("tiktok", doc! { "retryCount": Bson::Undefined, "failedAt": Bson::Undefined }).await;
+    for _ in 0..3 {
+        let status = doc! { "instagram": { "status": "failed", "lastFailedAt": hours_ago(90) }, "tiktok": { "status": "posted" } };
+        let fields = doc! {
+            "platforms": ["tiktok", "instagram"], "platformStatus": status, "failedAt": hours_ago(500),
+        };
+        env.post("tiktok", fields).await;
+    }
     // The first pass makes the indexes; there is nothing for it to do but a limit that lets nothing start.
     env.run(&["run", "--limit", "0"]).await.expect(0);
 
     let (output, documents, keys, plans) = examined(&env, &["run", "--format", "json"]).await;
-    assert_eq!(output["totals"]["due"], 7, "{output}");
+    assert_eq!(output["totals"]["due"], 10, "{output}");
     assert!(!plans.iter().any(|plan| plan.contains("COLLSCAN")), "{plans:?}");
-    // Seven posts, each read, claimed, given tickets and settled: every look is at the post itself.
-    println!("{documents} documents and {keys} keys examined for 7 due posts among 20,000 others");
+    // Ten posts, each read, claimed, given tickets and settled: every look is at the post itself.
+    println!("{documents} documents and {keys} keys examined for 10 due posts among 45,000 others");
     assert!(documents <= 150, "{documents} documents examined: {plans:?}");
     assert!(keys <= 1500, "{keys} keys examined: {plans:?}");
 
@@ -78,12 +112,40 @@ async fn a_pass_and_a_page_of_the_list_examine_what_is_due_and_not_the_20_000_ot
     let (output, documents, _, plans) = examined(&env, &list).await;
     assert_eq!(output["posts"].as_array().unwrap().len(), 20);
     assert!(!plans.iter().any(|plan| plan.contains("COLLSCAN")), "{plans:?}");
-    // Those without `failedAt`, a fifth of all here, have no index to be sorted by.
-    println!("{documents} documents examined for a page of 20 among 16,000 failed posts");
-    assert!(documents <= 40 + 4_000 + 100, "{documents} documents examined: {plans:?}");
+    // Those without `failedAt`, a fifth of the posts for one platform, and the 12,000 deliveries have no index to be
+    // sorted by, and the deliveries and the 5,000 of another publisher are counted one by one.
+    println!("{documents} documents examined for a page of 20 among 28,000 failed posts and deliveries");
+    assert!(documents <= 40 + 4_000 + 2 * 12_000 + 2 * 5_000 + 100, "{documents} documents examined: {plans:?}");
     let indexes = env.posts.list_index_names().await.unwrap();
-    assert_eq!(
-        indexes,
-        ["_id_", "postretry_due", "postretry_claims", "postretry_claimed", "postretry_category", "postretry_list"]
+    let of_posts =
+        ["due_posts", "undated_posts", "platforms", "platform_status", "claims_of_posts", "categories", "failed_posts"];
+    let of_deliveries = ["tiktok", "instagram", "youtube_shorts", "youtube"]
+        .iter()
+        .flat_map(|name| ["due", "claims", "processing"].map(|kind| format!("{kind}_{name}")));
+    let mut expected: Vec<String> = of_posts.iter().map(|name| (*name).to_owned()).chain(of_deliveries).collect();
+    for name in &mut expected {
+        name.insert_str(0, "postretry_");
+    }
+    expected.push("_id_".to_owned());
+    let sorted = |mut names: Vec<String>| {
+        names.sort();
+        names
+    };
+    assert_eq!(sorted(indexes), sorted(expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_indexes_of_an_earlier_version_are_dropped_and_no_others() {
+    let env = TestEnv::new().await;
+    env.post("tiktok", doc! { "failedAt": date(now()) }).await;
+    for (name, keys) in [("postretry_due", doc! { "status": 1 }), ("by_title", doc! { "title": 1 })] {
+        let options = IndexOptions::builder().name(name.to_owned()).build();
+        env.posts.create_index(IndexModel::builder().keys(keys).options(options).build()).await.unwrap();
+    }
+    env.run(&["run"]).await.expect(0);
+    let names = env.posts.list_index_names().await.unwrap();
+    assert!(
+        names.iter().any(|name| name == "by_title") && !names.iter().any(|name| name == "postretry_due"),
+        "{names:?}"
     );
 }

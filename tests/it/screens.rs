@@ -1,4 +1,4 @@
-//! What a person sees: the whole of every command and of every kind of error, on terminals of three widths and without
+//! What a person sees: the whole of every command and of every kind of error, on terminals of four widths and without
 //! one. Times, addresses and the like are replaced by others of the same width.
 
 use std::num::NonZero;
@@ -11,7 +11,7 @@ use postretry_sandbox::{Act, Fault};
 use crate::support::env::{Ran, TestEnv, date, now};
 
 /// Columns of the terminals; the last is none at all.
-const SCREENS: [Option<u16>; 4] = [Some(60), Some(80), Some(140), None];
+const SCREENS: [Option<u16>; 5] = [Some(60), Some(80), Some(100), Some(140), None];
 
 /// What differs from run to run, and what stands for it.
 const FILTERS: [(&str, &str); 9] = [
@@ -20,7 +20,7 @@ const FILTERS: [(&str, &str); 9] = [
     (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
     (r"/[^ `\n]*/assets", "/[assets]"),
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "00000000-0000-4000-8000-000000000000"),
-    (r"started (now|\d+ s ago), took \d+ ms", "started now, took 42 ms"),
+    (r"started (now|\d+ s ago), took \d+ (ms|s)", "started now, took 42 ms"),
     (r#""(durationMs|lastDurationMs)": \d+"#, r#""$1": 42"#),
     (r"postretry_last_run_(\w+) [0-9.]+", "postretry_last_run_$1 42"),
     (r"postretry_token_expiry_timestamp_seconds\{(.*)\} [0-9.]+", "postretry_token_expiry_timestamp_seconds{$1} 42"),
@@ -75,6 +75,31 @@ async fn screen_env() -> TestEnv {
             },
         ),
         ("youtube", doc! { "title": Bson::Undefined, "caption": Bson::Undefined, "failedAt": ago(100) }),
+        (
+            "tiktok",
+            doc! {
+                "title": "Perhaps public", "failedAt": ago(2000), "retryCount": 1, "permanentlyFailed": true,
+                "permanentlyFailedAt": ago(1900), "failureCategory": "ambiguous",
+                "error": "TikTok did not say whether the post is public; look at the account",
+            },
+        ),
+        (
+            "instagram",
+            doc! {
+                "title": "For two platforms", "failedAt": ago(2500), "platforms": ["instagram", "youtube"],
+                "platformStatus": {
+                    "instagram": { "status": "failed", "lastFailedAt": ago(2500), "error": "the first failure" },
+                    "youtube": { "status": "failed", "lastFailedAt": ago(2400), "error": "the other failure" },
+                },
+                "postretry": {
+                    "instagram": { "retryCount": 2, "lastRetriedAt": ago(90), "failureCategory": "processing" },
+                    "youtube": {
+                        "retryCount": 5, "permanentlyFailed": true, "permanentlyFailedAt": ago(60),
+                        "failureCategory": "network",
+                    },
+                },
+            },
+        ),
     ];
     for (number, (platform, fields)) in (0..).zip(posts) {
         let mut fields: Document = fields;
@@ -84,10 +109,13 @@ async fn screen_env() -> TestEnv {
     env
 }
 
+/// Rows of a terminal on which nothing scrolls away.
+const ROWS: u16 = 200;
+
 /// A terminal that has been sent these bytes.
 fn terminal(columns: u16, bytes: &[u8]) -> vt100::Parser {
     let size = |number| NonZero::new(number).unwrap();
-    let mut terminal = vt100::Parser::new(size(60), size(columns), 0);
+    let mut terminal = vt100::Parser::new(size(ROWS), size(columns), 0);
     terminal.process(bytes);
     terminal
 }
@@ -160,6 +188,7 @@ async fn check_screens(name: &str, commands: &[(&[&str], &str)]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn list_failed() {
     let (waiting, given_up, malformed) = (id(1).to_hex(), id(2).to_hex(), id(3).to_hex());
+    let (ambiguous, several) = (id(6).to_hex(), id(7).to_hex());
     check_screens(
         "list_failed",
         &[
@@ -169,6 +198,9 @@ async fn list_failed() {
             (&["list-failed", &waiting], ""),
             (&["list-failed", &given_up], ""),
             (&["list-failed", &malformed], ""),
+            (&["list-failed", &ambiguous], ""),
+            (&["list-failed", &several], ""),
+            (&["list-failed", "--platform", "tiktok", "--category", "ambiguous", "--category", "network"], ""),
         ],
     )
     .await;
@@ -176,23 +208,39 @@ async fn list_failed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn run() {
-    check_screens("run", &[(&["run", "--dry-run"], ""), (&["run"], ""), (&["stats"], ""), (&["run"], "")]).await;
+    check_screens(
+        "run",
+        &[
+            (&["run", "--dry-run"], ""),
+            (&["stats"], ""),
+            (&["run"], ""),
+            (&["stats"], ""),
+            (&["stats", "--color", "never"], ""),
+            (&["run"], ""),
+        ],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn retry_and_reset() {
     let (due, waiting, given_up, malformed) = (id(0).to_hex(), id(1).to_hex(), id(2).to_hex(), id(3).to_hex());
+    let (ambiguous, several) = (id(6).to_hex(), id(7).to_hex());
     check_screens(
         "retry_and_reset",
         &[
             (&["retry", &due], ""),
             (&["retry", &due], ""),
             (&["retry", &given_up, &malformed], ""),
+            (&["retry", &ambiguous], ""),
+            (&["retry", "--force", &ambiguous], "n\n"),
+            (&["retry", &several, "nothing"], ""),
             (&["reset", "--permanent", "--dry-run"], ""),
             (&["reset", "--category", "expired", "--yes"], ""),
             (&["reset", "--permanent"], "n\n"),
             (&["reset", "--permanent"], "y\n"),
             (&["reset", &waiting, &due], ""),
+            (&["reset", "--posted", "--url", "https://www.tiktok.com/@a/video/7512345678901234567", &ambiguous], ""),
         ],
     )
     .await;
@@ -234,6 +282,8 @@ async fn trouble_of_a_pass() {
             seen(&env, screen, &["run"], "").await,
             seen(&env, screen, &["run", "-q"], "").await,
             seen(&env, screen, &["list-failed", "--category", "auth"], "").await,
+            seen(&env, screen, &["list-failed", &id(0).to_hex()], "").await,
+            seen(&env, screen, &["stats"], "").await,
         ];
         check_on(screen, "trouble", &texts);
     }
@@ -326,6 +376,23 @@ async fn colour_is_for_terminals_and_can_be_had_and_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pictures_are_for_terminals_with_colours() {
+    let mut env = screen_env().await;
+    env.run(&["run"]).await.expect(3);
+    let has_pictures = |text: &str| text.contains('█');
+    for columns in [60, 140] {
+        let (code, bytes) = env.on_terminal(columns, &["stats"], "").await;
+        let text = terminal(columns, &bytes).screen().contents();
+        assert!(code == 0 && has_pictures(&text) && text.contains("LAST 14 DAYS"), "{text}");
+    }
+    assert!(!has_pictures(&env.run(&["stats"]).await.expect(0).stdout));
+    env.set("NO_COLOR", "1");
+    let (_, bytes) = env.on_terminal(100, &["stats"], "").await;
+    let text = terminal(100, &bytes).screen().contents();
+    assert!(!has_pictures(&text) && text.contains("DAY (UTC)"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn progress_is_drawn_on_a_terminal_and_gone_at_the_end() {
     let mut env = TestEnv::new().await;
     env.file("large.mp4", &crate::support::env::video(3_000_000, 4));
@@ -334,8 +401,11 @@ async fn progress_is_drawn_on_a_terminal_and_gone_at_the_end() {
     let (code, bytes) = env.on_terminal(100, &["run"], "").await;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     assert_eq!(code, 0);
-    assert!(text.contains("tiktok: large.mp4"), "{text:?}");
+    for wanted in ["TikTok 0/1: ", "processing, large.mp4", "0 of 1 done", "running for "] {
+        assert!(text.contains(wanted), "{wanted}: {text:?}");
+    }
     let left = terminal(100, &bytes).screen().contents();
+    assert!(!left.contains("running for"), "{left}");
     assert!(!left.contains("large.mp4") && left.contains("1 due: 1 posted"), "{left}");
     env.set("TERM", "dumb");
     env.post("tiktok", doc! { "videoPath": "large.mp4" }).await;

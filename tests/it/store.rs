@@ -15,8 +15,8 @@ use postretry::store::memory::InMemoryPostStore;
 use postretry::store::mongo::{MongoPostStore, stored_post_from};
 use postretry::store::sqlite::{SqlitePostStore, date_text};
 use postretry::store::{
-    DueQuery, Found, Lease, LeaseWrite, ListFilter, MongoSettings, Page, PostStore, Reset, ResetOptions, RunOutcome,
-    RunRecord, Scope, StoredPost,
+    DueQuery, Found, Lease, LeaseWrite, ListFilter, MongoSettings, Page, PlatformRun, PostStore, Reset, ResetOptions,
+    RunOutcome, RunRecord, Scope, StoredPost,
 };
 use rusqlite::types::Value;
 use secrecy::{ExposeSecret, SecretString};
@@ -217,7 +217,7 @@ fn lease(by: &str) -> Lease {
 
 async fn read(store: &dyn PostStore, id: &str) -> Post {
     match store.find(id).await.unwrap() {
-        Found::Failed(post) => post.into_result().unwrap(),
+        Found::Failed(mut posts) => posts.remove(0).into_result().unwrap(),
         other => panic!("{other:?}"),
     }
 }
@@ -469,9 +469,9 @@ async fn a_recorded_platform_id_and_the_ai_label_are_read(fixture: StoreFixture)
         assert_eq!((post.published_id, post.content.is_ai_generated), (None, false));
     }
     let id = fixture.post("tiktok", doc! { "isAiGenerated": "yes" }).await;
-    let Found::Failed(wrong) = store.find(&id).await.unwrap() else { panic!("it is failed") };
-    let field = wrong.into_result().unwrap_err().field;
-    assert!(["isAiGenerated", "is_ai_generated"].contains(&field), "{field}");
+    let Found::Failed(mut wrong) = store.find(&id).await.unwrap() else { panic!("it is failed") };
+    let field = wrong.remove(0).into_result().unwrap_err().field;
+    assert!(["isAiGenerated", "is_ai_generated"].contains(&field.as_ref()), "{field}");
 }
 
 async fn a_post_that_may_be_public_is_marked_as_ambiguous(fixture: StoreFixture) {
@@ -521,7 +521,7 @@ async fn a_reset_drops_the_ticket_if_asked_to(fixture: StoreFixture) {
 async fn a_reset_is_refused_if_the_post_is_not_as_shown(fixture: StoreFixture) {
     let store = fixture.open().await;
     let shown = async |id: &str| match store.find(id).await.unwrap() {
-        Found::Failed(post) => *post,
+        Found::Failed(mut posts) => posts.remove(0),
         other => panic!("{other:?}"),
     };
     let reset = async |post: &StoredPost| {
@@ -589,7 +589,7 @@ async fn a_claim_that_cannot_be_read_is_reported_and_mended_by_a_reset(fixture: 
             let mut found = store.due_posts(&query, None, 10).await.unwrap().posts;
             assert_eq!(found.len(), 1, "{claim}");
             let fault = found.remove(0).into_result().unwrap_err();
-            assert!(["retryClaim", "claim_until"].contains(&fault.field), "{}", fault.field);
+            assert!(["retryClaim", "claim_until"].contains(&fault.field.as_ref()), "{}", fault.field);
             assert_eq!(fault.id().to_string(), id);
             assert_eq!(store.count_due(&query, None).await.unwrap(), 0, "{claim}");
             assert_eq!(store.exhausted_posts(&query, None, 10).await.unwrap().posts.len(), 0, "{claim}");
@@ -765,7 +765,7 @@ async fn malformed_posts_are_found_and_told_apart(fixture: StoreFixture) {
     let (fine, malformed): (Vec<_>, Vec<_>) =
         page.posts.into_iter().map(StoredPost::into_result).partition(Result::is_ok);
     assert_eq!(fine.into_iter().map(|post| post.unwrap().id.to_string()).collect::<Vec<_>>(), [good]);
-    let fields: Vec<&str> = malformed.iter().map(|post| post.as_ref().unwrap_err().field).collect();
+    let fields: Vec<&str> = malformed.iter().map(|post| post.as_ref().unwrap_err().field.as_ref()).collect();
     assert_eq!(fields.len(), wrong.len(), "{fields:?}");
     for (field, _) in &wrong {
         let is_it = |found: &&&str| found.replace('_', "").to_lowercase().starts_with(&field.to_lowercase());
@@ -832,17 +832,17 @@ async fn lists_are_newest_first_and_filtered(fixture: StoreFixture) {
         page.posts.into_iter().map(|post| post.into_result().unwrap().id.to_string()).collect::<Vec<_>>()
     };
     let all = ListFilter::default();
-    assert_eq!(list(all, 0, 50).await, [new.clone(), middle.clone(), old.clone()]);
-    assert_eq!(list(all, 1, 1).await, std::slice::from_ref(&middle));
-    assert_eq!(list(all, 0, 0).await, Vec::<String>::new());
+    assert_eq!(list(all.clone(), 0, 50).await, [new.clone(), middle.clone(), old.clone()]);
+    assert_eq!(list(all.clone(), 1, 1).await, std::slice::from_ref(&middle));
+    assert_eq!(list(all.clone(), 0, 0).await, Vec::<String>::new());
     assert_eq!(store.count(&all).await.unwrap(), 3);
-    let platform = ListFilter { platform: Some(Platform::YouTubeShorts), ..all };
+    let platform = ListFilter { platforms: vec![Platform::YouTubeShorts], ..all.clone() };
     assert_eq!(list(platform, 0, 50).await, std::slice::from_ref(&middle));
-    let category = ListFilter { category: Some(Category::Auth), ..all };
+    let category = ListFilter { categories: vec![Category::Auth], ..all.clone() };
     assert_eq!(list(category, 0, 50).await, std::slice::from_ref(&middle));
-    let permanent = ListFilter { permanent: Some(RetryPolicy::default()), ..all };
+    let permanent = ListFilter { permanent: Some(RetryPolicy::default()), ..all.clone() };
     assert_eq!(list(permanent, 0, 50).await, std::slice::from_ref(&old));
-    let since = ListFilter { since: Some(now() - TimeDelta::hours(6)), ..all };
+    let since = ListFilter { since: Some(now() - TimeDelta::hours(6)), ..all.clone() };
     assert_eq!(list(since, 0, 50).await, [new, middle]);
 }
 
@@ -903,7 +903,7 @@ async fn runs_are_counted(fixture: StoreFixture) {
             host: "here".into(),
             outcome: RunOutcome::Attention,
             totals,
-            by_platform: vec![(Platform::TikTok, totals)],
+            by_platform: vec![PlatformRun { platform: Platform::TikTok, totals, given_up: None }],
             attempts,
         };
         store.record_run(&run).await.unwrap();

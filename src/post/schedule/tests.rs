@@ -50,7 +50,7 @@ prop_compose! {
     ) -> Post {
         let entry = HistoryEntry {
             attempt: count, started_at: None, finished_at: None, outcome: EntryOutcome::Failed,
-            category: None, error: None, host: String::new(), interruptions: 0, reset: None,
+            category: None, error: None, host: String::new(), interruptions: 0, reset: None, settled_by: None,
         };
         let mut post = post();
         post.failed_at = failed_at;

@@ -110,15 +110,20 @@ impl ListJson {
     }
 }
 
-/// The output of `list-failed ID`.
-#[derive(Debug, Serialize)]
-pub struct PostDetailJson {
-    post: DetailJson,
-}
-
+/// The output of `list-failed ID`: a post, or the deliveries of a post for several platforms.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct DetailJson {
+pub enum PostDetailJson {
+    /// A post that is failed on one platform.
+    Post(Box<DetailJson>),
+    /// A post that is failed on several platforms.
+    Posts(Vec<DetailJson>),
+}
+
+/// A failed post in full.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DetailJson {
     #[serde(flatten)]
     post: PostJson,
     explanation: String,
@@ -142,6 +147,8 @@ struct EntryJson {
     reset_at: Option<Date>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reset_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settled_by: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -149,9 +156,8 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-impl PostDetailJson {
-    /// Of one post.
-    pub fn new(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>) -> Self {
+impl DetailJson {
+    fn new(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>) -> Self {
         let entry = |entry: &HistoryEntry| EntryJson {
             attempt: entry.attempt,
             started_at: date(entry.started_at),
@@ -163,14 +169,24 @@ impl PostDetailJson {
             interruptions: entry.interruptions,
             reset_at: date(entry.reset.as_ref().map(|reset| reset.at)),
             reset_by: entry.reset.as_ref().map(|reset| reset.by.clone()),
+            settled_by: entry.settled_by.clone(),
         };
         Self {
-            post: DetailJson {
-                post: PostJson::new(stored, policy, now),
-                explanation: explain(stored, policy, now),
-                retry_history: stored.history().iter().map(entry).collect(),
-                claimed_by: stored.claim().map(|claim| claim.by.clone()),
-            },
+            post: PostJson::new(stored, policy, now),
+            explanation: explain(stored, policy, now),
+            retry_history: stored.history().iter().map(entry).collect(),
+            claimed_by: stored.claim().map(|claim| claim.by.clone()),
+        }
+    }
+}
+
+impl PostDetailJson {
+    /// Of the deliveries of one post.
+    pub fn new(deliveries: &[StoredPost], policy: &RetryPolicy, now: DateTime<Utc>) -> Self {
+        let detail = |stored: &StoredPost| DetailJson::new(stored, policy, now);
+        match deliveries {
+            [only] => Self::Post(Box::new(detail(only))),
+            several => Self::Posts(several.iter().map(detail).collect()),
         }
     }
 }

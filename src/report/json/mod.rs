@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 pub(super) use list::PostJson;
 pub use list::{ListJson, PostDetailJson};
-pub use run::{ResultsJson, RunJson};
+pub use run::{ResultRow, ResultsJson, RunJson};
 pub use stats::StatsJson;
 pub(super) use stats::rate;
 

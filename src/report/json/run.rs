@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 use super::{Date, date};
 use crate::post::{Category, Platform, Totals};
 use crate::retry::{AttemptReport, DryRunReport, MalformedPost, PassReport, PlannedPost, PlatformReport};
+use crate::store::StoredPost;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,12 +29,21 @@ impl Serialize for ByPlatform<'_> {
 #[derive(Debug, Serialize)]
 struct MalformedJson<'a> {
     id: &'a str,
+    platform: Option<&'a str>,
     field: &'a str,
     problem: &'a str,
 }
 
 fn malformed_json(posts: &[MalformedPost]) -> Vec<MalformedJson<'_>> {
-    posts.iter().map(|post| MalformedJson { id: post.id.as_str(), field: post.field, problem: &post.problem }).collect()
+    posts
+        .iter()
+        .map(|post| MalformedJson {
+            id: post.id.as_str(),
+            platform: post.platform.as_deref(),
+            field: &post.field,
+            problem: &post.problem,
+        })
+        .collect()
 }
 
 /// The output of `run`, real or dry.
@@ -61,6 +71,9 @@ struct RunPostJson<'a> {
     /// Why it is due; only a dry run tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    /// Why its attempt would fail, as far as a dry run can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<&'a str>,
 }
 
 impl<'a> RunJson<'a> {
@@ -76,6 +89,7 @@ impl<'a> RunJson<'a> {
             next_retry_at: date(post.next_retry_at),
             url: post.url.as_deref(),
             reason: None,
+            problem: None,
         };
         Self {
             run: RunHead {
@@ -103,6 +117,7 @@ impl<'a> RunJson<'a> {
             next_retry_at: date(post.due_since),
             url: None,
             reason: Some(&post.reason),
+            problem: post.problem.as_ref().map(|failure| failure.message.as_str()),
         };
         Self {
             run: RunHead {
@@ -119,23 +134,63 @@ impl<'a> RunJson<'a> {
     }
 }
 
+/// What became of one post in `retry` or `reset`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ResultRow {
+    /// The id as it was given, or that of the selected post.
+    pub id: String,
+    /// Its platform; `None` if there is no such post.
+    pub platform: Option<String>,
+    /// What became of it.
+    pub outcome: &'static str,
+    /// Why it did not succeed; in a dry run its last failure.
+    pub error: Option<String>,
+    /// Its title; only a dry run tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The category of its last failure; only a dry run tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub category: Option<&'static str>,
+    /// Where it can be seen.
+    #[serde(skip)]
+    pub url: Option<String>,
+}
+
+impl ResultRow {
+    /// A failed post that was worked on.
+    pub fn of(stored: &StoredPost, outcome: &'static str, error: Option<String>) -> Self {
+        Self {
+            id: stored.id().to_string(),
+            platform: stored.platform_name().map(str::to_owned),
+            outcome,
+            error,
+            ..Self::default()
+        }
+    }
+
+    /// A failed post that would be worked on.
+    pub fn planned(stored: &StoredPost, outcome: &'static str) -> Self {
+        let (title, error) = match stored {
+            StoredPost::Readable(post) => (post.content.title.clone(), post.retry.error.clone()),
+            StoredPost::Malformed(malformed) => {
+                let error = format!("malformed field `{}`: {}", malformed.field, malformed.problem);
+                (malformed.draft.content.title.clone(), Some(error))
+            }
+        };
+        let category = stored.category().map(Category::as_str);
+        Self { title, category, ..Self::of(stored, outcome, error) }
+    }
+}
+
 /// The output of `retry` and `reset`.
 #[derive(Debug, Serialize)]
-pub struct ResultsJson {
-    posts: Vec<ResultJson>,
+pub struct ResultsJson<'a> {
+    posts: &'a [ResultRow],
 }
 
-#[derive(Debug, Serialize)]
-struct ResultJson {
-    id: String,
-    outcome: &'static str,
-    error: Option<String>,
-}
-
-impl ResultsJson {
-    /// Of posts, their outcomes and errors.
-    pub fn new(results: impl IntoIterator<Item = (String, &'static str, Option<String>)>) -> Self {
-        let posts = results.into_iter().map(|(id, outcome, error)| ResultJson { id, outcome, error }).collect();
+impl<'a> ResultsJson<'a> {
+    /// Of posts and their outcomes.
+    pub fn new(posts: &'a [ResultRow]) -> Self {
         Self { posts }
     }
 }

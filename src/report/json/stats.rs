@@ -9,17 +9,20 @@ use crate::store::Statistics;
 /// The output of `stats`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct StatsJson {
+pub struct StatsJson<'a> {
     total_failed: u64,
     permanently_failed: u64,
     retryable: u64,
     due: u64,
+    malformed: u64,
+    ambiguous: u64,
     retry_distribution: Vec<DistributionJson>,
     by_platform: Vec<PlatformJson>,
     by_attempt: Vec<AttemptJson>,
     by_category: Vec<CategoryJson>,
     by_cause: Vec<CauseJson>,
     tokens: Vec<TokenJson>,
+    given_up: Vec<GivenUpJson<'a>>,
     runs: RunsJson,
 }
 
@@ -72,6 +75,16 @@ struct TokenJson {
     expires_at: Option<Date>,
 }
 
+/// A platform that the latest run on it had to give up; beyond what the contract names.
+#[derive(Debug, Serialize)]
+struct GivenUpJson<'a> {
+    platform: Platform,
+    category: &'static str,
+    reason: &'a str,
+    waiting: u64,
+    since: Date,
+}
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RunsJson {
@@ -89,15 +102,17 @@ pub(in crate::report) fn rate(posted: u64, attempts: u64) -> Option<f64> {
     (attempts > 0).then(|| posted as f64 / attempts as f64)
 }
 
-impl StatsJson {
+impl<'a> StatsJson<'a> {
     /// Of the store's counts.
-    pub fn new(statistics: &Statistics) -> Self {
+    pub fn new(statistics: &'a Statistics) -> Self {
         let runs = &statistics.runs;
         Self {
             total_failed: statistics.total_failed,
             permanently_failed: statistics.permanently_failed,
             retryable: statistics.total_failed.saturating_sub(statistics.permanently_failed),
             due: statistics.due,
+            malformed: statistics.malformed,
+            ambiguous: statistics.ambiguous,
             retry_distribution: statistics
                 .retry_distribution
                 .iter()
@@ -140,6 +155,17 @@ impl StatsJson {
                 .tokens
                 .iter()
                 .map(|(platform, expires_at)| TokenJson { platform: *platform, expires_at: date(*expires_at) })
+                .collect(),
+            given_up: statistics
+                .given_up
+                .iter()
+                .map(|(platform, record)| GivenUpJson {
+                    platform: *platform,
+                    category: record.category.as_str(),
+                    reason: &record.reason,
+                    waiting: record.waiting,
+                    since: Date(record.since),
+                })
                 .collect(),
             runs: RunsJson {
                 run_count: runs.run_count,

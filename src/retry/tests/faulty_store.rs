@@ -10,8 +10,8 @@ use chrono::{DateTime, Utc};
 use crate::post::{AttemptStart, BackoffFrom, Platform, Post, PostId, RetryPolicy, Settlement, Ticket, TokenRecord};
 use crate::store::memory::InMemoryPostStore;
 use crate::store::{
-    DueCursor, DueQuery, Found, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset, ResetOptions,
-    RunRecord, Statistics, StoreError, StoredPost, TokenStore,
+    DueCursor, DueQuery, Found, GivenUpRecord, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset,
+    ResetOptions, RunRecord, Statistics, StoreError, StoredPost, TokenStore,
 };
 
 /// A kind of call to a store.
@@ -192,6 +192,18 @@ impl PostStore for FaultyStore {
 
     async fn reset(&self, id: &PostId, by: &str, options: &ResetOptions<'_>) -> Result<Reset, StoreError> {
         self.ask(StoreCall::Reset, self.memory.reset(id, by, options)).await
+    }
+
+    async fn warnings(&self) -> Result<Vec<String>, StoreError> {
+        self.memory.warnings().await
+    }
+
+    async fn settle_found(&self, post: &Post, settlement: &Settlement) -> Result<Reset, StoreError> {
+        self.memory.settle_found(post, settlement).await
+    }
+
+    async fn given_up_platforms(&self) -> Result<Vec<(Platform, GivenUpRecord)>, StoreError> {
+        self.memory.given_up_platforms().await
     }
 
     async fn list(&self, filter: &ListFilter, page: Page) -> Result<PostPage, StoreError> {

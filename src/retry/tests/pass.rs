@@ -151,7 +151,7 @@ async fn malformed_posts_are_reported_and_the_others_go_on() {
     bench.add_due(&["a", "b"]);
     let report = bench.run().await;
     assert_eq!(report.totals(), Totals { due: 2, posted: 2, ..Totals::default() });
-    let malformed: Vec<_> = report.malformed.iter().map(|post| (post.id.as_str(), post.field)).collect();
+    let malformed: Vec<_> = report.malformed.iter().map(|post| (post.id.as_str(), post.field.as_ref())).collect();
     assert_eq!(malformed, [("odd", "retryHistory"), ("elsewhere", "platform")]);
     assert_eq!(bench.store.memory.get("odd").unwrap().post, odd);
     assert_eq!(bench.store.memory.get("elsewhere").unwrap().post, elsewhere);

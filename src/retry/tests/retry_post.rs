@@ -6,16 +6,33 @@ use super::faulty_store::{StoreCall, StoreReaction};
 use super::scripted_publisher::{Act, Step, fail};
 use super::{TestBench, due_post, due_post_on, seconds, start_of_test};
 use crate::post::{Category, Claim, EntryOutcome, HistoryEntry, Outcome, Platform, Post, PostDraft, PostId};
-use crate::retry::{ActivePlatforms, Force, RetryOutcome, RetryReport, Signal, retry_post};
+use crate::retry::{ActivePlatforms, Confirmed, Force, RetryOutcome, RetryReport, Signal, retry_post};
 use crate::store::StoredPost;
 
 async fn retry(bench: &TestBench, id: &str, force: &Force) -> RetryReport {
+    let mut reports = retry_on(bench, id, None, force).await;
+    assert_eq!(reports.len(), 1);
+    reports.remove(0)
+}
+
+async fn retry_on(bench: &TestBench, id: &str, only: Option<Platform>, force: &Force) -> Vec<RetryReport> {
     let platforms = ActivePlatforms::new(&bench.context);
-    retry_post(&bench.context, id, force, &platforms).await.unwrap()
+    retry_post(&bench.context, id, only, force, &platforms).await.unwrap()
 }
 
 fn forced() -> Force {
-    Force::Yes { by: "eve@host".to_owned() }
+    forced_if(Confirmed::Only(Vec::new()))
+}
+
+fn forced_if(confirmed: Confirmed) -> Force {
+    Force::Yes { by: "eve@host".to_owned(), confirmed }
+}
+
+/// A delivery of the post `a`, which is for several platforms.
+fn delivery(platform: Platform) -> Post {
+    let mut post = due_post_on(platform, "a");
+    post.id = PostId::new("a", format!("a {platform}"));
+    post
 }
 
 /// A post that was given up after its fifth retry.
@@ -35,6 +52,7 @@ fn given_up(id: &str) -> Post {
         host: "elsewhere".to_owned(),
         interruptions: 0,
         reset: None,
+        settled_by: None,
     });
     post
 }
@@ -214,8 +232,8 @@ async fn several_posts_are_published_a_gap_apart() {
     bench.add_due(&["a", "b", "c"]);
     let platforms = ActivePlatforms::new(&bench.context);
     for id in ["a", "b", "c"] {
-        let report = retry_post(&bench.context, id, &Force::No, &platforms).await.unwrap();
-        assert_eq!(report.outcome, RetryOutcome::Attempted(Outcome::Posted));
+        let reports = retry_post(&bench.context, id, None, &Force::No, &platforms).await.unwrap();
+        assert_eq!(reports[0].outcome, RetryOutcome::Attempted(Outcome::Posted));
     }
     assert_eq!(bench.tiktok.starts(), ["a at 0", "b at 30", "c at 60"]);
 }
@@ -225,14 +243,59 @@ async fn a_signal_while_a_post_waits_for_the_gap_undoes_its_attempt() {
     let bench = TestBench::with(|context| context.config.gap = seconds(30)).await;
     bench.add_due(&["a", "b"]);
     let platforms = ActivePlatforms::new(&bench.context);
-    retry_post(&bench.context, "a", &Force::No, &platforms).await.unwrap();
-    let (report, ()) = tokio::join!(retry_post(&bench.context, "b", &Force::No, &platforms), async {
+    retry_post(&bench.context, "a", None, &Force::No, &platforms).await.unwrap();
+    let (reports, ()) = tokio::join!(retry_post(&bench.context, "b", None, &Force::No, &platforms), async {
         tokio::time::sleep(seconds(5)).await;
         bench.context.shutdown.begin(Signal::Interrupt);
     });
-    assert_eq!(report.unwrap().outcome, RetryOutcome::Attempted(Outcome::Withdrawn));
+    assert_eq!(reports.unwrap()[0].outcome, RetryOutcome::Attempted(Outcome::Withdrawn));
     assert_eq!(bench.clock.elapsed(), seconds(5));
     let post = bench.stored("b");
     assert_eq!((post.retry.count, post.retry.last_retried_at, post.retry.claim), (0, None, None));
     assert!(post.retry.history.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_means_every_delivery_unless_a_platform_is_named() {
+    let bench = TestBench::new().await;
+    for platform in [Platform::TikTok, Platform::Instagram] {
+        bench.add(delivery(platform));
+    }
+    let [only] = &retry_on(&bench, "a", Some(Platform::Instagram), &Force::No).await[..] else { panic!() };
+    assert_eq!((only.platform, only.outcome), (Some(Platform::Instagram), RetryOutcome::Attempted(Outcome::Posted)));
+    assert_eq!((bench.tiktok.published().len(), bench.instagram.published().len()), (0, 1));
+
+    let [none] = &retry_on(&bench, "a", Some(Platform::Instagram), &Force::No).await[..] else { panic!() };
+    assert_eq!((none.platform, none.outcome), (Some(Platform::Instagram), RetryOutcome::NotFailed));
+    assert_eq!(none.error.as_deref(), Some("it is not failed on this platform"));
+
+    bench.add(delivery(Platform::YouTubeShorts));
+    let reports = retry_on(&bench, "a", None, &Force::No).await;
+    let mut outcomes: Vec<_> = reports.iter().map(|report| (report.platform, report.outcome)).collect();
+    outcomes.sort_by_key(|(platform, _)| *platform);
+    let expected = [
+        (Some(Platform::TikTok), RetryOutcome::Attempted(Outcome::Posted)),
+        (Some(Platform::YouTubeShorts), RetryOutcome::NotConfigured(Platform::YouTubeShorts)),
+    ];
+    assert_eq!(outcomes, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_that_may_be_published_is_sent_only_when_a_person_has_confirmed_it() {
+    let bench = TestBench::new().await;
+    let mut ambiguous = given_up("ambiguous");
+    ambiguous.retry.category = Some(Category::Ambiguous);
+    let mut recorded = due_post("recorded");
+    recorded.published_id = Some("7301".to_owned());
+    for post in [ambiguous, recorded] {
+        let id = post.id.clone();
+        bench.add(post.clone());
+        for force in [Force::No, forced(), forced_if(Confirmed::Only(vec![PostId::from_text("another")]))] {
+            let report = retry(&bench, id.as_str(), &force).await;
+            assert_eq!((report.outcome, report.may_be_published), (RetryOutcome::Permanent, true));
+            assert_eq!(bench.stored(id.as_str()), post);
+        }
+        let report = retry(&bench, id.as_str(), &forced_if(Confirmed::Only(vec![id.clone()]))).await;
+        assert_eq!(report.outcome, RetryOutcome::Attempted(Outcome::Posted));
+    }
 }

@@ -32,7 +32,7 @@ async fn retry_all(bench: &TestBench, ids: &[&str]) -> Option<RunRecord> {
     let platforms = ActivePlatforms::new(&bench.context);
     let mut reports: Vec<RetryReport> = Vec::new();
     for id in ids {
-        reports.push(retry_post(&bench.context, id, &Force::No, &platforms).await.unwrap());
+        reports.extend(retry_post(&bench.context, id, None, &Force::No, &platforms).await.unwrap());
     }
     let attempts = reports.iter().filter_map(|report| report.attempt.as_ref());
     retry_record(&bench.context, attempts, started_at, RunOutcome::Ok)
@@ -42,13 +42,14 @@ async fn retry_all(bench: &TestBench, ids: &[&str]) -> Option<RunRecord> {
 async fn a_pass_and_a_retry_count_the_same_attempts_the_same_way() {
     let passed = bench().await;
     let report = passed.run().await;
-    let pass = pass_record(&passed.context, &report, RunOutcome::Attention);
+    let pass = pass_record(&passed.context, &report, RunOutcome::Attention, &[]);
     let retry = retry_all(&bench().await, &IDS).await.unwrap();
 
     let totals = Totals { due: 4, posted: 1, failed: 1, permanently_failed: 1, deferred: 1, ..Totals::default() };
     for record in [&pass, &retry] {
         assert_eq!(record.totals, totals, "{}", record.command);
-        assert_eq!(record.by_platform[0], (Platform::TikTok, totals), "{}", record.command);
+        let entry = &record.by_platform[0];
+        assert_eq!((entry.platform, entry.totals), (Platform::TikTok, totals), "{}", record.command);
         assert_eq!(record.host, "here");
     }
     assert_eq!((pass.command, retry.command), ("run", "retry"));

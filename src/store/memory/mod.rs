@@ -19,8 +19,8 @@ use self::record::Record;
 use self::tokens::StoredToken;
 use super::query::is_as_shown;
 use super::{
-    DueCursor, DueQuery, Found, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset, ResetOptions,
-    RunRecord, Statistics, StoreError, StoredPost, unnamed_stories,
+    DueCursor, DueQuery, Found, GivenUpRecord, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset,
+    ResetOptions, RunRecord, Statistics, StoreError, StoredPost, unnamed_stories,
 };
 use crate::post::{
     AttemptStart, BackoffFrom, Claim, Platform, Post, PostId, Publication, RetryPolicy, Settlement, Ticket,
@@ -188,6 +188,10 @@ fn claim_of(lease: &Lease, now: DateTime<Utc>) -> Claim {
 
 #[async_trait]
 impl PostStore for InMemoryPostStore {
+    async fn warnings(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
     async fn prepare(&self, _backoff_from: BackoffFrom) -> Result<Vec<String>, StoreError> {
         Ok(Vec::new())
     }
@@ -226,14 +230,14 @@ impl PostStore for InMemoryPostStore {
 
     async fn find(&self, id: &str) -> Result<Found, StoreError> {
         let state = self.state();
-        let Some(record) = state.find(id) else { return Ok(Found::Nothing) };
-        if !record.is_failed() {
-            return Ok(Found::NotFailed(record.id().clone()));
+        let Some(any) = state.find(id) else { return Ok(Found::Nothing) };
+        let failed = state.posts.values().filter(|record| record.id().as_str() == id && record.is_failed());
+        let mut posts: Vec<StoredPost> = failed.map(Record::read).collect();
+        if posts.is_empty() {
+            return Ok(Found::NotFailed(any.id().clone()));
         }
-        let mut posts = [record.read()];
         state.name_stories(&mut posts);
-        let [post] = posts;
-        Ok(Found::Failed(Box::new(post)))
+        Ok(Found::Failed(posts))
     }
 
     async fn claim(&self, post: &Post, start: &AttemptStart, lease: &Lease) -> Result<Option<StoredPost>, StoreError> {
@@ -287,6 +291,23 @@ impl PostStore for InMemoryPostStore {
         }
         record.reset(by, options.drop_ticket, now);
         Ok(Reset::Done)
+    }
+
+    async fn settle_found(&self, post: &Post, settlement: &Settlement) -> Result<Reset, StoreError> {
+        let mut state = self.state();
+        let now = self.time();
+        let Some(record) = state.posts.get_mut(post.id.key()).filter(|record| record.is_failed()) else {
+            return Ok(Reset::NotFailed);
+        };
+        if record.is_claimed(now) {
+            return Ok(Reset::Busy);
+        }
+        record.settle(settlement, now);
+        Ok(Reset::Done)
+    }
+
+    async fn given_up_platforms(&self) -> Result<Vec<(Platform, GivenUpRecord)>, StoreError> {
+        Ok(statistics::given_up(&self.state().runs))
     }
 
     async fn list(&self, filter: &ListFilter, page: Page) -> Result<PostPage, StoreError> {

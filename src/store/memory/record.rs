@@ -50,7 +50,9 @@ impl Record {
     pub(super) fn read(&self) -> StoredPost {
         match &self.fault {
             None => StoredPost::Readable(Box::new(self.post.clone())),
-            Some(fault) => StoredPost::Malformed(self.draft(fault).malformed(fault.field, fault.problem.clone())),
+            Some(fault) => {
+                StoredPost::Malformed(self.draft(fault).malformed(fault.field.clone(), fault.problem.clone()))
+            }
         }
     }
 
@@ -96,7 +98,7 @@ impl Record {
 
     /// Whether what cannot be read is one of these fields.
     fn is_unreadable(&self, fields: &[&str]) -> bool {
-        self.fault.as_ref().is_some_and(|fault| fields.iter().any(|field| is_field(fault.field, field)))
+        self.fault.as_ref().is_some_and(|fault| fields.iter().any(|field| is_field(&fault.field, field)))
     }
 }
 
@@ -109,7 +111,7 @@ fn readable_part(fault: &Malformed, platform: Option<Platform>) -> Post {
         ("lastRetriedAt", &mut draft.last_retried_at),
     ];
     for (field, date) in dates {
-        if is_field(fault.field, field) {
+        if is_field(&fault.field, field) {
             *date = Some(UNREADABLE);
         }
     }
@@ -156,14 +158,14 @@ impl Record {
     }
 
     pub(super) fn passes(&self, filter: &ListFilter) -> bool {
-        let ListFilter { platform, due, permanent, category, since } = filter;
+        let ListFilter { platforms, due, permanent, categories, since } = filter;
         let retry = &self.post.retry;
         let is_permanent = |policy: &RetryPolicy| retry.permanently_failed || policy.is_exhausted(retry.count);
         self.is_failed()
-            && platform.is_none_or(|platform| self.platform == Some(platform))
+            && (platforms.is_empty() || self.platform.is_some_and(|platform| platforms.contains(&platform)))
             && due.as_ref().is_none_or(|(policy, now)| self.is_due(policy, *now))
             && permanent.as_ref().is_none_or(is_permanent)
-            && category.is_none_or(|category| retry.category == Some(category))
+            && (categories.is_empty() || retry.category.is_some_and(|category| categories.contains(&category)))
             && since.is_none_or(|since| self.place().0 >= Some(since))
     }
 

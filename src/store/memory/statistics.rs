@@ -1,11 +1,13 @@
 //! Counts over the posts and runs in memory.
 
-use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, Utc};
 
 use super::State;
 use crate::post::{Platform, RetryPolicy, TokenRecord};
-use crate::store::statistics_builder::{PostGroup, StatisticsBuilder};
-use crate::store::{ListFilter, RunRecord, RunStatistics, Statistics};
+use crate::store::statistics_builder::{PostGroup, StatisticsBuilder, start_of_days};
+use crate::store::{DayStatistics, GivenUpRecord, ListFilter, RunRecord, RunStatistics, Statistics};
 
 /// All statistics.
 pub(super) fn gather(
@@ -28,7 +30,7 @@ pub(super) fn gather(
         }
     }
     for platform in Platform::ALL {
-        let due = ListFilter { platform: Some(platform), due: Some((*policy, now)), ..ListFilter::default() };
+        let due = ListFilter { platforms: vec![platform], due: Some((*policy, now)), ..ListFilter::default() };
         builder.set_due(platform, state.posts.values().filter(|record| record.passes(&due)).count() as u64);
     }
     let runs: Vec<&RunRecord> =
@@ -37,7 +39,8 @@ pub(super) fn gather(
         builder.add_attempts(Some(count.platform), count.into());
     }
     let tokens: Vec<TokenRecord> = state.tokens.values().filter_map(|token| token.record.clone()).collect();
-    builder.finish(run_statistics(&runs), &tokens)
+    let days = days(&state.runs, start_of_days(now));
+    builder.finish(RunStatistics { days, ..run_statistics(&runs) }, &tokens, given_up(&state.runs))
 }
 
 fn run_statistics(runs: &[&RunRecord]) -> RunStatistics {
@@ -49,5 +52,31 @@ fn run_statistics(runs: &[&RunRecord]) -> RunStatistics {
         last_run: last.map(|run| run.started_at),
         last_duration_ms: last.map(|run| (run.finished_at - run.started_at).num_milliseconds()),
         last_outcome: last.map(|run| run.outcome.as_str().to_owned()),
+        days: Vec::new(),
     }
+}
+
+/// The runs since then, day by day.
+fn days(runs: &[RunRecord], since: DateTime<Utc>) -> Vec<DayStatistics> {
+    let mut days: BTreeMap<NaiveDate, DayStatistics> = BTreeMap::new();
+    for run in runs.iter().filter(|run| run.started_at >= since) {
+        let day = run.started_at.date_naive();
+        let entry = days.entry(day).or_insert(DayStatistics { day, posted: 0, failed: 0 });
+        entry.posted += run.totals.posted;
+        entry.failed += run.totals.failed + run.totals.permanently_failed;
+    }
+    days.into_values().collect()
+}
+
+/// Of each platform, why its latest run gave it up, if it did.
+pub(super) fn given_up(runs: &[RunRecord]) -> Vec<(Platform, GivenUpRecord)> {
+    let latest = |platform: Platform| {
+        let of_platform = runs.iter().filter_map(|run| {
+            let entry = run.by_platform.iter().find(|entry| entry.platform == platform)?;
+            Some((run.started_at, entry))
+        });
+        let (_, entry) = of_platform.max_by_key(|(started_at, _)| *started_at)?;
+        Some((platform, entry.given_up.clone()?))
+    };
+    Platform::ALL.into_iter().filter_map(latest).collect()
 }

@@ -1,9 +1,12 @@
 //! Converts a document to a post. Any field of a document may be missing, null or of a wrong type.
 
+use std::cell::RefCell;
+
 use chrono::{DateTime, Utc};
 use mongodb::bson::{self, Bson, Document};
 
-use super::identity::{id_of, key_of};
+use super::identity::{delivery_id, key_of};
+use super::place::{Place, places, platform_of_root};
 use crate::post::{Claim, EntryOutcome, HistoryEntry, Malformed, Platform, Post, PostDraft, ResetMark, Ticket};
 use crate::store::{StoreError, StoredPost};
 
@@ -15,6 +18,10 @@ const FIELDS: &[&str] = &[
     "caption",
     "hashtags",
     "platform",
+    "platforms",
+    "platformStatus",
+    "sheetTriggeredAt",
+    "postretry",
     "status",
     "contentType",
     "videoPath",
@@ -46,73 +53,112 @@ pub(super) fn field_names() -> impl Iterator<Item = &'static str> {
     FIELDS.iter().copied().chain(of_platforms)
 }
 
-/// Reads a post.
-pub(super) fn post_from(document: &Document) -> StoredPost {
-    read_post(document).into()
+/// Reads the delivery at a place of a document.
+pub(super) fn post_from(document: &Document, place: &Place) -> StoredPost {
+    read_post(document, place).into()
 }
 
-fn read_post(document: &Document) -> Result<Post, Malformed> {
-    let mut draft = PostDraft::new(id_of(document.get("_id").unwrap_or(&Bson::Null)));
-    let mut fields = Fields { document, problem: None };
+/// The value at a path through objects.
+pub(super) fn value_at<'a>(document: &'a Document, path: &str) -> Option<&'a Bson> {
+    match path.split_once('.') {
+        None => document.get(path),
+        Some((name, rest)) => value_at(document.get(name)?.as_document()?, rest),
+    }
+}
 
-    draft.platform = fields.text("platform");
-    draft.content.title = fields.text("title");
-    draft.content.description = fields.text("description");
-    draft.content.caption = fields.text("caption");
-    draft.content.content_type = fields.text("contentType");
-    draft.content.video_path = fields.text("videoPath");
-    draft.content.image_path = fields.text("imagePath");
-    draft.content.is_ai_generated = fields.flag("isAiGenerated");
-    draft.content.hashtags = fields.hashtags(draft.platform.as_deref());
-    draft.story.key = fields.value("storyId").map(key_of);
-    draft.story.name = fields.text("storyName");
-    draft.failed_at = fields.date("failedAt");
-    draft.updated_at = fields.date("updatedAt");
-    draft.scheduled_at = fields.date("scheduledAt");
-    draft.retry_count = fields.number("retryCount").unwrap_or(0.0);
-    draft.last_retried_at = fields.date("lastRetriedAt");
-    draft.permanently_failed = fields.flag("permanentlyFailed");
-    draft.permanently_failed_at = fields.date("permanentlyFailedAt");
-    draft.category = fields.text("failureCategory");
-    draft.error = fields.text("error");
-    draft.not_before = fields.date("retryNotBefore");
-    draft.history = fields.history();
-    draft.claim = fields.claim();
-    draft.ticket = fields.ticket();
+fn read_post(document: &Document, place: &Place) -> Result<Post, Malformed> {
+    let id = document.get("_id").unwrap_or(&Bson::Null);
+    let mut draft = PostDraft::new(delivery_id(id, place));
+    let empty = Document::new();
+    let problem = RefCell::default();
+    let root = Fields { document, prefix: String::new(), problem: &problem };
+    // Of a post for one platform all are the same.
+    let (status, retry) = match place {
+        Place::Root => {
+            draft.platform = platform_of_root(document).map(str::to_owned).or_else(|| root.text("platform"));
+            (root.clone(), root.clone())
+        }
+        Place::Entry(entry) => {
+            draft.platform = Some(entry.clone());
+            let status = root.inside("platformStatus", &empty).inside(entry, &empty);
+            (status, root.inside("postretry", &empty).inside(entry, &empty))
+        }
+    };
+    if let (Place::Root, Err((field, problem))) = (place, places(document)) {
+        return Err(draft.malformed(field, problem));
+    }
+
+    draft.content.title = root.text("title");
+    draft.content.description = root.text("description");
+    draft.content.caption = root.text("caption");
+    draft.content.content_type = root.text("contentType");
+    draft.content.video_path = root.text("videoPath");
+    draft.content.image_path = root.text("imagePath");
+    draft.content.is_ai_generated = root.flag("isAiGenerated");
+    draft.content.hashtags = root.hashtags(draft.platform.as_deref());
+    draft.story.key = root.value("storyId").map(key_of);
+    draft.story.name = root.text("storyName");
+    draft.updated_at = root.date("updatedAt");
+    draft.scheduled_at = root.date("scheduledAt");
+    draft.failed_at = match place {
+        Place::Root => root.date("failedAt"),
+        Place::Entry(_) => {
+            status.date("lastFailedAt").or_else(|| root.date("failedAt")).or_else(|| retry.date("failedAt"))
+        }
+    };
+    draft.error = status.text("error").or_else(|| root.text("error"));
+    draft.retry_count = retry.number("retryCount").unwrap_or(0.0);
+    draft.last_retried_at = retry.date("lastRetriedAt");
+    draft.permanently_failed = retry.flag("permanentlyFailed");
+    draft.permanently_failed_at = retry.date("permanentlyFailedAt");
+    draft.category = retry.text("failureCategory");
+    draft.not_before = retry.date("retryNotBefore");
+    draft.history = retry.history();
+    draft.claim = retry.claim();
+    draft.ticket = retry.ticket();
     if let Some(platform) = draft.platform.as_deref().and_then(|name| name.parse::<Platform>().ok()) {
         let names = platform.fields();
-        draft.published_id = fields.text_at(names.id.path);
+        let of_entry = if *place == Place::Root { None } else { status.text("mediaId") };
+        draft.published_id = of_entry.or_else(|| root.text_at(names.id.path));
         // A null ticket means that the application's upload needs no further check.
-        if !document.contains_key("publishTicket") {
-            draft.left_upload = names.left_upload.and_then(|field| fields.text_at(field.path));
+        if !retry.document.contains_key("publishTicket") {
+            draft.left_upload = names.left_upload.and_then(|field| root.text_at(field.path));
         }
     }
 
-    match fields.problem {
+    match problem.into_inner() {
         Some((field, problem)) => Err(draft.malformed(field, problem)),
         None => draft.check(),
     }
 }
 
-/// Reads fields and remembers the first one with a wrong type.
+/// Reads fields of a document or of an object in it, and remembers the first one with a wrong type.
+#[derive(Clone)]
 struct Fields<'a> {
     document: &'a Document,
-    problem: Option<(&'static str, String)>,
+    /// The path to the object, with a dot at its end.
+    prefix: String,
+    problem: &'a RefCell<Option<(String, String)>>,
 }
 
 impl<'a> Fields<'a> {
+    /// The fields of an object; none if there is no such object.
+    fn inside(&self, name: &str, empty: &'a Document) -> Self {
+        let document = self.read(name, "an object", Bson::as_document).unwrap_or(empty);
+        Self { document, prefix: format!("{}{name}.", self.prefix), problem: self.problem }
+    }
+
     fn value(&self, name: &str) -> Option<&'a Bson> {
         self.document.get(name).filter(|value| !matches!(value, Bson::Null | Bson::Undefined))
     }
 
-    fn wrong(&mut self, name: &'static str, expected: &str, found: &Bson) {
-        if self.problem.is_none() {
-            self.problem = Some((name, format!("it is {}, not {expected}", kind_of(found))));
-        }
+    fn wrong(&self, name: &str, expected: &str, found: &Bson) {
+        let text = || (format!("{}{name}", self.prefix), format!("it is {}, not {expected}", kind_of(found)));
+        self.problem.borrow_mut().get_or_insert_with(text);
     }
 
     /// Reads a field with `read`. A value that `read` does not accept is a problem.
-    fn read<T>(&mut self, name: &'static str, expected: &str, read: impl Fn(&'a Bson) -> Option<T>) -> Option<T> {
+    fn read<T>(&self, name: &str, expected: &str, read: impl Fn(&'a Bson) -> Option<T>) -> Option<T> {
         let value = self.value(name)?;
         let taken = read(value);
         if taken.is_none() {
@@ -121,39 +167,41 @@ impl<'a> Fields<'a> {
         taken
     }
 
-    fn text(&mut self, name: &'static str) -> Option<String> {
+    fn text(&self, name: &str) -> Option<String> {
         let text = self.read(name, "a string", |value| value.as_str().map(str::to_owned))?;
         Some(text).filter(|text| !text.trim().is_empty())
     }
 
-    fn date(&mut self, name: &'static str) -> Option<DateTime<Utc>> {
+    fn date(&self, name: &str) -> Option<DateTime<Utc>> {
         self.read(name, "a date", date_from)
     }
 
-    fn flag(&mut self, name: &'static str) -> bool {
+    fn flag(&self, name: &str) -> bool {
         self.read(name, "a boolean", Bson::as_bool).unwrap_or(false)
     }
 
-    fn number(&mut self, name: &'static str) -> Option<f64> {
+    fn number(&self, name: &str) -> Option<f64> {
         self.read(name, "a number", number_from)
     }
 
-    /// A list, or an object of lists by platform.
-    fn hashtags(&mut self, platform: Option<&str>) -> Vec<String> {
+    /// A list, or an object of lists by platform: where there are none for this one, those of TikTok are meant, as the
+    /// application does it.
+    fn hashtags(&self, platform: Option<&str>) -> Vec<String> {
         let Some(value) = self.value("hashtags") else { return Vec::new() };
-        let list = match value {
-            Bson::Document(by_platform) => {
-                let spellings = platform.and_then(|name| name.parse::<Platform>().ok()).map(Platform::spellings);
-                spellings.unwrap_or_default().iter().find_map(|name| by_platform.get(*name)).unwrap_or(&Bson::Null)
-            }
-            other => other,
-        };
+        let Bson::Document(by_platform) = value else { return self.tags(value) };
+        let platform = platform.and_then(|name| name.parse::<Platform>().ok());
+        let names = platform.map(Platform::spellings).unwrap_or_default().iter();
+        let lists = names.chain(Platform::TikTok.spellings()).filter_map(|name| by_platform.get(*name));
+        lists.map(|list| self.tags(list)).find(|tags| !tags.is_empty()).unwrap_or_default()
+    }
+
+    fn tags(&self, list: &Bson) -> Vec<String> {
         match list {
             Bson::Null | Bson::Undefined => Vec::new(),
             Bson::Array(tags) => match tags.iter().map(|tag| tag.as_str().map(str::to_owned)).collect() {
                 Some(tags) => tags,
                 None => {
-                    self.wrong("hashtags", "a list of strings", value);
+                    self.wrong("hashtags", "a list of strings", list);
                     Vec::new()
                 }
             },
@@ -164,19 +212,19 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn claim(&mut self) -> Option<Claim> {
+    fn claim(&self) -> Option<Claim> {
         self.read("retryClaim", "a claim with `by` and `until`", |value| {
             let claim = value.as_document()?;
             Some(Claim { by: claim.get_str("by").ok()?.to_owned(), until: date_from(claim.get("until")?)? })
         })
     }
 
-    fn ticket(&mut self) -> Option<Ticket> {
+    fn ticket(&self) -> Option<Ticket> {
         self.read("publishTicket", "a ticket that this version can read", |value| ticket_from(value.as_document()?))
     }
 
     /// The text at a path through objects.
-    fn text_at(&mut self, path: &'static str) -> Option<String> {
+    fn text_at(&self, path: &str) -> Option<String> {
         let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
         let Some(rest) = rest else { return self.text(name) };
         let text = self.read(name, "an object with string values", |value| match value.as_document()?.get(rest) {
@@ -187,7 +235,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The history. Unreadable entries are not shown, but they stay in the store.
-    fn history(&mut self) -> Vec<HistoryEntry> {
+    fn history(&self) -> Vec<HistoryEntry> {
         let entries = self.read("retryHistory", "a list", Bson::as_array);
         entries.into_iter().flatten().filter_map(entry_from).collect()
     }
@@ -222,6 +270,7 @@ fn entry_from(value: &Bson) -> Option<HistoryEntry> {
         host: text("host").unwrap_or_default(),
         interruptions: count("interruptions").unwrap_or(0),
         reset: entry.get("resetAt").and_then(date_from).zip(text("resetBy")).map(|(at, by)| ResetMark { at, by }),
+        settled_by: text("settledBy"),
     })
 }
 
@@ -280,6 +329,9 @@ pub(super) fn entry_document(entry: &HistoryEntry) -> Document {
         document.insert("resetAt", bson_date(reset.at));
         document.insert("resetBy", reset.by.as_str());
     }
+    if let Some(by) = &entry.settled_by {
+        document.insert("settledBy", by.as_str());
+    }
     document
 }
 
@@ -321,10 +373,10 @@ mod tests {
     fn a_document_as_mongoose_writes_it_is_read() {
         let document = doc! {
             "_id": 7, "platform": "youtube", "status": "failed", "title": "T", "caption": Bson::Null,
-            "hashtags": { "youtube_shorts": ["a", "b"], "tiktok": 7 }, "videoPath": "a.mp4",
+            "hashtags": { "youtube_shorts": ["a", "b"], "tiktok": ["c"] }, "videoPath": "a.mp4",
             "failedAt": bson_date(at(1000)), "retryCount": 2.7, "__v": 3, "nested": { "unknown": true },
         };
-        let post = read_post(&document).unwrap();
+        let post = read_post(&document, &Place::Root).unwrap();
         assert_eq!(post.platform, Platform::YouTubeShorts);
         assert_eq!(post.content.hashtags, ["a", "b"]);
         assert_eq!(post.retry.count, 2);
@@ -355,7 +407,7 @@ mod tests {
         for (field, value) in wrong {
             let mut document = doc! { "_id": 1, "platform": "tiktok", "status": "failed" };
             document.insert(field, value);
-            let malformed = read_post(&document).unwrap_err();
+            let malformed = read_post(&document, &Place::Root).unwrap_err();
             assert_eq!(malformed.field, field, "{}", malformed.problem);
         }
     }
@@ -377,9 +429,9 @@ mod tests {
         let mut document = doc! {
             "_id": 1, "platform": "tiktok", "failedAt": bson_date(at(1000)), "uploadProgress": { "publishId": "v1" },
         };
-        assert_eq!(read_post(&document).unwrap().left_upload.as_deref(), Some("v1"));
+        assert_eq!(read_post(&document, &Place::Root).unwrap().left_upload.as_deref(), Some("v1"));
         document.insert("publishTicket", Bson::Null);
-        assert_eq!(read_post(&document).unwrap().left_upload, None);
+        assert_eq!(read_post(&document, &Place::Root).unwrap().left_upload, None);
     }
 
     #[test]
@@ -394,9 +446,10 @@ mod tests {
             host: "web1".into(),
             interruptions: 1,
             reset: Some(ResetMark { at: at(3), by: "root@web1".into() }),
+            settled_by: None,
         };
         let history = vec![Bson::String("?".into()), Bson::Document(entry_document(&entry))];
         let document = doc! { "_id": 1, "platform": "tiktok", "retryHistory": history };
-        assert_eq!(read_post(&document).unwrap().retry.history, [entry]);
+        assert_eq!(read_post(&document, &Place::Root).unwrap().retry.history, [entry]);
     }
 }

@@ -19,6 +19,13 @@ pub(super) fn translate(action: &str, address: &str, error: Error) -> StoreError
     StoreError::new(format!("{action} the post store at `{address}`"), problem).hint(hint).caused_by(error)
 }
 
+/// Whether the server refuses a query because it has no index of the name that was given.
+pub(super) fn is_bad_hint(error: &Error) -> bool {
+    const BAD_VALUE: i32 = 2;
+    matches!(error.kind.as_ref(), ErrorKind::Command(command)
+        if command.code == BAD_VALUE && command.message.contains("hint"))
+}
+
 /// The error of a request that got no response.
 pub(super) fn unanswered(action: &str, address: &str, limit: Duration) -> StoreError {
     let problem = format!("no response within {}", humantime::format_duration(limit));

@@ -1,28 +1,17 @@
-//! The queries as MongoDB filters.
+//! The conditions of queries and writes as MongoDB filters.
 //!
 //! Due posts are found with one range for each retry count, `failedAt` ≤ now − base × 2^k. So an index serves the
 //! query, no derived data is stored, and a changed setting takes effect at once. Every branch of the `$or` repeats
 //! the whole condition, so that each one is planned separately and uses the best index.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use mongodb::bson::{Bson, Document, doc};
 
 use super::document::{bson_date, integer};
-use crate::post::{BackoffFrom, MAX_LEASE, Platform, Post, Settlement};
+use super::place::{HANDED_OVER, Place, first_of, spellings, unknown_entries};
+use crate::post::{BackoffFrom, MAX_LEASE, Platform, Post, RetryPolicy, Settlement};
 use crate::store::query::MalformedPosts;
-use crate::store::{DueQuery, ListFilter, Scope};
-
-/// All failed posts of a scope.
-fn failed(scope: Scope) -> Document {
-    let platform = match scope {
-        Scope::Platform(platform) => one_of(platform.spellings()),
-        Scope::UnknownPlatform => {
-            let known: Vec<&str> = Platform::ALL.iter().flat_map(|platform| platform.spellings()).copied().collect();
-            Bson::Document(doc! { "$nin": known })
-        }
-    };
-    doc! { "status": "failed", "platform": platform }
-}
+use crate::store::{ListFilter, Scope};
 
 fn one_of(names: &[&str]) -> Bson {
     match names {
@@ -37,81 +26,273 @@ fn extended(base: &Document, more: Document) -> Document {
     whole
 }
 
-/// The posts that are due.
-pub(super) fn due(query: &DueQuery, malformed: MalformedPosts) -> Document {
-    doc! { "$or": due_branches(query, malformed) }
+/// A part of the failed deliveries, all with their fields at one place, or with unknown names.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    /// Where the fields are; none of deliveries with unknown names, which can only be reported.
+    pub(super) place: Option<Place>,
+    /// Matches their documents.
+    pub(super) base: Document,
 }
 
-fn due_branches(query: &DueQuery, malformed: MalformedPosts) -> Vec<Document> {
-    let DueQuery { policy, now, scope } = query;
-    let now_date = bson_date(*now);
+/// The parts that make up the deliveries of a scope. They do not overlap.
+pub(super) fn parts(scope: Scope) -> Vec<Part> {
+    let root = |more: Document| Part { place: Some(Place::Root), base: extended(&Place::Root.failed(), more) };
+    match scope {
+        Scope::Platform(platform) => {
+            let names = platform.spellings();
+            let mut parts = vec![
+                root(doc! { "platform": one_of(names) }),
+                root(doc! { "platforms": one_of(names), "platform": { "$nin": names.to_vec() } }),
+            ];
+            parts.extend(names.iter().map(|name| {
+                let place = Place::entry(name);
+                Part { base: place.failed(), place: Some(place) }
+            }));
+            if platform == Platform::TikTok {
+                for part in &mut parts {
+                    part.base.insert(HANDED_OVER, Bson::Null);
+                }
+            }
+            parts
+        }
+        Scope::UnknownPlatform => {
+            let known: Vec<&str> = spellings().collect();
+            vec![
+                root(doc! {
+                    "platform": { "$nin": known.clone() },
+                    "platforms": { "$in": [Bson::Null, Bson::Array(Vec::new())] },
+                }),
+                Part {
+                    place: None,
+                    base: doc! { "status": "failed", "platforms": { "$elemMatch": { "$nin": known } } },
+                },
+            ]
+        }
+    }
+}
+
+/// What makes the deliveries of a part due.
+#[derive(Debug, Clone)]
+pub(super) struct DueBranches {
+    /// Those with an ordinary retry count and a date of their failure: each is in the order of [`Self::ordered_by`] by
+    /// its index.
+    pub(super) ordered: Vec<Document>,
+    /// All others.
+    pub(super) others: Vec<Document>,
+    /// The field by which the first are ordered.
+    pub(super) ordered_by: String,
+}
+
+impl DueBranches {
+    /// All of them.
+    pub(super) fn all(self) -> Document {
+        any(self.ordered.into_iter().chain(self.others).collect())
+    }
+}
+
+/// Whatever any of these matches.
+pub(super) fn any(branches: Vec<Document>) -> Document {
+    doc! { "$or": branches }
+}
+
+/// What makes deliveries of a part due; none of a part with unknown names.
+pub(super) fn due(
+    part: &Part,
+    policy: &RetryPolicy,
+    now: DateTime<Utc>,
+    malformed: MalformedPosts,
+) -> Option<DueBranches> {
+    let place = part.place.as_ref()?;
+    let base = &part.base;
+    let field = |name: &str| place.retry(name);
+    let now_date = bson_date(now);
     let flag = not_flagged();
-    let open = extended(
-        &failed(*scope),
+    let unflagged = extended(base, doc! { field("permanentlyFailed"): flag });
+    let unclaimed = extended(
+        &unflagged,
         doc! {
-            "permanentlyFailed": flag.clone(),
-            "retryNotBefore": { "$not": { "$gt": now_date.clone() } },
+            field("retryNotBefore"): { "$not": { "$gt": now_date.clone() } },
+            field("retryClaim"): Bson::Null,
         },
     );
-    let unclaimed = extended(&open, doc! { "retryClaim": Bson::Null });
-    let mut branches = Vec::new();
-
-    for count in 0..policy.max_retries {
-        let Some(latest) = policy.latest_due_anchor(count, *now) else { break };
-        for range in count_ranges(count) {
-            let base = extended(&unclaimed, doc! { "retryCount": range });
-            branches.extend(anchored(policy.backoff_from, latest, malformed).map(|anchor| extended(&base, anchor)));
+    let dates = Dates::of(place, policy.backoff_from);
+    let count = field("retryCount");
+    let (mut ordered, mut others) = (Vec::new(), Vec::new());
+    let mut latest_of_all = None;
+    for number in 0..policy.max_retries {
+        let Some(latest) = policy.latest_due_anchor(number, now) else { break };
+        latest_of_all = latest_of_all.max(Some(latest));
+        for exact in exact_counts(number) {
+            ordered.push(extended(&unclaimed, doc! { &count: exact, dates.first(): { "$lte": bson_date(latest) } }));
         }
     }
+    if let Some(latest) = latest_of_all {
+        let exact: Vec<Bson> = (0..policy.max_retries).flat_map(exact_counts).collect();
+        let is_reached = dates.is_reached(&count, policy, now);
+        let unusual = extended(&unclaimed, doc! { "$expr": is_reached });
+        let dated = doc! { dates.first(): { "$lte": bson_date(latest) } };
+        if *place == Place::Root && !part.base.contains_key(HANDED_OVER) {
+            // Every key of the index before the date has one value, so that the server can merge by the date.
+            for due in &mut ordered {
+                due.insert(HANDED_OVER, Bson::Null);
+            }
+            let handed_over = doc! { HANDED_OVER: { "$ne": Bson::Null }, &count: { "$in": exact.clone() } };
+            others.push(extended(&extended(&unusual, handed_over), dated.clone()));
+        }
+        let odd = doc! { &count: { "$lt": integer(policy.max_retries), "$nin": exact } };
+        others.push(extended(&extended(&unusual, odd), dated));
+        let not_exhausted = doc! { &count: { "$not": { "$gte": integer(policy.max_retries) } } };
+        let open = extended(&unusual, not_exhausted);
+        others.extend(dates.otherwise(latest, malformed).into_iter().map(|date| extended(&open, date)));
+    }
+    for number in 0..policy.max_retries {
+        let Some(latest) = policy.latest_due_anchor(number, now) else { break };
+        for range in count_ranges(number) {
+            let counted = extended(&unclaimed, doc! { &count: range });
+            others.extend(dates.unset(latest, malformed).into_iter().map(|date| extended(&counted, date)));
+        }
+    }
+    if policy.backoff_from == BackoffFrom::LastAttempt {
+        // Pages are in the order of the first failure.
+        others.append(&mut ordered);
+    }
+    let claim = field("retryClaim");
+    let until = format!("{claim}.until");
     // The process died, or its clock was wrong. `retryNotBefore` was checked when the attempt started.
     let latest = now.checked_add_signed(MAX_LEASE).map(|latest| doc! { "$gt": bson_date(latest) });
-    for until in [Some(doc! { "$lte": now_date }), latest].into_iter().flatten() {
-        let mut claim = doc! { "permanentlyFailed": flag.clone(), "retryClaim.until": until };
+    let is_claimed = doc! { "$exists": true };
+    for end in [Some(doc! { "$lte": now_date }), latest].into_iter().flatten() {
+        let mut dead = extended(&unflagged, doc! { claim.as_str(): is_claimed.clone(), until.as_str(): end });
         if malformed == MalformedPosts::Excluded {
-            claim.insert("$expr", is_readable_claim());
+            dead.insert("$expr", is_readable_claim(&claim));
         }
-        branches.push(extended(&failed(*scope), claim));
+        others.push(dead);
     }
-    branches
-        .push(extended(&unclaimed, doc! { "failureCategory": "processing", "publishTicket": { "$type": "object" } }));
+    others.push(extended(
+        &unclaimed,
+        doc! { field("failureCategory"): "processing", field("publishTicket"): { "$type": "object" } },
+    ));
     if malformed == MalformedPosts::Included {
-        branches.push(extended(&failed(*scope), doc! { "permanentlyFailed": { "$type": other_than(&["bool"]) } }));
-        branches.push(extended(
-            &failed(*scope),
-            doc! {
-                "permanentlyFailed": not_flagged(),
-                "retryCount": { "$type": other_than(&NUMBERS) },
-            },
-        ));
-        branches.extend(unreadable_claims().map(|claim| {
-            let not_flagged = extended(&failed(*scope), doc! { "permanentlyFailed": flag.clone() });
-            extended(&not_flagged, claim)
-        }));
+        others.extend(wrong_type(&field("permanentlyFailed"), &["bool"]).map(|flag| extended(base, flag)));
+        others.extend(wrong_type(&count, &NUMBERS).map(|wrong| extended(&unflagged, wrong)));
+        others.push(extended(&unflagged, doc! { count: f64::NAN }));
+        let is_set = doc! { "$exists": true, "$ne": Bson::Null };
+        let no_date = doc! { claim.as_str(): is_set.clone(), until.as_str(): Bson::Null };
+        let empty = doc! { claim.as_str(): Bson::Array(Vec::new()), until.as_str(): { "$exists": false } };
+        let wrong_date = doc! { claim.as_str(): is_set, until.as_str(): { "$type": other_than(&["date"]) } };
+        let nobody = doc! {
+            claim.as_str(): is_claimed, until: { "$type": "date" },
+            format!("{claim}.by"): { "$not": { "$type": "string" } },
+        };
+        others.extend([no_date, empty, wrong_date, nobody].map(|claim| extended(&unflagged, claim)));
     }
+    let ordered_by = dates.first().to_owned();
+    Some(DueBranches { ordered, others, ordered_by })
+}
+
+/// The dates that the backoff counts from: the first that is set.
+struct Dates(Vec<String>);
+
+impl Dates {
+    fn of(place: &Place, from: BackoffFrom) -> Self {
+        let own = match from {
+            BackoffFrom::FirstFailure => None,
+            BackoffFrom::LastAttempt => Some(place.retry("lastRetriedAt")),
+        };
+        Self(own.into_iter().chain(place.failure_dates()).collect())
+    }
+
+    /// The one that nearly every failed delivery has.
+    fn first(&self) -> &str {
+        self.0.first().map_or("failedAt", String::as_str)
+    }
+
+    /// Whether the backoff is over, as an expression. It is where there is no date.
+    fn is_reached(&self, count: &str, policy: &RetryPolicy, now: DateTime<Utc>) -> Document {
+        let count = format!("${count}");
+        let whole = doc! { "$cond": [{ "$isNumber": count.as_str() }, { "$max": [0, { "$floor": count }] }, 0] };
+        // No more retries can be asked for, and a larger number would be too large for the server.
+        let whole = doc! { "$min": [whole, policy.max_retries] };
+        let delay = doc! { "$multiply": [policy.base_interval.num_milliseconds(), { "$pow": [2, whole] }] };
+        let dates: Vec<String> = self.0.iter().cloned().chain(["updatedAt".to_owned()]).collect();
+        doc! { "$lte": [first_of(&dates, Bson::Null), { "$subtract": [bson_date(now), delay] }] }
+    }
+
+    /// The ways in which there can be a date that is rare. If malformed posts are included, values that are no dates count
+    /// too, so that they are reported.
+    fn otherwise(&self, latest: DateTime<Utc>, malformed: MalformedPosts) -> Vec<Document> {
+        let mut unset = Document::new();
+        let mut branches = Vec::new();
+        for (number, path) in self.0.iter().enumerate() {
+            if number > 0 {
+                branches.push(extended(&unset, doc! { path.as_str(): { "$lte": bson_date(latest) } }));
+            }
+            if malformed == MalformedPosts::Included {
+                branches.extend(wrong_type(path, &["date"]).map(|wrong| extended(&unset, wrong)));
+            }
+            unset.insert(path.as_str(), Bson::Null);
+        }
+        branches
+    }
+
+    /// No date at all: then the last change counts, and without that it is due.
+    fn unset(&self, latest: DateTime<Utc>, malformed: MalformedPosts) -> Vec<Document> {
+        let unset: Document = self.0.iter().map(|path| (path.clone(), Bson::Null)).collect();
+        let date = bson_date(latest);
+        let changed = match malformed {
+            MalformedPosts::Included => vec![doc! { "updatedAt": { "$not": { "$gt": date } } }],
+            MalformedPosts::Excluded => vec![doc! { "updatedAt": { "$lte": date } }, doc! { "updatedAt": Bson::Null }],
+        };
+        changed.into_iter().map(|changed| extended(&unset, changed)).collect()
+    }
+}
+
+/// The branches after a place in the order of a part, of those that are ordered by this field.
+pub(super) fn after(branches: Vec<Document>, ordered_by: &str, cursor: &super::page::Cursor) -> Vec<Document> {
+    let Some(anchor) = cursor.date() else { return branches };
+    let rest = cursor.after_same_date();
+    // A range, although it holds a single instant: after an equal value the server does not merge by this field.
+    let next = anchor.checked_add_signed(TimeDelta::milliseconds(1));
+    let same = doc! { "$gte": bson_date(anchor), "$lt": next.map_or(Bson::MaxKey, bson_date) };
     branches
+        .into_iter()
+        .flat_map(|branch| {
+            let latest =
+                branch.get(ordered_by).and_then(Bson::as_document).and_then(|range| range.get("$lte")).cloned();
+            let is_reached = latest
+                .as_ref()
+                .and_then(Bson::as_datetime)
+                .is_none_or(|latest| latest.timestamp_millis() >= anchor.timestamp_millis());
+            let later = extended(
+                &branch,
+                doc! { ordered_by: { "$gt": bson_date(anchor), "$lte": latest.unwrap_or(Bson::MaxKey) } },
+            );
+            let at_same = extended(&branch, doc! { ordered_by: same.clone(), "$expr": rest.clone() });
+            [later, at_same].into_iter().filter(move |_| is_reached)
+        })
+        .collect()
 }
 
 /// Whether the claim has a holder and a date.
-fn is_readable_claim() -> Document {
-    doc! { "$and": [is_of("retryClaim.by", "string"), is_of("retryClaim.until", "date")] }
+fn is_readable_claim(claim: &str) -> Document {
+    doc! { "$and": [is_of(&format!("{claim}.by"), "string"), is_of(&format!("{claim}.until"), "date")] }
 }
 
 fn is_of(field: &str, kind: &str) -> Document {
     doc! { "$eq": [{ "$type": format!("${field}") }, kind] }
 }
 
-/// The claims without a holder or a date. `$type` never matches an empty list.
-fn unreadable_claims() -> impl Iterator<Item = Document> {
-    let present = doc! { "retryClaim": { "$type": other_than(&[]) }, "$expr": { "$not": [is_readable_claim()] } };
-    [present, doc! { "retryClaim": Bson::Array(Vec::new()) }].into_iter()
-}
-
 fn not_flagged() -> Bson {
     Bson::Document(doc! { "$in": [Bson::Null, false] })
 }
 
-/// The counters that mean `count`: fractions are rounded down, a missing or negative counter means 0, and the
-/// largest count also means all larger ones.
+/// The values of counters as this program and Mongoose write `count`; a missing one means 0.
+fn exact_counts(count: u32) -> Vec<Bson> {
+    if count == 0 { vec![Bson::Null, integer(0)] } else { vec![integer(count)] }
+}
+
+/// All counters that mean `count`, in as few ranges as possible.
 fn count_ranges(count: u32) -> Vec<Bson> {
     match (count, count.checked_add(1)) {
         (0, _) => vec![Bson::Null, Bson::Document(doc! { "$lt": 1 })],
@@ -120,31 +301,10 @@ fn count_ranges(count: u32) -> Vec<Bson> {
     }
 }
 
-/// The dates that make a post due if its backoff started at `latest` or earlier. If malformed posts are included,
-/// `$not` also matches every other type.
-fn anchored(from: BackoffFrom, latest: DateTime<Utc>, malformed: MalformedPosts) -> impl Iterator<Item = Document> {
-    let date = bson_date(latest);
-    let reached = match malformed {
-        MalformedPosts::Excluded => doc! { "$lte": date.clone() },
-        MalformedPosts::Included => doc! { "$ne": Bson::Null, "$not": { "$gt": date.clone() } },
-    };
-    let reached_or_none = Bson::Document(doc! { "$not": { "$gt": date } });
-    let since_first_failure =
-        [doc! { "failedAt": reached.clone() }, doc! { "failedAt": Bson::Null, "updatedAt": reached_or_none }];
-    let branches = match from {
-        BackoffFrom::FirstFailure => Vec::from(since_first_failure),
-        BackoffFrom::LastAttempt => {
-            let mut branches = vec![doc! { "lastRetriedAt": reached }];
-            branches.extend(since_first_failure.map(|anchor| extended(&anchor, doc! { "lastRetriedAt": Bson::Null })));
-            branches
-        }
-    };
-    branches.into_iter()
-}
-
 const NUMBERS: [&str; 4] = ["double", "int", "long", "decimal"];
 
-/// Every BSON type that a field may have by mistake, other than these and null.
+/// Every BSON type that a field may have by mistake, other than these and null. A list has the types of its elements, so
+/// an empty one has none.
 fn other_than(types: &[&str]) -> Vec<Bson> {
     [
         "double",
@@ -155,10 +315,13 @@ fn other_than(types: &[&str]) -> Vec<Bson> {
         "bool",
         "date",
         "regex",
+        "javascript",
         "int",
         "timestamp",
         "long",
         "decimal",
+        "minKey",
+        "maxKey",
     ]
     .into_iter()
     .filter(|name| !types.contains(name))
@@ -166,17 +329,26 @@ fn other_than(types: &[&str]) -> Vec<Bson> {
     .collect()
 }
 
-/// The exhausted posts that are not marked yet, without those that are running or waiting to be resumed.
-pub(super) fn exhausted(query: &DueQuery) -> Document {
-    extended(
-        &failed(query.scope),
+/// Matches values of a field that have none of these types, and are there.
+fn wrong_type(field: &str, types: &[&str]) -> [Document; 2] {
+    [doc! { field: { "$type": other_than(types) } }, doc! { field: Bson::Array(Vec::new()) }]
+}
+
+/// The exhausted deliveries of a part that are not marked yet, without those that are running or waiting to be resumed.
+pub(super) fn exhausted(part: &Part, policy: &RetryPolicy) -> Option<Document> {
+    let place = part.place.as_ref()?;
+    let still_processing = doc! {
+        place.retry("failureCategory"): "processing", place.retry("publishTicket"): { "$type": "object" },
+    };
+    Some(extended(
+        &part.base,
         doc! {
-            "permanentlyFailed": not_flagged(),
-            "retryCount": at_least(query.policy.max_retries),
-            "retryClaim": Bson::Null,
-            "$nor": [{ "failureCategory": "processing", "publishTicket": { "$type": "object" } }],
+            place.retry("permanentlyFailed"): not_flagged(),
+            place.retry("retryCount"): at_least(policy.max_retries),
+            place.retry("retryClaim"): Bson::Null,
+            "$nor": [still_processing],
         },
-    )
+    ))
 }
 
 /// A counter of at least this. A missing one counts as 0.
@@ -188,30 +360,32 @@ fn at_least(count: u32) -> Bson {
     }
 }
 
-/// Matches the post if its retry state is unchanged and it has no valid claim by the server's clock.
-pub(super) fn unchanged_since_read(id: Bson, post: &Post) -> Document {
+/// Matches the delivery if its retry state is unchanged and it has no valid claim by the server's clock.
+pub(super) fn unchanged_since_read(id: Bson, place: &Place, post: &Post) -> Document {
     let retry = &post.retry;
+    let field = |name: &str| place.retry(name);
     let date = |date: Option<DateTime<Utc>>| date.map_or(Bson::Null, bson_date);
-    let count = count_ranges(retry.count).into_iter().map(|range| doc! { "retryCount": range });
-    let mut filter = doc! {
-        "_id": id,
-        "status": "failed",
-        "permanentlyFailed": not_flagged(),
-        "lastRetriedAt": date(retry.last_retried_at),
-        "retryNotBefore": date(retry.not_before),
-        "failedAt": date(post.failed_at),
+    let count = count_ranges(retry.count).into_iter().map(|range| doc! { field("retryCount"): range });
+    let mut conditions = vec![doc! { "$eq": [place.failure_date(), doc! { "$literal": date(post.failed_at) }] }];
+    let mut filter = doc! { "_id": id };
+    filter.extend(place.writable());
+    filter.extend(doc! {
+        field("permanentlyFailed"): not_flagged(),
+        field("lastRetriedAt"): date(retry.last_retried_at),
+        field("retryNotBefore"): date(retry.not_before),
         "$or": count.collect::<Vec<_>>(),
-    };
+    });
+    let claim = field("retryClaim");
     match &retry.claim {
-        None => {
-            filter.insert("retryClaim", Bson::Null);
-        }
+        None => drop(filter.insert(claim, Bson::Null)),
         Some(dead) => {
-            filter.insert("retryClaim.by", dead.by.as_str());
-            filter.insert("retryClaim.until", doc! { "$type": "date" });
-            filter.insert("$expr", is_not_live("$retryClaim.until"));
+            let until = format!("{claim}.until");
+            conditions.push(is_not_live(&format!("${until}")));
+            filter.insert(format!("{claim}.by"), dead.by.as_str());
+            filter.insert(until, doc! { "$type": "date" });
         }
     }
+    filter.insert("$expr", doc! { "$and": conditions });
     filter
 }
 
@@ -222,8 +396,9 @@ fn is_live(until: &str) -> Document {
 }
 
 /// Whether there is a claim that can be read and is valid.
-pub(super) fn has_live_claim() -> Document {
-    doc! { "$and": [is_of("retryClaim.by", "string"), is_live("$retryClaim.until")] }
+pub(super) fn has_live_claim(place: &Place) -> Document {
+    let claim = place.retry("retryClaim");
+    doc! { "$and": [is_of(&format!("{claim}.by"), "string"), is_live(&format!("${claim}.until"))] }
 }
 
 /// Whether there is no valid lease in this field.
@@ -231,34 +406,45 @@ pub(super) fn is_not_live(until: &str) -> Document {
     doc! { "$not": [is_live(until)] }
 }
 
-/// Matches the post while it is failed and this claim on it is valid.
-pub(super) fn lease_held(id: Bson, by: &str) -> Document {
-    doc! { "_id": id, "retryClaim.by": by, "status": "failed", "$expr": is_live("$retryClaim.until") }
+fn claimed_by(id: Bson, place: &Place, by: &str) -> Document {
+    doc! { "_id": id, place.retry("retryClaim.by"): by }
 }
 
-/// Matches the post if this holder has claimed it and its status is not `failed` any more.
-pub(super) fn changed_under_claim(id: Bson, by: &str) -> Document {
-    doc! { "_id": id, "retryClaim.by": by, "status": { "$ne": "failed" } }
+fn claim_is_live(place: &Place) -> Document {
+    is_live(&format!("${}", place.retry("retryClaim.until")))
 }
 
-/// Matches the post if the outcome of this holder's attempt may be written. A publication is recorded as long as
+/// Matches the delivery while it is failed and this claim on it is valid.
+pub(super) fn lease_held(id: Bson, place: &Place, by: &str) -> Document {
+    let mut filter = claimed_by(id, place, by);
+    filter.extend(place.writable());
+    filter.insert("$expr", claim_is_live(place));
+    filter
+}
+
+/// Matches the delivery if this holder has claimed it and it is not failed any more.
+pub(super) fn changed_under_claim(id: Bson, place: &Place, by: &str) -> Document {
+    extended(&claimed_by(id, place, by), doc! { "$nor": [place.writable()] })
+}
+
+/// Matches the delivery if the outcome of this holder's attempt may be written. A publication is recorded as long as
 /// nobody else has claimed the post. An expired claim on a post that is not failed any more is no risk either: nobody
 /// else will claim it.
-pub(super) fn settleable(id: Bson, by: &str, settlement: &Settlement) -> Document {
-    let mut filter = doc! { "_id": id, "retryClaim.by": by };
+pub(super) fn settleable(id: Bson, place: &Place, by: &str, settlement: &Settlement) -> Document {
+    let mut filter = claimed_by(id, place, by);
     if settlement.publication.is_none() {
-        let live = doc! { "$expr": is_live("$retryClaim.until") };
-        filter.insert("$or", vec![doc! { "status": { "$ne": "failed" } }, live]);
+        filter.insert("$or", vec![doc! { "$nor": [place.writable()] }, doc! { "$expr": claim_is_live(place) }]);
     }
     filter
 }
 
 /// Whether these fields are exactly as in a document. An expression, because a filter would take some values for
 /// operators.
-pub(super) fn as_in(document: &Document, fields: &[&str]) -> Vec<Document> {
+pub(super) fn as_in(document: &Document, place: &Place, fields: &[&str]) -> Vec<Document> {
     let condition = |name: &&str| {
-        let field = format!("${name}");
-        match document.get(*name) {
+        let path = place.retry(name);
+        let field = format!("${path}");
+        match super::document::value_at(document, &path) {
             Some(value) => doc! { "$eq": [field, { "$literal": value.clone() }] },
             None => doc! { "$eq": [{ "$type": field }, "missing"] },
         }
@@ -266,34 +452,55 @@ pub(super) fn as_in(document: &Document, fields: &[&str]) -> Vec<Document> {
     fields.iter().map(condition).collect()
 }
 
-/// Failed posts for a list.
-pub(super) fn listed(filter: &ListFilter) -> Document {
-    let mut conditions = vec![doc! { "status": "failed" }];
-    if let Some(platform) = filter.platform {
-        conditions.push(failed(Scope::Platform(platform)));
+/// The parts that make up a list, exactly: they are counted too. Those of platforms that nobody asked for are left out.
+pub(super) fn listed_parts(filter: &ListFilter) -> Vec<Part> {
+    if !filter.platforms.is_empty() {
+        let scopes = filter.platforms.iter().flat_map(|platform| parts(Scope::Platform(*platform)));
+        let exactly = |part: Part| match &part.place {
+            Some(place @ Place::Entry(_)) => Part { base: place.counted(), ..part },
+            _ => part,
+        };
+        return scopes.map(exactly).collect();
     }
-    if let Some(category) = filter.category {
-        conditions.push(doc! { "failureCategory": category.as_str() });
+    let known: Vec<&str> = spellings().collect();
+    // Without a status for any platform the whole document is one post.
+    let unknown = doc! {
+        "status": "failed",
+        "platforms": { "$elemMatch": { "$nin": known } },
+        "platformStatus": { "$type": "object" },
+        "$expr": { "$gt": [unknown_entries(), 0] },
+    };
+    let places = std::iter::once(Place::Root).chain(spellings().map(Place::entry));
+    let known = places.map(|place| Part { base: place.counted(), place: Some(place) });
+    known.chain([Part { place: None, base: unknown }]).collect()
+}
+
+/// The failed deliveries of a part that pass the filter; none if none can.
+pub(super) fn listed(part: &Part, filter: &ListFilter) -> Option<Document> {
+    let Some(place) = &part.place else {
+        // Of a delivery with an unknown name nothing is known that a filter could ask for.
+        return filter.is_everything().then(|| part.base.clone());
+    };
+    let mut conditions = vec![part.base.clone()];
+    if !filter.categories.is_empty() {
+        let names: Vec<&str> = filter.categories.iter().map(|category| category.as_str()).collect();
+        conditions.push(doc! { place.retry("failureCategory"): { "$in": names } });
     }
     if let Some(policy) = filter.permanent {
-        conditions
-            .push(doc! { "$or": [{ "permanentlyFailed": true }, { "retryCount": at_least(policy.max_retries) }] });
+        conditions.push(doc! { "$or": [
+            { place.retry("permanentlyFailed"): true },
+            { place.retry("retryCount"): at_least(policy.max_retries) },
+        ] });
     }
     if let Some((policy, now)) = filter.due {
-        let scopes =
-            Platform::ALL.into_iter().filter(|platform| filter.platform.is_none_or(|wanted| wanted == *platform));
-        let branches: Vec<Document> = scopes
-            .flat_map(|platform| {
-                let query = DueQuery { policy, now, scope: Scope::Platform(platform) };
-                due_branches(&query, MalformedPosts::Excluded)
-            })
-            .collect();
-        conditions.push(doc! { "$or": branches });
+        let scopes = Platform::ALL.into_iter().flat_map(|platform| parts(Scope::Platform(platform)));
+        let same = scopes.filter(|other| other.place.as_ref() == Some(place));
+        let due = same.filter_map(|part| due(&part, &policy, now, MalformedPosts::Excluded));
+        let branches = due.flat_map(|due| due.ordered.into_iter().chain(due.others)).collect();
+        conditions.push(any(branches));
     }
     if let Some(since) = filter.since {
-        let reached = doc! { "$gte": bson_date(since) };
-        conditions
-            .push(doc! { "$or": [{ "failedAt": reached.clone() }, { "failedAt": Bson::Null, "updatedAt": reached }] });
+        conditions.push(doc! { "$expr": { "$gte": [place.anchor(), bson_date(since)] } });
     }
-    doc! { "$and": conditions }
+    Some(doc! { "$and": conditions })
 }

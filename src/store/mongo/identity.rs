@@ -4,12 +4,30 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Bson, Uuid};
 
+use super::place::Place;
 use crate::post::PostId;
 
 /// The id of a post: hex digits for an `ObjectId`, a string or an integer as it is, a UUID with hyphens, anything
 /// else in relaxed extended JSON.
 pub(super) fn id_of(value: &Bson) -> PostId {
     PostId::new(text_of(value), key_of(value))
+}
+
+/// The id of a delivery: it is written as its document is, and no other delivery has the same key.
+pub(super) fn delivery_id(value: &Bson, place: &Place) -> PostId {
+    match place {
+        Place::Root => id_of(value),
+        // No JSON begins with `@`.
+        Place::Entry(entry) => PostId::new(text_of(value), format!("@{entry}@{}", key_of(value))),
+    }
+}
+
+/// The `_id` of a delivery's document, and where its fields are.
+pub(super) fn delivery_of(id: &PostId) -> (Bson, Place) {
+    match id.key().strip_prefix('@').and_then(|rest| rest.split_once('@')) {
+        Some((entry, key)) => (value_of(key), Place::Entry(entry.to_owned())),
+        None => (value_of(id.key()), Place::Root),
+    }
 }
 
 /// The lossless form of a value, from which [`value_of`] makes the same value again.
@@ -85,6 +103,15 @@ mod tests {
             assert!(values_written(id.as_str()).contains(&value), "{value:?} is written {id}");
             assert_eq!(value_of(id.key()), value);
         }
+    }
+
+    #[test]
+    fn a_delivery_is_found_by_its_key() {
+        let value = Bson::String("@a@b".to_owned());
+        let id = delivery_id(&value, &Place::entry("tiktok"));
+        assert_eq!(id.as_str(), "@a@b");
+        assert_eq!(delivery_of(&id), (value.clone(), Place::entry("tiktok")));
+        assert_eq!(delivery_of(&id_of(&value)), (value, Place::Root));
     }
 
     #[test]

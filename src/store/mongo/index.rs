@@ -1,47 +1,121 @@
-//! The indexes that the queries need. They are created once and never changed.
+//! The indexes that the queries need. All are partial: posts that are not failed are in none of them.
 
 use mongodb::IndexModel;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::IndexOptions;
 
-use crate::post::BackoffFrom;
+use super::place::{Place, spellings};
+use crate::post::{BackoffFrom, Platform};
 
-/// For the ranges of the query for due posts, and for exhausted posts.
-pub(super) const DUE: &str = "postretry_due";
-/// The same, if the backoff counts from the last attempt.
-pub(super) const DUE_LAST_ATTEMPT: &str = "postretry_due_last_attempt";
-/// For the posts whose claim has expired.
-pub(super) const CLAIMS: &str = "postretry_claims";
-/// For the posts with a claim that cannot be read.
-pub(super) const CLAIMED: &str = "postretry_claimed";
+/// For the ranges of the query for due posts, for exhausted posts and for counts.
+pub(super) const DUE: &str = "postretry_due_posts";
+/// For posts without the date of their failure.
+const UNDATED: &str = "postretry_undated_posts";
+/// For posts that say something of their platforms without a status for any.
+const SILENT: &str = "postretry_platform_status";
+/// For posts whose platform is only in the list of platforms, and for names that are not known.
+const PLATFORMS: &str = "postretry_platforms";
+/// The same as the first, if the backoff counts from the last attempt.
+const DUE_LAST_ATTEMPT: &str = "postretry_due_posts_last_attempt";
+/// For posts with a claim.
+const CLAIMS: &str = "postretry_claims_of_posts";
 /// For the list, newest failure first.
-pub(super) const LIST: &str = "postretry_list";
-/// For the posts that a platform is still processing, and for counts by category.
-pub(super) const CATEGORY: &str = "postretry_category";
+const LIST: &str = "postretry_failed_posts";
+/// For the posts that a platform is still processing, and for lists by category.
+const CATEGORY: &str = "postretry_categories";
+
+/// The indexes of earlier versions. Nothing uses them any more.
+pub(super) const OUTDATED: [&str; 6] = [
+    "postretry_due",
+    "postretry_due_last_attempt",
+    "postretry_claims",
+    "postretry_claimed",
+    "postretry_category",
+    "postretry_list",
+];
 
 /// The indexes of the posts for this way of counting the backoff.
 pub(super) fn of_posts(backoff_from: BackoffFrom) -> Vec<IndexModel> {
+    let failed = doc! { "status": "failed" };
+    let with = |field: &str, condition: Document| {
+        let mut failed = failed.clone();
+        failed.insert(field, condition);
+        failed
+    };
+    let mut due = doc! { "status": 1 };
+    due.extend(statuses());
+    due.extend(doc! { "sheetTriggeredAt": 1, "platform": 1, "permanentlyFailed": 1, "retryCount": 1 });
+    let mut by_failure = due.clone();
+    by_failure.extend(doc! { "failedAt": 1, "_id": 1, "failureCategory": 1 });
+    let mut by_list = doc! { "platforms": 1 };
+    by_list.extend(statuses());
+    by_list.extend(doc! { "platform": 1, "permanentlyFailed": 1, "retryCount": 1, "failedAt": 1 });
+    let mut silent = doc! { "status": 1 };
+    silent.extend(statuses());
+    let mut list = silent.clone();
+    list.extend(doc! { "failedAt": -1, "_id": 1 });
+    let undated = doc! { "platform": 1, "permanentlyFailed": 1, "retryCount": 1, "updatedAt": 1 };
     let mut indexes = vec![
-        index(
-            DUE,
-            doc! { "status": 1, "platform": 1, "permanentlyFailed": 1, "retryCount": 1, "failedAt": 1, "updatedAt": 1 },
-            None,
-        ),
-        index(CLAIMS, doc! { "retryClaim.until": 1 }, Some(doc! { "retryClaim.until": { "$exists": true } })),
-        index(CLAIMED, doc! { "retryClaim": 1 }, Some(doc! { "retryClaim": { "$exists": true } })),
-        index(CATEGORY, doc! { "status": 1, "failureCategory": 1, "platform": 1 }, None),
-        index(LIST, doc! { "status": 1, "failedAt": -1, "_id": 1 }, None),
+        index(DUE, by_failure, failed.clone()),
+        index(UNDATED, undated, with_value(&failed, "failedAt", Bson::Null)),
+        index(PLATFORMS, by_list, with("platforms", doc! { "$exists": true })),
+        index(SILENT, silent, with("platformStatus", doc! { "$type": "object" })),
+        index(CLAIMS, claims(&Place::Root), with("retryClaim", doc! { "$exists": true })),
+        index(CATEGORY, doc! { "status": 1, "failureCategory": 1, "platform": 1 }, failed.clone()),
+        index(LIST, list, failed.clone()),
     ];
     if backoff_from == BackoffFrom::LastAttempt {
-        let keys = doc! {
-            "status": 1, "platform": 1, "permanentlyFailed": 1, "retryCount": 1, "lastRetriedAt": 1, "failedAt": 1,
-        };
-        indexes.push(index(DUE_LAST_ATTEMPT, keys, None));
+        due.extend(doc! { "lastRetriedAt": 1, "failedAt": 1, "_id": 1 });
+        indexes.push(index(DUE_LAST_ATTEMPT, due, failed));
     }
+    indexes.extend(spellings().flat_map(of_deliveries));
     indexes
 }
 
-fn index(name: &str, keys: Document, partial: Option<Document>) -> IndexModel {
+/// The indexes of the deliveries whose entry is spelled so.
+fn of_deliveries(name: &str) -> [IndexModel; 3] {
+    let place = Place::entry(name);
+    let status = format!("platformStatus.{name}.status");
+    let (claim, category) = (place.retry("retryClaim"), place.retry("failureCategory"));
+    let mut due = doc! { "status": 1, status.as_str(): 1 };
+    if name == Platform::TikTok.as_str() {
+        due.insert("sheetTriggeredAt", 1);
+    }
+    due.insert(place.retry("permanentlyFailed"), 1);
+    due.insert(place.retry("retryCount"), 1);
+    due.insert(format!("platformStatus.{name}.lastFailedAt"), 1);
+    due.extend(doc! { "failedAt": 1, "_id": 1, category.as_str(): 1 });
+    let failed = doc! { "status": "failed", status: "failed" };
+    [
+        index(&format!("postretry_due_{name}"), due, failed),
+        index(
+            &format!("postretry_claims_{name}"),
+            claims(&place),
+            doc! { "status": "failed", claim: { "$exists": true } },
+        ),
+        index(
+            &format!("postretry_processing_{name}"),
+            doc! { category.as_str(): 1 },
+            doc! { "status": "failed", category: "processing" },
+        ),
+    ]
+}
+
+fn statuses() -> Document {
+    spellings().map(|name| (format!("platformStatus.{name}.status"), Bson::Int32(1))).collect()
+}
+
+fn claims(place: &Place) -> Document {
+    doc! { place.retry("retryClaim.until"): 1, place.retry("retryClaim.by"): 1 }
+}
+
+fn with_value(filter: &Document, field: &str, value: Bson) -> Document {
+    let mut filter = filter.clone();
+    filter.insert(field, value);
+    filter
+}
+
+fn index(name: &str, keys: Document, partial: Document) -> IndexModel {
     let options = IndexOptions::builder().name(name.to_owned()).partial_filter_expression(partial).build();
     IndexModel::builder().keys(keys).options(options).build()
 }

@@ -9,26 +9,30 @@ mod error;
 mod filter;
 mod identity;
 mod index;
+mod list;
 mod page;
+mod place;
 mod statistics;
 mod tokens;
 mod update;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
-use mongodb::options::ReturnDocument;
+use mongodb::options::{Hint, ReturnDocument};
 use mongodb::{Collection, Cursor, Database};
 
-use self::page::{ANCHOR, after_cursor, projection, projection_with_anchor};
+use self::page::{Cursor as PageCursor, projection, projection_of};
+use self::place::{Place, places};
 use super::query::{MalformedPosts, is_as_shown};
 use super::{
-    DueCursor, DueQuery, Found, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset, ResetOptions,
-    RunRecord, Statistics, StoreError, StoredPost, unnamed_stories,
+    DueCursor, DueQuery, Found, GivenUpRecord, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset,
+    ResetOptions, RunRecord, Statistics, StoreError, StoredPost, unnamed_stories,
 };
 use crate::post::{AttemptStart, BackoffFrom, Platform, Post, PostId, RetryPolicy, Settlement, Ticket};
 
@@ -47,6 +51,8 @@ pub struct MongoPostStore {
     stories: Collection<Document>,
     runs: Collection<Document>,
     tokens: Collection<Document>,
+    /// Whether the indexes are there, as far as is known.
+    has_indexes: AtomicBool,
 }
 
 impl MongoPostStore {
@@ -65,6 +71,7 @@ impl MongoPostStore {
             runs: database.collection("postretry_runs"),
             tokens: database.collection("postretry_tokens"),
             database,
+            has_indexes: AtomicBool::new(true),
         })
     }
 
@@ -111,14 +118,14 @@ impl MongoPostStore {
         action: &'static str,
         id: &PostId,
         lease: &Lease,
-        update: Vec<Document>,
+        update: impl FnOnce(&Place) -> Result<Vec<Document>, StoreError>,
     ) -> Result<LeaseWrite, StoreError> {
-        let id = identity::value_of(id.key());
-        let filter = filter::lease_held(id.clone(), &lease.by);
-        if self.write(action, filter, update).await? == LeaseWrite::Applied {
+        let (id, place) = identity::delivery_of(id);
+        let filter = filter::lease_held(id.clone(), &place, &lease.by);
+        if self.write(action, filter, update(&place)?).await? == LeaseWrite::Applied {
             return Ok(LeaseWrite::Applied);
         }
-        let has_changed = self.exists(filter::changed_under_claim(id, &lease.by)).await?;
+        let has_changed = self.exists(filter::changed_under_claim(id, &place, &lease.by)).await?;
         Ok(if has_changed { LeaseWrite::NotFailed } else { LeaseWrite::Lost })
     }
 
@@ -128,21 +135,43 @@ impl MongoPostStore {
     }
 
     /// Why a post was not reset.
-    async fn reset_refusal(&self, id: Bson, options: &ResetOptions<'_>) -> Result<Reset, StoreError> {
-        let failed = doc! { "_id": id, "status": "failed" };
+    async fn reset_refusal(&self, id: Bson, place: &Place, is_conditional: bool) -> Result<Reset, StoreError> {
+        let mut failed = doc! { "_id": id };
+        failed.extend(place.failed());
         if !self.exists(failed.clone()).await? {
             return Ok(Reset::NotFailed);
         }
-        if options.shown.is_none() {
+        if !is_conditional {
             return Ok(Reset::Busy);
         }
-        let mut claimed = failed;
-        claimed.insert("$expr", filter::has_live_claim());
-        Ok(if self.exists(claimed).await? { Reset::Busy } else { Reset::Changed })
+        failed.insert("$expr", filter::has_live_claim(place));
+        Ok(if self.exists(failed).await? { Reset::Busy } else { Reset::Changed })
     }
 
     async fn collect(&self, pipeline: Vec<Document>) -> Result<Vec<Document>, StoreError> {
         self.run_query("read posts from", self.posts.aggregate(pipeline).allow_disk_use(true)).await
+    }
+
+    /// Runs a pipeline whose first query is meant for this index, which may be missing.
+    async fn collect_hinted(&self, pipeline: Vec<Document>, index: &str) -> Result<Vec<Document>, StoreError> {
+        if self.has_indexes.load(Ordering::Relaxed) {
+            let hinted = self.posts.aggregate(pipeline.clone()).allow_disk_use(true).hint(Hint::Name(index.to_owned()));
+            match tokio::time::timeout(OPERATION_TIMEOUT, async { hinted.await?.try_collect().await }).await {
+                Err(_) => return Err(error::unanswered("read posts from", &self.address, OPERATION_TIMEOUT)),
+                Ok(Err(refused)) if error::is_bad_hint(&refused) => self.has_indexes.store(false, Ordering::Relaxed),
+                Ok(answer) => return answer.map_err(self.failed("read posts from")),
+            }
+        }
+        self.collect(pipeline).await
+    }
+
+    /// The failed posts of parts, each with the filter that applies to it, counted.
+    async fn count_parts(&self, filters: Vec<Document>) -> Result<u64, StoreError> {
+        let mut sum = 0;
+        for filter in filters {
+            sum += self.run("count posts in", self.posts.count_documents(filter)).await?;
+        }
+        Ok(sum)
     }
 
     /// Adds the story names to the posts that have only a story key, with one query for all.
@@ -167,8 +196,13 @@ impl MongoPostStore {
         Ok(())
     }
 
-    /// A warning about a missing posts collection, with the collections that may have been meant.
-    async fn missing_collection(&self) -> Result<Option<String>, StoreError> {
+    /// A warning about a posts collection that is missing or empty, with the collections that may have been meant.
+    async fn misplaced_posts(&self) -> Result<Option<String>, StoreError> {
+        let wanted = self.posts.name();
+        let any = self.posts.find_one(doc! {}).sort(doc! { "_id": 1 }).projection(doc! { "_id": 1 });
+        if self.run("read posts from", any).await?.is_some() {
+            return Ok(None);
+        }
         let listed = self.database.list_collection_names().authorized_collections(true).await;
         let names = match listed {
             Ok(names) => names,
@@ -176,40 +210,69 @@ impl MongoPostStore {
             Err(refused) if error::is_unauthorized(&refused) => return Ok(None),
             Err(other) => return Err(self.failed("list the collections of")(other)),
         };
-        let wanted = self.posts.name();
-        if names.iter().any(|name| name == wanted) {
-            return Ok(None);
-        }
         let plain = |name: &str| name.to_lowercase().replace(['_', '-'], "");
-        let mut alike: Vec<String> = names
+        let mut alike: Vec<&String> = names
             .iter()
-            .filter(|name| plain(name) == plain(wanted) || plain(name).contains("post"))
+            .filter(|name| *name != wanted && (plain(name) == plain(wanted) || plain(name).contains("post")))
             .filter(|name| !name.starts_with("postretry_"))
-            .map(|name| format!("`{name}`"))
             .collect();
         alike.sort();
-        let advice = if alike.is_empty() {
+        let exists = names.iter().any(|name| name == wanted);
+        let mut meant = Vec::new();
+        for name in alike {
+            let other = self.database.collection::<Document>(name);
+            // Whoever may not read it cannot have meant it, and an empty one is as good as this one.
+            if matches!(other.find_one(doc! {}).projection(doc! { "_id": 1 }).await, Ok(Some(_))) || !exists {
+                meant.push(format!("`{name}`"));
+            }
+        }
+        if exists && meant.is_empty() {
+            return Ok(None);
+        }
+        let advice = if meant.is_empty() {
             "`POST_COLLECTION` and the database in `MONGODB_URI` say where the posts are".to_owned()
         } else {
-            format!("was {} meant? `POST_COLLECTION` sets it", alike.join(" or "))
+            format!("was {} meant? `POST_COLLECTION` sets it", meant.join(" or "))
         };
-        Ok(Some(format!("database `{}` has no collection `{wanted}`; {advice}", self.database.name())))
+        let database = self.database.name();
+        Ok(Some(if exists {
+            format!("collection `{wanted}` of database `{database}` is empty; {advice}")
+        } else {
+            format!("database `{database}` has no collection `{wanted}`; {advice}")
+        }))
+    }
+
+    /// Drops the indexes of earlier versions, which nothing uses.
+    async fn drop_outdated_indexes(&self) -> Result<(), StoreError> {
+        let names = self.run("read the indexes of", self.posts.list_index_names()).await?;
+        for name in names.iter().filter(|name| index::OUTDATED.contains(&name.as_str())) {
+            match self.posts.drop_index(name).await {
+                Ok(()) => log::info!("dropped index `{name}`, which an earlier version used"),
+                // Another process may have dropped it meanwhile.
+                Err(refused) => log::debug!("index `{name}` was not dropped: {refused}"),
+            }
+        }
+        Ok(())
     }
 }
 
-/// Reads a post as the MongoDB store reads it.
+/// Reads a post for one platform as the MongoDB store reads it.
 pub fn stored_post_from(document: &Document) -> StoredPost {
-    document::post_from(document)
+    document::post_from(document, &Place::Root)
 }
 
 #[async_trait]
 impl PostStore for MongoPostStore {
+    async fn warnings(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.misplaced_posts().await?.into_iter().collect())
+    }
+
     async fn prepare(&self, backoff_from: BackoffFrom) -> Result<Vec<String>, StoreError> {
-        if let Some(warning) = self.missing_collection().await? {
-            return Ok(vec![warning]);
-        }
         match self.posts.create_indexes(index::of_posts(backoff_from)).await {
-            Ok(_) => Ok(Vec::new()),
+            Ok(_) => {
+                self.drop_outdated_indexes().await?;
+                Ok(Vec::new())
+            }
             Err(refused) if error::is_unauthorized(&refused) => Ok(vec![format!(
                 "the user may not create the indexes of collection `{}`; passes continue without them but become slow",
                 self.posts.name()
@@ -228,20 +291,34 @@ impl PostStore for MongoPostStore {
     }
 
     async fn due_posts(&self, query: &DueQuery, after: Option<&DueCursor>, limit: u32) -> Result<PostPage, StoreError> {
-        self.page(filter::due(query, MalformedPosts::Included), after, limit).await
+        let parts = filter::parts(query.scope).into_iter().map(|part| {
+            let due = filter::due(&part, &query.policy, query.now, MalformedPosts::Included);
+            (part, due)
+        });
+        self.due_page(&parts.collect::<Vec<_>>(), query.scope, after, limit).await
     }
 
     async fn count_due(&self, query: &DueQuery, after: Option<&DueCursor>) -> Result<u64, StoreError> {
-        let due = filter::due(query, MalformedPosts::Excluded);
+        let parts = filter::parts(query.scope).into_iter().filter_map(|part| {
+            let due = filter::due(&part, &query.policy, query.now, MalformedPosts::Excluded)?;
+            Some((part, due.all()))
+        });
         let Some(place) = after else {
             // Without a cursor the server needs only its index.
-            return self.run("count posts in", self.posts.count_documents(due)).await;
+            return self.count_parts(parts.map(|(_, due)| due).collect()).await;
         };
-        let anchor = doc! { ANCHOR: { "$ifNull": ["$failedAt", "$updatedAt"] } };
-        let pipeline =
-            vec![doc! { "$match": due }, doc! { "$project": anchor }, after_cursor(place), doc! { "$count": "n" }];
-        let counted = self.collect(pipeline).await?;
-        Ok(counted.first().map_or(0, |counted| statistics::count_in(counted, "n")))
+        let cursor = PageCursor::read(place);
+        let mut sum = 0;
+        for (part, due) in parts {
+            let pipeline = vec![
+                doc! { "$match": due },
+                doc! { "$project": projection_of(&part) },
+                cursor.after(),
+                doc! { "$count": "n" },
+            ];
+            sum += self.collect(pipeline).await?.first().map_or(0, |counted| statistics::count_in(counted, "n"));
+        }
+        Ok(sum)
     }
 
     async fn exhausted_posts(
@@ -250,12 +327,17 @@ impl PostStore for MongoPostStore {
         after: Option<&DueCursor>,
         limit: u32,
     ) -> Result<PostPage, StoreError> {
-        self.page(filter::exhausted(query), after, limit).await
+        let parts = filter::parts(query.scope).into_iter().filter_map(|part| {
+            let exhausted = filter::exhausted(&part, &query.policy)?;
+            Some((part, exhausted))
+        });
+        self.filtered_page(&parts.collect::<Vec<_>>(), query.scope, after, limit).await
     }
 
     async fn mark_exhausted(&self, post: &Post) -> Result<LeaseWrite, StoreError> {
-        let filter = filter::unchanged_since_read(identity::value_of(post.id.key()), post);
-        self.write("mark an exhausted post in", filter, update::exhausted()).await
+        let (id, place) = identity::delivery_of(&post.id);
+        let filter = filter::unchanged_since_read(id, &place, post);
+        self.write("mark an exhausted post in", filter, update::exhausted(&place)).await
     }
 
     async fn find(&self, id: &str) -> Result<Found, StoreError> {
@@ -268,28 +350,34 @@ impl PostStore for MongoPostStore {
             keys.iter().position(|candidate| Some(candidate) == key.as_ref()).unwrap_or(keys.len())
         };
         let Some(document) = found.into_iter().min_by_key(rank) else { return Ok(Found::Nothing) };
-        if document.get_str("status").ok() != Some("failed") {
+        let places = if document.get_str("status").ok() == Some("failed") {
+            // A shape that is not clear is told by reading it as a post for one platform.
+            places(&document).unwrap_or_else(|_| vec![Place::Root])
+        } else {
+            Vec::new()
+        };
+        if places.is_empty() {
             return Ok(Found::NotFailed(identity::id_of(document.get("_id").unwrap_or(&Bson::Null))));
         }
-        let mut posts = [document::post_from(&document)];
+        let mut posts: Vec<StoredPost> = places.iter().map(|place| document::post_from(&document, place)).collect();
         self.name_stories(&mut posts).await?;
-        let [post] = posts;
-        Ok(Found::Failed(Box::new(post)))
+        Ok(Found::Failed(posts))
     }
 
     async fn claim(&self, post: &Post, start: &AttemptStart, lease: &Lease) -> Result<Option<StoredPost>, StoreError> {
-        let filter = filter::unchanged_since_read(identity::value_of(post.id.key()), post);
+        let (id, place) = identity::delivery_of(&post.id);
+        let filter = filter::unchanged_since_read(id, &place, post);
         let operation = self
             .posts
-            .find_one_and_update(filter, update::start(start, lease))
+            .find_one_and_update(filter, update::start(&place, post, start, lease))
             .projection(projection())
             .return_document(ReturnDocument::After);
         let claimed = self.run("claim a post in", operation).await?;
-        Ok(claimed.as_ref().map(document::post_from))
+        Ok(claimed.as_ref().map(|document| document::post_from(document, &place)))
     }
 
     async fn renew(&self, id: &PostId, lease: &Lease) -> Result<LeaseWrite, StoreError> {
-        self.write_leased("renew a claim in", id, lease, update::renewal(lease)).await
+        self.write_leased("renew a claim in", id, lease, |place| Ok(update::renewal(place, lease))).await
     }
 
     async fn store_ticket(
@@ -298,81 +386,71 @@ impl PostStore for MongoPostStore {
         lease: &Lease,
         ticket: Option<&Ticket>,
     ) -> Result<LeaseWrite, StoreError> {
-        self.write_leased("store a ticket in", id, lease, update::ticket(ticket)?).await
+        self.write_leased("store a ticket in", id, lease, |place| update::ticket(place, ticket)).await
     }
 
     async fn settle(&self, post: &Post, lease: &Lease, settlement: &Settlement) -> Result<LeaseWrite, StoreError> {
-        let filter = filter::settleable(identity::value_of(post.id.key()), &lease.by, settlement);
-        self.write("record an outcome in", filter, update::settlement(post.platform, settlement)).await
+        let (id, place) = identity::delivery_of(&post.id);
+        let filter = filter::settleable(id, &place, &lease.by, settlement);
+        self.write("record an outcome in", filter, update::settlement(&place, post.platform, settlement)).await
     }
 
     async fn is_recorded(&self, platform: Platform, id: &str) -> Result<bool, StoreError> {
         // This query is rare (after a lost response), so it has no index.
-        let field = platform.fields().id.path;
-        self.exists(doc! { field: id }).await
+        let in_entries = platform.spellings().iter().map(|name| format!("platformStatus.{name}.mediaId"));
+        let paths = std::iter::once(platform.fields().id.path.to_owned()).chain(in_entries);
+        self.exists(filter::any(paths.map(|path| doc! { path: id }).collect())).await
     }
 
     async fn mark_ambiguous(&self, post: &Post, error: &str) -> Result<LeaseWrite, StoreError> {
-        let filter = filter::unchanged_since_read(identity::value_of(post.id.key()), post);
-        self.write("mark a published post in", filter, update::ambiguous(error)).await
+        let (id, place) = identity::delivery_of(&post.id);
+        let filter = filter::unchanged_since_read(id, &place, post);
+        self.write("mark a published post in", filter, update::ambiguous(&place, error)).await
     }
 
     async fn reset(&self, id: &PostId, by: &str, options: &ResetOptions<'_>) -> Result<Reset, StoreError> {
-        let id = identity::value_of(id.key());
-        let failed = doc! { "_id": id.clone(), "status": "failed" };
-        let mut conditions = vec![doc! { "$not": [filter::has_live_claim()] }];
+        let (id, place) = identity::delivery_of(id);
+        if !place.is_writable() {
+            return Ok(Reset::NotFailed);
+        }
+        let mut filter = doc! { "_id": id.clone() };
+        filter.extend(place.failed());
+        let mut conditions = vec![doc! { "$not": [filter::has_live_claim(&place)] }];
         if let Some(shown) = options.shown {
-            let operation = self.posts.find_one(failed.clone()).projection(projection());
+            let operation = self.posts.find_one(filter.clone()).projection(projection());
             let Some(document) = self.run("read a post from", operation).await? else { return Ok(Reset::NotFailed) };
-            if !is_as_shown(shown, &document::post_from(&document)) {
-                return self.reset_refusal(id, options).await;
+            if !is_as_shown(shown, &document::post_from(&document, &place)) {
+                return self.reset_refusal(id, &place, true).await;
             }
             // The post may change between this read and the write.
-            conditions.extend(filter::as_in(&document, &["retryCount", "lastRetriedAt", "failureCategory"]));
+            conditions.extend(filter::as_in(&document, &place, &["retryCount", "lastRetriedAt", "failureCategory"]));
         }
-        let mut filter = failed;
         filter.insert("$expr", doc! { "$and": conditions });
-        match self.write("reset a post in", filter, update::reset(by, options)).await? {
+        match self.write("reset a post in", filter, update::reset(&place, by, options)).await? {
             LeaseWrite::Applied => Ok(Reset::Done),
-            LeaseWrite::Lost | LeaseWrite::NotFailed => self.reset_refusal(id, options).await,
+            LeaseWrite::Lost | LeaseWrite::NotFailed => self.reset_refusal(id, &place, options.shown.is_some()).await,
+        }
+    }
+
+    async fn settle_found(&self, post: &Post, settlement: &Settlement) -> Result<Reset, StoreError> {
+        let (id, place) = identity::delivery_of(&post.id);
+        let mut filter = doc! { "_id": id.clone() };
+        filter.extend(place.failed());
+        filter.insert("$expr", doc! { "$not": [filter::has_live_claim(&place)] });
+        match self.write("settle a post in", filter, update::found(&place, post.platform, settlement)).await? {
+            LeaseWrite::Applied => Ok(Reset::Done),
+            LeaseWrite::Lost | LeaseWrite::NotFailed => self.reset_refusal(id, &place, false).await,
         }
     }
 
     async fn list(&self, filter: &ListFilter, page: Page) -> Result<PostPage, StoreError> {
-        if page.limit == 0 {
-            return Ok(PostPage::default());
-        }
-        let amount = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        // Almost every post has `failedAt`. These posts come in order from an index, and no others are read. The
-        // rest is merged into them. Neither part needs more posts than the end of the page.
-        let wanted = doc! { "$limit": amount(page.skip.saturating_add(page.limit)) };
-        let dated =
-            |failed_at: Bson| doc! { "$match": { "$and": [filter::listed(filter), { "failedAt": failed_at }] } };
-        let undated = vec![
-            dated(Bson::Null),
-            doc! { "$sort": { "updatedAt": -1, "_id": 1 } },
-            wanted.clone(),
-            doc! { "$project": projection_with_anchor() },
-        ];
-        let documents = self
-            .collect(vec![
-                dated(Bson::Document(doc! { "$ne": Bson::Null })),
-                doc! { "$sort": { "failedAt": -1, "_id": 1 } },
-                wanted,
-                doc! { "$project": projection_with_anchor() },
-                doc! { "$unionWith": { "coll": self.posts.name(), "pipeline": undated } },
-                doc! { "$sort": { ANCHOR: -1, "_id": 1 } },
-                doc! { "$skip": amount(page.skip) },
-                doc! { "$limit": amount(page.limit) },
-            ])
-            .await?;
-        let mut posts: Vec<StoredPost> = documents.iter().map(document::post_from).collect();
+        let mut posts = self.listed_page(filter, page).await?;
         self.name_stories(&mut posts).await?;
         Ok(PostPage { posts, next: None })
     }
 
     async fn count(&self, filter: &ListFilter) -> Result<u64, StoreError> {
-        self.run("count posts in", self.posts.count_documents(filter::listed(filter))).await
+        self.count_listed(filter).await
     }
 
     async fn statistics(
@@ -382,6 +460,10 @@ impl PostStore for MongoPostStore {
         runs_since: Option<DateTime<Utc>>,
     ) -> Result<Statistics, StoreError> {
         self.gather_statistics(policy, now, runs_since).await
+    }
+
+    async fn given_up_platforms(&self) -> Result<Vec<(Platform, GivenUpRecord)>, StoreError> {
+        self.latest_given_up().await
     }
 
     async fn record_run(&self, run: &RunRecord) -> Result<(), StoreError> {

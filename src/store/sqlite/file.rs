@@ -13,22 +13,22 @@ use crate::store::StoreError;
 /// How long to wait for another process that is writing.
 const BUSY: Duration = Duration::from_secs(30);
 
-/// Opens the file, creates it if it does not exist, and migrates an older one.
+/// Opens the file, creates it if it does not exist, and migrates an older one. Also returns whether it was created.
 ///
 /// # Errors
 /// If it cannot be opened, is not a SQLite file, or was created by a newer version.
-pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open(path: &Path) -> Result<(Connection, bool), StoreError> {
     let failed = |problem: String| StoreError::new(format!("open the post store `sqlite:{}`", path.display()), problem);
     if path.is_dir() {
         return Err(failed("it is a directory".to_owned()).hint("name a file: `sqlite:PATH`"));
     }
     // Created before SQLite opens it, so that only its owner can read it: it contains tokens.
     let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    match made {
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+    let is_new = match made {
+        Ok(_) => true,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => false,
         Err(error) => return Err(failed(error.to_string()).hint("check the path and its permissions")),
-    }
+    };
     let prepare = || -> rusqlite::Result<Connection> {
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY)?;
@@ -50,5 +50,5 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
         );
         return Err(failed(problem).hint("update postretry on this machine"));
     }
-    Ok(connection)
+    Ok((connection, is_new))
 }

@@ -23,11 +23,11 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use self::error::translate;
 use self::query::{Sql, due_ids, exhausted_ids, listed, text, text_of};
 use self::row::{column_list, post_from, ticket_text};
-use self::update::{lease_held, live_claim, reset_sql, set_history, settlement_sql, unchanged_since_read};
+use self::update::{found_sql, lease_held, live_claim, reset_sql, set_history, settlement_sql, unchanged_since_read};
 use super::query::{MalformedPosts, is_as_shown};
 use super::{
-    DueCursor, DueQuery, Found, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset, ResetOptions,
-    RunRecord, Statistics, StoreError, StoredPost, unnamed_stories,
+    DueCursor, DueQuery, Found, GivenUpRecord, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset,
+    ResetOptions, RunRecord, Statistics, StoreError, StoredPost, unnamed_stories,
 };
 use crate::post::{AttemptStart, BackoffFrom, Category, Platform, Post, PostId, RetryPolicy, Settlement, Ticket};
 
@@ -38,6 +38,8 @@ pub use schema::SCHEMA;
 pub struct SqlitePostStore {
     path: Arc<PathBuf>,
     connection: Arc<Mutex<Connection>>,
+    /// Whether the file was created just now.
+    is_new: bool,
 }
 
 impl SqlitePostStore {
@@ -48,8 +50,8 @@ impl SqlitePostStore {
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         let path = Arc::new(path.to_owned());
         let opened = Arc::clone(&path);
-        let connection = on_thread(move || file::open(&opened)).await?;
-        Ok(Self { path, connection: Arc::new(Mutex::new(connection)) })
+        let (connection, is_new) = on_thread(move || file::open(&opened)).await?;
+        Ok(Self { path, connection: Arc::new(Mutex::new(connection)), is_new })
     }
 
     /// Runs a closure with the connection on a separate thread.
@@ -173,6 +175,16 @@ fn optional_date(at: Option<DateTime<Utc>>) -> Value {
 
 #[async_trait]
 impl PostStore for SqlitePostStore {
+    async fn warnings(&self) -> Result<Vec<String>, StoreError> {
+        let new = || {
+            format!(
+                "created a new, empty post store at `{}`; check the path if there should be one",
+                self.path.display()
+            )
+        };
+        Ok(self.is_new.then(new).into_iter().collect())
+    }
+
     async fn prepare(&self, _backoff_from: BackoffFrom) -> Result<Vec<String>, StoreError> {
         // Opening the file has already created everything.
         Ok(Vec::new())
@@ -223,10 +235,9 @@ impl PostStore for SqlitePostStore {
             Ok(match found {
                 None => Found::Nothing,
                 Some((Some(status), stored)) if status == "failed" => {
-                    let mut stored = [stored];
+                    let mut stored = vec![stored];
                     name_stories(connection, &mut stored)?;
-                    let [stored] = stored;
-                    Found::Failed(Box::new(stored))
+                    Found::Failed(stored)
                 }
                 Some(_) => Found::NotFailed(PostId::from_text(id)),
             })
@@ -328,6 +339,28 @@ impl PostStore for SqlitePostStore {
             Ok(Reset::Done)
         })
         .await
+    }
+
+    async fn settle_found(&self, post: &Post, settlement: &Settlement) -> Result<Reset, StoreError> {
+        let sql = found_sql(post, settlement);
+        let key = post.id.key().to_owned();
+        self.with("settle a post in", move |connection| {
+            // No other process writes between the two.
+            let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+            let select = "SELECT count(*) FROM posts WHERE id = ? AND status = 'failed'";
+            let is_failed = transaction.prepare_cached(select)?.query_row([&key], |row| row.get::<_, i64>(0))? > 0;
+            if !is_failed {
+                return Ok(Reset::NotFailed);
+            }
+            let written = transaction.prepare_cached(&sql.text)?.execute(params_from_iter(&sql.values))?;
+            transaction.commit()?;
+            Ok(if written == 1 { Reset::Done } else { Reset::Busy })
+        })
+        .await
+    }
+
+    async fn given_up_platforms(&self) -> Result<Vec<(Platform, GivenUpRecord)>, StoreError> {
+        self.with("read runs from", statistics::given_up).await
     }
 
     async fn list(&self, filter: &ListFilter, page: Page) -> Result<PostPage, StoreError> {

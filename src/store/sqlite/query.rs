@@ -135,15 +135,23 @@ pub(super) fn exhausted_ids(query: &DueQuery) -> Sql {
     sql
 }
 
+/// Adds the condition that a column has one of these values.
+fn push_one_of(sql: &mut Sql, column: &str, names: &[&str]) {
+    let marks = vec!["?"; names.len()].join(", ");
+    let values = names.iter().map(|name| Value::Text((*name).to_owned()));
+    sql.push(&format!(" AND {column} IN ({marks})"), values);
+}
+
 /// The condition for a list.
 pub(super) fn listed(filter: &ListFilter) -> Sql {
     let mut sql = Sql::new("status = 'failed'");
-    if let Some(platform) = filter.platform {
-        sql.push(" AND ", []);
-        sql.append(in_scope(Scope::Platform(platform)));
+    if !filter.platforms.is_empty() {
+        let names: Vec<&str> = filter.platforms.iter().flat_map(|platform| platform.spellings()).copied().collect();
+        push_one_of(&mut sql, "platform", &names);
     }
-    if let Some(category) = filter.category {
-        sql.push(" AND failure_category = ?", [Value::Text(category.as_str().to_owned())]);
+    if !filter.categories.is_empty() {
+        let names: Vec<&str> = filter.categories.iter().map(|category| category.as_str()).collect();
+        push_one_of(&mut sql, "failure_category", &names);
     }
     if let Some(RetryPolicy { max_retries, .. }) = filter.permanent {
         sql.push(" AND (postretry_flagged = 1 OR postretry_retries >= ?)", [Value::Integer(max_retries.into())]);
@@ -152,8 +160,9 @@ pub(super) fn listed(filter: &ListFilter) -> Sql {
         sql.push(" AND postretry_listed_at >= ?", [Value::Integer(since.timestamp_millis())]);
     }
     if let Some((policy, now)) = filter.due {
-        let platforms =
-            Platform::ALL.into_iter().filter(|platform| filter.platform.is_none_or(|wanted| wanted == *platform));
+        let platforms = Platform::ALL
+            .into_iter()
+            .filter(|platform| filter.platforms.is_empty() || filter.platforms.contains(platform));
         sql.push(" AND id IN (", []);
         for (index, platform) in platforms.enumerate() {
             if index > 0 {

@@ -225,6 +225,8 @@ struct StoredEntry {
     reset_at: Option<DateTime<Utc>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reset_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    settled_by: Option<String>,
 }
 
 fn entry_from(json: Value) -> Option<HistoryEntry> {
@@ -239,6 +241,7 @@ fn entry_from(json: Value) -> Option<HistoryEntry> {
         host: entry.host,
         interruptions: entry.interruptions.unwrap_or(0),
         reset: entry.reset_at.zip(entry.reset_by).map(|(at, by)| ResetMark { at, by }),
+        settled_by: entry.settled_by,
     })
 }
 
@@ -255,6 +258,7 @@ pub(super) fn entry_text(entry: &HistoryEntry) -> String {
         interruptions: Some(entry.interruptions).filter(|count| *count > 0),
         reset_at: entry.reset.as_ref().map(|reset| reset.at),
         reset_by: entry.reset.as_ref().map(|reset| reset.by.clone()),
+        settled_by: entry.settled_by.clone(),
     };
     serde_json::to_string(&stored).unwrap_or_default()
 }

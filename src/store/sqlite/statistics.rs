@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::query::{Sql, listed, text};
 use super::tokens;
-use crate::post::{Category, Platform, RetryPolicy, Totals};
-use crate::store::statistics_builder::{AttemptTotals, PostGroup, StatisticsBuilder};
-use crate::store::{ListFilter, RunRecord, RunStatistics, Statistics};
+use crate::post::{Category, Platform, RetryPolicy};
+use crate::store::statistics_builder::{AttemptTotals, PostGroup, StatisticsBuilder, start_of_days};
+use crate::store::{DayStatistics, GivenUpRecord, ListFilter, PlatformRun, RunRecord, RunStatistics, Statistics};
 
 /// The one number that a query asks for.
 pub(super) fn count(connection: &Connection, sql: &Sql) -> rusqlite::Result<u64> {
@@ -22,10 +22,63 @@ fn number(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<u64> {
     Ok(u64::try_from(row.get::<_, i64>(index)?).unwrap_or(0))
 }
 
+/// What a run did on a platform.
+fn platform_json(entry: &PlatformRun) -> serde_json::Value {
+    let mut json = json!(entry.totals);
+    if let (Some(object), Some(given_up)) = (json.as_object_mut(), &entry.given_up) {
+        let given_up = json!({
+            "category": given_up.category.as_str(), "reason": given_up.reason, "waiting": given_up.waiting,
+            "since": super::text_of(given_up.since),
+        });
+        object.insert("givenUp".to_owned(), given_up);
+    }
+    json
+}
+
+fn given_up_from(json: &serde_json::Value) -> Option<GivenUpRecord> {
+    Some(GivenUpRecord {
+        category: json.get("category")?.as_str()?.parse().ok()?,
+        reason: json.get("reason")?.as_str()?.to_owned(),
+        waiting: json.get("waiting")?.as_u64()?,
+        since: DateTime::parse_from_rfc3339(json.get("since")?.as_str()?).ok()?.to_utc(),
+    })
+}
+
+/// Of each platform, why its latest run gave it up, if it did.
+pub(super) fn given_up(connection: &Connection) -> rusqlite::Result<Vec<(Platform, GivenUpRecord)>> {
+    let mut statement = connection.prepare("SELECT by_platform FROM runs ORDER BY started_at DESC LIMIT 50")?;
+    let rows = statement.query_map([], |row| row.get::<_, Option<String>>(0))?;
+    let runs = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    let runs: Vec<serde_json::Value> =
+        runs.into_iter().flatten().filter_map(|text| serde_json::from_str(&text).ok()).collect();
+    let latest = |platform: Platform| {
+        let entry = runs.iter().find_map(|run| run.get(platform.as_str()))?;
+        Some((platform, given_up_from(entry.get("givenUp")?)?))
+    };
+    Ok(Platform::ALL.into_iter().filter_map(latest).collect())
+}
+
+/// The runs of the last days, day by day in UTC.
+fn days(connection: &Connection, now: DateTime<Utc>) -> rusqlite::Result<Vec<DayStatistics>> {
+    let mut statement = connection.prepare(
+        "SELECT substr(started_at, 1, 10), sum(totals ->> 'posted'), \
+         sum((totals ->> 'failed') + (totals ->> 'permanentlyFailed')) FROM runs WHERE started_at >= ? \
+         GROUP BY 1 ORDER BY 1",
+    )?;
+    let mut rows = statement.query([super::text_of(start_of_days(now))])?;
+    let mut days = Vec::new();
+    while let Some(row) = rows.next()? {
+        if let Ok(day) = row.get::<_, String>(0)?.parse() {
+            days.push(DayStatistics { day, posted: number(row, 1)?, failed: number(row, 2)? });
+        }
+    }
+    Ok(days)
+}
+
 /// The record of a run.
 pub(super) fn run_sql(run: &RunRecord) -> Sql {
-    let by_platform: BTreeMap<&str, Totals> =
-        run.by_platform.iter().map(|(platform, totals)| (platform.as_str(), *totals)).collect();
+    let by_platform: BTreeMap<&str, serde_json::Value> =
+        run.by_platform.iter().map(|entry| (entry.platform.as_str(), platform_json(entry))).collect();
     let attempts: Vec<_> = run
         .attempts
         .iter()
@@ -67,7 +120,7 @@ pub(super) fn gather(
     let mut builder = StatisticsBuilder::new(*policy);
     add_posts(connection, &mut builder)?;
     for platform in Platform::ALL {
-        let filter = ListFilter { platform: Some(platform), due: Some((*policy, now)), ..ListFilter::default() };
+        let filter = ListFilter { platforms: vec![platform], due: Some((*policy, now)), ..ListFilter::default() };
         let condition = listed(&filter);
         let sql =
             Sql { text: format!("SELECT count(*) FROM posts WHERE {}", condition.text), values: condition.values };
@@ -76,7 +129,8 @@ pub(super) fn gather(
     add_categories(connection, &mut builder)?;
     let since = runs_since.map_or_else(String::new, super::text_of);
     add_attempts(connection, &since, &mut builder)?;
-    Ok(builder.finish(runs(connection, &since)?, &tokens::all(connection)?))
+    let runs = RunStatistics { days: days(connection, now)?, ..runs(connection, &since)? };
+    Ok(builder.finish(runs, &tokens::all(connection)?, given_up(connection)?))
 }
 
 fn add_posts(connection: &Connection, builder: &mut StatisticsBuilder) -> rusqlite::Result<()> {

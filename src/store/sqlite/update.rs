@@ -97,7 +97,25 @@ pub(super) fn reset_sql(id: &PostId, by: &str, drop_ticket: bool) -> Sql {
     sql
 }
 
+/// Ends an attempt.
 pub(super) fn settlement_sql(post: &Post, lease: &Lease, settlement: &Settlement) -> Sql {
+    let mut sql = settled(post, settlement);
+    settleable(&mut sql, &post.id, lease, settlement);
+    sql
+}
+
+/// Settles a failed post that a person has found on its platform, unless it has a valid claim.
+pub(super) fn found_sql(post: &Post, settlement: &Settlement) -> Sql {
+    let mut sql = settled(post, settlement);
+    sql.push(", permanently_failed = 0, permanently_failed_at = NULL", []);
+    sql.push(" WHERE id = ? AND status = 'failed' AND NOT coalesce(", [string(post.id.key())]);
+    let live = live_claim(now());
+    sql.push(&format!("{}, 0)", live.text), live.values);
+    sql
+}
+
+/// What a settlement changes.
+fn settled(post: &Post, settlement: &Settlement) -> Sql {
     let at = text(now());
     let mut sql = Sql::new("UPDATE posts SET retry_count = ?, error = ?, failure_category = ?, retry_not_before = ?");
     sql.values = vec![
@@ -125,6 +143,5 @@ pub(super) fn settlement_sql(post: &Post, lease: &Lease, settlement: &Settlement
     } else if settlement.ticket == TicketFate::Dead {
         sql.push(", publish_ticket = ?", [string(NO_TICKET)]);
     }
-    settleable(&mut sql, &post.id, lease, settlement);
     sql
 }

@@ -29,7 +29,17 @@ pub(crate) struct TestEnv {
     pub(crate) posts: Collection<Document>,
     pub(crate) uri: String,
     pub(crate) settings: BTreeMap<String, String>,
+    shape: Shape,
     folder: tempfile::TempDir,
+}
+
+/// The shape of the documents that a test puts in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// A post for one platform.
+    One,
+    /// A post for several platforms, of which all but one are done.
+    Several,
 }
 
 /// What a command left behind.
@@ -130,7 +140,12 @@ impl TestEnv {
             settings.insert(name.to_owned(), value.to_owned());
         }
         let posts = database.collection("marketing_posts");
-        Self { sandbox, database, posts, uri, settings, folder }
+        Self { sandbox, database, posts, uri, settings, shape: Shape::One, folder }
+    }
+
+    /// The same, with documents of this shape.
+    pub(crate) fn shaped(self, shape: Shape) -> Self {
+        Self { shape, ..self }
     }
 
     /// Another value for a setting; an empty one unsets it.
@@ -161,15 +176,37 @@ impl TestEnv {
 
     /// A failed video post that is due since an hour, with these fields over the usual ones. Its id, as people write it.
     pub(crate) async fn post(&self, platform: &str, fields: Document) -> String {
-        let document = failed_post(platform, fields);
+        let document = match self.shape {
+            Shape::One => failed_post(platform, fields),
+            Shape::Several => failed_delivery(platform, fields),
+        };
         let id = document.get_object_id("_id").map(ObjectId::to_hex).unwrap_or_default();
         self.posts.insert_one(document).await.unwrap();
         id
     }
 
-    /// The post as the store has it now.
+    /// The post as the store has it now. Of one for several platforms: its only delivery, as a post for one platform.
     pub(crate) async fn get(&self, id: &str) -> Document {
+        let document = self.document(id).await;
+        if self.shape == Shape::One { document } else { delivery_in(&document) }
+    }
+
+    /// The document as the store has it now.
+    pub(crate) async fn document(&self, id: &str) -> Document {
         self.posts.find_one(doc! { "_id": ObjectId::parse_str(id).unwrap() }).await.unwrap().unwrap()
+    }
+
+    /// Where a field of the retry state of a platform is.
+    pub(crate) fn path(&self, platform: &str, field: &str) -> String {
+        match self.shape {
+            Shape::One => field.to_owned(),
+            Shape::Several => format!("postretry.{platform}.{field}"),
+        }
+    }
+
+    /// How many posts are posted, on all their platforms.
+    pub(crate) async fn posted(&self) -> u64 {
+        self.posts.count_documents(doc! { "status": "posted" }).await.unwrap()
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> tokio::process::Command {
@@ -251,6 +288,41 @@ pub(crate) fn failed_post(platform: &str, fields: Document) -> Document {
         }
     }
     document
+}
+
+/// The same as a post for several platforms: it has been posted on one, was skipped on another, and has failed on this
+/// one.
+pub(crate) fn failed_delivery(platform: &str, fields: Document) -> Document {
+    let mut document = failed_post(platform, fields);
+    let mut failed = doc! { "status": "failed", "retryCount": 1 };
+    for (root, name) in [("error", "error"), ("failedAt", "lastFailedAt")] {
+        failed.extend(document.remove(root).map(|value| (name.to_owned(), value)));
+    }
+    document.remove("retryCount");
+    let others = ["tiktok", "instagram", "youtube"].into_iter().filter(|other| *other != platform);
+    let mut statuses = doc! { platform: failed };
+    for (other, status) in others.clone().zip(["posted", "skipped"]) {
+        statuses.insert(other, doc! { "status": status, "mediaId": "other" });
+    }
+    let mut platforms = vec![platform];
+    platforms.extend(others);
+    document.extend(doc! { "platforms": platforms, "platformStatus": statuses });
+    document
+}
+
+/// The first delivery of a document, as a post for one platform would be.
+fn delivery_in(document: &Document) -> Document {
+    let platform = document.get_array("platforms").unwrap()[0].as_str().unwrap();
+    let status = document.get_document("platformStatus").unwrap().get_document(platform).unwrap();
+    let mut view = document.clone();
+    let retry = document.get_document("postretry").and_then(|all| all.get_document(platform));
+    view.extend(retry.cloned().unwrap_or_default());
+    for name in ["status", "error", "postedAt"] {
+        view.extend(status.get(name).map(|value| (name.to_owned(), value.clone())));
+    }
+    let is_posted = status.get_str("status").ok() == Some("posted");
+    assert_eq!(document.get_str("status").unwrap(), if is_posted { "posted" } else { "failed" }, "{document}");
+    view
 }
 
 /// A field of a document that must be a date.

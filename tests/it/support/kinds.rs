@@ -35,7 +35,7 @@ pub(crate) fn is_settled(post: &Document) -> bool {
 /// A rotated token that died with its answer strands the account at TikTok, and nowhere else: the one thing that only
 /// a person can mend, by signing in again. Whether that has been done now.
 pub(crate) async fn renew_credentials_if_stranded(env: &TestEnv) -> bool {
-    let stranded = doc! { "failureCategory": "auth", "platform": "tiktok", "status": "failed" };
+    let stranded = doc! { env.path("tiktok", "failureCategory"): "auth", "platform": "tiktok", "status": "failed" };
     let is_stranded = env.posts.count_documents(stranded).await.unwrap() > 0;
     if is_stranded {
         env.sandbox.world().sign_in("tiktok", "sandbox-tiktok-refresh-0");

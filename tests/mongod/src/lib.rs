@@ -20,10 +20,17 @@ use mongodb::bson::{Bson, doc};
 use mongodb::error::Error;
 use mongodb::{Client, Database};
 
-/// A MongoDB replica set of one's own, of one member or several.
+/// A MongoDB replica set of one's own, of one member or several, or a server that is in no set.
 #[derive(Debug)]
 pub struct Mongod {
     members: Vec<Member>,
+}
+
+/// Whether a server belongs to a replica set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Member,
+    Standalone,
 }
 
 /// One server of the set.
@@ -35,6 +42,7 @@ struct Member {
     port: u16,
     /// What members of a set with access control know each other by.
     key: Option<PathBuf>,
+    role: Role,
 }
 
 /// How long a server may take to start.
@@ -56,11 +64,28 @@ impl Mongod {
     #[expect(clippy::panic, reason = "a test without its database has failed, and must say why")]
     pub async fn start_set(members: usize) -> Self {
         let program = program().unwrap_or_else(|problem| panic!("{problem}"));
-        let launched = (0..members).map(|_| Member::launch(program.clone())).collect::<std::io::Result<Vec<_>>>();
+        let launched =
+            (0..members).map(|_| Member::launch(program.clone(), Role::Member)).collect::<std::io::Result<Vec<_>>>();
         let members = launched.unwrap_or_else(|error| panic!("cannot start `{}`: {error}", program.display()));
         let started = Self { members };
         if let Err(error) = started.initiate().await {
             panic!("`{}` does not become a replica set: {error}", program.display());
+        }
+        started
+    }
+
+    /// Starts a server that is in no replica set and waits until it takes writes.
+    ///
+    /// # Panics
+    /// Where there is no server to be had or it does not start; the message says what to do.
+    #[expect(clippy::panic, reason = "a test without its database has failed, and must say why")]
+    pub async fn start_standalone() -> Self {
+        let program = program().unwrap_or_else(|problem| panic!("{problem}"));
+        let launched = Member::launch(program.clone(), Role::Standalone);
+        let member = launched.unwrap_or_else(|error| panic!("cannot start `{}`: {error}", program.display()));
+        let started = Self { members: vec![member] };
+        if let Err(error) = started.primary().await {
+            panic!("`{}` does not start: {error}", program.display());
         }
         started
     }
@@ -190,8 +215,9 @@ impl Member {
             .arg(&self.program)
             .arg("--dbpath")
             .arg(&self.data)
-            .args(["--replSet", "rs0", "--bind_ip", "127.0.0.1", "--port", &self.port.to_string()])
+            .args(["--bind_ip", "127.0.0.1", "--port", &self.port.to_string()])
             .args(["--wiredTigerCacheSizeGB", "0.25", "--quiet", "--oplogSize", "128"])
+            .args(if self.role == Role::Member { ["--replSet", "rs0"].as_slice() } else { &[] })
             .args(self.key.iter().flat_map(|key| [OsStr::new("--keyFile"), key.as_os_str()]))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -201,11 +227,11 @@ impl Member {
         Ok(())
     }
 
-    fn launch(program: PathBuf) -> std::io::Result<Self> {
+    fn launch(program: PathBuf, role: Role) -> std::io::Result<Self> {
         let data = tempfile::tempdir()?.keep();
         // Between this and the server's own bind another process could take the port; then the start fails and says so.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut member = Self { watches: Vec::new(), program, data, port, key: None };
+        let mut member = Self { watches: Vec::new(), program, data, port, key: None, role };
         member.watch()?;
         Ok(member)
     }

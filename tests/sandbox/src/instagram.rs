@@ -40,7 +40,7 @@ const LAST_ENDED: u32 = 20;
 
 /// The text of the container that a request names.
 pub(crate) fn text_of<'w>(endpoint: &str, head: &Head, value: &Value, world: &'w World) -> Option<&'w str> {
-    let last = head.path.rsplit('/').next().unwrap_or_default();
+    let last = head.path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let container = match endpoint {
         "instagram.upload" | "instagram.container" => world.containers.get(last),
         "instagram.publish" => world.containers.get(param(head, value, "creation_id")),

@@ -10,6 +10,7 @@ mod address;
 mod control;
 mod fault;
 mod instagram;
+mod multipart;
 mod server;
 mod tiktok;
 mod world;

@@ -130,7 +130,7 @@ impl Body {
         self.pieces.iter().map(|piece| piece.len() as u64).sum()
     }
 
-    fn text(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         self.pieces.concat()
     }
 
@@ -146,9 +146,10 @@ impl Body {
 
     /// JSON, or a form as an object of strings.
     fn value(&self) -> Value {
-        let text = self.text();
-        serde_json::from_slice(&text).unwrap_or_else(|_| {
-            let pairs = url::form_urlencoded::parse(&text).map(|(name, value)| (name.into_owned(), Value::from(value)));
+        let bytes = self.bytes();
+        serde_json::from_slice(&bytes).unwrap_or_else(|_| {
+            let pairs =
+                url::form_urlencoded::parse(&bytes).map(|(name, value)| (name.into_owned(), Value::from(value)));
             Value::Object(pairs.collect())
         })
     }
@@ -199,9 +200,9 @@ async fn answer(request: Request<Incoming>, world: SharedWorld) -> Result<Respon
         return Ok(control::answer(&head, &body.value(), &mut lock(&world)).into_response());
     }
     let endpoint = endpoint_of(&head);
-    let is_upload = matches!(endpoint, "tiktok.chunk" | "instagram.upload" | "youtube.chunk");
-    let (act, body) = meet_fault(endpoint, is_upload, &head, incoming, &world).await;
-    let value = if is_upload { Value::Null } else { body.value() };
+    let is_upload = is_upload(endpoint);
+    let (act, body) = meet_fault(endpoint, &head, incoming, &world).await;
+    let value = value_of(endpoint, &head, &body);
     lock(&world).requests.push(Record {
         endpoint: endpoint.to_owned(),
         line: format!("{} {}", head.method, parts.uri),
@@ -240,14 +241,22 @@ async fn answer(request: Request<Incoming>, world: SharedWorld) -> Result<Respon
     }
 }
 
+/// Whether it takes bytes of a file.
+fn is_upload(endpoint: &str) -> bool {
+    matches!(endpoint, "tiktok.chunk" | "instagram.upload" | "youtube.chunk" | "youtube.multipart")
+}
+
+/// What a request says; of an upload, what it says of the file.
+fn value_of(endpoint: &str, head: &Head, body: &Body) -> Value {
+    match endpoint {
+        "youtube.multipart" => youtube::metadata_of(head, body),
+        _ if is_upload(endpoint) => Value::Null,
+        _ => body.value(),
+    }
+}
+
 /// What goes wrong with a request, and its body as far as it arrives.
-async fn meet_fault(
-    endpoint: &str,
-    is_upload: bool,
-    head: &Head,
-    incoming: Incoming,
-    world: &SharedWorld,
-) -> (Option<Act>, Body) {
+async fn meet_fault(endpoint: &str, head: &Head, incoming: Incoming, world: &SharedWorld) -> (Option<Act>, Body) {
     let tells_posts_apart = lock(world).faults.iter().any(|fault| fault.about.is_some());
     if !tells_posts_apart {
         let act = fault::take(&mut lock(world).faults, endpoint, |_| false);
@@ -256,7 +265,7 @@ async fn meet_fault(
     }
     // Which post a request is for may stand in its body.
     let mut body = read(incoming, u64::MAX).await;
-    let value = if is_upload { Value::Null } else { body.value() };
+    let value = value_of(endpoint, head, &body);
     let mut world = lock(world);
     let text = text_of(endpoint, head, &value, &world);
     let act = fault::take(&mut world.faults, endpoint, |post| text.contains(post));
@@ -319,7 +328,13 @@ fn endpoint_of(head: &Head) -> &'static str {
         ("POST", ["v2", "video", "list"]) => "tiktok.video_list",
         ("PUT", ["tiktok-upload", _]) => "tiktok.chunk",
         ("POST", ["token"]) => "google.token",
-        ("POST", ["upload", "youtube", "v3", "videos"]) => "youtube.session",
+        ("POST", ["upload", "youtube", "v3", "videos"]) if head.param("uploadType") == "multipart" => {
+            "youtube.multipart"
+        }
+        // The discovery document has an address of its own for sessions, but the other one takes them too.
+        ("POST", ["upload", "youtube", "v3", "videos"] | ["resumable", "upload", "youtube", "v3", "videos"]) => {
+            "youtube.session"
+        }
         ("PUT", ["upload", "youtube", "v3", "videos"]) if head.header("content-range").starts_with("bytes */") => {
             "youtube.query"
         }

@@ -1,7 +1,8 @@
-//! `YouTube`'s resumable upload, and Google's token endpoint.
+//! `YouTube`'s uploads, resumable and in one request, and Google's token endpoint.
 
 use serde_json::{Value, json};
 
+use crate::multipart;
 use crate::server::{ApiResponse, Body, Head};
 use crate::tiktok::parse_range;
 use crate::world::{self, Bytes, Published, World};
@@ -39,6 +40,13 @@ pub(crate) fn text_of<'w>(endpoint: &str, head: &Head, world: &'w World) -> Opti
     session.map(|session| session.title.as_str())
 }
 
+/// What an upload in one request says of its video, if that can be read.
+pub(crate) fn metadata_of(head: &Head, body: &Body) -> Value {
+    let bytes = body.bytes();
+    let related = multipart::parse(head.header("content-type"), &bytes);
+    related.ok().and_then(|related| serde_json::from_slice(related.metadata).ok()).unwrap_or_default()
+}
+
 /// Whether a list is asked for without a part, or without a word on whose.
 fn is_vague(head: &Head, selectors: &[&str]) -> bool {
     head.param("part").is_empty() || selectors.iter().all(|name| head.param(name).is_empty())
@@ -64,6 +72,7 @@ pub(crate) fn answer(endpoint: &str, head: &Head, value: &Value, body: &Body, wo
     }
     match endpoint {
         "youtube.session" => open(head, value, world),
+        "youtube.multipart" => insert(head, value, body, world),
         "youtube.query" => query(head, body, world),
         "youtube.chunk" => chunk(head, body, world),
         _ if !world.knobs.youtube_may_read => refused(403, "insufficientPermissions"),
@@ -102,23 +111,92 @@ fn token(form: &Value, world: &mut World) -> ApiResponse {
 }
 
 fn open(head: &Head, value: &Value, world: &mut World) -> ApiResponse {
-    let parts: Vec<&str> = head.param("part").split(',').collect();
-    let size: Option<u64> = head.header("x-upload-content-length").parse().ok();
-    if head.param("part").is_empty() {
-        return refused(400, "missingRequiredParameter");
-    }
-    if head.param("uploadType") != "resumable" || !parts.contains(&"snippet") || !parts.contains(&"status") {
+    if head.param("uploadType") != "resumable" {
         return refused(400, "badRequest");
     }
-    let Some(size) = size.filter(|size| *size > 0) else { return refused(400, "mediaBodyRequired") };
+    let size = head.header("x-upload-content-length").parse().unwrap_or(0);
+    let session = match session_for(head, value, size, head.header("x-upload-content-type"), world) {
+        Ok(session) => session,
+        Err(refusal) => return refusal,
+    };
+    let id = format!("upload-{}", world.next());
+    world.sessions.insert(id.clone(), session);
+    let location = format!(
+        "{}/upload/youtube/v3/videos?uploadType=resumable&upload_id={id}",
+        world.upload_origin("www.googleapis.com")
+    );
+    ApiResponse::empty(200).with("location", location)
+}
+
+/// Metadata and file in one request.
+fn insert(head: &Head, value: &Value, body: &Body, world: &mut World) -> ApiResponse {
+    // Nothing is kept of one that breaks off; nobody is there to read the answer.
+    if !body.is_whole {
+        return ApiResponse::empty(400);
+    }
+    let bytes = body.bytes();
+    let related = match multipart::parse(head.header("content-type"), &bytes) {
+        Ok(related) => related,
+        // Google says so in plain text.
+        Err(message) => {
+            let answer = ApiResponse::empty(400).with("content-type", "text/plain");
+            return ApiResponse { body: message.to_owned(), ..answer };
+        }
+    };
+    if value.is_null() {
+        return refused(400, "parseError");
+    }
+    let mut session = match session_for(head, value, related.media.len() as u64, &related.media_type, world) {
+        Ok(session) => session,
+        Err(refusal) => return refusal,
+    };
+    session.bytes.add(related.media);
+    let serial = world.next();
+    let upload_id = format!("upload-{serial}");
+    let published = complete(&mut session, &upload_id, serial);
+    let answer = resource(&session, &published.id);
+    world.sessions.insert(upload_id, session);
+    world.published.push(published);
+    ApiResponse { status: 200, ..answer }
+}
+
+/// Whether `YouTube` takes files of this type; one that is not said may be of any.
+fn is_taken(media_type: &str) -> bool {
+    let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    media_type.is_empty() || media_type.starts_with("video/") || media_type == "application/octet-stream"
+}
+
+/// The upload that a request asks for, or why it is refused.
+fn session_for(
+    head: &Head,
+    value: &Value,
+    size: u64,
+    media_type: &str,
+    world: &mut World,
+) -> Result<Session, ApiResponse> {
+    let refused = |reason: &str| Err(refused(400, reason));
+    let parts: Vec<&str> = head.param("part").split(',').collect();
+    if head.param("part").is_empty() {
+        return refused("missingRequiredParameter");
+    }
+    if !parts.contains(&"snippet") || !parts.contains(&"status") {
+        return refused("badRequest");
+    }
+    if size == 0 {
+        return refused("mediaBodyRequired");
+    }
+    if !is_taken(media_type) {
+        let message = format!("Media type '{media_type}' is not supported.");
+        return Err(ApiResponse::json(400, &error_body(400, "badRequest", &message)));
+    }
     let (snippet, status) = (&value["snippet"], &value["status"]);
     let title = snippet["title"].as_str().unwrap_or_default();
     let description = snippet["description"].as_str().unwrap_or_default();
     if title.trim().is_empty() || title.chars().count() > 100 || title.contains(['<', '>']) {
-        return refused(400, "invalidTitle");
+        return refused("invalidTitle");
     }
     if description.len() > 5000 || description.contains(['<', '>']) {
-        return refused(400, "invalidDescription");
+        return refused("invalidDescription");
     }
     let cost = |tag: &Value| {
         let tag = tag.as_str().unwrap_or_default();
@@ -126,11 +204,11 @@ fn open(head: &Head, value: &Value, world: &mut World) -> ApiResponse {
     };
     let tags: Vec<usize> = snippet["tags"].as_array().into_iter().flatten().map(cost).collect();
     if tags.iter().sum::<usize>() + tags.len().saturating_sub(1) > 500 {
-        return refused(400, "invalidTags");
+        return refused("invalidTags");
     }
     let is_category = |id: &Value| id.as_str().is_some_and(|id| id.parse::<u32>().is_ok());
     if !snippet["categoryId"].is_null() && !is_category(&snippet["categoryId"]) {
-        return refused(400, "invalidCategoryId");
+        return refused("invalidCategoryId");
     }
     // What is not said is decided by YouTube, and no client should leave that to it.
     for name in ["privacyStatus", "selfDeclaredMadeForKids"] {
@@ -142,23 +220,33 @@ fn open(head: &Head, value: &Value, world: &mut World) -> ApiResponse {
         if status["privacyStatus"].is_null() { "public" } else { status["privacyStatus"].as_str().unwrap_or("") };
     let for_kids = &status["selfDeclaredMadeForKids"];
     if !matches!(privacy, "public" | "unlisted" | "private") || !(for_kids.is_null() || for_kids.is_boolean()) {
-        return refused(400, "invalidVideoMetadata");
+        return refused("invalidVideoMetadata");
     }
-    let id = format!("upload-{}", world.next());
-    let session = Session {
+    Ok(Session {
         title: title.to_owned(),
         privacy: privacy.to_owned(),
         size,
         bytes: Bytes::default(),
         video_id: None,
         looks_left: world.knobs.youtube_looks,
-    };
-    world.sessions.insert(id.clone(), session);
-    let location = format!(
-        "{}/upload/youtube/v3/videos?uploadType=resumable&upload_id={id}",
-        world.upload_origin("www.googleapis.com")
-    );
-    ApiResponse::empty(200).with("location", location)
+    })
+}
+
+/// Makes a video of an upload whose bytes are all there.
+fn complete(session: &mut Session, upload_id: &str, serial: u64) -> Published {
+    let id = format!("yt{serial:09}");
+    session.video_id = Some(id.clone());
+    Published {
+        platform: "youtube",
+        id,
+        text: session.title.clone(),
+        sha256: session.bytes.sha256(),
+        size: session.bytes.size,
+        source_url: None,
+        is_public: session.privacy == "public",
+        ticket: upload_id.to_owned(),
+        at: world::now(),
+    }
 }
 
 /// The answer to a complete upload, as often as it is asked for.
@@ -198,10 +286,10 @@ fn chunk(head: &Head, body: &Body, world: &mut World) -> ApiResponse {
     if world.knobs.youtube_sessions_gone {
         return refused(404, "notFound");
     }
-    let upload_id = head.param("upload_id").to_owned();
+    let upload_id = head.param("upload_id");
     let serial = world.next();
     let swings = world.knobs.uploads_swing;
-    let Some(session) = world.sessions.get_mut(&upload_id) else { return refused(404, "notFound") };
+    let Some(session) = world.sessions.get_mut(upload_id) else { return refused(404, "notFound") };
     if let Some(id) = &session.video_id {
         return resource(session, id);
     }
@@ -234,20 +322,8 @@ fn chunk(head: &Head, body: &Body, world: &mut World) -> ApiResponse {
     if session.bytes.size < session.size {
         return incomplete(session);
     }
-    let id = format!("yt{serial:09}");
-    session.video_id = Some(id.clone());
-    let answer = resource(session, &id);
-    let published = Published {
-        platform: "youtube",
-        id,
-        text: session.title.clone(),
-        sha256: session.bytes.sha256(),
-        size: session.bytes.size,
-        source_url: None,
-        is_public: session.privacy == "public",
-        ticket: upload_id,
-        at: world::now(),
-    };
+    let published = complete(session, upload_id, serial);
+    let answer = resource(session, &published.id);
     world.published.push(published);
     answer
 }
@@ -272,7 +348,8 @@ fn videos(head: &Head, world: &mut World) -> ApiResponse {
             status["privacyStatus"] = session.privacy.clone().into();
         }
         let mut item = json!({
-            "id": id, "status": status, "fileDetails": { "fileSize": session.size.to_string() },
+            "id": id, "snippet": { "title": session.title }, "status": status,
+            "fileDetails": { "fileSize": session.size.to_string() },
         });
         if let Some(details) = processing.as_ref().filter(|_| !is_done) {
             item["processingDetails"] = details.clone();

@@ -12,6 +12,9 @@ const JSON: (&str, &str) = ("content-type", "application/json; charset=UTF-8");
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const ACCOUNT: &str = "/v25.0/17841400000000001";
 const TOKEN: &str = "sandbox-instagram-token-0";
+const RELATED: &str = "multipart/related; boundary=b";
+const METADATA: &str =
+    r#"{"snippet":{"title":"A title"},"status":{"privacyStatus":"public","selfDeclaredMadeForKids":false}}"#;
 
 /// An answer: its status, its head in lower case, its body.
 #[derive(Debug)]
@@ -202,6 +205,92 @@ async fn youtube_takes_an_insert_with_the_least_and_a_whole_file_without_a_range
         let listed = ask(&sandbox, &format!("GET /youtube/v3/videos?{query}"), &[authorization], b"").await.json();
         assert_eq!(listed["items"][0]["id"], id.as_str(), "{listed}");
         assert!(listed["items"][0]["status"].is_object() && listed["items"][0]["fileDetails"].is_null(), "{listed}");
+    }
+}
+
+/// Metadata and file in one body, with lines that end like this.
+fn related(metadata: &str, media_type: &str, media: &[u8], end: &str) -> Vec<u8> {
+    let metadata_part = format!("--b{end}Content-Type: application/json{end}{end}{metadata}{end}");
+    let media_head = format!("--b{end}Content-Type: {media_type}{end}{end}");
+    [metadata_part.as_bytes(), media_head.as_bytes(), media, end.as_bytes(), b"--b--"].concat()
+}
+
+#[tokio::test]
+async fn youtube_takes_metadata_and_file_in_one_request() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let bearer = google_bearer(&sandbox).await;
+    let authorization = ("authorization", bearer.as_str());
+    let line = "POST /upload/youtube/v3/videos?uploadType=multipart&part=snippet&part=status";
+    let file = b"vid\r\neo\r";
+    let headers = [authorization, ("content-type", RELATED)];
+    let from_npm = send(&sandbox, line, &headers, &related(METADATA, "video/mp4", file, "\r\n")).await;
+    let headers =
+        [authorization, ("content-type", "multipart/related; boundary=\"b\""), ("transfer-encoding", "chunked")];
+    let body = chunked(&related(METADATA, "application/octet-stream", file, "\n"));
+    let from_python = ask(&sandbox, line, &headers, &body).await;
+
+    let published = sandbox.published();
+    assert_eq!(published.len(), 2);
+    for (answer, post) in [from_npm, from_python].iter().zip(&published) {
+        let video = answer.json();
+        assert_eq!((answer.status, &video["id"]), (200, &json!(post.id)), "{answer:?}");
+        assert_eq!((post.text.as_str(), post.size), ("A title", 8));
+        assert_eq!(post.sha256, "4e358009940063d81974952cce35e42551452deb63db39d01fb40f2e9e9dcb2e");
+    }
+    let ids = format!("{},{}", published[0].id, published[1].id);
+    let listed = ask(&sandbox, &format!("GET /youtube/v3/videos?part=snippet&id={ids}"), &[authorization], b"").await;
+    assert_eq!(listed.json()["items"][1]["snippet"]["title"], "A title");
+    assert_eq!(sandbox.calls("youtube.multipart"), 2);
+    assert_eq!(sandbox.world().violations, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn youtube_refuses_an_upload_in_one_request_that_it_cannot_read_or_may_not_take() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let bearer = google_bearer(&sandbox).await;
+    let whole = related(METADATA, "video/mp4", b"video", "\r\n");
+    let both = "uploadType=multipart&part=snippet,status";
+    for (query, body, reason) in [
+        ("uploadType=multipart", whole.clone(), "missingRequiredParameter"),
+        ("uploadType=multipart&part=status", whole.clone(), "badRequest"),
+        ("uploadType=media&part=snippet,status", whole.clone(), "badRequest"),
+        (both, related(METADATA, "text/plain", b"video", "\r\n"), "badRequest"),
+        (both, related(METADATA, "video/mp4", b"", "\r\n"), "mediaBodyRequired"),
+        (both, related("{", "video/mp4", b"video", "\r\n"), "parseError"),
+        (both, related("{}", "video/mp4", b"video", "\r\n"), "invalidTitle"),
+    ] {
+        let line = format!("POST /upload/youtube/v3/videos?{query}");
+        let headers = [("authorization", bearer.as_str()), ("content-type", RELATED)];
+        let answer = send(&sandbox, &line, &headers, &body).await;
+        let refusal = answer.json();
+        assert_eq!((answer.status, &refusal["error"]["errors"][0]["reason"]), (400, &json!(reason)), "{query}");
+    }
+    for (content_type, body, words) in [
+        ("application/json", whole.as_slice(), "Malformed multipart body."),
+        (RELATED, &whole[..whole.len() - 5], "Missing end boundary in multipart body."),
+    ] {
+        let line = format!("POST /upload/youtube/v3/videos?{both}");
+        let headers = [("authorization", bearer.as_str()), ("content-type", content_type)];
+        let answer = send(&sandbox, &line, &headers, body).await;
+        assert_eq!((answer.status, answer.body.as_str()), (400, words));
+    }
+    assert!(sandbox.published().is_empty());
+}
+
+#[tokio::test]
+async fn youtube_opens_a_session_where_the_discovery_document_says_and_only_for_a_video() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let bearer = google_bearer(&sandbox).await;
+    for (path, media_type, status) in [
+        ("resumable/upload", "video/quicktime", 200),
+        ("upload", "application/octet-stream", 200),
+        ("upload", "text/plain", 400),
+    ] {
+        let line = format!("POST /{path}/youtube/v3/videos?uploadType=resumable&part=snippet,status");
+        let size = ("x-upload-content-length", "5");
+        let headers = [JSON, ("authorization", bearer.as_str()), size, ("x-upload-content-type", media_type)];
+        let answer = send(&sandbox, &line, &headers, METADATA.as_bytes()).await;
+        assert_eq!(answer.status, status, "{path} {media_type} {answer:?}");
     }
 }
 

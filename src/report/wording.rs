@@ -1,0 +1,88 @@
+//! The words for outcomes and for what waits for a person, and the colour of each, the same in every table.
+
+use chrono::{DateTime, Utc};
+
+use super::text::{Times, wrapped};
+use super::{Paint, Screen, plural};
+use crate::post::{Category, Platform, one_line};
+use crate::store::GivenUpRecord;
+
+/// An outcome, by its name in JSON, in words and with its colour.
+pub(super) fn outcome_words(name: &str) -> (&str, Paint) {
+    match name {
+        "posted" | "reset" => (name, Paint::Good),
+        "failed" | "deferred" | "interrupted" | "busy" => (name, Paint::Warning),
+        "skipped" => (name, Paint::Plain),
+        "permanentlyFailed" | "permanent" => ("permanently failed", Paint::Bad),
+        "notFound" => ("not found", Paint::Bad),
+        "notFailed" => ("not failed", Paint::Bad),
+        "notConfigured" => ("not configured", Paint::Bad),
+        other => (other, Paint::Bad),
+    }
+}
+
+/// What a platform waits for a person for, since when and with how many posts. `None` if it waits for nobody.
+pub(super) fn waits_for_person(platform: Platform, given_up: &GivenUpRecord, now: DateTime<Utc>) -> Option<String> {
+    let GivenUpRecord { category, reason, waiting, since } = given_up;
+    let (name, since) = (platform.title(), Times::From(now).since((*since).min(now)));
+    let posts = plural(*waiting, "post has", "posts have");
+    Some(match (category, waiting) {
+        (Category::Auth, 0) => format!("{name} has refused the sign-in {since}: {reason}"),
+        (Category::Auth, _) => format!("{posts} been waiting for the {name} sign-in {since}: {reason}"),
+        (Category::AccountRestricted, 0) => format!("{name} has restricted the account {since}: {reason}"),
+        (Category::AccountRestricted, _) => {
+            format!("{posts} been waiting {since}, because {name} has restricted the account: {reason}")
+        }
+        _ => return None,
+    })
+}
+
+/// The same of several platforms: a line, or more on a narrow screen, for each.
+pub(super) fn waiting_lines<'a>(
+    given_up: impl IntoIterator<Item = &'a (Platform, GivenUpRecord)>,
+    now: DateTime<Utc>,
+    screen: Screen,
+) -> String {
+    let told = |(platform, given_up): &(Platform, GivenUpRecord)| {
+        let text = one_line(&waits_for_person(*platform, given_up, now)?, usize::MAX);
+        Some(format!("{}\n", Paint::Bad.on(&wrapped(&text, screen.width, 2), screen.has_color)))
+    };
+    given_up.into_iter().filter_map(told).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    #[test]
+    fn what_waits_for_a_person_is_told_with_its_posts_and_its_age() {
+        let now: DateTime<Utc> = "2026-11-23T10:00:00Z".parse().unwrap();
+        let told = |category, waiting| {
+            let reason = "it refused".to_owned();
+            let since = now - TimeDelta::hours(3);
+            waits_for_person(Platform::TikTok, &GivenUpRecord { category, reason, waiting, since }, now)
+        };
+        for (category, waiting, text) in [
+            (Category::Auth, 41, "41 posts have been waiting for the TikTok sign-in for 3 h: it refused"),
+            (Category::Auth, 0, "TikTok has refused the sign-in for 3 h: it refused"),
+            (
+                Category::AccountRestricted,
+                1,
+                "1 post has been waiting for 3 h, because TikTok has restricted the account: it refused",
+            ),
+            (Category::AccountRestricted, 0, "TikTok has restricted the account for 3 h: it refused"),
+        ] {
+            assert_eq!(told(category, waiting).as_deref(), Some(text));
+        }
+        assert_eq!(told(Category::QuotaExhausted, 3), None);
+    }
+
+    #[test]
+    fn outcomes_are_told_in_words() {
+        assert_eq!(outcome_words("permanentlyFailed"), ("permanently failed", Paint::Bad));
+        assert_eq!(outcome_words("notFound").0, "not found");
+        assert_eq!(outcome_words("deferred"), ("deferred", Paint::Warning));
+    }
+}

@@ -1,0 +1,97 @@
+//! Lists of failed deliveries, newest failure first, and how long they are.
+
+use mongodb::bson::{Bson, Document, doc};
+
+use super::MongoPostStore;
+use super::filter::{self, Part};
+use super::page::{ANCHOR, ENTRY, deliveries_in, projection_of};
+use super::place::{Place, has_no_statuses, says_nothing, spellings, unknown_entries};
+use super::statistics::count_in;
+use crate::store::{ListFilter, Page, StoreError, StoredPost};
+
+/// The fields that decide about the place in a list.
+fn order() -> Document {
+    doc! { "$sort": { ANCHOR: -1, "_id": 1, ENTRY: 1 } }
+}
+
+impl MongoPostStore {
+    /// A part of a list.
+    pub(super) async fn listed_page(&self, filter: &ListFilter, page: Page) -> Result<Vec<StoredPost>, StoreError> {
+        if page.limit == 0 {
+            return Ok(Vec::new());
+        }
+        let amount = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        // No query needs to return more than the end of the page.
+        let wanted = amount(page.skip.saturating_add(page.limit));
+        let parts = filter::listed_parts(filter).into_iter();
+        let listed = parts.filter_map(|part| filter::listed(&part, filter).map(|condition| (part, condition)));
+        let mut queries = listed.flat_map(|(part, condition)| queries(&part, condition, wanted));
+        let Some(mut pipeline) = queries.next() else { return Ok(Vec::new()) };
+        for query in queries {
+            pipeline.push(doc! { "$unionWith": { "coll": self.posts.name(), "pipeline": query } });
+        }
+        pipeline.extend([order(), doc! { "$skip": amount(page.skip) }, doc! { "$limit": amount(page.limit) }]);
+        let documents = self.collect(pipeline).await?;
+        Ok(documents.iter().flat_map(deliveries_in).collect())
+    }
+
+    /// How many deliveries a list has.
+    pub(super) async fn count_listed(&self, filter: &ListFilter) -> Result<u64, StoreError> {
+        let parts = filter::listed_parts(filter);
+        if !filter.is_everything() {
+            let conditions = parts.iter().filter_map(|part| filter::listed(part, filter));
+            return self.count_parts(conditions.collect()).await;
+        }
+        // Nearly all documents are posts for one platform. The others are counted instead, by an index.
+        let failed = doc! { "status": "failed" };
+        let has_status = spellings().map(|name| {
+            let mut filter = failed.clone();
+            filter.insert(format!("platformStatus.{name}.status"), doc! { "$type": "string" });
+            filter
+        });
+        let with_status = filter::any(has_status.collect());
+        let mut handed_over = doc! { "status": "failed", "sheetTriggeredAt": { "$ne": Bson::Null } };
+        handed_over.extend(has_no_statuses());
+        handed_over.insert("$nor", vec![Place::Root.not_handed_over()]);
+        let all = self.count_parts(vec![failed]).await?;
+        let not_ours = self.count_parts(vec![with_status, handed_over, says_nothing()]).await?;
+        let entries = parts.iter().filter(|part| matches!(part.place, Some(Place::Entry(_))));
+        let known = self.count_parts(entries.map(|part| part.base.clone()).collect()).await?;
+        Ok(all.saturating_sub(not_ours) + known + self.count_unknown_entries().await?)
+    }
+
+    /// How many failed deliveries have names that are not known.
+    pub(super) async fn count_unknown_entries(&self) -> Result<u64, StoreError> {
+        let parts = filter::listed_parts(&ListFilter::default());
+        let mut sum = 0;
+        for part in parts.iter().filter(|part| part.place.is_none()) {
+            let pipeline = vec![
+                doc! { "$match": part.base.clone() },
+                doc! { "$group": { "_id": Bson::Null, "n": { "$sum": unknown_entries() } } },
+            ];
+            sum += self.collect(pipeline).await?.first().map_or(0, |counted| count_in(counted, "n"));
+        }
+        Ok(sum)
+    }
+}
+
+/// The queries for a part of a list.
+fn queries(part: &Part, condition: Document, wanted: i64) -> Vec<Vec<Document>> {
+    let limit = doc! { "$limit": wanted };
+    let project = doc! { "$project": projection_of(part) };
+    if part.place != Some(Place::Root) {
+        return vec![vec![doc! { "$match": condition }, project, order(), limit]];
+    }
+    // Almost every post has `failedAt`. These posts come in order from an index, and no others are read. The rest is
+    // merged into them.
+    let dated = |failed_at: Bson| doc! { "$match": { "$and": [condition.clone(), { "failedAt": failed_at }] } };
+    vec![
+        vec![
+            dated(Bson::Document(doc! { "$ne": Bson::Null })),
+            doc! { "$sort": { "failedAt": -1, "_id": 1 } },
+            limit.clone(),
+            project.clone(),
+        ],
+        vec![dated(Bson::Null), doc! { "$sort": { "updatedAt": -1, "_id": 1 } }, limit, project],
+    ]
+}
