@@ -28,6 +28,30 @@ soak minutes="30":
 bench:
     cargo bench --locked --bench backlog
 
+# The platforms' own clients publish in the simulated platforms; needs pip and npm
+[no-exit-message]
+clients:
+    cargo build --locked --quiet -p postretry-sandbox
+    tests/clients/run target/debug/postretry-sandbox
+
+# A Mongoose application writes posts and reads them again; takes the MongoDB at `uri`, or starts one; needs npm
+[no-exit-message]
+mongoose uri="":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --locked --quiet -p postretry -p postretry-sandbox
+    uri="{{ uri }}"
+    if [[ -z $uri ]]; then
+        # The tests have fetched a server if there was none.
+        mongod=${MONGOD:-$(command -v mongod || echo target/mongod/mongod)}
+        data=$(mktemp -d)
+        port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+        "$mongod" --bind_ip 127.0.0.1 --port "$port" --dbpath "$data" --nounixsocket > "$data/log" 2>&1 &
+        trap 'kill $!; wait $! || true; rm -rf "$data"' EXIT
+        uri=mongodb://127.0.0.1:$port
+    fi
+    tests/mongoose/run target/debug/postretry target/debug/postretry-sandbox "$uri"
+
 # A whole retry pass with an embedded store and simulated platforms
 quickstart:
     cargo run --locked --example quickstart

@@ -16,6 +16,9 @@ _postretry() {
             ",$1")
                 cmd="postretry"
                 ;;
+            postretry,help)
+                cmd="postretry__subcmd__help"
+                ;;
             postretry,list-failed)
                 cmd="postretry__subcmd__list__subcmd__failed"
                 ;;
@@ -31,6 +34,24 @@ _postretry() {
             postretry,stats)
                 cmd="postretry__subcmd__stats"
                 ;;
+            postretry__subcmd__help,help)
+                cmd="postretry__subcmd__help__subcmd__help"
+                ;;
+            postretry__subcmd__help,list-failed)
+                cmd="postretry__subcmd__help__subcmd__list__subcmd__failed"
+                ;;
+            postretry__subcmd__help,reset)
+                cmd="postretry__subcmd__help__subcmd__reset"
+                ;;
+            postretry__subcmd__help,retry)
+                cmd="postretry__subcmd__help__subcmd__retry"
+                ;;
+            postretry__subcmd__help,run)
+                cmd="postretry__subcmd__help__subcmd__run"
+                ;;
+            postretry__subcmd__help,stats)
+                cmd="postretry__subcmd__help__subcmd__stats"
+                ;;
             *)
                 ;;
         esac
@@ -38,7 +59,7 @@ _postretry() {
 
     case "${cmd}" in
         postretry)
-            opts="-q -v -h -V --store --env-file --format --quiet --verbose --color --help --version run list-failed retry reset stats"
+            opts="-q -v -h -V --store --env-file --format --json --quiet --verbose --color --help --version run list-failed retry reset stats help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -67,8 +88,106 @@ _postretry() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        postretry__subcmd__help)
+            opts="run list-failed retry reset stats help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        postretry__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        postretry__subcmd__help__subcmd__list__subcmd__failed)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        postretry__subcmd__help__subcmd__reset)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        postretry__subcmd__help__subcmd__retry)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        postretry__subcmd__help__subcmd__run)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        postretry__subcmd__help__subcmd__stats)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         postretry__subcmd__list__subcmd__failed)
-            opts="-q -v -h --platform --due --permanent --category --since --limit --skip --store --env-file --format --quiet --verbose --color --help"
+            opts="-q -v -h -V --platform --due --permanent --category --since --limit --skip --store --env-file --format --json --quiet --verbose --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -118,7 +237,7 @@ _postretry() {
             return 0
             ;;
         postretry__subcmd__reset)
-            opts="-q -v -h --permanent --platform --category --drop-ticket --yes --dry-run --store --env-file --format --quiet --verbose --color --help"
+            opts="-q -v -h -V --permanent --platform --category --posted --url --drop-ticket --yes --dry-run --store --env-file --format --json --quiet --verbose --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -130,6 +249,10 @@ _postretry() {
                     ;;
                 --category)
                     COMPREPLY=($(compgen -W "network platform_outage rate_limited quota_exhausted auth missing_asset media_processing processing rejected_content ambiguous account_restricted expired interrupted unknown" -- "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --store)
@@ -156,12 +279,16 @@ _postretry() {
             return 0
             ;;
         postretry__subcmd__retry)
-            opts="-q -v -h --force --store --env-file --format --quiet --verbose --color --help"
+            opts="-q -v -h -V --platform --force --yes --store --env-file --format --json --quiet --verbose --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --platform)
+                    COMPREPLY=($(compgen -W "tiktok instagram youtube_shorts" -- "${cur}"))
+                    return 0
+                    ;;
                 --store)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -186,7 +313,7 @@ _postretry() {
             return 0
             ;;
         postretry__subcmd__run)
-            opts="-q -v -h --dry-run --platform --limit --concurrency --max-duration --store --env-file --format --quiet --verbose --color --help"
+            opts="-q -v -h -V --dry-run --platform --limit --concurrency --max-duration --store --env-file --format --json --quiet --verbose --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -232,7 +359,7 @@ _postretry() {
             return 0
             ;;
         postretry__subcmd__stats)
-            opts="-q -v -h --since --store --env-file --format --quiet --verbose --color --help"
+            opts="-q -v -h -V --since --store --env-file --format --json --quiet --verbose --color --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

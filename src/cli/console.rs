@@ -158,10 +158,11 @@ impl Console {
         if self.is_quiet && exit == super::Exit::Done {
             return Ok(());
         }
-        self.progress.suspend(|| {
-            let mut out = std::io::stdout().lock();
-            written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
-        })
+        // What was being done is over, so its lines go and do not come back.
+        self.progress.clear().unwrap_or_default();
+        self.progress.set_draw_target(ProgressDrawTarget::hidden());
+        let mut out = std::io::stdout().lock();
+        written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
     }
 
     /// Writes an error and its hint.

@@ -81,8 +81,8 @@ impl AssetStore {
             inspect(&root, &located(&root, &path), kind).map_err(|problem| (path, problem))
         })
         .await
-        .unwrap_or_else(|_| Err((String::new(), "it cannot be read".to_owned())))
-        .map_err(|(path, problem)| missing(format!("file `{path}` of `{field}` cannot be published: {problem}")))
+        .unwrap_or_else(|_| Err((String::new(), "unreadable file".to_owned())))
+        .map_err(|(path, problem)| missing(format!("{problem}: `{path}` of `{field}`")))
     }
 
     /// The duration of a video, if its file contains it.
@@ -134,16 +134,16 @@ fn located(root: &Path, path: &str) -> PathBuf {
 /// Resolves a path and checks the file. A pipe or a device is never opened.
 fn inspect(root: &Path, wanted: &Path, kind: MediaKind) -> Result<MediaFile, String> {
     let path = wanted.canonicalize().map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::NotFound => "no such file".to_owned(),
         _ => error.to_string(),
     })?;
-    let relative = path.strip_prefix(root).map_err(|_| "it is outside the asset root".to_owned())?.to_owned();
+    let relative = path.strip_prefix(root).map_err(|_| "outside the asset root".to_owned())?.to_owned();
     let metadata = path.metadata().map_err(|error| error.to_string())?;
     if !metadata.is_file() {
-        return Err("it is not a regular file".to_owned());
+        return Err("not a regular file".to_owned());
     }
     if metadata.len() == 0 {
-        return Err("it is empty".to_owned());
+        return Err("empty file".to_owned());
     }
     let mut head = [0u8; 16];
     let mut file = std::fs::File::open(&path).map_err(|error| error.to_string())?;
@@ -152,10 +152,8 @@ fn inspect(root: &Path, wanted: &Path, kind: MediaKind) -> Result<MediaFile, Str
         Some((found, mime)) if found == kind => {
             Ok(MediaFile { path, size: metadata.len(), modified_ms: modified_ms(&metadata), mime, relative })
         }
-        Some((found, _)) => Err(format!("its content is {}, not {}", found.with_article(), kind.with_article())),
-        None => {
-            Err("its first bytes are not those of an MP4, MOV or WebM video or a JPEG, WebP or PNG image".to_owned())
-        }
+        Some((found, _)) => Err(format!("the file is {}, not {}", found.with_article(), kind.with_article())),
+        None => Err("neither an MP4, MOV or WebM video nor a JPEG, WebP or PNG image, by its first bytes".to_owned()),
     }
 }
 
@@ -215,7 +213,7 @@ mod tests {
 
     fn check(folder: &Path, name: &str, kind: MediaKind) -> Result<MediaFile, String> {
         let root = folder.canonicalize().unwrap();
-        inspect(&root, &root.join(name), kind)
+        inspect(&root, &located(&root, name), kind)
     }
 
     #[test]
@@ -237,17 +235,20 @@ mod tests {
         assert_eq!(check(&root, "sub/../a.mp4", MediaKind::Video).unwrap().size, MP4.len() as u64);
         assert!(check(&root, "inner.mp4", MediaKind::Video).is_ok());
         assert!(check(&root, root.join("a.mp4").to_str().unwrap(), MediaKind::Video).is_ok());
+        // The path of a web server that serves the root.
+        assert!(check(&root, "/sub/../a.mp4", MediaKind::Video).is_ok());
         for (name, problem) in [
             ("none.mp4", "no such file"),
             ("../secret.mp4", "outside the asset root"),
             ("link.mp4", "outside the asset root"),
-            ("/etc/passwd", "outside the asset root"),
+            ("/etc/passwd", "no such file"),
+            ("/../secret.mp4", "outside the asset root"),
             ("sub", "not a regular file"),
             ("empty.mp4", "empty"),
             ("text.mp4", "first bytes"),
             ("short", "first bytes"),
             ("photo.mp4", "first bytes"),
-            ("a.jpg", "its content is an image, not a video"),
+            ("a.jpg", "the file is an image, not a video"),
         ] {
             let error = check(&root, name, MediaKind::Video).unwrap_err();
             assert!(error.contains(problem), "{name}: {error}");

@@ -1,5 +1,8 @@
 //! The statistics in the Prometheus text format, for the node exporter's textfile collector.
 
+use chrono::{DateTime, Utc};
+
+use crate::post::Platform;
 use crate::store::Statistics;
 
 /// One metric: its name, what it counts, its type, and its samples with their label.
@@ -11,7 +14,6 @@ struct Metric {
 }
 
 /// The text. A metric without samples is left out.
-#[expect(clippy::too_many_lines, reason = "a list of metrics")]
 pub fn exposition(statistics: &Statistics) -> String {
     let by_platform = |value: fn(&crate::store::PlatformStatistics) -> u64| {
         let sample = |entry: &crate::store::PlatformStatistics| {
@@ -76,12 +78,8 @@ pub fn exposition(statistics: &Statistics) -> String {
             name: "postretry_token_expiry_timestamp_seconds",
             help: "Time when the token expires and must be renewed.",
             kind: "gauge",
-            samples: statistics
-                .tokens
-                .iter()
-                .filter_map(|(platform, at)| {
-                    Some((Some(("platform", platform.to_string())), seconds((*at)?.timestamp_millis())))
-                })
+            samples: latest_expiries(statistics)
+                .map(|(platform, at)| (Some(("platform", platform.to_string())), seconds(at.timestamp_millis())))
                 .collect(),
         },
         Metric {
@@ -115,4 +113,12 @@ pub fn exposition(statistics: &Statistics) -> String {
         }
     }
     text
+}
+
+/// When the latest token of each platform expires: an account that was replaced leaves its record behind.
+fn latest_expiries(statistics: &Statistics) -> impl Iterator<Item = (Platform, DateTime<Utc>)> {
+    Platform::ALL.into_iter().filter_map(|platform| {
+        let of_platform = statistics.tokens.iter().filter(|(other, _)| *other == platform);
+        Some((platform, of_platform.filter_map(|(_, at)| *at).max()?))
+    })
 }

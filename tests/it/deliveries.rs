@@ -205,8 +205,9 @@ async fn malformed_posts_and_entries_are_told_and_nothing_of_them_is_published()
     let one_entry = several(&env, &two, wrong, doc! {}).await;
     let unknown =
         several(&env, &["myspace", "youtube"], doc! { "myspace": failed(), "youtube": failed() }, doc! {}).await;
-    let state = doc! { "postretry": { "tiktok": { "retryCount": "three" } } };
-    let wrong_state = several(&env, &two, doc! { "tiktok": failed(), "youtube": { "status": "posted" } }, state).await;
+    let retry_state = doc! { "postretry": { "tiktok": { "retryCount": "three" } } };
+    let wrong_state =
+        several(&env, &two, doc! { "tiktok": failed(), "youtube": { "status": "posted" } }, retry_state).await;
 
     let report = env.pass(0).await;
     let mut told: Vec<_> = report["malformed"]

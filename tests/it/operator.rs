@@ -359,7 +359,8 @@ async fn a_result_that_cannot_be_written_is_an_error() {
     env.post("tiktok", Document::new()).await;
     for arguments in [&["run"][..], &["list-failed"], &["stats", "--format", "prometheus"], &["--help"]] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-        let ran = env.command(arguments).stdout(Stdio::from(full)).output().await.unwrap();
+        let process = env.command(arguments).stdout(Stdio::from(full)).spawn().unwrap();
+        let ran = process.wait_with_output().await.unwrap();
         let said = String::from_utf8(ran.stderr).unwrap();
         assert_eq!(ran.status.code(), Some(1), "{arguments:?}: {said}");
         assert!(said.contains("error: failed to write the result: "), "{arguments:?}: {said}");

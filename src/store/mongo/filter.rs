@@ -131,17 +131,17 @@ pub(super) fn due(
         let exact: Vec<Bson> = (0..policy.max_retries).flat_map(exact_counts).collect();
         let is_reached = dates.is_reached(&count, policy, now);
         let unusual = extended(&unclaimed, doc! { "$expr": is_reached });
-        let dated = doc! { dates.first(): { "$lte": bson_date(latest) } };
+        let in_time = doc! { dates.first(): { "$lte": bson_date(latest) } };
         if *place == Place::Root && !part.base.contains_key(HANDED_OVER) {
             // Every key of the index before the date has one value, so that the server can merge by the date.
             for due in &mut ordered {
                 due.insert(HANDED_OVER, Bson::Null);
             }
             let handed_over = doc! { HANDED_OVER: { "$ne": Bson::Null }, &count: { "$in": exact.clone() } };
-            others.push(extended(&extended(&unusual, handed_over), dated.clone()));
+            others.push(extended(&extended(&unusual, handed_over), in_time.clone()));
         }
         let odd = doc! { &count: { "$lt": integer(policy.max_retries), "$nin": exact } };
-        others.push(extended(&extended(&unusual, odd), dated));
+        others.push(extended(&extended(&unusual, odd), in_time));
         let not_exhausted = doc! { &count: { "$not": { "$gte": integer(policy.max_retries) } } };
         let open = extended(&unusual, not_exhausted);
         others.extend(dates.otherwise(latest, malformed).into_iter().map(|date| extended(&open, date)));
@@ -178,14 +178,14 @@ pub(super) fn due(
         others.extend(wrong_type(&count, &NUMBERS).map(|wrong| extended(&unflagged, wrong)));
         others.push(extended(&unflagged, doc! { count: f64::NAN }));
         let is_set = doc! { "$exists": true, "$ne": Bson::Null };
-        let no_date = doc! { claim.as_str(): is_set.clone(), until.as_str(): Bson::Null };
+        let without_date = doc! { claim.as_str(): is_set.clone(), until.as_str(): Bson::Null };
         let empty = doc! { claim.as_str(): Bson::Array(Vec::new()), until.as_str(): { "$exists": false } };
         let wrong_date = doc! { claim.as_str(): is_set, until.as_str(): { "$type": other_than(&["date"]) } };
         let nobody = doc! {
             claim.as_str(): is_claimed, until: { "$type": "date" },
             format!("{claim}.by"): { "$not": { "$type": "string" } },
         };
-        others.extend([no_date, empty, wrong_date, nobody].map(|claim| extended(&unflagged, claim)));
+        others.extend([without_date, empty, wrong_date, nobody].map(|claim| extended(&unflagged, claim)));
     }
     let ordered_by = dates.first().to_owned();
     Some(DueBranches { ordered, others, ordered_by })

@@ -68,12 +68,24 @@ pub(super) fn of_posts(backoff_from: BackoffFrom) -> Vec<IndexModel> {
         due.extend(doc! { "lastRetriedAt": 1, "failedAt": 1, "_id": 1 });
         indexes.push(index(DUE_LAST_ATTEMPT, due, failed));
     }
-    indexes.extend(spellings().flat_map(of_deliveries));
     indexes
 }
 
+/// A pipeline that finds the names under which there are failed entries, as `name`. The first index serves it.
+pub(super) fn names_in_use(collection: &str) -> Vec<Document> {
+    let query = |name: &str| {
+        let status = doc! { "status": "failed", format!("platformStatus.{name}.status"): { "$type": "string" } };
+        let told = doc! { "_id": 0, "name": { "$literal": name } };
+        vec![doc! { "$match": status }, doc! { "$limit": 1 }, doc! { "$project": told }]
+    };
+    let mut queries = spellings().map(query);
+    let mut pipeline = queries.next().unwrap_or_default();
+    pipeline.extend(queries.map(|query| doc! { "$unionWith": { "coll": collection, "pipeline": query } }));
+    pipeline
+}
+
 /// The indexes of the deliveries whose entry is spelled so.
-fn of_deliveries(name: &str) -> [IndexModel; 3] {
+pub(super) fn of_deliveries(name: &str) -> [IndexModel; 3] {
     let place = Place::entry(name);
     let status = format!("platformStatus.{name}.status");
     let (claim, category) = (place.retry("retryClaim"), place.retry("failureCategory"));

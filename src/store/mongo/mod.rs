@@ -25,7 +25,7 @@ use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::{Hint, ReturnDocument};
-use mongodb::{Collection, Cursor, Database};
+use mongodb::{Collection, Cursor, Database, IndexModel};
 
 use self::page::{Cursor as PageCursor, projection, projection_of};
 use self::place::{Place, places};
@@ -242,6 +242,19 @@ impl MongoPostStore {
         }))
     }
 
+    /// Creates the indexes that are missing. Those of deliveries are made once there are any.
+    async fn create_indexes(&self, backoff_from: BackoffFrom) -> mongodb::error::Result<()> {
+        self.posts.create_indexes(index::of_posts(backoff_from)).await?;
+        let used = self.posts.aggregate(index::names_in_use(self.posts.name())).await?;
+        let used: Vec<Document> = used.try_collect().await?;
+        let names = used.iter().filter_map(|entry| entry.get_str("name").ok());
+        let indexes: Vec<IndexModel> = names.flat_map(index::of_deliveries).collect();
+        if !indexes.is_empty() {
+            self.posts.create_indexes(indexes).await?;
+        }
+        Ok(())
+    }
+
     /// Drops the indexes of earlier versions, which nothing uses.
     async fn drop_outdated_indexes(&self) -> Result<(), StoreError> {
         let names = self.run("read the indexes of", self.posts.list_index_names()).await?;
@@ -268,8 +281,8 @@ impl PostStore for MongoPostStore {
     }
 
     async fn prepare(&self, backoff_from: BackoffFrom) -> Result<Vec<String>, StoreError> {
-        match self.posts.create_indexes(index::of_posts(backoff_from)).await {
-            Ok(_) => {
+        match self.create_indexes(backoff_from).await {
+            Ok(()) => {
                 self.drop_outdated_indexes().await?;
                 Ok(Vec::new())
             }

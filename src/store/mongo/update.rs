@@ -183,12 +183,12 @@ fn published_root(place: &Place, platform: Platform) -> Option<Document> {
     let has_list = doc! { "$gt": [{ "$size": { "$cond": [{ "$isArray": "$platforms" }, "$platforms", []] } }, 0] };
     let entries = doc! { "$cond": [has_list, "$platforms", ["$platform"]] };
     let is_complete = doc! { "$setIsSubset": [entries, ended] };
-    let if_complete = |value: Bson, field: &str| {
+    let once_complete = |value: Bson, field: &str| {
         let unchanged = doc! { "$ifNull": [format!("${field}"), "$$REMOVE"] };
         doc! { "$cond": ["$$isComplete", value, unchanged] }
     };
     let with = |value: Bson, field: &str| {
-        doc! { "$let": { "vars": { "isComplete": is_complete.clone() }, "in": if_complete(value, field) } }
+        doc! { "$let": { "vars": { "isComplete": is_complete.clone() }, "in": once_complete(value, field) } }
     };
     Some(doc! { "$set": {
         "status": with("posted".into(), "status"),

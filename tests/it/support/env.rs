@@ -109,6 +109,17 @@ pub(crate) async fn until(mut done: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// A server slows down with every collection and index that it has, and the tests make thousands.
+impl Drop for TestEnv {
+    fn drop(&mut self) {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let database = self.database.clone();
+            // The test has its result; that something is left behind does not change it.
+            runtime.spawn(async move { database.drop().await.unwrap_or_default() });
+        }
+    }
+}
+
 impl TestEnv {
     /// All three platforms configured, one small video `a.mp4` and one image `a.jpg`, no gap, short waits.
     pub(crate) async fn new() -> Self {
@@ -144,8 +155,9 @@ impl TestEnv {
     }
 
     /// The same, with documents of this shape.
-    pub(crate) fn shaped(self, shape: Shape) -> Self {
-        Self { shape, ..self }
+    pub(crate) fn shaped(mut self, shape: Shape) -> Self {
+        self.shape = shape;
+        self
     }
 
     /// Another value for a setting; an empty one unsets it.
