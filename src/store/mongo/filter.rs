@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use mongodb::bson::{Bson, Document, doc};
 
 use super::document::{bson_date, integer};
+use super::index;
 use super::place::{HANDED_OVER, Place, first_of, spellings, unknown_entries};
 use crate::post::{BackoffFrom, MAX_LEASE, Platform, Post, RetryPolicy, Settlement};
 use crate::store::query::MalformedPosts;
@@ -33,22 +34,53 @@ pub(super) struct Part {
     pub(super) place: Option<Place>,
     /// Matches their documents.
     pub(super) base: Document,
+    /// Which posts for one platform, if they are that.
+    kind: RootKind,
 }
 
-/// The parts that make up the deliveries of a scope. They do not overlap.
-pub(super) fn parts(scope: Scope) -> Vec<Part> {
-    let root = |more: Document| Part { place: Some(Place::Root), base: extended(&Place::Root.failed(), more) };
+/// How a post for one platform names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RootKind {
+    /// With `platform`.
+    Named,
+    /// Only in the list of platforms.
+    Listed,
+    /// It is a post for several platforms, or nobody asks.
+    Other,
+}
+
+impl Part {
+    fn new(place: Option<Place>, base: Document, kind: RootKind) -> Self {
+        Self { place, base, kind }
+    }
+
+    /// Deliveries of this platform at one place.
+    fn at(place: Place) -> Self {
+        Self::new(Some(place.clone()), place.failed(), RootKind::Other)
+    }
+
+    /// The index in the order of retry counts and dates.
+    pub(super) fn index(&self, from: BackoffFrom) -> String {
+        match (&self.place, self.kind, from) {
+            (Some(Place::Entry(name)), ..) => index::due_of(name),
+            (None, ..) | (_, RootKind::Listed, _) => index::PLATFORMS.to_owned(),
+            (Some(Place::Root), _, BackoffFrom::FirstFailure) => index::DUE.to_owned(),
+            (Some(Place::Root), _, BackoffFrom::LastAttempt) => index::DUE_LAST_ATTEMPT.to_owned(),
+        }
+    }
+}
+
+/// The parts that make up the deliveries of a scope, with those entries that are in use. They do not overlap.
+pub(super) fn parts(scope: Scope, names_in_use: &[&str]) -> Vec<Part> {
+    let root = |more: Document, kind| Part::new(Some(Place::Root), extended(&Place::Root.failed(), more), kind);
     match scope {
         Scope::Platform(platform) => {
             let names = platform.spellings();
-            let mut parts = vec![
-                root(doc! { "platform": one_of(names) }),
-                root(doc! { "platforms": one_of(names), "platform": { "$nin": names.to_vec() } }),
-            ];
-            parts.extend(names.iter().map(|name| {
-                let place = Place::entry(name);
-                Part { base: place.failed(), place: Some(place) }
-            }));
+            let listed = doc! { "platforms": one_of(names), "platform": { "$nin": names.to_vec() } };
+            let mut parts =
+                vec![root(doc! { "platform": one_of(names) }, RootKind::Named), root(listed, RootKind::Listed)];
+            let used = names.iter().filter(|name| names_in_use.contains(name));
+            parts.extend(used.map(|name| Part::at(Place::entry(name))));
             if platform == Platform::TikTok {
                 for part in &mut parts {
                     part.base.insert(HANDED_OVER, Bson::Null);
@@ -58,37 +90,27 @@ pub(super) fn parts(scope: Scope) -> Vec<Part> {
         }
         Scope::UnknownPlatform => {
             let known: Vec<&str> = spellings().collect();
-            vec![
-                root(doc! {
-                    "platform": { "$nin": known.clone() },
-                    "platforms": { "$in": [Bson::Null, Bson::Array(Vec::new())] },
-                }),
-                Part {
-                    place: None,
-                    base: doc! { "status": "failed", "platforms": { "$elemMatch": { "$nin": known } } },
-                },
-            ]
+            let unknown = doc! {
+                "platform": { "$nin": known.clone() },
+                "platforms": { "$in": [Bson::Null, Bson::Array(Vec::new())] },
+            };
+            let entries = doc! { "status": "failed", "platforms": { "$elemMatch": { "$nin": known } } };
+            vec![root(unknown, RootKind::Named), Part::new(None, entries, RootKind::Other)]
         }
     }
 }
 
-/// What makes the deliveries of a part due.
+/// Deliveries that are found by one index.
 #[derive(Debug, Clone)]
-pub(super) struct DueBranches {
-    /// Those with an ordinary retry count and a date of their failure: each is in the order of [`Self::ordered_by`] by
-    /// its index.
-    pub(super) ordered: Vec<Document>,
-    /// All others.
-    pub(super) others: Vec<Document>,
-    /// The field by which the first are ordered.
-    pub(super) ordered_by: String,
-}
-
-impl DueBranches {
-    /// All of them.
-    pub(super) fn all(self) -> Document {
-        any(self.ordered.into_iter().chain(self.others).collect())
-    }
+pub(super) struct Lane {
+    /// Where the fields are.
+    pub(super) part: Part,
+    /// Any of these makes a delivery one of the lane.
+    pub(super) branches: Vec<Document>,
+    /// The index.
+    pub(super) index: String,
+    /// The field by which the index returns each branch in order; none if the server has to sort them.
+    pub(super) ordered_by: Option<String>,
 }
 
 /// Whatever any of these matches.
@@ -96,43 +118,127 @@ pub(super) fn any(branches: Vec<Document>) -> Document {
     doc! { "$or": branches }
 }
 
-/// What makes deliveries of a part due; none of a part with unknown names.
-pub(super) fn due(
-    part: &Part,
-    policy: &RetryPolicy,
+/// The deliveries of a part that are due, in lanes that have none in common. What has begun comes first.
+pub(super) fn due(part: &Part, policy: &RetryPolicy, now: DateTime<Utc>, malformed: MalformedPosts) -> Vec<Lane> {
+    let from = policy.backoff_from;
+    let lane = |branches, index: String, ordered_by| Lane { part: part.clone(), branches, index, ordered_by };
+    let Some(place) = &part.place else { return vec![lane(vec![part.base.clone()], part.index(from), None)] };
+    let state = DueState::new(part, place, policy, now, malformed);
+    let (ordered, mut others) = state.by_date();
+    let ordered_by = state.dates.first().to_owned();
+    let undated = state.undated();
+    let mut lanes = vec![
+        lane(vec![state.processing()], index::processing_of(place), None),
+        lane(state.claimed(), index::claims_of(place), None),
+    ];
+    // Pages are in the order of the first failure.
+    let is_ordered = part.kind != RootKind::Listed && from == BackoffFrom::FirstFailure;
+    if is_ordered {
+        lanes.push(lane(ordered, part.index(from), Some(ordered_by)));
+    } else {
+        others.extend(ordered);
+    }
+    if part.kind == RootKind::Named {
+        lanes.push(lane(undated, index::UNDATED.to_owned(), None));
+    } else {
+        others.extend(undated);
+    }
+    others.extend(state.unreadable());
+    lanes.push(lane(others, part.index(from), None));
+    lanes.retain(|lane| !lane.branches.is_empty());
+    lanes
+}
+
+/// The state of deliveries at a place, and what makes it due.
+struct DueState<'a> {
+    place: &'a Place,
+    policy: &'a RetryPolicy,
     now: DateTime<Utc>,
     malformed: MalformedPosts,
-) -> Option<DueBranches> {
-    let place = part.place.as_ref()?;
-    let base = &part.base;
-    let field = |name: &str| place.retry(name);
-    let now_date = bson_date(now);
-    let flag = not_flagged();
-    let unflagged = extended(base, doc! { field("permanentlyFailed"): flag });
-    let unclaimed = extended(
-        &unflagged,
-        doc! {
-            field("retryNotBefore"): { "$not": { "$gt": now_date.clone() } },
-            field("retryClaim"): Bson::Null,
-        },
-    );
-    let dates = Dates::of(place, policy.backoff_from);
-    let count = field("retryCount");
-    let (mut ordered, mut others) = (Vec::new(), Vec::new());
-    let mut latest_of_all = None;
-    for number in 0..policy.max_retries {
-        let Some(latest) = policy.latest_due_anchor(number, now) else { break };
-        latest_of_all = latest_of_all.max(Some(latest));
-        for exact in exact_counts(number) {
-            ordered.push(extended(&unclaimed, doc! { &count: exact, dates.first(): { "$lte": bson_date(latest) } }));
-        }
+    base: &'a Document,
+    /// Those that are not marked as permanently failed.
+    unflagged: Document,
+    /// Those of them that nobody works on, and that nothing but the backoff holds back.
+    unclaimed: Document,
+    dates: Dates,
+}
+
+impl<'a> DueState<'a> {
+    fn new(
+        part: &'a Part,
+        place: &'a Place,
+        policy: &'a RetryPolicy,
+        now: DateTime<Utc>,
+        malformed: MalformedPosts,
+    ) -> Self {
+        let unflagged = extended(&part.base, doc! { place.retry("permanentlyFailed"): not_flagged() });
+        let unclaimed = extended(
+            &unflagged,
+            doc! {
+                place.retry("retryNotBefore"): { "$not": { "$gt": bson_date(now) } },
+                place.retry("retryClaim"): Bson::Null,
+            },
+        );
+        let dates = Dates::of(place, policy.backoff_from);
+        Self { place, policy, now, malformed, base: &part.base, unflagged, unclaimed, dates }
     }
-    if let Some(latest) = latest_of_all {
+
+    /// Those that the platform is still processing.
+    fn processing(&self) -> Document {
+        extended(&self.unclaimed, is_processing(self.place))
+    }
+
+    /// Those that nobody works on and that the platform is not processing.
+    fn idle(&self) -> Document {
+        extended(&self.unclaimed, doc! { "$nor": [is_processing(self.place)] })
+    }
+
+    /// Those whose process died, or whose clock was wrong. `retryNotBefore` was checked when the attempt started.
+    fn claimed(&self) -> Vec<Document> {
+        let claim = self.place.retry("retryClaim");
+        let until = format!("{claim}.until");
+        let with = |more: Document| extended(&self.unflagged, more);
+        let is_claimed = doc! { "$exists": true };
+        let latest = self.now.checked_add_signed(MAX_LEASE).map(|latest| doc! { "$gt": bson_date(latest) });
+        let ends = [Some(doc! { "$lte": bson_date(self.now) }), latest].into_iter().flatten();
+        let mut branches: Vec<Document> =
+            ends.map(|end| with(doc! { claim.as_str(): is_claimed.clone(), until.as_str(): end })).collect();
+        if self.malformed == MalformedPosts::Excluded {
+            for dead in &mut branches {
+                dead.insert("$expr", is_readable_claim(&claim));
+            }
+            return branches;
+        }
+        let is_set = doc! { "$exists": true, "$ne": Bson::Null };
+        branches.extend([
+            with(doc! { claim.as_str(): is_set.clone(), until.as_str(): Bson::Null }),
+            with(doc! { claim.as_str(): Bson::Array(Vec::new()), until.as_str(): { "$exists": false } }),
+            with(doc! { claim.as_str(): is_set, until.as_str(): { "$type": other_than(&["date"]) } }),
+            with(doc! {
+                claim.as_str(): is_claimed, until: { "$type": "date" },
+                format!("{claim}.by"): { "$not": { "$type": "string" } },
+            }),
+        ]);
+        branches
+    }
+
+    /// Those whose backoff is over since a date: with an ordinary retry count and the usual date, and all others.
+    fn by_date(&self) -> (Vec<Document>, Vec<Document>) {
+        let (policy, idle) = (self.policy, self.idle());
+        let count = self.place.retry("retryCount");
+        let (mut ordered, mut others, mut latest_of_all) = (Vec::new(), Vec::new(), None);
+        for number in 0..policy.max_retries {
+            let Some(latest) = policy.latest_due_anchor(number, self.now) else { break };
+            latest_of_all = latest_of_all.max(Some(latest));
+            let in_time = doc! { self.dates.first(): { "$lte": bson_date(latest) } };
+            let counted = exact_counts(number).into_iter().map(|exact| extended(&idle, doc! { &count: exact }));
+            ordered.extend(counted.map(|counted| extended(&counted, in_time.clone())));
+        }
+        let Some(latest) = latest_of_all else { return (ordered, others) };
         let exact: Vec<Bson> = (0..policy.max_retries).flat_map(exact_counts).collect();
-        let is_reached = dates.is_reached(&count, policy, now);
-        let unusual = extended(&unclaimed, doc! { "$expr": is_reached });
-        let in_time = doc! { dates.first(): { "$lte": bson_date(latest) } };
-        if *place == Place::Root && !part.base.contains_key(HANDED_OVER) {
+        let unusual = extended(&idle, doc! { "$expr": self.dates.is_reached(&count, policy, self.now) });
+        let in_time = doc! { self.dates.first(): { "$lte": bson_date(latest) } };
+        if *self.place == Place::Root && !self.base.contains_key(HANDED_OVER) {
             // Every key of the index before the date has one value, so that the server can merge by the date.
             for due in &mut ordered {
                 due.insert(HANDED_OVER, Bson::Null);
@@ -142,53 +248,48 @@ pub(super) fn due(
         }
         let odd = doc! { &count: { "$lt": integer(policy.max_retries), "$nin": exact } };
         others.push(extended(&extended(&unusual, odd), in_time));
-        let not_exhausted = doc! { &count: { "$not": { "$gte": integer(policy.max_retries) } } };
-        let open = extended(&unusual, not_exhausted);
-        others.extend(dates.otherwise(latest, malformed).into_iter().map(|date| extended(&open, date)));
+        let open = extended(&unusual, doc! { &count: { "$not": { "$gte": integer(policy.max_retries) } } });
+        others.extend(self.dates.otherwise(latest, self.malformed).iter().map(|date| extended(&open, date.clone())));
+        (ordered, others)
     }
-    for number in 0..policy.max_retries {
-        let Some(latest) = policy.latest_due_anchor(number, now) else { break };
-        for range in count_ranges(number) {
-            let counted = extended(&unclaimed, doc! { &count: range });
-            others.extend(dates.unset(latest, malformed).into_iter().map(|date| extended(&counted, date)));
+
+    /// Those without any date: then the last change counts, and without that they are due.
+    fn undated(&self) -> Vec<Document> {
+        let idle = self.idle();
+        let mut branches = Vec::new();
+        for number in 0..self.policy.max_retries {
+            let Some(latest) = self.policy.latest_due_anchor(number, self.now) else { break };
+            for range in count_ranges(number) {
+                let counted = extended(&idle, doc! { self.place.retry("retryCount"): range });
+                let dates = self.dates.unset(latest, self.malformed).into_iter();
+                branches.extend(dates.map(|date| extended(&counted, date)));
+            }
         }
+        branches
     }
-    if policy.backoff_from == BackoffFrom::LastAttempt {
-        // Pages are in the order of the first failure.
-        others.append(&mut ordered);
-    }
-    let claim = field("retryClaim");
-    let until = format!("{claim}.until");
-    // The process died, or its clock was wrong. `retryNotBefore` was checked when the attempt started.
-    let latest = now.checked_add_signed(MAX_LEASE).map(|latest| doc! { "$gt": bson_date(latest) });
-    let is_claimed = doc! { "$exists": true };
-    for end in [Some(doc! { "$lte": now_date }), latest].into_iter().flatten() {
-        let mut dead = extended(&unflagged, doc! { claim.as_str(): is_claimed.clone(), until.as_str(): end });
-        if malformed == MalformedPosts::Excluded {
-            dead.insert("$expr", is_readable_claim(&claim));
+
+    /// Those whose flag or counter cannot be read, if they are to be reported.
+    fn unreadable(&self) -> Vec<Document> {
+        if self.malformed == MalformedPosts::Excluded {
+            return Vec::new();
         }
-        others.push(dead);
+        let count = self.place.retry("retryCount");
+        // With a dead claim they are found by that.
+        let is_not_dead = doc! { self.place.retry("retryClaim.until"): { "$not": { "$lte": bson_date(self.now) } } };
+        let counted = extended(&self.unflagged, is_not_dead);
+        let flags = wrong_type(&self.place.retry("permanentlyFailed"), &["bool"]);
+        let counts = wrong_type(&count, &NUMBERS);
+        flags
+            .into_iter()
+            .map(|flag| extended(self.base, flag))
+            .chain(counts.into_iter().map(|wrong| extended(&counted, wrong)))
+            .chain([extended(&counted, doc! { count: f64::NAN })])
+            .collect()
     }
-    others.push(extended(
-        &unclaimed,
-        doc! { field("failureCategory"): "processing", field("publishTicket"): { "$type": "object" } },
-    ));
-    if malformed == MalformedPosts::Included {
-        others.extend(wrong_type(&field("permanentlyFailed"), &["bool"]).map(|flag| extended(base, flag)));
-        others.extend(wrong_type(&count, &NUMBERS).map(|wrong| extended(&unflagged, wrong)));
-        others.push(extended(&unflagged, doc! { count: f64::NAN }));
-        let is_set = doc! { "$exists": true, "$ne": Bson::Null };
-        let without_date = doc! { claim.as_str(): is_set.clone(), until.as_str(): Bson::Null };
-        let empty = doc! { claim.as_str(): Bson::Array(Vec::new()), until.as_str(): { "$exists": false } };
-        let wrong_date = doc! { claim.as_str(): is_set, until.as_str(): { "$type": other_than(&["date"]) } };
-        let nobody = doc! {
-            claim.as_str(): is_claimed, until: { "$type": "date" },
-            format!("{claim}.by"): { "$not": { "$type": "string" } },
-        };
-        others.extend([without_date, empty, wrong_date, nobody].map(|claim| extended(&unflagged, claim)));
-    }
-    let ordered_by = dates.first().to_owned();
-    Some(DueBranches { ordered, others, ordered_by })
+}
+
+fn is_processing(place: &Place) -> Document {
+    doc! { place.retry("failureCategory"): "processing", place.retry("publishTicket"): { "$type": "object" } }
 }
 
 /// The dates that the backoff counts from: the first that is set.
@@ -249,7 +350,7 @@ impl Dates {
 }
 
 /// The branches after a place in the order of a part, of those that are ordered by this field.
-pub(super) fn after(branches: Vec<Document>, ordered_by: &str, cursor: &super::page::Cursor) -> Vec<Document> {
+pub(super) fn after(branches: Vec<Document>, ordered_by: &str, cursor: &super::page::Place) -> Vec<Document> {
     let Some(anchor) = cursor.date() else { return branches };
     let rest = cursor.after_same_date();
     // A range, although it holds a single instant: after an equal value the server does not merge by this field.
@@ -335,20 +436,19 @@ fn wrong_type(field: &str, types: &[&str]) -> [Document; 2] {
 }
 
 /// The exhausted deliveries of a part that are not marked yet, without those that are running or waiting to be resumed.
-pub(super) fn exhausted(part: &Part, policy: &RetryPolicy) -> Option<Document> {
+pub(super) fn exhausted(part: &Part, policy: &RetryPolicy) -> Option<Lane> {
     let place = part.place.as_ref()?;
-    let still_processing = doc! {
-        place.retry("failureCategory"): "processing", place.retry("publishTicket"): { "$type": "object" },
-    };
-    Some(extended(
+    let exhausted = extended(
         &part.base,
         doc! {
             place.retry("permanentlyFailed"): not_flagged(),
             place.retry("retryCount"): at_least(policy.max_retries),
             place.retry("retryClaim"): Bson::Null,
-            "$nor": [still_processing],
+            "$nor": [is_processing(place)],
         },
-    ))
+    );
+    let index = part.index(BackoffFrom::FirstFailure);
+    Some(Lane { part: part.clone(), branches: vec![exhausted], index, ordered_by: None })
 }
 
 /// A counter of at least this. A missing one counts as 0.
@@ -454,25 +554,25 @@ pub(super) fn as_in(document: &Document, place: &Place, fields: &[&str]) -> Vec<
 
 /// The parts that make up a list, exactly: they are counted too. Those of platforms that nobody asked for are left out.
 pub(super) fn listed_parts(filter: &ListFilter) -> Vec<Part> {
+    let all: Vec<&str> = spellings().collect();
     if !filter.platforms.is_empty() {
-        let scopes = filter.platforms.iter().flat_map(|platform| parts(Scope::Platform(*platform)));
+        let scopes = filter.platforms.iter().flat_map(|platform| parts(Scope::Platform(*platform), &all));
         let exactly = |part: Part| match &part.place {
             Some(place @ Place::Entry(_)) => Part { base: place.counted(), ..part },
             _ => part,
         };
         return scopes.map(exactly).collect();
     }
-    let known: Vec<&str> = spellings().collect();
     // Without a status for any platform the whole document is one post.
     let unknown = doc! {
         "status": "failed",
-        "platforms": { "$elemMatch": { "$nin": known } },
+        "platforms": { "$elemMatch": { "$nin": all } },
         "platformStatus": { "$type": "object" },
         "$expr": { "$gt": [unknown_entries(), 0] },
     };
     let places = std::iter::once(Place::Root).chain(spellings().map(Place::entry));
-    let known = places.map(|place| Part { base: place.counted(), place: Some(place) });
-    known.chain([Part { place: None, base: unknown }]).collect()
+    let known = places.map(|place| Part::new(Some(place.clone()), place.counted(), RootKind::Other));
+    known.chain([Part::new(None, unknown, RootKind::Other)]).collect()
 }
 
 /// The failed deliveries of a part that pass the filter; none if none can.
@@ -493,10 +593,11 @@ pub(super) fn listed(part: &Part, filter: &ListFilter) -> Option<Document> {
         ] });
     }
     if let Some((policy, now)) = filter.due {
-        let scopes = Platform::ALL.into_iter().flat_map(|platform| parts(Scope::Platform(platform)));
+        let all: Vec<&str> = spellings().collect();
+        let scopes = Platform::ALL.into_iter().flat_map(|platform| parts(Scope::Platform(platform), &all));
         let same = scopes.filter(|other| other.place.as_ref() == Some(place));
-        let due = same.filter_map(|part| due(&part, &policy, now, MalformedPosts::Excluded));
-        let branches = due.flat_map(|due| due.ordered.into_iter().chain(due.others)).collect();
+        let lanes = same.flat_map(|part| due(&part, &policy, now, MalformedPosts::Excluded));
+        let branches = lanes.flat_map(|lane| lane.branches).collect();
         conditions.push(any(branches));
     }
     if let Some(since) = filter.since {

@@ -10,13 +10,13 @@ use crate::post::{BackoffFrom, Platform};
 /// For the ranges of the query for due posts, for exhausted posts and for counts.
 pub(super) const DUE: &str = "postretry_due_posts";
 /// For posts without the date of their failure.
-const UNDATED: &str = "postretry_undated_posts";
+pub(super) const UNDATED: &str = "postretry_undated_posts";
 /// For posts that say something of their platforms without a status for any.
 const SILENT: &str = "postretry_platform_status";
 /// For posts whose platform is only in the list of platforms, and for names that are not known.
-const PLATFORMS: &str = "postretry_platforms";
+pub(super) const PLATFORMS: &str = "postretry_platforms";
 /// The same as the first, if the backoff counts from the last attempt.
-const DUE_LAST_ATTEMPT: &str = "postretry_due_posts_last_attempt";
+pub(super) const DUE_LAST_ATTEMPT: &str = "postretry_due_posts_last_attempt";
 /// For posts with a claim.
 const CLAIMS: &str = "postretry_claims_of_posts";
 /// For the list, newest failure first.
@@ -99,18 +99,35 @@ pub(super) fn of_deliveries(name: &str) -> [IndexModel; 3] {
     due.extend(doc! { "failedAt": 1, "_id": 1, category.as_str(): 1 });
     let failed = doc! { "status": "failed", status: "failed" };
     [
-        index(&format!("postretry_due_{name}"), due, failed),
+        index(&due_of(name), due, failed),
+        index(&claims_of(&place), claims(&place), doc! { "status": "failed", claim: { "$exists": true } }),
         index(
-            &format!("postretry_claims_{name}"),
-            claims(&place),
-            doc! { "status": "failed", claim: { "$exists": true } },
-        ),
-        index(
-            &format!("postretry_processing_{name}"),
+            &processing_of(&place),
             doc! { category.as_str(): 1 },
             doc! { "status": "failed", category: "processing" },
         ),
     ]
+}
+
+/// The name of the index of due deliveries whose entry is spelled so.
+pub(super) fn due_of(name: &str) -> String {
+    format!("postretry_due_{name}")
+}
+
+/// The name of the index of claims.
+pub(super) fn claims_of(place: &Place) -> String {
+    match place {
+        Place::Root => CLAIMS.to_owned(),
+        Place::Entry(name) => format!("postretry_claims_{name}"),
+    }
+}
+
+/// The name of the index of what a platform is still processing.
+pub(super) fn processing_of(place: &Place) -> String {
+    match place {
+        Place::Root => CATEGORY.to_owned(),
+        Place::Entry(name) => format!("postretry_processing_{name}"),
+    }
 }
 
 fn statuses() -> Document {

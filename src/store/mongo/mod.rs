@@ -16,8 +16,8 @@ mod statistics;
 mod tokens;
 mod update;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,7 +26,9 @@ use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::{Hint, ReturnDocument};
 use mongodb::{Collection, Cursor, Database, IndexModel};
+use tokio::sync::OnceCell;
 
+use self::filter::Lane;
 use self::page::{Cursor as PageCursor, projection, projection_of};
 use self::place::{Place, places};
 use super::query::{MalformedPosts, is_as_shown};
@@ -51,8 +53,10 @@ pub struct MongoPostStore {
     stories: Collection<Document>,
     runs: Collection<Document>,
     tokens: Collection<Document>,
-    /// Whether the indexes are there, as far as is known.
-    has_indexes: AtomicBool,
+    /// The indexes that were found not to be there.
+    missing_indexes: Mutex<HashSet<String>>,
+    /// The names under which there are failed entries, once they are known.
+    names_in_use: OnceCell<Vec<&'static str>>,
 }
 
 impl MongoPostStore {
@@ -71,7 +75,8 @@ impl MongoPostStore {
             runs: database.collection("postretry_runs"),
             tokens: database.collection("postretry_tokens"),
             database,
-            has_indexes: AtomicBool::new(true),
+            missing_indexes: Mutex::default(),
+            names_in_use: OnceCell::new(),
         })
     }
 
@@ -152,13 +157,35 @@ impl MongoPostStore {
         self.run_query("read posts from", self.posts.aggregate(pipeline).allow_disk_use(true)).await
     }
 
-    /// Runs a pipeline whose first query is meant for this index, which may be missing.
+    fn missing_indexes(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.missing_indexes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The names under which there are failed entries. They are asked for once.
+    async fn names_in_use(&self) -> Result<Vec<&'static str>, StoreError> {
+        let ask = async || {
+            let used = self.collect_hinted(index::names_in_use(self.posts.name()), index::DUE).await?;
+            let is_used = |name: &&str| used.iter().any(|entry| entry.get_str("name").is_ok_and(|used| used == *name));
+            Ok(place::spellings().filter(is_used).collect())
+        };
+        self.names_in_use.get_or_try_init(ask).await.cloned()
+    }
+
+    /// The lanes of what is due.
+    async fn due_lanes(&self, query: &DueQuery, malformed: MalformedPosts) -> Result<Vec<Lane>, StoreError> {
+        let parts = filter::parts(query.scope, &self.names_in_use().await?).into_iter();
+        Ok(parts.flat_map(|part| filter::due(&part, &query.policy, query.now, malformed)).collect())
+    }
+
+    /// Runs a pipeline that is meant for this index, which may be missing.
     async fn collect_hinted(&self, pipeline: Vec<Document>, index: &str) -> Result<Vec<Document>, StoreError> {
-        if self.has_indexes.load(Ordering::Relaxed) {
+        if !self.missing_indexes().contains(index) {
             let hinted = self.posts.aggregate(pipeline.clone()).allow_disk_use(true).hint(Hint::Name(index.to_owned()));
             match tokio::time::timeout(OPERATION_TIMEOUT, async { hinted.await?.try_collect().await }).await {
                 Err(_) => return Err(error::unanswered("read posts from", &self.address, OPERATION_TIMEOUT)),
-                Ok(Err(refused)) if error::is_bad_hint(&refused) => self.has_indexes.store(false, Ordering::Relaxed),
+                Ok(Err(refused)) if error::is_bad_hint(&refused) => {
+                    self.missing_indexes().insert(index.to_owned());
+                }
                 Ok(answer) => return answer.map_err(self.failed("read posts from")),
             }
         }
@@ -242,19 +269,6 @@ impl MongoPostStore {
         }))
     }
 
-    /// Creates the indexes that are missing. Those of deliveries are made once there are any.
-    async fn create_indexes(&self, backoff_from: BackoffFrom) -> mongodb::error::Result<()> {
-        self.posts.create_indexes(index::of_posts(backoff_from)).await?;
-        let used = self.posts.aggregate(index::names_in_use(self.posts.name())).await?;
-        let used: Vec<Document> = used.try_collect().await?;
-        let names = used.iter().filter_map(|entry| entry.get_str("name").ok());
-        let indexes: Vec<IndexModel> = names.flat_map(index::of_deliveries).collect();
-        if !indexes.is_empty() {
-            self.posts.create_indexes(indexes).await?;
-        }
-        Ok(())
-    }
-
     /// Drops the indexes of earlier versions, which nothing uses.
     async fn drop_outdated_indexes(&self) -> Result<(), StoreError> {
         let names = self.run("read the indexes of", self.posts.list_index_names()).await?;
@@ -281,17 +295,27 @@ impl PostStore for MongoPostStore {
     }
 
     async fn prepare(&self, backoff_from: BackoffFrom) -> Result<Vec<String>, StoreError> {
-        match self.create_indexes(backoff_from).await {
-            Ok(()) => {
-                self.drop_outdated_indexes().await?;
-                Ok(Vec::new())
-            }
-            Err(refused) if error::is_unauthorized(&refused) => Ok(vec![format!(
+        let create = async |indexes: Vec<IndexModel>| match self.posts.create_indexes(indexes).await {
+            Ok(_) => Ok(None),
+            Err(refused) if error::is_unauthorized(&refused) => Ok(Some(format!(
                 "the user may not create the indexes of collection `{}`; passes continue without them but become slow",
                 self.posts.name()
-            )]),
+            ))),
             Err(other) => Err(self.failed("create the indexes of")(other)),
+        };
+        if let Some(warning) = create(index::of_posts(backoff_from)).await? {
+            return Ok(vec![warning]);
         }
+        // Those of deliveries are made once there are any.
+        let of_deliveries: Vec<IndexModel> =
+            self.names_in_use().await?.into_iter().flat_map(index::of_deliveries).collect();
+        if !of_deliveries.is_empty()
+            && let Some(warning) = create(of_deliveries).await?
+        {
+            return Ok(vec![warning]);
+        }
+        self.drop_outdated_indexes().await?;
+        Ok(Vec::new())
     }
 
     async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
@@ -304,32 +328,21 @@ impl PostStore for MongoPostStore {
     }
 
     async fn due_posts(&self, query: &DueQuery, after: Option<&DueCursor>, limit: u32) -> Result<PostPage, StoreError> {
-        let parts = filter::parts(query.scope).into_iter().map(|part| {
-            let due = filter::due(&part, &query.policy, query.now, MalformedPosts::Included);
-            (part, due)
-        });
-        self.due_page(&parts.collect::<Vec<_>>(), query.scope, after, limit).await
+        let lanes = self.due_lanes(query, MalformedPosts::Included).await?;
+        self.page(lanes, query.scope, after, limit).await
     }
 
     async fn count_due(&self, query: &DueQuery, after: Option<&DueCursor>) -> Result<u64, StoreError> {
-        let parts = filter::parts(query.scope).into_iter().filter_map(|part| {
-            let due = filter::due(&part, &query.policy, query.now, MalformedPosts::Excluded)?;
-            Some((part, due.all()))
-        });
-        let Some(place) = after else {
-            // Without a cursor the server needs only its index.
-            return self.count_parts(parts.map(|(_, due)| due).collect()).await;
-        };
-        let cursor = PageCursor::read(place);
+        let lanes = self.due_lanes(query, MalformedPosts::Excluded).await?;
         let mut sum = 0;
-        for (part, due) in parts {
-            let pipeline = vec![
-                doc! { "$match": due },
-                doc! { "$project": projection_of(&part) },
-                cursor.after(),
-                doc! { "$count": "n" },
-            ];
-            sum += self.collect(pipeline).await?.first().map_or(0, |counted| statistics::count_in(counted, "n"));
+        for (_, lane, place) in after.map_or_else(PageCursor::start, PageCursor::read).rest(lanes) {
+            let mut pipeline = vec![doc! { "$match": filter::any(lane.branches.clone()) }];
+            if let Some(place) = place {
+                pipeline.extend([doc! { "$project": projection_of(&lane.part) }, place.after()]);
+            }
+            pipeline.push(doc! { "$count": "n" });
+            let counted = self.collect_hinted(pipeline, &lane.index).await?;
+            sum += counted.first().map_or(0, |counted| statistics::count_in(counted, "n"));
         }
         Ok(sum)
     }
@@ -340,11 +353,9 @@ impl PostStore for MongoPostStore {
         after: Option<&DueCursor>,
         limit: u32,
     ) -> Result<PostPage, StoreError> {
-        let parts = filter::parts(query.scope).into_iter().filter_map(|part| {
-            let exhausted = filter::exhausted(&part, &query.policy)?;
-            Some((part, exhausted))
-        });
-        self.filtered_page(&parts.collect::<Vec<_>>(), query.scope, after, limit).await
+        let parts = filter::parts(query.scope, &self.names_in_use().await?).into_iter();
+        let lanes = parts.filter_map(|part| filter::exhausted(&part, &query.policy)).collect();
+        self.page(lanes, query.scope, after, limit).await
     }
 
     async fn mark_exhausted(&self, post: &Post) -> Result<LeaseWrite, StoreError> {

@@ -1,14 +1,14 @@
 //! Deliveries in the order of their first failure, a page at a time.
 //!
-//! A page is put together from the parts of a scope, and from two queries for each: what is ordered by an index, of
-//! which no more is read than the page needs, and the rest, which is small and sorted by the server.
+//! What is due is found in lanes, one after another, each by an index of its own. In the lane that nearly all deliveries
+//! are in, no more is read than the page needs; the others are small, and sorted by the server.
 
 use chrono::{DateTime, Utc};
 use mongodb::bson::{Bson, Document, doc};
 
-use super::filter::{self, DueBranches, Part};
-use super::place::{Place, place_of_malformed, places};
-use super::{MongoPostStore, document, identity, index};
+use super::filter::{self, Lane, Part};
+use super::place::{self, place_of_malformed, places};
+use super::{MongoPostStore, document, identity};
 use crate::store::{DueCursor, PostPage, Scope, StoreError, StoredPost};
 
 /// The field of a page's documents with the date of the sort order.
@@ -28,12 +28,12 @@ pub(super) fn projection() -> Document {
 /// What a query of a part returns: the fields that are read, what they are sorted by, and which part it was.
 pub(super) fn projection_of(part: &Part) -> Document {
     let mut projection = projection();
-    let anchor = part.place.as_ref().map_or_else(|| Place::Root.anchor(), Place::anchor);
+    let anchor = part.place.as_ref().map_or_else(|| place::Place::Root.anchor(), place::Place::anchor);
     projection.insert(ANCHOR, anchor);
     projection.insert(TIE, doc! { "$ifNull": ["$failedAt", Bson::Null] });
     match &part.place {
-        Some(Place::Root) => {}
-        Some(Place::Entry(entry)) => drop(projection.insert(ENTRY, doc! { "$literal": entry })),
+        Some(place::Place::Root) => {}
+        Some(place::Place::Entry(entry)) => drop(projection.insert(ENTRY, doc! { "$literal": entry })),
         None => drop(projection.insert(UNKNOWN, doc! { "$literal": true })),
     }
     projection
@@ -41,11 +41,11 @@ pub(super) fn projection_of(part: &Part) -> Document {
 
 /// The deliveries that a document of a query stands for.
 pub(super) fn deliveries_in(found: &Document) -> Vec<StoredPost> {
-    let read = |place: &Place| document::post_from(found, place);
-    let wanted = found.get_str(ENTRY).map_or(Place::Root, Place::entry);
+    let read = |place: &place::Place| document::post_from(found, place);
+    let wanted = found.get_str(ENTRY).map_or(place::Place::Root, place::Place::entry);
     match places(found) {
         // It is not clear which deliveries it has, so it counts as one post, for the platform that it names first.
-        Err(_) if wanted == place_of_malformed(found) => vec![read(&Place::Root)],
+        Err(_) if wanted == place_of_malformed(found) => vec![read(&place::Place::Root)],
         Err(_) => Vec::new(),
         Ok(places) if found.get_bool(UNKNOWN).is_ok_and(|is_unknown| is_unknown) => {
             places.iter().map(read).filter(|stored| stored.platform().is_none()).collect()
@@ -66,46 +66,76 @@ fn is_in(found: &Document, stored: &StoredPost, scope: Scope) -> bool {
     }
 }
 
-/// A position in the order of the pages.
+/// A position in the order of the pages: a lane, and a delivery in it.
 #[derive(Debug, Clone)]
 pub(super) struct Cursor {
-    anchor: Bson,
-    tie: Bson,
-    id: Bson,
+    lane: usize,
+    /// None at the start of the lane.
+    place: Option<Document>,
 }
 
 impl Cursor {
     pub(super) fn read(cursor: &DueCursor) -> Self {
-        let place = identity::value_of(&cursor.0);
-        let part = |name: &str| place.as_document().and_then(|place| place.get(name)).cloned().unwrap_or(Bson::Null);
-        Self { anchor: part("anchor"), tie: part("tie"), id: part("id") }
+        let read = identity::value_of(&cursor.0);
+        let read = read.as_document();
+        let lane = read.and_then(|cursor| cursor.get_i64("lane").ok()).and_then(|lane| usize::try_from(lane).ok());
+        let place = read.and_then(|cursor| cursor.get_document("place").ok()).cloned();
+        Self { lane: lane.unwrap_or(0), place }
     }
 
-    fn at(last: &Document) -> DueCursor {
-        let part = |name: &str| last.get(name).cloned().unwrap_or(Bson::Null);
-        let place = doc! { "anchor": part(ANCHOR), "tie": part(TIE), "id": part("_id") };
-        DueCursor(identity::key_of(&Bson::Document(place)))
+    /// Before all others.
+    pub(super) fn start() -> Self {
+        Self { lane: 0, place: None }
     }
 
-    /// The date of the position, if it has one.
+    /// After this document of a lane, or at its start.
+    fn at(lane: usize, last: Option<&Document>) -> DueCursor {
+        let mut cursor = doc! { "lane": i64::try_from(lane).unwrap_or(i64::MAX) };
+        if let Some(last) = last {
+            let part = |name: &str| last.get(name).cloned().unwrap_or(Bson::Null);
+            cursor.insert("place", doc! { "anchor": part(ANCHOR), "tie": part(TIE), "id": part("_id") });
+        }
+        DueCursor(identity::key_of(&Bson::Document(cursor)))
+    }
+
+    /// The deliveries of these lanes that follow.
+    pub(super) fn rest(self, lanes: Vec<Lane>) -> impl Iterator<Item = (usize, Lane, Option<Place>)> {
+        let Self { lane: first, place } = self;
+        let numbered = lanes.into_iter().enumerate().skip(first);
+        numbered.map(move |(number, lane)| (number, lane, place.clone().filter(|_| number == first).map(Place)))
+    }
+}
+
+/// A delivery's place in its lane.
+#[derive(Debug, Clone)]
+pub(super) struct Place(Document);
+
+impl Place {
+    fn part(&self, name: &str) -> Bson {
+        self.0.get(name).cloned().unwrap_or(Bson::Null)
+    }
+
+    /// Its date, if it has one.
     pub(super) fn date(&self) -> Option<DateTime<Utc>> {
-        DateTime::from_timestamp_millis(self.anchor.as_datetime()?.timestamp_millis())
+        DateTime::from_timestamp_millis(self.part("anchor").as_datetime()?.timestamp_millis())
     }
 
     /// Whether a document with the same date follows. An expression, because a filter compares only values of one type.
     pub(super) fn after_same_date(&self) -> Document {
-        follows(&Bson::Document(doc! { "$ifNull": ["$failedAt", Bson::Null] }), &self.tie, Some(after_id(&self.id)))
+        let failed_at = Bson::Document(doc! { "$ifNull": ["$failedAt", Bson::Null] });
+        follows(&failed_at, &self.part("tie"), Some(self.after_id()))
     }
 
-    /// Everything after the position, of documents with the fields of [`projection_of`].
+    /// Everything after it, of documents with the fields of [`projection_of`].
     pub(super) fn after(&self) -> Document {
-        let tie = follows(&Bson::String(format!("${TIE}")), &self.tie, Some(after_id(&self.id)));
-        doc! { "$match": { "$expr": follows(&Bson::String(format!("${ANCHOR}")), &self.anchor, Some(tie)) } }
+        let field = |name: &str| Bson::String(format!("${name}"));
+        let tie = follows(&field(TIE), &self.part("tie"), Some(self.after_id()));
+        doc! { "$match": { "$expr": follows(&field(ANCHOR), &self.part("anchor"), Some(tie)) } }
     }
-}
 
-fn after_id(id: &Bson) -> Document {
-    follows(&Bson::String("$_id".to_owned()), id, None)
+    fn after_id(&self) -> Document {
+        follows(&Bson::String("$_id".to_owned()), &self.part("id"), None)
+    }
 }
 
 /// Whether a value is greater, or equal and the next condition holds.
@@ -118,101 +148,53 @@ fn follows(value: &Bson, than: &Bson, next: Option<Document>) -> Document {
     }
 }
 
-/// A query for deliveries of a part, in the order of the pages.
-pub(super) struct PageQuery {
-    stages: Vec<Document>,
-}
-
-impl PageQuery {
-    /// Those that an index returns in order.
-    fn ordered(part: &Part, due: &DueBranches, after: Option<&Cursor>, limit: u32) -> Option<Self> {
-        let branches = match after {
-            None => due.ordered.clone(),
-            Some(cursor) => filter::after(due.ordered.clone(), &due.ordered_by, cursor),
-        };
-        if branches.is_empty() {
-            return None;
-        }
-        let mut order = doc! { due.ordered_by.as_str(): 1 };
-        order.extend(doc! { "failedAt": 1, "_id": 1 });
-        Some(Self {
-            stages: vec![
-                doc! { "$match": filter::any(branches) },
-                doc! { "$sort": order },
-                doc! { "$limit": i64::from(limit) },
-                doc! { "$project": projection_of(part) },
-            ],
-        })
+/// The query for the deliveries of a lane, in order; none if no branch of it can have more.
+fn query(lane: &Lane, after: Option<&Place>, limit: u32) -> Option<Vec<Document>> {
+    let limit = doc! { "$limit": i64::from(limit) };
+    let project = doc! { "$project": projection_of(&lane.part) };
+    let order = doc! { "$sort": { ANCHOR: 1, TIE: 1, "_id": 1 } };
+    let Some(ordered_by) = &lane.ordered_by else {
+        let mut stages = vec![doc! { "$match": filter::any(lane.branches.clone()) }, project];
+        stages.extend(after.map(Place::after));
+        stages.extend([order, limit]);
+        return Some(stages);
+    };
+    let branches = match after {
+        None => lane.branches.clone(),
+        Some(place) => filter::after(lane.branches.clone(), ordered_by, place),
+    };
+    if branches.is_empty() {
+        return None;
     }
-
-    /// All that match, sorted by the server.
-    fn sorted(part: &Part, wanted: Document, after: Option<&Cursor>, limit: u32) -> Self {
-        let mut stages = vec![doc! { "$match": wanted }, doc! { "$project": projection_of(part) }];
-        stages.extend(after.map(Cursor::after));
-        stages.push(order());
-        stages.push(doc! { "$limit": i64::from(limit) });
-        Self { stages }
-    }
-}
-
-/// The order of the pages.
-fn order() -> Document {
-    doc! { "$sort": { ANCHOR: 1, TIE: 1, "_id": 1 } }
+    let mut by_index = doc! { ordered_by.as_str(): 1 };
+    by_index.extend(doc! { "failedAt": 1, "_id": 1 });
+    Some(vec![doc! { "$match": filter::any(branches) }, doc! { "$sort": by_index }, limit, project])
 }
 
 impl MongoPostStore {
-    /// A page of due deliveries.
-    pub(super) async fn due_page(
+    /// The next page of lanes.
+    pub(super) async fn page(
         &self,
-        parts: &[(Part, Option<DueBranches>)],
+        lanes: Vec<Lane>,
         scope: Scope,
         after: Option<&DueCursor>,
         limit: u32,
     ) -> Result<PostPage, StoreError> {
-        let cursor = after.map(Cursor::read);
-        let mut queries = Vec::new();
-        for (part, due) in parts {
-            let Some(due) = due else {
-                queries.push(PageQuery::sorted(part, part.base.clone(), cursor.as_ref(), limit));
-                continue;
-            };
-            queries.extend(PageQuery::ordered(part, due, cursor.as_ref(), limit));
-            queries.push(PageQuery::sorted(part, filter::any(due.others.clone()), cursor.as_ref(), limit));
+        let cursor = after.map_or_else(Cursor::start, Cursor::read);
+        let mut page = PostPage::default();
+        let mut left = limit;
+        for (number, lane, place) in cursor.rest(lanes) {
+            let Some(pipeline) = query(&lane, place.as_ref(), left) else { continue };
+            let documents = self.collect_hinted(pipeline, &lane.index).await?;
+            let found =
+                |document| deliveries_in(document).into_iter().filter(move |stored| is_in(document, stored, scope));
+            page.posts.extend(documents.iter().flat_map(found));
+            left = left.saturating_sub(u32::try_from(documents.len()).unwrap_or(left));
+            if left == 0 {
+                page.next = Some(Cursor::at(number, documents.last()));
+                break;
+            }
         }
-        self.page(queries, scope, limit).await
-    }
-
-    /// A page of the deliveries that these filters match.
-    pub(super) async fn filtered_page(
-        &self,
-        parts: &[(Part, Document)],
-        scope: Scope,
-        after: Option<&DueCursor>,
-        limit: u32,
-    ) -> Result<PostPage, StoreError> {
-        let cursor = after.map(Cursor::read);
-        let queries =
-            parts.iter().map(|(part, wanted)| PageQuery::sorted(part, wanted.clone(), cursor.as_ref(), limit));
-        self.page(queries.collect(), scope, limit).await
-    }
-
-    /// Asks all queries at once, and merges what they return.
-    async fn page(&self, queries: Vec<PageQuery>, scope: Scope, limit: u32) -> Result<PostPage, StoreError> {
-        let mut queries = queries.into_iter();
-        let Some(first) = queries.next() else { return Ok(PostPage::default()) };
-        let mut pipeline = first.stages;
-        for query in queries {
-            pipeline.push(doc! { "$unionWith": { "coll": self.posts.name(), "pipeline": query.stages } });
-        }
-        pipeline.push(order());
-        pipeline.push(doc! { "$limit": i64::from(limit) });
-        let documents = self.collect_hinted(pipeline, index::DUE).await?;
-        let is_full = documents.len() >= limit as usize;
-        let next = documents.last().filter(|_| is_full).map(Cursor::at);
-        let found = |document| deliveries_in(document).into_iter().filter(move |stored| is_in(document, stored, scope));
-        let mut posts: Vec<StoredPost> = documents.iter().flat_map(found).collect();
-        // What is due for two reasons is found by two queries.
-        posts.dedup_by(|next, previous| next.id() == previous.id());
-        Ok(PostPage { posts, next })
+        Ok(page)
     }
 }
