@@ -45,6 +45,8 @@ enum RootKind {
     Named,
     /// Only in the list of platforms.
     Listed,
+    /// With a name that is not known, so that it can only be reported.
+    Unknown,
     /// It is a post for several platforms, or nobody asks.
     Other,
 }
@@ -56,7 +58,8 @@ impl Part {
 
     /// Deliveries of this platform at one place.
     fn at(place: Place) -> Self {
-        Self::new(Some(place.clone()), place.failed(), RootKind::Other)
+        let base = place.failed();
+        Self::new(Some(place), base, RootKind::Other)
     }
 
     /// The index in the order of retry counts and dates.
@@ -70,16 +73,34 @@ impl Part {
     }
 }
 
-/// The parts that make up the deliveries of a scope, with those entries that are in use. They do not overlap.
-pub(super) fn parts(scope: Scope, names_in_use: &[&str]) -> Vec<Part> {
+/// What the failed documents say of their platforms: whatever none of them says need not be asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Usage {
+    /// The names under which there is a status of a platform.
+    pub(super) entries: Vec<&'static str>,
+    /// Whether any has a list of platforms.
+    pub(super) has_lists: bool,
+}
+
+impl Usage {
+    /// Anything may be there.
+    fn all() -> Self {
+        Self { entries: spellings().collect(), has_lists: true }
+    }
+}
+
+/// The parts that make up the deliveries of a scope. They do not overlap.
+pub(super) fn parts(scope: Scope, usage: &Usage) -> Vec<Part> {
     let root = |more: Document, kind| Part::new(Some(Place::Root), extended(&Place::Root.failed(), more), kind);
     match scope {
         Scope::Platform(platform) => {
             let names = platform.spellings();
-            let listed = doc! { "platforms": one_of(names), "platform": { "$nin": names.to_vec() } };
-            let mut parts =
-                vec![root(doc! { "platform": one_of(names) }, RootKind::Named), root(listed, RootKind::Listed)];
-            let used = names.iter().filter(|name| names_in_use.contains(name));
+            let mut parts = vec![root(doc! { "platform": one_of(names) }, RootKind::Named)];
+            if usage.has_lists {
+                let listed = doc! { "platforms": one_of(names), "platform": { "$nin": names.to_vec() } };
+                parts.push(root(listed, RootKind::Listed));
+            }
+            let used = names.iter().filter(|name| usage.entries.contains(name));
             parts.extend(used.map(|name| Part::at(Place::entry(name))));
             if platform == Platform::TikTok {
                 for part in &mut parts {
@@ -94,8 +115,12 @@ pub(super) fn parts(scope: Scope, names_in_use: &[&str]) -> Vec<Part> {
                 "platform": { "$nin": known.clone() },
                 "platforms": { "$in": [Bson::Null, Bson::Array(Vec::new())] },
             };
-            let entries = doc! { "status": "failed", "platforms": { "$elemMatch": { "$nin": known } } };
-            vec![root(unknown, RootKind::Named), Part::new(None, entries, RootKind::Other)]
+            let mut parts = vec![root(unknown, RootKind::Unknown)];
+            if usage.has_lists {
+                let entries = doc! { "status": "failed", "platforms": { "$elemMatch": { "$nin": known } } };
+                parts.push(Part::new(None, entries, RootKind::Other));
+            }
+            parts
         }
     }
 }
@@ -131,6 +156,10 @@ pub(super) fn due(part: &Part, policy: &RetryPolicy, now: DateTime<Utc>, malform
         lane(vec![state.processing()], index::processing_of(place), None),
         lane(state.claimed(), index::claims_of(place), None),
     ];
+    if part.kind == RootKind::Unknown {
+        let branches = lanes.into_iter().flat_map(|lane| lane.branches).chain(ordered).chain(undated).chain(others);
+        return vec![lane(branches.chain(state.unreadable()).collect(), part.index(from), None)];
+    }
     // Pages are in the order of the first failure.
     let is_ordered = part.kind != RootKind::Listed && from == BackoffFrom::FirstFailure;
     if is_ordered {
@@ -554,9 +583,8 @@ pub(super) fn as_in(document: &Document, place: &Place, fields: &[&str]) -> Vec<
 
 /// The parts that make up a list, exactly: they are counted too. Those of platforms that nobody asked for are left out.
 pub(super) fn listed_parts(filter: &ListFilter) -> Vec<Part> {
-    let all: Vec<&str> = spellings().collect();
     if !filter.platforms.is_empty() {
-        let scopes = filter.platforms.iter().flat_map(|platform| parts(Scope::Platform(*platform), &all));
+        let scopes = filter.platforms.iter().flat_map(|platform| parts(Scope::Platform(*platform), &Usage::all()));
         let exactly = |part: Part| match &part.place {
             Some(place @ Place::Entry(_)) => Part { base: place.counted(), ..part },
             _ => part,
@@ -566,7 +594,7 @@ pub(super) fn listed_parts(filter: &ListFilter) -> Vec<Part> {
     // Without a status for any platform the whole document is one post.
     let unknown = doc! {
         "status": "failed",
-        "platforms": { "$elemMatch": { "$nin": all } },
+        "platforms": { "$elemMatch": { "$nin": spellings().collect::<Vec<_>>() } },
         "platformStatus": { "$type": "object" },
         "$expr": { "$gt": [unknown_entries(), 0] },
     };
@@ -593,8 +621,7 @@ pub(super) fn listed(part: &Part, filter: &ListFilter) -> Option<Document> {
         ] });
     }
     if let Some((policy, now)) = filter.due {
-        let all: Vec<&str> = spellings().collect();
-        let scopes = Platform::ALL.into_iter().flat_map(|platform| parts(Scope::Platform(platform), &all));
+        let scopes = Platform::ALL.into_iter().flat_map(|platform| parts(Scope::Platform(platform), &Usage::all()));
         let same = scopes.filter(|other| other.place.as_ref() == Some(place));
         let lanes = same.flat_map(|part| due(&part, &policy, now, MalformedPosts::Excluded));
         let branches = lanes.flat_map(|lane| lane.branches).collect();

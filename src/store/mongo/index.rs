@@ -24,6 +24,9 @@ const LIST: &str = "postretry_failed_posts";
 /// For the posts that a platform is still processing, and for lists by category.
 const CATEGORY: &str = "postretry_categories";
 
+/// What [`usage`] calls a list of platforms.
+pub(super) const ANY_LIST: &str = "*";
+
 /// The indexes of earlier versions. Nothing uses them any more.
 pub(super) const OUTDATED: [&str; 6] = [
     "postretry_due",
@@ -71,14 +74,16 @@ pub(super) fn of_posts(backoff_from: BackoffFrom) -> Vec<IndexModel> {
     indexes
 }
 
-/// A pipeline that finds the names under which there are failed entries, as `name`. The first index serves it.
-pub(super) fn names_in_use(collection: &str) -> Vec<Document> {
-    let query = |name: &str| {
-        let status = doc! { "status": "failed", format!("platformStatus.{name}.status"): { "$type": "string" } };
+/// A pipeline that finds the names under which failed documents have a status, and `*` if any has a list of platforms,
+/// each as `name`. The first index serves it.
+pub(super) fn usage(collection: &str) -> Vec<Document> {
+    let query = |name: &str, path: &str| {
+        let is_used = doc! { "status": "failed", path: { "$type": "string" } };
         let told = doc! { "_id": 0, "name": { "$literal": name } };
-        vec![doc! { "$match": status }, doc! { "$limit": 1 }, doc! { "$project": told }]
+        vec![doc! { "$match": is_used }, doc! { "$limit": 1 }, doc! { "$project": told }]
     };
-    let mut queries = spellings().map(query);
+    let statuses = spellings().map(|name| query(name, &format!("platformStatus.{name}.status")));
+    let mut queries = statuses.chain([query(ANY_LIST, "platforms")]);
     let mut pipeline = queries.next().unwrap_or_default();
     pipeline.extend(queries.map(|query| doc! { "$unionWith": { "coll": collection, "pipeline": query } }));
     pipeline

@@ -28,7 +28,7 @@ use mongodb::options::{Hint, ReturnDocument};
 use mongodb::{Collection, Cursor, Database, IndexModel};
 use tokio::sync::OnceCell;
 
-use self::filter::Lane;
+use self::filter::{Lane, Usage};
 use self::page::{Cursor as PageCursor, projection, projection_of};
 use self::place::{Place, places};
 use super::query::{MalformedPosts, is_as_shown};
@@ -55,8 +55,8 @@ pub struct MongoPostStore {
     tokens: Collection<Document>,
     /// The indexes that were found not to be there.
     missing_indexes: Mutex<HashSet<String>>,
-    /// The names under which there are failed entries, once they are known.
-    names_in_use: OnceCell<Vec<&'static str>>,
+    /// What the failed documents say of their platforms, once it is known.
+    usage: OnceCell<Usage>,
 }
 
 impl MongoPostStore {
@@ -76,7 +76,7 @@ impl MongoPostStore {
             tokens: database.collection("postretry_tokens"),
             database,
             missing_indexes: Mutex::default(),
-            names_in_use: OnceCell::new(),
+            usage: OnceCell::new(),
         })
     }
 
@@ -161,19 +161,19 @@ impl MongoPostStore {
         self.missing_indexes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The names under which there are failed entries. They are asked for once.
-    async fn names_in_use(&self) -> Result<Vec<&'static str>, StoreError> {
+    /// What the failed documents say of their platforms. It is asked for once.
+    async fn usage(&self) -> Result<&Usage, StoreError> {
         let ask = async || {
-            let used = self.collect_hinted(index::names_in_use(self.posts.name()), index::DUE).await?;
+            let used = self.collect_hinted(index::usage(self.posts.name()), index::DUE).await?;
             let is_used = |name: &&str| used.iter().any(|entry| entry.get_str("name").is_ok_and(|used| used == *name));
-            Ok(place::spellings().filter(is_used).collect())
+            Ok(Usage { entries: place::spellings().filter(is_used).collect(), has_lists: is_used(&index::ANY_LIST) })
         };
-        self.names_in_use.get_or_try_init(ask).await.cloned()
+        self.usage.get_or_try_init(ask).await
     }
 
     /// The lanes of what is due.
     async fn due_lanes(&self, query: &DueQuery, malformed: MalformedPosts) -> Result<Vec<Lane>, StoreError> {
-        let parts = filter::parts(query.scope, &self.names_in_use().await?).into_iter();
+        let parts = filter::parts(query.scope, self.usage().await?).into_iter();
         Ok(parts.flat_map(|part| filter::due(&part, &query.policy, query.now, malformed)).collect())
     }
 
@@ -307,8 +307,8 @@ impl PostStore for MongoPostStore {
             return Ok(vec![warning]);
         }
         // Those of deliveries are made once there are any.
-        let of_deliveries: Vec<IndexModel> =
-            self.names_in_use().await?.into_iter().flat_map(index::of_deliveries).collect();
+        let names = self.usage().await?.entries.iter().copied();
+        let of_deliveries: Vec<IndexModel> = names.flat_map(index::of_deliveries).collect();
         if !of_deliveries.is_empty()
             && let Some(warning) = create(of_deliveries).await?
         {
@@ -353,7 +353,7 @@ impl PostStore for MongoPostStore {
         after: Option<&DueCursor>,
         limit: u32,
     ) -> Result<PostPage, StoreError> {
-        let parts = filter::parts(query.scope, &self.names_in_use().await?).into_iter();
+        let parts = filter::parts(query.scope, self.usage().await?).into_iter();
         let lanes = parts.filter_map(|part| filter::exhausted(&part, &query.policy)).collect();
         self.page(lanes, query.scope, after, limit).await
     }
