@@ -54,7 +54,7 @@ mod tests {
             ("OST_RETRY_GAP", "POST_RETRY_GAP", Some(1)),
             ("TIKTOK_CLIENT_ID", "TIKTOK_CLIENT_KEY", None),
             ("HTTP_PORT", "HTTP_TIMEOUT", None),
-            ("OURS_ABC", "YOURS_ABD", None),
+            ("OURS_ABC", "YOURS_ABX", None),
             ("A_NAME", "A_NAMES", None),
         ] {
             assert_eq!(slip(written, meant), far, "{written}");

@@ -59,14 +59,17 @@ pub(super) async fn execute(
             log::info!("post {}: not claimed, because it has changed since it was read", post.id);
             return Ok(AttemptResult::NotClaimed);
         }
-        Some(StoredPost::Readable(claimed)) => *claimed,
+        Some(StoredPost::Readable(claimed)) => match changed_since_read(post, &claimed) {
+            None => *claimed,
+            Some(change) => {
+                log::info!("post {}: {change}; its claim is given back", post.id);
+                return give_back(context, post, &lease, start).await;
+            }
+        },
         // It was changed between the read and the claim.
         Some(StoredPost::Malformed(malformed)) => {
             log::warn!("post {}: field `{}`: {}; its claim is given back", post.id, malformed.field, malformed.problem);
-            let work = claimed_post(post.clone(), post, &lease, start, &context.host);
-            let undone = settle(&work, &context.policy, AttemptEnd::Withdrawn, context.clock.now());
-            context.store.settle(post, &lease, &undone).await?;
-            return Ok(AttemptResult::NotClaimed);
+            return give_back(context, post, &lease, start).await;
         }
     };
     log::info!("post {}: attempt {} on {} starts", post.id, start.attempt, post.platform);
@@ -75,6 +78,28 @@ pub(super) async fn execute(
     let work = claimed_post(claimed, post, &lease, start, &context.host);
     let permit = Mutex::new(permit);
     Attempt { context, platform, work, leased, expiry, permit }.run().await
+}
+
+/// What was changed between the read and the claim so that the post is not to be sent, or not there.
+fn changed_since_read(read: &Post, claimed: &Post) -> Option<&'static str> {
+    if claimed.platform != read.platform {
+        return Some("it is for another platform now");
+    }
+    let is_new = claimed.published_id.is_some() && claimed.published_id != read.published_id;
+    is_new.then_some("it was recorded as published meanwhile")
+}
+
+/// Undoes a claim before anything was sent.
+async fn give_back(
+    context: &RetryContext,
+    post: &Post,
+    lease: &Lease,
+    start: AttemptStart,
+) -> Result<AttemptResult, StoreError> {
+    let work = claimed_post(post.clone(), post, lease, start, &context.host);
+    let undone = settle(&work, &context.policy, AttemptEnd::Withdrawn, context.clock.now());
+    context.store.settle(post, lease, &undone).await?;
+    Ok(AttemptResult::NotClaimed)
 }
 
 fn claimed_post(claimed: Post, read: &Post, lease: &Lease, start: AttemptStart, host: &str) -> ClaimedPost {

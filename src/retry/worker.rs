@@ -1,6 +1,7 @@
 //! The posts of one platform within a pass. They are read page by page, started one after another within the limits,
 //! and counted by their outcome.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::context::{ActivePlatform, Event, RetryContext, StartDelay};
 use super::limiter::{PlatformPause, StartPermit};
 use super::report::{AttemptReport, GivenUp, MalformedPost, PlatformReport, already_published, take_readable};
 use crate::platform::CredentialExpiry;
-use crate::post::{Category, Eligibility, Failure, Outcome, Platform, Post, Totals, expires_soon};
+use crate::post::{Category, Eligibility, Failure, Outcome, Platform, Post, PostId, Totals, expires_soon};
 use crate::store::{Backlog, DueQuery, LeaseWrite, Pages, Scope, StoreError};
 
 /// How many posts are read at a time if each is worked on.
@@ -110,6 +111,9 @@ pub(super) struct PlatformWorker {
     malformed: Vec<MalformedPost>,
     /// Posts that are recorded as published.
     found_published: u64,
+    /// What was started. A store finds what is due for one reason after what is due for another, so that a post that has
+    /// failed meanwhile may be found once more.
+    started: HashSet<PostId>,
 }
 
 /// What decides whether the next post may be started.
@@ -183,6 +187,7 @@ impl PlatformWorker {
             posts: Vec::new(),
             malformed: Vec::new(),
             found_published: 0,
+            started: HashSet::new(),
         }
     }
 
@@ -235,7 +240,9 @@ impl PlatformWorker {
             let mut is_skipping = false;
             for post in take_readable(page, &mut self.malformed) {
                 // The store has only found candidates. The rules decide once more, on the post as it was read.
-                if !matches!(context.policy.eligibility(&post, context.clock.now()), Eligibility::Due(_)) {
+                if !matches!(context.policy.eligibility(&post, context.clock.now()), Eligibility::Due(_))
+                    || self.started.contains(&post.id)
+                {
                     continue;
                 }
                 if let Some(id) = &post.published_id {
@@ -244,7 +251,10 @@ impl PlatformWorker {
                 }
                 let readiness = if is_skipping { Ready::Skip } else { self.wait_until_ready(&post, active).await? };
                 match readiness {
-                    Ready::Start(permit) => self.start(post, active, permit),
+                    Ready::Start(permit) => {
+                        self.started.insert(post.id.clone());
+                        self.start(post, active, permit);
+                    }
                     Ready::Skip => {
                         is_skipping = true;
                         self.totals.skip(1);

@@ -49,7 +49,8 @@ impl<'a> Pages<'a> {
             Backlog::Due => self.store.due_posts(&query, after, self.page_size).await?,
             Backlog::Exhausted => self.store.exhausted_posts(&query, after, self.page_size).await?,
         };
-        self.is_finished = page.next.is_none();
+        // A cursor that does not move would never end.
+        self.is_finished = page.next.is_none() || page.next == self.cursor;
         self.cursor = page.next;
         Ok(Some(page.posts))
     }

@@ -377,3 +377,75 @@ async fn two_deliveries_and_a_save_of_the_application_do_not_disturb_each_other(
     assert_eq!((text(&post, "title"), at(&post, "__v")), (Some("Another title"), &Bson::Int32(3)));
     assert_eq!((published_on(&env, "tiktok"), published_on(&env, "youtube")), (1, 1));
 }
+
+/// Publishes one post, changes another that waits for the gap after it, and lets the pass end.
+async fn changed_in_the_gap(first: Document, second: Document, change: Document) -> (TestEnv, Document) {
+    let mut env = TestEnv::new().await;
+    env.set("POST_RETRY_GAP", "2s");
+    let put = async |mut document: Document, hours: i64| {
+        let id = ObjectId::new();
+        document.extend(doc! { "_id": id, "failedAt": hours_ago(hours), "title": "A title", "videoPath": "a.mp4" });
+        env.posts.insert_one(document).await.unwrap();
+        id.to_hex()
+    };
+    put(first, 9).await;
+    let id = put(second, 5).await;
+    let process = env.command(&["run"]).spawn().unwrap();
+    until(async || env.posted().await == 1).await;
+    let filter = doc! { "_id": ObjectId::parse_str(&id).unwrap() };
+    env.posts.update_one(filter, doc! { "$set": change }).await.unwrap();
+    let output = process.wait_with_output().await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let after = env.document(&id).await;
+    (env, after)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_changed_between_the_read_and_the_claim_counts() {
+    let tiktok = || doc! { "status": "failed", "platform": "tiktok" };
+    for change in [doc! { "platform": "instagram" }, doc! { "tiktokVideoId": "773" }] {
+        let (env, after) = changed_in_the_gap(tiktok(), tiktok(), change.clone()).await;
+        assert_eq!(published_on(&env, "tiktok"), 1, "{change}: {after}");
+        assert_eq!((text(&after, "status"), at(&after, "retryCount")), (Some("failed"), &Bson::Int32(0)), "{after}");
+        assert!(!after.contains_key("retryClaim"), "{after}");
+    }
+    let entry = doc! { "status": "failed", "lastFailedAt": hours_ago(5) };
+    let second = doc! {
+        "status": "failed", "platforms": ["tiktok", "instagram"],
+        "platformStatus": { "tiktok": entry, "instagram": { "status": "posted" } },
+    };
+    let (env, after) = changed_in_the_gap(tiktok(), second, doc! { "platforms": ["instagram"] }).await;
+    assert_eq!(published_on(&env, "tiktok"), 1, "{after}");
+    assert_eq!(text(&after, "platformStatus.tiktok.status"), Some("failed"), "{after}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_in_the_place_of_a_date_is_told_once_and_the_pass_ends() {
+    let env = TestEnv::new().await;
+    env.sandbox.fault(Fault::always("tiktok.creator_info", Act::json(503, &json!({}))));
+    for _ in 0..70 {
+        env.post("tiktok", doc! { "failedAt": [hours_ago(500)] }).await;
+    }
+    let id = env.post("tiktok", doc! { "failedAt": hours_ago(400) }).await;
+    let report = env.run(&["run", "--format", "json"]).await.expect(0).json();
+    assert_eq!(report["malformed"].as_array().unwrap().len(), 70, "{report}");
+    assert_eq!(env.get(&id).await.get_i32("retryCount").unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_neighbour_that_cannot_be_read_or_has_no_date_is_not_harmed() {
+    let env = TestEnv::new().await;
+    let status = || doc! { "status": "failed" };
+    let statuses = || doc! { "tiktok": status(), "youtube": status() };
+    let wrong = doc! { "postretry": { "youtube": "x" }, "updatedAt": hours_ago(30) };
+    let odd = several(&env, &["tiktok", "youtube"], statuses(), wrong).await;
+    let mut dated = statuses();
+    dated.insert("tiktok", failed());
+    let undated = several(&env, &["tiktok", "youtube"], dated, doc! { "updatedAt": hours_ago(30) }).await;
+    env.pass(0).await;
+    let post = env.document(&odd).await;
+    assert_eq!(text(&post, "platformStatus.tiktok.status"), Some("posted"), "{post}");
+    assert_eq!(text(&post, "postretry.youtube"), Some("x"), "{post}");
+    assert_eq!(published_on(&env, "youtube"), 1, "the one without a date is due, whatever its neighbour does");
+    assert_eq!(text(&env.document(&undated).await, "status"), Some("posted"));
+}

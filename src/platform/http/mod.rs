@@ -231,3 +231,55 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     }
     cause.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Takes a request, and goes away.
+    async fn go_away(mut connection: TcpStream, last_stream: u8) {
+        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        connection.write_all(&settings).await.unwrap();
+        // A frame is its length in three bytes, its type, its flags, its stream in four bytes, and its content. The
+        // client's connection begins with 24 other bytes.
+        connection.read_exact(&mut [0; 24]).await.unwrap();
+        loop {
+            let mut head = [0; 9];
+            connection.read_exact(&mut head).await.unwrap();
+            let length = usize::from(head[1]) * 256 + usize::from(head[2]);
+            connection.read_exact(&mut vec![0; length]).await.unwrap();
+            let is_headers = head[3] == 1;
+            if is_headers {
+                break;
+            }
+        }
+        let goaway = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, last_stream, 0, 0, 0, 0];
+        connection.write_all(&goaway).await.unwrap();
+        // Closed at once, the connection would be reset, and what was written last be lost.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+
+    /// The error of a request to an HTTP/2 server that answers it by going away and names this stream as the last that
+    /// it has processed. The request is stream 1.
+    async fn error_after_goaway(last_stream: u8) -> reqwest::Error {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        // The client itself tries again what was not processed, a few times.
+        tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                tokio::spawn(go_away(connection, last_stream));
+            }
+        });
+        let client = Client::builder().http2_prior_knowledge().build().unwrap();
+        client.post(url).body("bytes").send().await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn what_lies_above_the_last_stream_of_a_goaway_was_not_processed() {
+        assert!(was_refused_unprocessed(&error_after_goaway(0).await));
+        assert!(!was_refused_unprocessed(&error_after_goaway(1).await), "it may have been processed");
+    }
+}

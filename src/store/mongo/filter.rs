@@ -112,7 +112,7 @@ pub(super) fn parts(scope: Scope, usage: &Usage) -> Vec<Part> {
         Scope::UnknownPlatform => {
             let known: Vec<&str> = spellings().collect();
             let unknown = doc! {
-                "platform": { "$nin": known.clone() },
+                "platform": { "$nin": known.clone(), "$not": { "$type": "array" } },
                 "platforms": { "$in": [Bson::Null, Bson::Array(Vec::new())] },
             };
             let mut parts = vec![root(unknown, RootKind::Unknown)];
@@ -259,9 +259,16 @@ impl<'a> DueState<'a> {
         for number in 0..policy.max_retries {
             let Some(latest) = policy.latest_due_anchor(number, self.now) else { break };
             latest_of_all = latest_of_all.max(Some(latest));
-            let in_time = doc! { self.dates.first(): { "$lte": bson_date(latest) } };
-            let counted = exact_counts(number).into_iter().map(|exact| extended(&idle, doc! { &count: exact }));
-            ordered.extend(counted.map(|counted| extended(&counted, in_time.clone())));
+            let latest = bson_date(latest);
+            // A filter looks into lists.
+            let in_time = doc! { self.dates.first(): { "$lte": latest.clone(), "$not": { "$type": "array" } } };
+            let in_list = doc! { self.dates.first(): { "$lte": latest, "$type": "array" } };
+            for counted in exact_counts(number).into_iter().map(|exact| extended(&idle, doc! { &count: exact })) {
+                if self.malformed == MalformedPosts::Included {
+                    others.push(extended(&counted, in_list.clone()));
+                }
+                ordered.push(extended(&counted, in_time.clone()));
+            }
         }
         let Some(latest) = latest_of_all else { return (ordered, others) };
         let exact: Vec<Bson> = (0..policy.max_retries).flat_map(exact_counts).collect();
@@ -382,9 +389,10 @@ impl Dates {
 pub(super) fn after(branches: Vec<Document>, ordered_by: &str, cursor: &super::page::Place) -> Vec<Document> {
     let Some(anchor) = cursor.date() else { return branches };
     let rest = cursor.after_same_date();
+    let no_list = doc! { "$type": "array" };
     // A range, although it holds a single instant: after an equal value the server does not merge by this field.
     let next = anchor.checked_add_signed(TimeDelta::milliseconds(1));
-    let same = doc! { "$gte": bson_date(anchor), "$lt": next.map_or(Bson::MaxKey, bson_date) };
+    let same = doc! { "$gte": bson_date(anchor), "$lt": next.map_or(Bson::MaxKey, bson_date), "$not": no_list.clone() };
     branches
         .into_iter()
         .flat_map(|branch| {
@@ -396,7 +404,7 @@ pub(super) fn after(branches: Vec<Document>, ordered_by: &str, cursor: &super::p
                 .is_none_or(|latest| latest.timestamp_millis() >= anchor.timestamp_millis());
             let later = extended(
                 &branch,
-                doc! { ordered_by: { "$gt": bson_date(anchor), "$lte": latest.unwrap_or(Bson::MaxKey) } },
+                doc! { ordered_by: { "$gt": bson_date(anchor), "$lte": latest.unwrap_or(Bson::MaxKey), "$not": no_list.clone() } },
             );
             let at_same = extended(&branch, doc! { ordered_by: same.clone(), "$expr": rest.clone() });
             [later, at_same].into_iter().filter(move |_| is_reached)
@@ -495,7 +503,12 @@ pub(super) fn unchanged_since_read(id: Bson, place: &Place, post: &Post) -> Docu
     let field = |name: &str| place.retry(name);
     let date = |date: Option<DateTime<Utc>>| date.map_or(Bson::Null, bson_date);
     let count = count_ranges(retry.count).into_iter().map(|range| doc! { field("retryCount"): range });
-    let mut conditions = vec![doc! { "$eq": [place.failure_date(), doc! { "$literal": date(post.failed_at) }] }];
+    let mut failed_at = vec![date(post.failed_at)];
+    if post.failed_at.is_none() && *place != Place::Root {
+        // The claim on another delivery of the document may have kept the date that counts instead.
+        failed_at.push(date(post.updated_at));
+    }
+    let mut conditions = vec![doc! { "$in": [place.failure_date(), { "$literal": failed_at }] }];
     let mut filter = doc! { "_id": id };
     filter.extend(place.writable());
     filter.extend(doc! {

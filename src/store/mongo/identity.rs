@@ -60,6 +60,15 @@ fn relaxed(value: &Bson) -> String {
     value.clone().into_relaxed_extjson().to_string()
 }
 
+/// Whether a query may ask for this value as an id. Others it would take for operators.
+pub(super) fn can_be_id(value: &Bson) -> bool {
+    match value {
+        Bson::RegularExpression(_) | Bson::Undefined | Bson::Array(_) => false,
+        Bson::Document(fields) => fields.keys().all(|name| !name.starts_with('$')),
+        _ => true,
+    }
+}
+
 /// Every value that a written id can mean, the most likely first.
 pub(super) fn values_written(text: &str) -> Vec<Bson> {
     let mut values = Vec::new();
@@ -79,6 +88,7 @@ pub(super) fn values_written(text: &str) -> Vec<Bson> {
     {
         values.push(value);
     }
+    values.retain(can_be_id);
     values
 }
 

@@ -204,7 +204,12 @@ impl MongoPostStore {
     /// Adds the story names to the posts that have only a story key, with one query for all.
     async fn name_stories(&self, posts: &mut [StoredPost]) -> Result<(), StoreError> {
         let mut stories = unnamed_stories(posts);
-        let keys: Vec<Bson> = stories.iter().filter_map(|story| story.key.as_deref()).map(identity::value_of).collect();
+        let keys: Vec<Bson> = stories
+            .iter()
+            .filter_map(|story| story.key.as_deref())
+            .map(identity::value_of)
+            .filter(identity::can_be_id)
+            .collect();
         if keys.is_empty() {
             return Ok(());
         }
@@ -393,7 +398,7 @@ impl PostStore for MongoPostStore {
         let filter = filter::unchanged_since_read(id, &place, post);
         let operation = self
             .posts
-            .find_one_and_update(filter, update::start(&place, post, start, lease))
+            .find_one_and_update(filter, update::start(&place, start, lease))
             .projection(projection())
             .return_document(ReturnDocument::After);
         let claimed = self.run("claim a post in", operation).await?;

@@ -9,6 +9,7 @@ use mongodb::bson::{Bson, Document, doc};
 use super::filter::{self, Lane, Part};
 use super::place::{self, place_of_malformed, places};
 use super::{MongoPostStore, document, identity};
+use crate::post::Platform;
 use crate::store::{DueCursor, PostPage, Scope, StoreError, StoredPost};
 
 /// The field of a page's documents with the date of the sort order.
@@ -29,8 +30,10 @@ pub(super) fn projection() -> Document {
 pub(super) fn projection_of(part: &Part) -> Document {
     let mut projection = projection();
     let anchor = part.place.as_ref().map_or_else(|| place::Place::Root.anchor(), place::Place::anchor);
-    projection.insert(ANCHOR, anchor);
-    projection.insert(TIE, doc! { "$ifNull": ["$failedAt", Bson::Null] });
+    // Sorting and comparing take a list for different things.
+    let plain = |date: Bson| doc! { "$cond": [{ "$isArray": [date.clone()] }, Bson::Null, date] };
+    projection.insert(ANCHOR, plain(anchor));
+    projection.insert(TIE, plain(doc! { "$ifNull": ["$failedAt", Bson::Null] }.into()));
     match &part.place {
         Some(place::Place::Root) => {}
         Some(place::Place::Entry(entry)) => drop(projection.insert(ENTRY, doc! { "$literal": entry })),
@@ -60,8 +63,11 @@ fn is_in(found: &Document, stored: &StoredPost, scope: Scope) -> bool {
     if found.contains_key(ENTRY) && places(found).is_err() {
         return true;
     }
+    // A filter looks into lists.
+    let listed = found.get("platform").and_then(Bson::as_array);
+    let of_list = || listed?.iter().find_map(|name| name.as_str()?.parse::<Platform>().ok());
     match scope {
-        Scope::Platform(platform) => stored.platform() == Some(platform),
+        Scope::Platform(platform) => stored.platform().or_else(of_list) == Some(platform),
         Scope::UnknownPlatform => stored.platform().is_none(),
     }
 }

@@ -116,8 +116,18 @@ impl Place {
     /// The same, for a write: the post is not in another publisher's hands, and is still of this shape.
     pub(super) fn writable(&self) -> Document {
         let mut filter = self.failed();
-        if *self == Self::Root {
-            filter.insert("platforms.1", doc! { "$exists": false });
+        match self {
+            Self::Root => drop(filter.insert("platforms.1", doc! { "$exists": false })),
+            // It is still one of the document's platforms.
+            Self::Entry(entry) => {
+                let empty = [Bson::Null, Bson::Array(Vec::new())];
+                let with_entry: Vec<Bson> = empty.iter().cloned().chain([Bson::from(entry.as_str())]).collect();
+                let others = vec![
+                    doc! { "platforms": { "$nin": with_entry } },
+                    doc! { "platforms": { "$in": empty.to_vec() }, "platform": { "$ne": entry } },
+                ];
+                filter.insert("$nor", others);
+            }
         }
         filter.extend(self.not_handed_over());
         filter
@@ -168,7 +178,7 @@ pub(super) fn says_nothing() -> Document {
 }
 
 /// The entries of `platformStatus` as a list, as an expression.
-fn statuses_as_list() -> Document {
+pub(super) fn statuses_as_list() -> Document {
     let is_object = doc! { "$eq": [{ "$type": "$platformStatus" }, "object"] };
     doc! { "$objectToArray": { "$cond": [is_object, "$platformStatus", {}] } }
 }
@@ -248,6 +258,10 @@ pub(super) fn place_of_malformed(document: &Document) -> Place {
 /// # Errors
 /// What is wrong with it, if it is not clear which deliveries it has.
 pub(super) fn places(document: &Document) -> Result<Vec<Place>, ShapeError> {
+    // A filter looks into lists, so that it finds one with `failed` in it.
+    if document.get("status").is_some_and(|status| status.as_str() != Some("failed")) {
+        return Ok(Vec::new());
+    }
     let Shape { names, statuses } = shape(document)?;
     let is_handed_over = |name: &str| name == Platform::TikTok.as_str() && is_set(document.get(HANDED_OVER));
     let Some(statuses) = statuses else {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use mongodb::bson::{Bson, Document, doc};
 
 use super::document::{bson_date, entry_document, integer, ticket_document};
-use super::place::{Place, spellings};
+use super::place::{Place, spellings, statuses_as_list};
 use crate::post::{
-    AttemptStart, Category, HISTORY_LIMIT, HistoryEntry, LastRetried, Outcome, Platform, Post, Publication, Settlement,
+    AttemptStart, Category, HISTORY_LIMIT, HistoryEntry, LastRetried, Outcome, Platform, Publication, Settlement,
     Ticket, TicketFate,
 };
 use crate::store::{Lease, ResetOptions, StoreError};
@@ -46,7 +46,7 @@ fn set_in(place: &Place, values: Document) -> Document {
 }
 
 /// Claims the post and starts the attempt.
-pub(super) fn start(place: &Place, post: &Post, start: &AttemptStart, lease: &Lease) -> Vec<Document> {
+pub(super) fn start(place: &Place, start: &AttemptStart, lease: &Lease) -> Vec<Document> {
     let mut values = doc! { "retryCount": integer(start.attempt), "retryClaim": claim(lease) };
     if !start.is_resumption {
         values.insert("lastRetriedAt", NOW);
@@ -55,7 +55,7 @@ pub(super) fn start(place: &Place, post: &Post, start: &AttemptStart, lease: &Le
         values.insert("retryHistory", history_with(place, entry, start.replaces_last));
     }
     let mut stages = Vec::new();
-    if *place != Place::Root && post.failed_at.is_none() {
+    if *place != Place::Root {
         stages.push(kept_dates());
     }
     stages.push(doc! { "$set": set_in(place, values) });
@@ -68,7 +68,9 @@ fn kept_dates() -> Document {
     let kept = |name: &str| {
         let place = Place::entry(name);
         let state = format!("$postretry.{name}");
+        let is_state = doc! { "$in": [{ "$type": state.as_str() }, ["object", "missing", "null", "undefined"]] };
         let is_undated = doc! { "$and": [
+            is_state,
             { "$eq": [format!("$platformStatus.{name}.status"), "failed"] },
             { "$eq": [place.failure_date(), Bson::Null] },
         ] };
@@ -171,7 +173,7 @@ fn published_root(place: &Place, platform: Platform) -> Option<Document> {
     }
     let ended = doc! { "$map": {
         "input": { "$filter": {
-            "input": { "$objectToArray": "$platformStatus" },
+            "input": statuses_as_list(),
             "as": "entry",
             "cond": { "$in": [{ "$ifNull": ["$$entry.v.status", ""] }, ["posted", "skipped"]] },
         } },
