@@ -81,19 +81,18 @@ pub(super) fn due_ids(query: &DueQuery, malformed: MalformedPosts) -> Sql {
     };
     let not_before = format!("(retry_not_before IS NULL OR coalesce({}, 0) <= ?)", millis("retry_not_before"));
     let now_ms = || Value::Integer(now.timestamp_millis());
-    let mut all = Sql::default();
-    let mut add = |condition: &str, values: Vec<Value>| {
-        if !all.text.is_empty() {
-            all.text.push_str(" UNION ");
-        }
-        all.text.push_str("SELECT id FROM posts WHERE ");
-        all.append(in_scope(*scope));
-        all.push(" AND ", []);
-        all.push(condition, values);
+    let mut conditions: Vec<(&str, Sql)> = Vec::new();
+    let mut add = |index, condition: &str, values: Vec<Value>| {
+        conditions.push((index, Sql { text: condition.to_owned(), values }));
+    };
+    let due = match policy.backoff_from {
+        BackoffFrom::FirstFailure => "postretry_due",
+        BackoffFrom::LastAttempt => "postretry_due_last_attempt",
     };
     for count in 0..policy.max_retries {
         let Some(latest) = policy.latest_due_anchor(count, *now) else { break };
         add(
+            due,
             &format!(
                 "postretry_flagged = 0 AND postretry_retries = ? AND {range} AND postretry_claim_until IS NULL \
                  AND {not_before}"
@@ -106,9 +105,11 @@ pub(super) fn due_ids(query: &DueQuery, malformed: MalformedPosts) -> Sql {
         MalformedPosts::Included => String::new(),
         MalformedPosts::Excluded => format!(" AND postretry_claim_until <> {UNREADABLE}"),
     };
-    add(&format!("postretry_flagged = 0 AND postretry_claim_until <= ?{is_readable}"), vec![now_ms()]);
-    add("postretry_flagged = 0 AND postretry_claim_until > ?", vec![latest_lease(*now)]);
+    let expired = format!("postretry_flagged = 0 AND postretry_claim_until <= ?{is_readable}");
+    add("postretry_claims", &expired, vec![now_ms()]);
+    add("postretry_claims", "postretry_flagged = 0 AND postretry_claim_until > ?", vec![latest_lease(*now)]);
     add(
+        "postretry_category",
         &format!(
             "postretry_flagged = 0 AND failure_category = 'processing' AND postretry_claim_until IS NULL \
              AND publish_ticket LIKE '{{%' AND {not_before}"
@@ -116,10 +117,52 @@ pub(super) fn due_ids(query: &DueQuery, malformed: MalformedPosts) -> Sql {
         vec![now_ms()],
     );
     if malformed == MalformedPosts::Included {
-        add("postretry_flagged = ?", vec![Value::Integer(UNREADABLE)]);
-        add("postretry_flagged = 0 AND postretry_retries = ?", vec![Value::Integer(UNREADABLE)]);
+        add(due, "postretry_flagged = ?", vec![Value::Integer(UNREADABLE)]);
+        add(due, "postretry_flagged = 0 AND postretry_retries = ?", vec![Value::Integer(UNREADABLE)]);
+    }
+    match scope {
+        Scope::Platform(_) => selected(&[in_scope(*scope)], &conditions),
+        // They can only be reported, and there are few of them: one look at each range of names.
+        Scope::UnknownPlatform => {
+            let mut any = Sql::default();
+            for (_, condition) in conditions {
+                any.push(if any.text.is_empty() { "(" } else { " OR " }, []);
+                any.append(condition);
+            }
+            any.push(")", []);
+            selected(&unknown_platforms(), &[(due, any)])
+        }
+    }
+}
+
+/// A `SELECT id` for each scope and each condition. SQLite would not choose the index of the condition by itself.
+fn selected(scopes: &[Sql], conditions: &[(&str, Sql)]) -> Sql {
+    let mut all = Sql::default();
+    for (scope, (index, condition)) in scopes.iter().flat_map(|scope| conditions.iter().map(move |one| (scope, one))) {
+        if !all.text.is_empty() {
+            all.text.push_str(" UNION ");
+        }
+        all.text.push_str(&format!("SELECT id FROM posts INDEXED BY {index} WHERE "));
+        all.append(scope.clone());
+        all.push(" AND ", []);
+        all.append(condition.clone());
     }
     all
+}
+
+/// The ranges of names between those of the platforms.
+fn unknown_platforms() -> Vec<Sql> {
+    let mut known: Vec<&str> = Platform::ALL.iter().flat_map(|platform| platform.spellings()).copied().collect();
+    known.sort_unstable();
+    let text = |name: &str| Value::Text(name.to_owned());
+    let with = |condition: &str, values: Vec<Value>| Sql { text: format!("status = 'failed' AND {condition}"), values };
+    let mut ranges = vec![with("platform IS NULL", Vec::new())];
+    ranges.extend(known.first().map(|first| with("platform < ?", vec![text(first)])));
+    ranges.extend(
+        known.windows(2).map(|two| with("platform > ? AND platform < ?", two.iter().map(|name| text(name)).collect())),
+    );
+    ranges.extend(known.last().map(|last| with("platform > ?", vec![text(last)])));
+    ranges
 }
 
 /// A `SELECT id` for the exhausted posts that are not marked yet, without those that are running or waiting to be
