@@ -9,6 +9,7 @@ use mongodb::bson::{Bson, Document, doc};
 
 use super::document::{bson_date, integer};
 use super::index;
+use super::page::Position;
 use super::place::{HANDED_OVER, Place, first_of, spellings, unknown_entries};
 use crate::post::{BackoffFrom, MAX_LEASE, Platform, Post, RetryPolicy, Settlement};
 use crate::store::query::MalformedPosts;
@@ -386,9 +387,9 @@ impl Dates {
 }
 
 /// The branches after a place in the order of a part, of those that are ordered by this field.
-pub(super) fn after(branches: Vec<Document>, ordered_by: &str, cursor: &super::page::Place) -> Vec<Document> {
-    let Some(anchor) = cursor.date() else { return branches };
-    let rest = cursor.after_same_date();
+pub(super) fn after(branches: Vec<Document>, ordered_by: &str, position: &Position) -> Vec<Document> {
+    let Some(anchor) = position.date() else { return branches };
+    let rest = position.after_same_date();
     let no_list = doc! { "$type": "array" };
     // A range, although it holds a single instant: after an equal value the server does not merge by this field.
     let next = anchor.checked_add_signed(TimeDelta::milliseconds(1));

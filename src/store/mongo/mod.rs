@@ -340,10 +340,10 @@ impl PostStore for MongoPostStore {
     async fn count_due(&self, query: &DueQuery, after: Option<&DueCursor>) -> Result<u64, StoreError> {
         let lanes = self.due_lanes(query, MalformedPosts::Excluded).await?;
         let mut sum = 0;
-        for (_, lane, place) in after.map_or_else(PageCursor::start, PageCursor::read).rest(lanes) {
+        for (_, lane, position) in after.map_or_else(PageCursor::start, PageCursor::read).rest(lanes) {
             let mut pipeline = vec![doc! { "$match": filter::any(lane.branches.clone()) }];
-            if let Some(place) = place {
-                pipeline.extend([doc! { "$project": projection_of(&lane.part) }, place.after()]);
+            if let Some(position) = position {
+                pipeline.extend([doc! { "$project": projection_of(&lane.part) }, position.after()]);
             }
             pipeline.push(doc! { "$count": "n" });
             let counted = self.collect_hinted(pipeline, &lane.index).await?;

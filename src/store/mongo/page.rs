@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use mongodb::bson::{Bson, Document, doc};
 
 use super::filter::{self, Lane, Part};
-use super::place::{self, place_of_malformed, places};
+use super::place::{Place, place_of_malformed, places};
 use super::{MongoPostStore, document, identity};
 use crate::post::Platform;
 use crate::store::{DueCursor, PostPage, Scope, StoreError, StoredPost};
@@ -29,14 +29,14 @@ pub(super) fn projection() -> Document {
 /// What a query of a part returns: the fields that are read, what they are sorted by, and which part it was.
 pub(super) fn projection_of(part: &Part) -> Document {
     let mut projection = projection();
-    let anchor = part.place.as_ref().map_or_else(|| place::Place::Root.anchor(), place::Place::anchor);
+    let anchor = part.place.as_ref().map_or_else(|| Place::Root.anchor(), Place::anchor);
     // Sorting and comparing take a list for different things.
     let plain = |date: Bson| doc! { "$cond": [{ "$isArray": [date.clone()] }, Bson::Null, date] };
     projection.insert(ANCHOR, plain(anchor));
     projection.insert(TIE, plain(doc! { "$ifNull": ["$failedAt", Bson::Null] }.into()));
     match &part.place {
-        Some(place::Place::Root) => {}
-        Some(place::Place::Entry(entry)) => drop(projection.insert(ENTRY, doc! { "$literal": entry })),
+        Some(Place::Root) => {}
+        Some(Place::Entry(entry)) => drop(projection.insert(ENTRY, doc! { "$literal": entry })),
         None => drop(projection.insert(UNKNOWN, doc! { "$literal": true })),
     }
     projection
@@ -44,11 +44,11 @@ pub(super) fn projection_of(part: &Part) -> Document {
 
 /// The deliveries that a document of a query stands for.
 pub(super) fn deliveries_in(found: &Document) -> Vec<StoredPost> {
-    let read = |place: &place::Place| document::post_from(found, place);
-    let wanted = found.get_str(ENTRY).map_or(place::Place::Root, place::Place::entry);
+    let read = |place: &Place| document::post_from(found, place);
+    let wanted = found.get_str(ENTRY).map_or(Place::Root, Place::entry);
     match places(found) {
         // It is not clear which deliveries it has, so it counts as one post, for the platform that it names first.
-        Err(_) if wanted == place_of_malformed(found) => vec![read(&place::Place::Root)],
+        Err(_) if wanted == place_of_malformed(found) => vec![read(&Place::Root)],
         Err(_) => Vec::new(),
         Ok(places) if found.get_bool(UNKNOWN).is_ok_and(|is_unknown| is_unknown) => {
             places.iter().map(read).filter(|stored| stored.platform().is_none()).collect()
@@ -77,7 +77,7 @@ fn is_in(found: &Document, stored: &StoredPost, scope: Scope) -> bool {
 pub(super) struct Cursor {
     lane: usize,
     /// None at the start of the lane.
-    place: Option<Document>,
+    position: Option<Document>,
 }
 
 impl Cursor {
@@ -85,13 +85,13 @@ impl Cursor {
         let read = identity::value_of(&cursor.0);
         let read = read.as_document();
         let lane = read.and_then(|cursor| cursor.get_i64("lane").ok()).and_then(|lane| usize::try_from(lane).ok());
-        let place = read.and_then(|cursor| cursor.get_document("place").ok()).cloned();
-        Self { lane: lane.unwrap_or(0), place }
+        let position = read.and_then(|cursor| cursor.get_document("position").ok()).cloned();
+        Self { lane: lane.unwrap_or(0), position }
     }
 
     /// Before all others.
     pub(super) fn start() -> Self {
-        Self { lane: 0, place: None }
+        Self { lane: 0, position: None }
     }
 
     /// After this document of a lane, or at its start.
@@ -99,24 +99,24 @@ impl Cursor {
         let mut cursor = doc! { "lane": i64::try_from(lane).unwrap_or(i64::MAX) };
         if let Some(last) = last {
             let part = |name: &str| last.get(name).cloned().unwrap_or(Bson::Null);
-            cursor.insert("place", doc! { "anchor": part(ANCHOR), "tie": part(TIE), "id": part("_id") });
+            cursor.insert("position", doc! { "anchor": part(ANCHOR), "tie": part(TIE), "id": part("_id") });
         }
         DueCursor(identity::key_of(&Bson::Document(cursor)))
     }
 
     /// The deliveries of these lanes that follow.
-    pub(super) fn rest(self, lanes: Vec<Lane>) -> impl Iterator<Item = (usize, Lane, Option<Place>)> {
-        let Self { lane: first, place } = self;
+    pub(super) fn rest(self, lanes: Vec<Lane>) -> impl Iterator<Item = (usize, Lane, Option<Position>)> {
+        let Self { lane: first, position } = self;
         let numbered = lanes.into_iter().enumerate().skip(first);
-        numbered.map(move |(number, lane)| (number, lane, place.clone().filter(|_| number == first).map(Place)))
+        numbered.map(move |(number, lane)| (number, lane, position.clone().filter(|_| number == first).map(Position)))
     }
 }
 
-/// A delivery's place in its lane.
+/// A delivery's position in its lane.
 #[derive(Debug, Clone)]
-pub(super) struct Place(Document);
+pub(super) struct Position(Document);
 
-impl Place {
+impl Position {
     fn part(&self, name: &str) -> Bson {
         self.0.get(name).cloned().unwrap_or(Bson::Null)
     }
@@ -155,19 +155,19 @@ fn follows(value: &Bson, than: &Bson, next: Option<Document>) -> Document {
 }
 
 /// The query for the deliveries of a lane, in order; none if no branch of it can have more.
-fn query(lane: &Lane, after: Option<&Place>, limit: u32) -> Option<Vec<Document>> {
+fn query(lane: &Lane, after: Option<&Position>, limit: u32) -> Option<Vec<Document>> {
     let limit = doc! { "$limit": i64::from(limit) };
     let project = doc! { "$project": projection_of(&lane.part) };
     let order = doc! { "$sort": { ANCHOR: 1, TIE: 1, "_id": 1 } };
     let Some(ordered_by) = &lane.ordered_by else {
         let mut stages = vec![doc! { "$match": filter::any(lane.branches.clone()) }, project];
-        stages.extend(after.map(Place::after));
+        stages.extend(after.map(Position::after));
         stages.extend([order, limit]);
         return Some(stages);
     };
     let branches = match after {
         None => lane.branches.clone(),
-        Some(place) => filter::after(lane.branches.clone(), ordered_by, place),
+        Some(position) => filter::after(lane.branches.clone(), ordered_by, position),
     };
     if branches.is_empty() {
         return None;
@@ -189,8 +189,8 @@ impl MongoPostStore {
         let cursor = after.map_or_else(Cursor::start, Cursor::read);
         let mut page = PostPage::default();
         let mut left = limit;
-        for (number, lane, place) in cursor.rest(lanes) {
-            let Some(pipeline) = query(&lane, place.as_ref(), left) else { continue };
+        for (number, lane, position) in cursor.rest(lanes) {
+            let Some(pipeline) = query(&lane, position.as_ref(), left) else { continue };
             let documents = self.collect_hinted(pipeline, &lane.index).await?;
             let found =
                 |document| deliveries_in(document).into_iter().filter(move |stored| is_in(document, stored, scope));
