@@ -617,7 +617,7 @@ pub(super) fn listed_parts(filter: &ListFilter) -> Vec<Part> {
     known.chain([Part::new(None, unknown, RootKind::Other)]).collect()
 }
 
-/// The failed deliveries of a part that pass the filter; none if none can.
+/// The failed deliveries of a part that pass the filter, whether due or not; none if none can.
 pub(super) fn listed(part: &Part, filter: &ListFilter) -> Option<Document> {
     let Some(place) = &part.place else {
         // Of a delivery with an unknown name nothing is known that a filter could ask for.
@@ -633,13 +633,6 @@ pub(super) fn listed(part: &Part, filter: &ListFilter) -> Option<Document> {
             { place.retry("permanentlyFailed"): true },
             { place.retry("retryCount"): at_least(policy.max_retries) },
         ] });
-    }
-    if let Some((policy, now)) = filter.due {
-        let scopes = Platform::ALL.into_iter().flat_map(|platform| parts(Scope::Platform(platform), &Usage::all()));
-        let same = scopes.filter(|other| other.place.as_ref() == Some(place));
-        let lanes = same.flat_map(|part| due(&part, &policy, now, MalformedPosts::Excluded));
-        let branches = lanes.flat_map(|lane| lane.branches).collect();
-        conditions.push(any(branches));
     }
     if let Some(since) = filter.since {
         conditions.push(doc! { "$expr": { "$gte": [place.anchor(), bson_date(since)] } });

@@ -3,11 +3,13 @@
 use mongodb::bson::{Bson, Document, doc};
 
 use super::MongoPostStore;
-use super::filter::{self, Part};
+use super::filter::{self, Lane, Part};
 use super::page::{ANCHOR, ENTRY, deliveries_in, projection_of};
 use super::place::{Place, has_no_statuses, says_nothing, spellings, unknown_entries};
 use super::statistics::count_in;
-use crate::store::{ListFilter, Page, StoreError, StoredPost};
+use crate::post::Platform;
+use crate::store::query::MalformedPosts;
+use crate::store::{DueQuery, ListFilter, Page, Scope, StoreError, StoredPost};
 
 /// The fields that decide about the place in a list.
 fn order() -> Document {
@@ -19,6 +21,9 @@ impl MongoPostStore {
     pub(super) async fn listed_page(&self, filter: &ListFilter, page: Page) -> Result<Vec<StoredPost>, StoreError> {
         if page.limit == 0 {
             return Ok(Vec::new());
+        }
+        if filter.due.is_some() {
+            return self.due_listed(filter, page).await;
         }
         let amount = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         // No query needs to return more than the end of the page.
@@ -35,8 +40,50 @@ impl MongoPostStore {
         Ok(documents.iter().flat_map(deliveries_in).collect())
     }
 
+    /// The lanes of what is due for a list, each with the condition for the rest of the filter.
+    async fn listed_lanes(&self, filter: &ListFilter) -> Result<Vec<(Lane, Document)>, StoreError> {
+        let Some((policy, now)) = filter.due else { return Ok(Vec::new()) };
+        let rest = ListFilter { due: None, ..filter.clone() };
+        let wanted = |platform: &Platform| filter.platforms.is_empty() || filter.platforms.contains(platform);
+        let mut lanes = Vec::new();
+        for platform in Platform::ALL.into_iter().filter(wanted) {
+            let query = DueQuery { policy, now, scope: Scope::Platform(platform) };
+            lanes.extend(self.due_lanes(&query, MalformedPosts::Excluded).await?);
+        }
+        let with_condition = |lane: Lane| {
+            let rest = filter::listed(&lane.part, &rest)?;
+            let condition = doc! { "$and": [filter::any(lane.branches.clone()), rest] };
+            Some((lane, condition))
+        };
+        Ok(lanes.into_iter().filter_map(with_condition).collect())
+    }
+
+    /// A part of a list of what is due, found as a pass finds it.
+    async fn due_listed(&self, filter: &ListFilter, page: Page) -> Result<Vec<StoredPost>, StoreError> {
+        let wanted = i64::try_from(page.skip.saturating_add(page.limit)).unwrap_or(i64::MAX);
+        let mut posts = Vec::new();
+        for (lane, condition) in self.listed_lanes(filter).await? {
+            let project = doc! { "$project": projection_of(&lane.part) };
+            let pipeline = vec![doc! { "$match": condition }, project, order(), doc! { "$limit": wanted }];
+            posts.extend(self.collect_hinted(pipeline, &lane.index).await?.iter().flat_map(deliveries_in));
+        }
+        let date = |stored: &StoredPost| stored.failed_at().or(stored.readable().and_then(|post| post.updated_at));
+        posts.sort_by(|a, b| date(b).cmp(&date(a)).then_with(|| a.id().cmp(b.id())));
+        let amount = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        Ok(posts.into_iter().skip(amount(page.skip)).take(amount(page.limit)).collect())
+    }
+
     /// How many deliveries a list has.
     pub(super) async fn count_listed(&self, filter: &ListFilter) -> Result<u64, StoreError> {
+        if filter.due.is_some() {
+            let mut sum = 0;
+            for (lane, condition) in self.listed_lanes(filter).await? {
+                let pipeline = vec![doc! { "$match": condition }, doc! { "$count": "n" }];
+                let counted = self.collect_hinted(pipeline, &lane.index).await?;
+                sum += counted.first().map_or(0, |counted| count_in(counted, "n"));
+            }
+            return Ok(sum);
+        }
         let parts = filter::listed_parts(filter);
         if !filter.is_everything() {
             let conditions = parts.iter().filter_map(|part| filter::listed(part, filter));
