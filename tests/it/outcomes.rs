@@ -301,7 +301,7 @@ async fn an_ambiguous_post_is_parked_and_a_reset_forgets_its_ticket() {
     assert_eq!(output["posts"][0]["category"], "ambiguous");
     assert_eq!(env.sandbox.published().len(), 1);
     let shown = env.run(&["list-failed", &id]).await.expect(0);
-    assert!(shown.stdout.contains("check there first"), "{}", shown.stdout);
+    assert!(shown.stdout.contains("Look at the account first"), "{}", shown.stdout);
 
     // Only a selection that names them takes ambiguous posts.
     env.run(&["reset", "--permanent", "--yes"]).await.expect(0);

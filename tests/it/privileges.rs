@@ -108,7 +108,7 @@ async fn the_documented_role_is_enough_and_what_is_missing_is_told() {
         assert_eq!(env.get(id).await.get_str("status").ok(), Some("posted"));
     }
     let indexes = env.posts.list_index_names().await.unwrap();
-    assert!(indexes.iter().any(|name| name == "postretry_due"), "{indexes:?}");
+    assert!(indexes.iter().any(|name| name == "postretry_due_posts"), "{indexes:?}");
     let again = env.post("tiktok", Document::new()).await;
     command(&mut env, "postretry", &["retry", &again]).await.expect(0);
 

@@ -276,7 +276,12 @@ impl MongoPostStore {
 
     /// Drops the indexes of earlier versions, which nothing uses.
     async fn drop_outdated_indexes(&self) -> Result<(), StoreError> {
-        let names = self.run("read the indexes of", self.posts.list_index_names()).await?;
+        let names = match self.posts.list_index_names().await {
+            Ok(names) => names,
+            // Whoever may not see them cannot drop them.
+            Err(refused) if error::is_unauthorized(&refused) => return Ok(()),
+            Err(other) => return Err(self.failed("read the indexes of")(other)),
+        };
         for name in names.iter().filter(|name| index::OUTDATED.contains(&name.as_str())) {
             match self.posts.drop_index(name).await {
                 Ok(()) => log::info!("dropped index `{name}`, which an earlier version used"),

@@ -46,8 +46,18 @@ pub(crate) struct Proxy {
 /// The commands of the wire protocol that write, and those that do not. Any other is a stray: nobody has thought about
 /// what it means for the post that the process dies in it.
 const WRITES: [&str; 5] = ["insert", "update", "delete", "findAndModify", "createIndexes"];
-const READS: [&str; 9] =
-    ["hello", "isMaster", "ping", "find", "aggregate", "getMore", "count", "listCollections", "endSessions"];
+const READS: [&str; 10] = [
+    "hello",
+    "isMaster",
+    "ping",
+    "find",
+    "aggregate",
+    "getMore",
+    "count",
+    "listCollections",
+    "listIndexes",
+    "endSessions",
+];
 
 impl Proxy {
     pub(crate) async fn start(server: SocketAddr) -> Self {
