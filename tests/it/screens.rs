@@ -14,7 +14,7 @@ use crate::support::env::{Ran, TestEnv, date, now};
 const SCREENS: [Option<u16>; 5] = [Some(60), Some(80), Some(100), Some(140), None];
 
 /// What differs from run to run, and what stands for it.
-const FILTERS: [(&str, &str); 13] = [
+const FILTERS: [(&str, &str); 15] = [
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "2026-01-01T00:00:00.000Z"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "2026-01-01T00:00:00Z"),
     (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
@@ -25,6 +25,8 @@ const FILTERS: [(&str, &str); 13] = [
     (r"postretry_last_run_(\w+) [0-9.]+", "postretry_last_run_$1 42"),
     (r"postretry_token_expiry_timestamp_seconds\{(.*)\} [0-9.]+", "postretry_token_expiry_timestamp_seconds{$1} 42"),
     (r"\b\d{4}-\d\d-\d\d\b", "2026-01-01"),
+    (r"LAST 14 DAYS, \d+ \w+ TO \d+ \w+", "LAST 14 DAYS, 12 NOV TO 25 NOV"),
+    (r"\b901234\d{3}\b", "901234000"),
     // As wide as what it replaces.
     (r"\b\d s ago\b", "now    "),
     (r"(waiting for the .*) for \d+ s:", "$1 for 0 s:"),
