@@ -216,19 +216,7 @@ pub fn settle(work: &ClaimedPost, policy: &RetryPolicy, end: AttemptEnd, now: Da
     let replaces_last = work.replaces_last_entry();
     let failure = match end {
         AttemptEnd::Posted(publication) => {
-            return Settlement {
-                outcome: Outcome::Posted,
-                at: now,
-                retry_count: 0,
-                category: None,
-                error: None,
-                not_before: None,
-                ticket: TicketFate::Dead,
-                last_retried_at: LastRetried::Kept,
-                entry: Some(entry),
-                replaces_last,
-                publication: Some(publication),
-            };
+            return Settlement { replaces_last, ..posted(entry, publication, now) };
         }
         AttemptEnd::Released => return undone(work, Outcome::Interrupted, Some(entry), now),
         AttemptEnd::Withdrawn => return undone(work, Outcome::Withdrawn, None, now),
@@ -279,6 +267,11 @@ pub fn settle_found(post: &Post, by: &str, host: &str, publication: Publication,
         reset: None,
         settled_by: Some(by.to_owned()),
     };
+    Settlement { last_retried_at: LastRetried::Restored(None), ..posted(entry, publication, now) }
+}
+
+/// The post is on its platform: nothing of its failures is left but the history.
+fn posted(entry: HistoryEntry, publication: Publication, now: DateTime<Utc>) -> Settlement {
     Settlement {
         outcome: Outcome::Posted,
         at: now,
@@ -287,7 +280,7 @@ pub fn settle_found(post: &Post, by: &str, host: &str, publication: Publication,
         error: None,
         not_before: None,
         ticket: TicketFate::Dead,
-        last_retried_at: LastRetried::Restored(None),
+        last_retried_at: LastRetried::Kept,
         entry: Some(entry),
         replaces_last: false,
         publication: Some(publication),
