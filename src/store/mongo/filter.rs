@@ -1,8 +1,8 @@
 //! The conditions of queries and writes as MongoDB filters.
 //!
 //! Due posts are found with one range for each retry count, `failedAt` ≤ now − base × 2^k. So an index serves the
-//! query, no derived data is stored, and a changed setting takes effect at once. Every branch of the `$or` repeats
-//! the whole condition, so that each one is planned separately and uses the best index.
+//! query, no derived data is stored, and a changed setting takes effect at once. Every branch of an `$or` repeats the
+//! whole condition, and the index for all of them is named: the server would plan each branch anew, with every index.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use mongodb::bson::{Bson, Document, doc};
@@ -126,12 +126,12 @@ pub(super) fn parts(scope: Scope, usage: &Usage) -> Vec<Part> {
     }
 }
 
-/// Deliveries that are found by one index.
+/// A scan of one index for deliveries.
 #[derive(Debug, Clone)]
-pub(super) struct Lane {
+pub(super) struct IndexScan {
     /// Where the fields are.
     pub(super) part: Part,
-    /// Any of these makes a delivery one of the lane.
+    /// It finds the deliveries that any of these matches.
     pub(super) branches: Vec<Document>,
     /// The index.
     pub(super) index: String,
@@ -144,39 +144,39 @@ pub(super) fn any(branches: Vec<Document>) -> Document {
     doc! { "$or": branches }
 }
 
-/// The deliveries of a part that are due, in lanes that have none in common. What has begun comes first.
-pub(super) fn due(part: &Part, policy: &RetryPolicy, now: DateTime<Utc>, malformed: MalformedPosts) -> Vec<Lane> {
+/// The scans for what is due in a part. No two find the same delivery. What has begun comes first.
+pub(super) fn due(part: &Part, policy: &RetryPolicy, now: DateTime<Utc>, malformed: MalformedPosts) -> Vec<IndexScan> {
     let from = policy.backoff_from;
-    let lane = |branches, index: String, ordered_by| Lane { part: part.clone(), branches, index, ordered_by };
-    let Some(place) = &part.place else { return vec![lane(vec![part.base.clone()], part.index(from), None)] };
+    let scan = |branches, index: String, ordered_by| IndexScan { part: part.clone(), branches, index, ordered_by };
+    let Some(place) = &part.place else { return vec![scan(vec![part.base.clone()], part.index(from), None)] };
     let state = DueState::new(part, place, policy, now, malformed);
     let (ordered, mut others) = state.by_date();
     let ordered_by = state.dates.first().to_owned();
     let undated = state.undated();
-    let mut lanes = vec![
-        lane(vec![state.processing()], index::processing_of(place), None),
-        lane(state.claimed(), index::claims_of(place), None),
+    let mut scans = vec![
+        scan(vec![state.processing()], index::processing_of(place), None),
+        scan(state.claimed(), index::claims_of(place), None),
     ];
     if part.kind == RootKind::Unknown {
-        let branches = lanes.into_iter().flat_map(|lane| lane.branches).chain(ordered).chain(undated).chain(others);
-        return vec![lane(branches.chain(state.unreadable()).collect(), part.index(from), None)];
+        let branches = scans.into_iter().flat_map(|scan| scan.branches).chain(ordered).chain(undated).chain(others);
+        return vec![scan(branches.chain(state.unreadable()).collect(), part.index(from), None)];
     }
     // Pages are in the order of the first failure.
     let is_ordered = part.kind != RootKind::Listed && from == BackoffFrom::FirstFailure;
     if is_ordered {
-        lanes.push(lane(ordered, part.index(from), Some(ordered_by)));
+        scans.push(scan(ordered, part.index(from), Some(ordered_by)));
     } else {
         others.extend(ordered);
     }
     if part.kind == RootKind::Named {
-        lanes.push(lane(undated, index::UNDATED.to_owned(), None));
+        scans.push(scan(undated, index::UNDATED.to_owned(), None));
     } else {
         others.extend(undated);
     }
     others.extend(state.unreadable());
-    lanes.push(lane(others, part.index(from), None));
-    lanes.retain(|lane| !lane.branches.is_empty());
-    lanes
+    scans.push(scan(others, part.index(from), None));
+    scans.retain(|scan| !scan.branches.is_empty());
+    scans
 }
 
 /// The state of deliveries at a place, and what makes it due.
@@ -474,7 +474,7 @@ fn wrong_type(field: &str, types: &[&str]) -> [Document; 2] {
 }
 
 /// The exhausted deliveries of a part that are not marked yet, without those that are running or waiting to be resumed.
-pub(super) fn exhausted(part: &Part, policy: &RetryPolicy) -> Option<Lane> {
+pub(super) fn exhausted(part: &Part, policy: &RetryPolicy) -> Option<IndexScan> {
     let place = part.place.as_ref()?;
     let exhausted = extended(
         &part.base,
@@ -486,7 +486,7 @@ pub(super) fn exhausted(part: &Part, policy: &RetryPolicy) -> Option<Lane> {
         },
     );
     let index = part.index(BackoffFrom::FirstFailure);
-    Some(Lane { part: part.clone(), branches: vec![exhausted], index, ordered_by: None })
+    Some(IndexScan { part: part.clone(), branches: vec![exhausted], index, ordered_by: None })
 }
 
 /// A counter of at least this. A missing one counts as 0.

@@ -4,7 +4,7 @@ use mongodb::IndexModel;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::IndexOptions;
 
-use super::place::{Place, spellings};
+use super::place::{HANDED_OVER, Place, spellings};
 use crate::post::{BackoffFrom, Platform};
 
 /// For the ranges of the query for due posts, for exhausted posts and for counts.
@@ -47,7 +47,7 @@ pub(super) fn of_posts(backoff_from: BackoffFrom) -> Vec<IndexModel> {
     };
     let mut due = doc! { "status": 1 };
     due.extend(statuses());
-    due.extend(doc! { "sheetTriggeredAt": 1, "platform": 1, "permanentlyFailed": 1, "retryCount": 1 });
+    due.extend(doc! { HANDED_OVER: 1, "platform": 1, "permanentlyFailed": 1, "retryCount": 1 });
     let mut by_failure = due.clone();
     by_failure.extend(doc! { "failedAt": 1, "_id": 1, "failureCategory": 1 });
     let mut by_list = doc! { "platforms": 1 };
@@ -96,7 +96,7 @@ pub(super) fn of_deliveries(name: &str) -> [IndexModel; 3] {
     let (claim, category) = (place.retry("retryClaim"), place.retry("failureCategory"));
     let mut due = doc! { "status": 1, status.as_str(): 1 };
     if name == Platform::TikTok.as_str() {
-        due.insert("sheetTriggeredAt", 1);
+        due.insert(HANDED_OVER, 1);
     }
     due.insert(place.retry("permanentlyFailed"), 1);
     due.insert(place.retry("retryCount"), 1);

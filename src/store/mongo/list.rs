@@ -3,9 +3,9 @@
 use mongodb::bson::{Bson, Document, doc};
 
 use super::MongoPostStore;
-use super::filter::{self, Lane, Part};
+use super::filter::{self, IndexScan, Part};
 use super::page::{ANCHOR, ENTRY, deliveries_in, projection_of};
-use super::place::{Place, has_no_statuses, says_nothing, spellings, unknown_entries};
+use super::place::{HANDED_OVER, Place, has_no_statuses, says_nothing, spellings, unknown_entries};
 use super::statistics::count_in;
 use crate::post::Platform;
 use crate::store::query::MalformedPosts;
@@ -40,32 +40,32 @@ impl MongoPostStore {
         Ok(documents.iter().flat_map(deliveries_in).collect())
     }
 
-    /// The lanes of what is due for a list, each with the condition for the rest of the filter.
-    async fn listed_lanes(&self, filter: &ListFilter) -> Result<Vec<(Lane, Document)>, StoreError> {
+    /// The scans for what is due in a list, each with its whole condition.
+    async fn listed_scans(&self, filter: &ListFilter) -> Result<Vec<(IndexScan, Document)>, StoreError> {
         let Some((policy, now)) = filter.due else { return Ok(Vec::new()) };
         let rest = ListFilter { due: None, ..filter.clone() };
         let wanted = |platform: &Platform| filter.platforms.is_empty() || filter.platforms.contains(platform);
-        let mut lanes = Vec::new();
+        let mut scans = Vec::new();
         for platform in Platform::ALL.into_iter().filter(wanted) {
             let query = DueQuery { policy, now, scope: Scope::Platform(platform) };
-            lanes.extend(self.due_lanes(&query, MalformedPosts::Excluded).await?);
+            scans.extend(self.due_scans(&query, MalformedPosts::Excluded).await?);
         }
-        let with_condition = |lane: Lane| {
-            let rest = filter::listed(&lane.part, &rest)?;
-            let condition = doc! { "$and": [filter::any(lane.branches.clone()), rest] };
-            Some((lane, condition))
+        let with_condition = |scan: IndexScan| {
+            let rest = filter::listed(&scan.part, &rest)?;
+            let condition = doc! { "$and": [filter::any(scan.branches.clone()), rest] };
+            Some((scan, condition))
         };
-        Ok(lanes.into_iter().filter_map(with_condition).collect())
+        Ok(scans.into_iter().filter_map(with_condition).collect())
     }
 
     /// A part of a list of what is due, found as a pass finds it.
     async fn due_listed(&self, filter: &ListFilter, page: Page) -> Result<Vec<StoredPost>, StoreError> {
         let wanted = i64::try_from(page.skip.saturating_add(page.limit)).unwrap_or(i64::MAX);
         let mut posts = Vec::new();
-        for (lane, condition) in self.listed_lanes(filter).await? {
-            let project = doc! { "$project": projection_of(&lane.part) };
+        for (scan, condition) in self.listed_scans(filter).await? {
+            let project = doc! { "$project": projection_of(&scan.part) };
             let pipeline = vec![doc! { "$match": condition }, project, order(), doc! { "$limit": wanted }];
-            posts.extend(self.collect_hinted(pipeline, &lane.index).await?.iter().flat_map(deliveries_in));
+            posts.extend(self.collect_hinted(pipeline, &scan.index).await?.iter().flat_map(deliveries_in));
         }
         let date = |stored: &StoredPost| stored.failed_at().or(stored.readable().and_then(|post| post.updated_at));
         posts.sort_by(|a, b| date(b).cmp(&date(a)).then_with(|| a.id().cmp(b.id())));
@@ -77,10 +77,8 @@ impl MongoPostStore {
     pub(super) async fn count_listed(&self, filter: &ListFilter) -> Result<u64, StoreError> {
         if filter.due.is_some() {
             let mut sum = 0;
-            for (lane, condition) in self.listed_lanes(filter).await? {
-                let pipeline = vec![doc! { "$match": condition }, doc! { "$count": "n" }];
-                let counted = self.collect_hinted(pipeline, &lane.index).await?;
-                sum += counted.first().map_or(0, |counted| count_in(counted, "n"));
+            for (scan, condition) in self.listed_scans(filter).await? {
+                sum += self.count_found(vec![doc! { "$match": condition }], &scan.index).await?;
             }
             return Ok(sum);
         }
@@ -97,7 +95,7 @@ impl MongoPostStore {
             filter
         });
         let with_status = filter::any(has_status.collect());
-        let mut handed_over = doc! { "status": "failed", "sheetTriggeredAt": { "$ne": Bson::Null } };
+        let mut handed_over = doc! { "status": "failed", HANDED_OVER: { "$ne": Bson::Null } };
         handed_over.extend(has_no_statuses());
         handed_over.insert("$nor", vec![Place::Root.not_handed_over()]);
         let all = self.count_parts(vec![failed]).await?;

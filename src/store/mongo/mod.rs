@@ -28,7 +28,7 @@ use mongodb::options::{Hint, ReturnDocument};
 use mongodb::{Collection, Cursor, Database, IndexModel};
 use tokio::sync::OnceCell;
 
-use self::filter::{Lane, Usage};
+use self::filter::{IndexScan, Usage};
 use self::page::{Cursor as PageCursor, projection, projection_of};
 use self::place::{Place, places};
 use super::query::{MalformedPosts, is_as_shown};
@@ -171,8 +171,15 @@ impl MongoPostStore {
         self.usage.get_or_try_init(ask).await
     }
 
-    /// The lanes of what is due.
-    async fn due_lanes(&self, query: &DueQuery, malformed: MalformedPosts) -> Result<Vec<Lane>, StoreError> {
+    /// How many documents a pipeline finds by this index.
+    async fn count_found(&self, mut pipeline: Vec<Document>, index: &str) -> Result<u64, StoreError> {
+        pipeline.push(doc! { "$count": "n" });
+        let counted = self.collect_hinted(pipeline, index).await?;
+        Ok(counted.first().map_or(0, |counted| statistics::count_in(counted, "n")))
+    }
+
+    /// The scans for what is due.
+    async fn due_scans(&self, query: &DueQuery, malformed: MalformedPosts) -> Result<Vec<IndexScan>, StoreError> {
         let parts = filter::parts(query.scope, self.usage().await?).into_iter();
         Ok(parts.flat_map(|part| filter::due(&part, &query.policy, query.now, malformed)).collect())
     }
@@ -338,21 +345,19 @@ impl PostStore for MongoPostStore {
     }
 
     async fn due_posts(&self, query: &DueQuery, after: Option<&DueCursor>, limit: u32) -> Result<PostPage, StoreError> {
-        let lanes = self.due_lanes(query, MalformedPosts::Included).await?;
-        self.page(lanes, query.scope, after, limit).await
+        let scans = self.due_scans(query, MalformedPosts::Included).await?;
+        self.page(scans, query.scope, after, limit).await
     }
 
     async fn count_due(&self, query: &DueQuery, after: Option<&DueCursor>) -> Result<u64, StoreError> {
-        let lanes = self.due_lanes(query, MalformedPosts::Excluded).await?;
+        let scans = self.due_scans(query, MalformedPosts::Excluded).await?;
         let mut sum = 0;
-        for (_, lane, position) in after.map_or_else(PageCursor::start, PageCursor::read).rest(lanes) {
-            let mut pipeline = vec![doc! { "$match": filter::any(lane.branches.clone()) }];
+        for (_, scan, position) in after.map_or_else(PageCursor::start, PageCursor::read).rest(scans) {
+            let mut pipeline = vec![doc! { "$match": filter::any(scan.branches.clone()) }];
             if let Some(position) = position {
-                pipeline.extend([doc! { "$project": projection_of(&lane.part) }, position.after()]);
+                pipeline.extend([doc! { "$project": projection_of(&scan.part) }, position.after()]);
             }
-            pipeline.push(doc! { "$count": "n" });
-            let counted = self.collect_hinted(pipeline, &lane.index).await?;
-            sum += counted.first().map_or(0, |counted| statistics::count_in(counted, "n"));
+            sum += self.count_found(pipeline, &scan.index).await?;
         }
         Ok(sum)
     }
@@ -364,8 +369,8 @@ impl PostStore for MongoPostStore {
         limit: u32,
     ) -> Result<PostPage, StoreError> {
         let parts = filter::parts(query.scope, self.usage().await?).into_iter();
-        let lanes = parts.filter_map(|part| filter::exhausted(&part, &query.policy)).collect();
-        self.page(lanes, query.scope, after, limit).await
+        let scans = parts.filter_map(|part| filter::exhausted(&part, &query.policy)).collect();
+        self.page(scans, query.scope, after, limit).await
     }
 
     async fn mark_exhausted(&self, post: &Post) -> Result<LeaseWrite, StoreError> {

@@ -1,12 +1,12 @@
 //! Deliveries in the order of their first failure, a page at a time.
 //!
-//! What is due is found in lanes, one after another, each by an index of its own. In the lane that nearly all deliveries
-//! are in, no more is read than the page needs; the others are small, and sorted by the server.
+//! What is due is found by several scans, one after another, each of an index of its own. The scan that finds nearly all
+//! deliveries reads no more than the page needs; what the others find is little, and sorted by the server.
 
 use chrono::{DateTime, Utc};
 use mongodb::bson::{Bson, Document, doc};
 
-use super::filter::{self, Lane, Part};
+use super::filter::{self, IndexScan, Part};
 use super::place::{Place, place_of_malformed, places};
 use super::{MongoPostStore, document, identity};
 use crate::post::Platform;
@@ -72,11 +72,11 @@ fn is_in(found: &Document, stored: &StoredPost, scope: Scope) -> bool {
     }
 }
 
-/// A position in the order of the pages: a lane, and a delivery in it.
+/// A position in the order of the pages: the number of a scan, and a delivery that it finds.
 #[derive(Debug, Clone)]
 pub(super) struct Cursor {
-    lane: usize,
-    /// None at the start of the lane.
+    scan: usize,
+    /// None at the start of the scan.
     position: Option<Document>,
 }
 
@@ -84,19 +84,19 @@ impl Cursor {
     pub(super) fn read(cursor: &DueCursor) -> Self {
         let read = identity::value_of(&cursor.0);
         let read = read.as_document();
-        let lane = read.and_then(|cursor| cursor.get_i64("lane").ok()).and_then(|lane| usize::try_from(lane).ok());
+        let scan = read.and_then(|cursor| cursor.get_i64("scan").ok()).and_then(|scan| usize::try_from(scan).ok());
         let position = read.and_then(|cursor| cursor.get_document("position").ok()).cloned();
-        Self { lane: lane.unwrap_or(0), position }
+        Self { scan: scan.unwrap_or(0), position }
     }
 
     /// Before all others.
     pub(super) fn start() -> Self {
-        Self { lane: 0, position: None }
+        Self { scan: 0, position: None }
     }
 
-    /// After this document of a lane, or at its start.
-    fn at(lane: usize, last: Option<&Document>) -> DueCursor {
-        let mut cursor = doc! { "lane": i64::try_from(lane).unwrap_or(i64::MAX) };
+    /// After this document of a scan, or at its start.
+    fn at(scan: usize, last: Option<&Document>) -> DueCursor {
+        let mut cursor = doc! { "scan": i64::try_from(scan).unwrap_or(i64::MAX) };
         if let Some(last) = last {
             let part = |name: &str| last.get(name).cloned().unwrap_or(Bson::Null);
             cursor.insert("position", doc! { "anchor": part(ANCHOR), "tie": part(TIE), "id": part("_id") });
@@ -104,15 +104,15 @@ impl Cursor {
         DueCursor(identity::key_of(&Bson::Document(cursor)))
     }
 
-    /// The deliveries of these lanes that follow.
-    pub(super) fn rest(self, lanes: Vec<Lane>) -> impl Iterator<Item = (usize, Lane, Option<Position>)> {
-        let Self { lane: first, position } = self;
-        let numbered = lanes.into_iter().enumerate().skip(first);
-        numbered.map(move |(number, lane)| (number, lane, position.clone().filter(|_| number == first).map(Position)))
+    /// The scans that are not at their end, each with the position after which it goes on.
+    pub(super) fn rest(self, scans: Vec<IndexScan>) -> impl Iterator<Item = (usize, IndexScan, Option<Position>)> {
+        let Self { scan: first, position } = self;
+        let numbered = scans.into_iter().enumerate().skip(first);
+        numbered.map(move |(number, scan)| (number, scan, position.clone().filter(|_| number == first).map(Position)))
     }
 }
 
-/// A delivery's position in its lane.
+/// A delivery's position in the order of its scan.
 #[derive(Debug, Clone)]
 pub(super) struct Position(Document);
 
@@ -154,20 +154,20 @@ fn follows(value: &Bson, than: &Bson, next: Option<Document>) -> Document {
     }
 }
 
-/// The query for the deliveries of a lane, in order; none if no branch of it can have more.
-fn query(lane: &Lane, after: Option<&Position>, limit: u32) -> Option<Vec<Document>> {
+/// The query for what a scan finds, in order; none if no branch of it can have more.
+fn query(scan: &IndexScan, after: Option<&Position>, limit: u32) -> Option<Vec<Document>> {
     let limit = doc! { "$limit": i64::from(limit) };
-    let project = doc! { "$project": projection_of(&lane.part) };
+    let project = doc! { "$project": projection_of(&scan.part) };
     let order = doc! { "$sort": { ANCHOR: 1, TIE: 1, "_id": 1 } };
-    let Some(ordered_by) = &lane.ordered_by else {
-        let mut stages = vec![doc! { "$match": filter::any(lane.branches.clone()) }, project];
+    let Some(ordered_by) = &scan.ordered_by else {
+        let mut stages = vec![doc! { "$match": filter::any(scan.branches.clone()) }, project];
         stages.extend(after.map(Position::after));
         stages.extend([order, limit]);
         return Some(stages);
     };
     let branches = match after {
-        None => lane.branches.clone(),
-        Some(position) => filter::after(lane.branches.clone(), ordered_by, position),
+        None => scan.branches.clone(),
+        Some(position) => filter::after(scan.branches.clone(), ordered_by, position),
     };
     if branches.is_empty() {
         return None;
@@ -178,10 +178,10 @@ fn query(lane: &Lane, after: Option<&Position>, limit: u32) -> Option<Vec<Docume
 }
 
 impl MongoPostStore {
-    /// The next page of lanes.
+    /// The next page of what these scans find.
     pub(super) async fn page(
         &self,
-        lanes: Vec<Lane>,
+        scans: Vec<IndexScan>,
         scope: Scope,
         after: Option<&DueCursor>,
         limit: u32,
@@ -189,9 +189,9 @@ impl MongoPostStore {
         let cursor = after.map_or_else(Cursor::start, Cursor::read);
         let mut page = PostPage::default();
         let mut left = limit;
-        for (number, lane, position) in cursor.rest(lanes) {
-            let Some(pipeline) = query(&lane, position.as_ref(), left) else { continue };
-            let documents = self.collect_hinted(pipeline, &lane.index).await?;
+        for (number, scan, position) in cursor.rest(scans) {
+            let Some(pipeline) = query(&scan, position.as_ref(), left) else { continue };
+            let documents = self.collect_hinted(pipeline, &scan.index).await?;
             let found =
                 |document| deliveries_in(document).into_iter().filter(move |stored| is_in(document, stored, scope));
             page.posts.extend(documents.iter().flat_map(found));
