@@ -1,7 +1,7 @@
 //! Standard output and standard error: the only place that writes to them.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::{BufWriter, IsTerminal, Write};
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
@@ -155,14 +155,26 @@ impl Console {
     /// # Errors
     /// If the result cannot be written for another reason, such as a full disk.
     pub(super) fn result(&self, text: &str, exit: super::Exit) -> Result<(), AppError> {
+        self.write_result(exit, |out| out.write_all(text.as_bytes()))
+    }
+
+    /// The same for a result that is written piece by piece, because it may be large.
+    ///
+    /// # Errors
+    /// If the result cannot be written for another reason, such as a full disk.
+    pub(super) fn write_result(
+        &self,
+        exit: super::Exit,
+        write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+    ) -> Result<(), AppError> {
         if self.is_quiet && exit == super::Exit::Done {
             return Ok(());
         }
         // What was being done is over, so its lines go and do not come back.
         self.progress.clear().unwrap_or_default();
         self.progress.set_draw_target(ProgressDrawTarget::hidden());
-        let mut out = std::io::stdout().lock();
-        written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        written(write(&mut out).and_then(|()| out.flush()))
     }
 
     /// Writes an error and its hint.

@@ -6,7 +6,7 @@ use super::args::{Format, RunArgs};
 use super::console::{ALWAYS, Console};
 use super::{AppError, Exit, alert, build_context, open_assets, open_store, stop_signals};
 use crate::report::{
-    RunJson, alert_message, dry_run_text, malformed_note, platform_note, relative, run_text, to_json, utc,
+    RunJson, alert_message, malformed_note, platform_note, relative, utc, write_dry_run, write_json, write_run,
 };
 use crate::retry::{PassOptions, PassReport, Signal, dry_run, pass_record, run_pass};
 use crate::settings::Settings;
@@ -24,11 +24,10 @@ pub(super) async fn run(
     let options = PassOptions { platforms: args.platform.clone(), limit: args.limit, max_duration: args.max_duration };
     if args.dry_run {
         let report = dry_run(&context, &options).await?;
-        let text = match format {
-            Format::Json => to_json(&RunJson::of_dry_run(&report)),
-            _ => dry_run_text(&report, console.screen()),
-        };
-        console.result(&text, Exit::Done)?;
+        console.write_result(Exit::Done, |out| match format {
+            Format::Json => write_json(out, &RunJson::of_dry_run(&report)),
+            _ => write_dry_run(out, &report, console.screen()),
+        })?;
         return Ok(Exit::Done);
     }
     for warning in context.store.prepare(settings.policy.backoff_from).await? {
@@ -43,17 +42,14 @@ pub(super) async fn run(
     if console.is_quiet() && exit == Exit::Done {
         warn_of_unconfigured_platforms(&report);
     }
-    let text = match format {
-        Format::Json => {
-            tell(&report);
-            to_json(&RunJson::new(&report))
-        }
-        _ => {
-            let text = run_text(&report, console.screen());
-            if text.is_empty() && console.is_terminal() { "nothing is due\n".to_owned() } else { text }
-        }
-    };
-    let printed = console.result(&text, exit);
+    if format == Format::Json {
+        tell(&report);
+    }
+    let printed = console.write_result(exit, |out| match format {
+        Format::Json => write_json(out, &RunJson::new(&report)),
+        _ if report.is_empty() && console.is_terminal() => out.write_all(b"nothing is due\n"),
+        _ => write_run(out, &report, console.screen()),
+    });
     if let Some(webhook) = &settings.alert_webhook
         && let Some(message) = alert_message(&report, &context.host, &previous)
     {
@@ -77,7 +73,8 @@ fn exit_of(report: &PassReport, signal: Option<Signal>) -> Exit {
 /// Writes to standard error what the JSON output does not contain, once for each platform.
 fn tell(report: &PassReport) {
     let platforms = report.platforms.iter().filter_map(platform_note);
-    for note in platforms.chain(report.malformed.iter().map(malformed_note)) {
+    let malformed = report.malformed.iter().map_while(Result::ok).map(|post| malformed_note(&post));
+    for note in platforms.chain(malformed) {
         log::warn!("{note}");
     }
 }

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The `_id` of a post, in two forms: as people write it, and as its store looks it up.
 ///
 /// They differ if one text can mean several values: in MongoDB the string `42` and the integer 42
 /// are different ids, and both are written `42`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PostId {
     text: String,
     key: String,

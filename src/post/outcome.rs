@@ -3,6 +3,7 @@
 use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::{Category, Consequence, EntryOutcome, Failure, HistoryEntry, Post, RetryPolicy, TicketFate};
 
@@ -125,7 +126,7 @@ pub enum AttemptEnd {
 }
 
 /// What became of a post.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// It is on its platform.
     Posted,

@@ -93,6 +93,14 @@ impl AttemptCounts {
         *posted = posted.saturating_add(is_posted);
     }
 
+    /// Adds other counts.
+    pub fn add(&mut self, others: &Self) {
+        for (key, (attempts, posted)) in &others.0 {
+            let sum = self.0.entry(*key).or_default();
+            *sum = (sum.0.saturating_add(*attempts), sum.1.saturating_add(*posted));
+        }
+    }
+
     /// The counts, by attempt number within a platform.
     pub fn iter(&self) -> impl Iterator<Item = AttemptCount> {
         self.0.iter().map(|((platform, attempt, after), (attempts, posted))| AttemptCount {

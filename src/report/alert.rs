@@ -7,8 +7,11 @@ use crate::post::{Category, Outcome, Platform};
 use crate::retry::PassReport;
 use crate::store::GivenUpRecord;
 
-/// How many posts the text names; the data names all.
+/// How many posts the text names.
 const NAMED: usize = 10;
+
+/// How many posts the data names: a receiver that takes no megabytes must not lose the whole message.
+const LISTED: usize = 1_000;
 
 /// The message for a pass in which posts became permanently failed, or a platform was given up that the runs before
 /// had not given up for the same category (`previous`); `None` for any other pass.
@@ -16,14 +19,17 @@ pub fn alert_message(report: &PassReport, host: &str, previous: &[(Platform, Giv
     let is_new = |platform: Platform, category: Category| {
         !previous.iter().any(|(known, record)| *known == platform && record.category == category)
     };
-    let failed: Vec<_> = report.posts.iter().filter(|post| post.outcome == Outcome::PermanentlyFailed).collect();
+    let count = report.totals().permanently_failed;
+    // What cannot be read back is in the store and in the exit code.
+    let posts = report.posts.iter().map_while(Result::ok);
+    let failed: Vec<_> = posts.filter(|post| post.outcome == Outcome::PermanentlyFailed).take(LISTED).collect();
     let given_up: Vec<_> = report
         .platforms
         .iter()
         .filter_map(|platform| Some((platform.platform, platform.given_up.as_ref()?)))
         .filter(|(platform, given_up)| given_up.category.needs_person() && is_new(*platform, given_up.category))
         .collect();
-    if failed.is_empty() && given_up.is_empty() {
+    if count == 0 && given_up.is_empty() {
         return None;
     }
     let mut lines = vec![format!("postretry on {host}:")];
@@ -34,15 +40,15 @@ pub fn alert_message(report: &PassReport, host: &str, previous: &[(Platform, Giv
             given_up.category, given_up.reason
         ));
     }
-    if !failed.is_empty() {
-        lines.push(format!("{} permanently failed:", plural(failed.len() as u64, "post is", "posts are")));
+    if count > 0 {
+        lines.push(format!("{} permanently failed:", plural(count, "post is", "posts are")));
     }
     for post in failed.iter().take(NAMED) {
         let error = post.error.as_deref().unwrap_or_default();
         lines.push(format!("{} ({}): {error}", post.id, post.platform));
     }
-    if failed.len() > NAMED {
-        lines.push(format!("and {} more", failed.len() - NAMED));
+    if count > NAMED as u64 {
+        lines.push(format!("and {} more", count - NAMED as u64));
     }
     Some(json!({
         "text": lines.join("\n"),

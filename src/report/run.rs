@@ -1,19 +1,52 @@
 //! The results of a pass, a dry run and single posts, for people.
 
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::json::ResultRow;
 use super::table::{Cell, Column, Table};
 use super::text::{Times, tally, wrapped};
 use super::wording::outcome_words;
 use super::{Paint, Screen, plural, relative};
 use crate::post::{Category, Outcome, Totals};
-use crate::retry::{AttemptReport, DryRunReport, GivenUp, MalformedPost, PassReport, PlannedPost, PlatformReport};
+use crate::retry::{
+    AttemptReport, DryRunReport, GivenUp, MalformedPost, PassReport, PlannedPost, PlatformReport, Records,
+};
 
-/// The result of a pass. Empty if there was nothing to do.
-pub fn run_text(report: &PassReport, screen: Screen) -> String {
-    if report.totals().is_empty() && report.malformed.is_empty() {
-        return String::new();
+/// How many rows a table has at most before another one begins. A report of very many posts is never in memory as a
+/// whole.
+const ROWS: usize = 500;
+
+/// Writes a table of all records.
+fn write_table<T: Clone + Serialize + DeserializeOwned, const N: usize>(
+    out: &mut dyn Write,
+    columns: &[Column; N],
+    records: &Records<T>,
+    row: impl Fn(&T) -> [Cell; N],
+    screen: Screen,
+) -> io::Result<()> {
+    let mut records = records.iter().peekable();
+    while records.peek().is_some() {
+        let mut table = Table::new(columns);
+        for record in records.by_ref().take(ROWS) {
+            table.row(row(record?.as_ref()));
+        }
+        out.write_all(table.text(screen).as_bytes())?;
     }
-    let mut table = Table::new(&[
+    Ok(())
+}
+
+/// Writes the result of a pass; nothing if there was nothing to do.
+///
+/// # Errors
+/// If it cannot be written, or its records cannot be read.
+pub fn write_run(out: &mut dyn Write, report: &PassReport, screen: Screen) -> io::Result<()> {
+    if report.is_empty() {
+        return Ok(());
+    }
+    let columns = [
         Column::whole("post"),
         Column::whole("platform"),
         Column::whole("outcome"),
@@ -21,13 +54,13 @@ pub fn run_text(report: &PassReport, screen: Screen) -> String {
         Column::whole("category").movable(),
         Column::number("attempt").dispensable(),
         Column::flexible("detail", 24),
-    ]);
-    for post in &report.posts {
+    ];
+    let row = |post: &AttemptReport| {
         // The next pass retries a post that is already due, no matter for how long.
         let next = post
             .next_retry_at
             .map(|at| if at <= report.finished_at { "due".to_owned() } else { relative(at, report.finished_at) });
-        table.row([
+        [
             post.id.as_str().into(),
             post.platform.as_str().into(),
             outcome_cell(post.outcome.as_str()),
@@ -35,20 +68,19 @@ pub fn run_text(report: &PassReport, screen: Screen) -> String {
             post.category.map_or("", Category::as_str).into(),
             post.attempt.to_string().into(),
             detail(post).into(),
-        ]);
-    }
-    let mut text = if table.is_empty() { String::new() } else { table.text(screen) };
-    text.push_str(&summary(&report.platforms));
+        ]
+    };
+    write_table(out, &columns, &report.posts, row, screen)?;
+    out.write_all(summary(&report.platforms).as_bytes())?;
     for platform in &report.platforms {
         if let Some(note) = note(platform, Times::From(report.finished_at)) {
             let needs_person = platform.given_up.as_ref().is_some_and(|given_up| given_up.category.needs_person());
             let paint = if needs_person { Paint::Bad } else { Paint::Warning };
             let note = wrapped(&note, screen.width, 2);
-            text.push_str(&format!("{}\n", paint.on(&note, screen.has_color)));
+            writeln!(out, "{}", paint.on(&note, screen.has_color))?;
         }
     }
-    text.push_str(&malformed_notes(&report.malformed, screen));
-    text
+    write_malformed(out, &report.malformed, screen)
 }
 
 fn outcome_cell(name: &str) -> Cell {
@@ -115,57 +147,57 @@ pub fn malformed_note(post: &MalformedPost) -> String {
     format!("malformed post {}{platform}: field `{}`: {}; left unchanged", post.id, post.field, post.problem)
 }
 
-fn malformed_notes(malformed: &[MalformedPost], screen: Screen) -> String {
-    let note = |post: &MalformedPost| {
-        let text = wrapped(&malformed_note(post), screen.width, 2);
-        format!("{}\n", Paint::Bad.on(&text, screen.has_color))
-    };
-    malformed.iter().map(note).collect()
+fn write_malformed(out: &mut dyn Write, malformed: &Records<MalformedPost>, screen: Screen) -> io::Result<()> {
+    for post in malformed.iter() {
+        let note = wrapped(&malformed_note(post?.as_ref()), screen.width, 2);
+        writeln!(out, "{}", Paint::Bad.on(&note, screen.has_color))?;
+    }
+    Ok(())
 }
 
-/// What a pass would do.
-pub fn dry_run_text(report: &DryRunReport, screen: Screen) -> String {
+/// Writes what a pass would do.
+///
+/// # Errors
+/// If it cannot be written, or its records cannot be read.
+pub fn write_dry_run(out: &mut dyn Write, report: &DryRunReport, screen: Screen) -> io::Result<()> {
     let flagged: u64 = report.platforms.iter().map(|platform| platform.totals.flagged).sum();
     if report.posts.is_empty() && report.malformed.is_empty() && flagged == 0 {
-        return "nothing is due\n".to_owned();
+        return out.write_all(b"nothing is due\n");
     }
-    let mut table = Table::new(&[
+    let columns = [
         Column::whole("post"),
         Column::whole("platform"),
         Column::number("attempt").dispensable(),
         Column::whole("due").movable(),
         Column::flexible("title", 10),
         Column::flexible("plan", 30),
-    ]);
-    for post in &report.posts {
-        table.row([
+    ];
+    let row = |post: &PlannedPost| {
+        [
             post.id.as_str().into(),
             post.platform.as_str().into(),
             post.attempt.to_string().into(),
             post.due_since.map(|at| relative(at, report.started_at)).unwrap_or_default().into(),
             post.title.clone().unwrap_or_default().into(),
             plan(post),
-        ]);
-    }
-    let mut text = if table.is_empty() { String::new() } else { table.text(screen) };
-    let would_start = report.posts.iter().filter(|post| post.skipped.is_none());
-    let would_fail = would_start.clone().filter(|post| post.problem.is_some()).count();
-    text.push_str(&format!("{} due, {} would be started", report.posts.len(), would_start.count()));
-    if would_fail > 0 {
-        text.push_str(&format!(", {would_fail} of them would fail"));
+        ]
+    };
+    write_table(out, &columns, &report.posts, row, screen)?;
+    write!(out, "{} due, {} would be started", report.posts.len(), report.would_start)?;
+    if report.would_fail > 0 {
+        write!(out, ", {} of them would fail", report.would_fail)?;
     }
     if flagged > 0 {
-        text.push_str(&format!("; {flagged} would be marked as permanently failed"));
+        write!(out, "; {flagged} would be marked as permanently failed")?;
     }
-    text.push('\n');
-    text.push_str(&malformed_notes(&report.malformed, screen));
-    text
+    out.write_all(b"\n")?;
+    write_malformed(out, &report.malformed, screen)
 }
 
 /// What would be done with a due post, and why. Since when it is due has a column of its own.
 fn plan(post: &PlannedPost) -> Cell {
     match (&post.problem, post.skipped) {
-        (Some(problem), None) => Cell::painted(format!("would fail: {}", problem.message), Paint::Warning),
+        (Some(problem), None) => Cell::painted(format!("would fail: {problem}"), Paint::Warning),
         _ => {
             let since = post.due_since.map(|at| format!("due since {}; ", at.format("%Y-%m-%dT%H:%M:%SZ")));
             let rest = since.and_then(|since| post.reason.strip_prefix(&since));

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::Records;
 use super::context::RetryContext;
 use super::pass::{PassOptions, read_unknown_platforms};
 use super::report::{DryRunReport, PlannedPost, PlatformReport, SkipReason, take_readable};
@@ -20,8 +21,10 @@ pub async fn dry_run(context: &RetryContext, options: &PassOptions) -> Result<Dr
         started_at,
         finished_at: started_at,
         platforms: Vec::new(),
-        posts: Vec::new(),
-        malformed: Vec::new(),
+        posts: Records::default(),
+        would_start: 0,
+        would_fail: 0,
+        malformed: Records::default(),
     };
     let mut left = options.limit;
     for platform in options.platforms() {
@@ -54,8 +57,13 @@ pub async fn dry_run(context: &RetryContext, options: &PassOptions) -> Result<Dr
                     left = left.map(|left| left - 1);
                 }
                 totals.skip(1);
-                let problem = if skipped.is_none() { foreseen_failure(context, &post).await } else { None };
-                report.posts.push(PlannedPost { problem, ..plan(context, &post, reason, skipped, started_at) });
+                let mut planned = plan(context, &post, reason, skipped, started_at);
+                if skipped.is_none() {
+                    planned.problem = foreseen_failure(context, &post).await.map(|failure| failure.message);
+                    report.would_start += 1;
+                    report.would_fail += u64::from(planned.problem.is_some());
+                }
+                report.posts.push(planned);
             }
         }
         report.platforms.push(PlatformReport {
@@ -68,7 +76,7 @@ pub async fn dry_run(context: &RetryContext, options: &PassOptions) -> Result<Dr
         });
     }
     if options.covers_unknown_platforms() {
-        report.malformed.extend(read_unknown_platforms(context).await?);
+        read_unknown_platforms(context, &mut report.malformed).await?;
     }
     report.finished_at = context.clock.now();
     Ok(report)

@@ -14,6 +14,7 @@ mod dry_run;
 mod lease;
 mod limiter;
 mod pass;
+mod records;
 mod report;
 mod retry_post;
 mod run_record;
@@ -27,6 +28,7 @@ pub use config::PassConfig;
 pub use context::{Event, Listener, RetryContext, StartDelay};
 pub use dry_run::dry_run;
 pub use pass::{PassOptions, run_pass};
+pub use records::Records;
 pub use report::{
     AttemptReport, DryRunReport, GivenUp, MalformedPost, PassReport, PlannedPost, PlatformReport, SkipReason,
 };

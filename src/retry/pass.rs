@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::Records;
 use super::context::RetryContext;
 use super::report::{MalformedPost, PassReport, take_readable};
 use super::worker::{LARGE_PAGE, PassLimits, PlatformWorker, WorkerReport};
-use crate::post::Platform;
+use crate::post::{AttemptCounts, Platform};
 use crate::store::{Backlog, Pages, Scope, StoreError};
 
 /// The options of a pass.
@@ -50,17 +51,22 @@ pub async fn run_pass(context: &Arc<RetryContext>, options: &PassOptions) -> Res
         started_at,
         finished_at: started_at,
         platforms: Vec::new(),
-        posts: Vec::new(),
-        malformed: Vec::new(),
+        posts: Records::default(),
+        attempts: AttemptCounts::default(),
+        malformed: Records::default(),
+        refused: 0,
         has_panicked: limits.has_panicked(),
     };
+    let unreadable = |error: std::io::Error| StoreError::new("read the records of the pass", error.to_string());
     for report in reports {
         pass.platforms.push(report.platform);
-        pass.posts.extend(report.posts);
-        pass.malformed.extend(report.malformed);
+        pass.posts.append(&report.posts).map_err(unreadable)?;
+        pass.attempts.add(&report.attempts);
+        pass.malformed.append(&report.malformed).map_err(unreadable)?;
+        pass.refused += report.refused;
     }
     if options.covers_unknown_platforms() && !context.shutdown.is_stopping() {
-        pass.malformed.extend(read_unknown_platforms(context).await?);
+        read_unknown_platforms(context, &mut pass.malformed).await?;
     }
     pass.finished_at = context.clock.now();
     Ok(pass)
@@ -95,12 +101,14 @@ async fn run_workers(
 }
 
 /// The posts with an unknown platform. They can only be reported.
-pub(super) async fn read_unknown_platforms(context: &RetryContext) -> Result<Vec<MalformedPost>, StoreError> {
+pub(super) async fn read_unknown_platforms(
+    context: &RetryContext,
+    malformed: &mut Records<MalformedPost>,
+) -> Result<(), StoreError> {
     let store = context.store.as_ref();
     let mut pages = Pages::new(store, Backlog::Due, context.policy, Scope::UnknownPlatform, LARGE_PAGE);
-    let mut malformed = Vec::new();
     while let Some(page) = pages.next(context.clock.now()).await? {
-        take_readable(page, &mut malformed);
+        take_readable(page, malformed);
     }
-    Ok(malformed)
+    Ok(())
 }

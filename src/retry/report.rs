@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
+use super::Records;
 use crate::platform::CredentialExpiry;
-use crate::post::{Category, Failure, Malformed, Outcome, Platform, Post, PostId, Totals};
+use crate::post::{AttemptCounts, Category, Malformed, Outcome, Platform, Post, PostId, Totals};
 use crate::store::StoredPost;
 
 /// One attempt and its outcome.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AttemptReport {
     /// The post.
     pub id: PostId,
@@ -35,6 +37,15 @@ pub struct AttemptReport {
     pub url: Option<String>,
     /// Something about a published post that a person should know.
     pub warning: Option<String>,
+}
+
+impl AttemptReport {
+    /// Counts the attempt. For a post that expired nothing was sent, so it was no attempt.
+    pub(super) fn count_in(&self, counts: &mut AttemptCounts) {
+        if self.category != Some(Category::Expired) {
+            counts.count(self.platform, self.attempt, self.after, self.outcome);
+        }
+    }
 }
 
 /// Why a platform got no further post.
@@ -72,7 +83,7 @@ pub struct PlatformReport {
 }
 
 /// A post that cannot be worked on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MalformedPost {
     /// The post.
     pub id: PostId,
@@ -104,7 +115,7 @@ pub(super) fn already_published(post: &Post, id: &str) -> String {
 }
 
 /// Takes the posts of a page that can be read; the others are reported in `malformed`.
-pub(super) fn take_readable(page: Vec<StoredPost>, malformed: &mut Vec<MalformedPost>) -> Vec<Post> {
+pub(super) fn take_readable(page: Vec<StoredPost>, malformed: &mut Records<MalformedPost>) -> Vec<Post> {
     let readable = |stored: StoredPost| match stored {
         StoredPost::Readable(post) => Some(*post),
         StoredPost::Malformed(wrong) => {
@@ -116,7 +127,7 @@ pub(super) fn take_readable(page: Vec<StoredPost>, malformed: &mut Vec<Malformed
 }
 
 /// What a pass has done.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct PassReport {
     /// The run's id.
     pub run_id: String,
@@ -127,9 +138,13 @@ pub struct PassReport {
     /// By platform.
     pub platforms: Vec<PlatformReport>,
     /// The posts that were started, in the order in which they ended.
-    pub posts: Vec<AttemptReport>,
+    pub posts: Records<AttemptReport>,
+    /// The attempts among them, counted.
+    pub attempts: AttemptCounts,
     /// The posts that cannot be worked on.
-    pub malformed: Vec<MalformedPost>,
+    pub malformed: Records<MalformedPost>,
+    /// How many posts the store refused to write to.
+    pub refused: u64,
     /// Whether a task panicked; the log tells which.
     pub has_panicked: bool,
 }
@@ -140,19 +155,25 @@ impl PassReport {
         self.platforms.iter().map(|platform| platform.totals).sum()
     }
 
+    /// Whether there was nothing to do and nothing to report.
+    pub fn is_empty(&self) -> bool {
+        self.totals().is_empty() && self.malformed.is_empty()
+    }
+
     /// Whether manual action is needed.
     pub fn needs_person(&self) -> bool {
         let is_given_up = |platform: &PlatformReport| {
             platform.given_up.as_ref().is_some_and(|given_up| given_up.category.needs_person())
         };
         self.totals().permanently_failed > 0
+            || self.refused > 0
             || self.platforms.iter().any(|platform| platform.found_published > 0)
             || self.platforms.iter().any(is_given_up)
     }
 }
 
 /// Why a due post would not be started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SkipReason {
     /// Its platform has no credentials.
     NotConfigured,
@@ -161,7 +182,7 @@ pub enum SkipReason {
 }
 
 /// A post that a real pass would find due.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PlannedPost {
     /// The post.
     pub id: PostId,
@@ -182,11 +203,11 @@ pub struct PlannedPost {
     /// Why it would not be started.
     pub skipped: Option<SkipReason>,
     /// Why it would fail, as far as that can be told without its platform.
-    pub problem: Option<Failure>,
+    pub problem: Option<String>,
 }
 
 /// What a pass would do.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct DryRunReport {
     /// The run's id.
     pub run_id: String,
@@ -197,7 +218,11 @@ pub struct DryRunReport {
     /// By platform: every due post counts as skipped, since none is started.
     pub platforms: Vec<PlatformReport>,
     /// Every due post.
-    pub posts: Vec<PlannedPost>,
+    pub posts: Records<PlannedPost>,
+    /// How many of them would be started.
+    pub would_start: u64,
+    /// How many of those would fail, as far as that can be told without their platforms.
+    pub would_fail: u64,
     /// The posts that cannot be worked on.
-    pub malformed: Vec<MalformedPost>,
+    pub malformed: Records<MalformedPost>,
 }

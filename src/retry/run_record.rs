@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::context::RetryContext;
 use super::report::{AttemptReport, PassReport, PlatformReport};
-use crate::post::{AttemptCounts, Category, Outcome, Platform, Totals};
+use crate::post::{AttemptCounts, Outcome, Platform, Totals};
 use crate::store::{GivenUpRecord, PlatformRun, RunOutcome, RunRecord};
 
 /// The record of a pass. `previous` is what the store has said before it of the platforms that were given up.
@@ -37,7 +37,7 @@ pub fn pass_record(
         outcome,
         totals: report.totals(),
         by_platform: report.platforms.iter().map(of_platform).collect(),
-        attempts: attempt_counts(report.posts.iter()),
+        attempts: report.attempts.clone(),
     }
 }
 
@@ -75,11 +75,9 @@ pub fn retry_record<'a>(
     })
 }
 
-/// The attempts by platform, number and cause. For a post that expired nothing was sent, so it was no attempt.
+/// The attempts by platform, number and cause.
 fn attempt_counts<'a>(attempts: impl Iterator<Item = &'a AttemptReport>) -> AttemptCounts {
     let mut counts = AttemptCounts::default();
-    for attempt in attempts.filter(|attempt| attempt.category != Some(Category::Expired)) {
-        counts.count(attempt.platform, attempt.attempt, attempt.after, attempt.outcome);
-    }
+    attempts.for_each(|attempt| attempt.count_in(&mut counts));
     counts
 }

@@ -2,6 +2,7 @@
 //! and counted by their outcome.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,13 +11,16 @@ use chrono::{DateTime, Utc};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
+use super::Records;
 use super::attempt::{AttemptResult, Expiry, execute};
 use super::breaker::StopReason;
 use super::context::{ActivePlatform, Event, RetryContext, StartDelay};
 use super::limiter::{PlatformPause, StartPermit};
 use super::report::{AttemptReport, GivenUp, MalformedPost, PlatformReport, already_published, take_readable};
 use crate::platform::CredentialExpiry;
-use crate::post::{Category, Eligibility, Failure, Outcome, Platform, Post, PostId, Totals, expires_soon};
+use crate::post::{
+    AttemptCounts, Category, Eligibility, Failure, Outcome, Platform, Post, PostId, Totals, expires_soon,
+};
 use crate::store::{Backlog, DueQuery, LeaseWrite, Pages, Scope, StoreError};
 
 /// How many posts are read at a time if each is worked on.
@@ -96,8 +100,11 @@ impl PassLimits {
 #[derive(Debug)]
 pub(super) struct WorkerReport {
     pub(super) platform: PlatformReport,
-    pub(super) posts: Vec<AttemptReport>,
-    pub(super) malformed: Vec<MalformedPost>,
+    pub(super) posts: Records<AttemptReport>,
+    pub(super) attempts: AttemptCounts,
+    pub(super) malformed: Records<MalformedPost>,
+    /// How many posts the store refused to write to.
+    pub(super) refused: u64,
 }
 
 /// The posts of one platform within a pass.
@@ -107,13 +114,41 @@ pub(super) struct PlatformWorker {
     limits: Arc<PassLimits>,
     in_flight: JoinSet<Result<AttemptResult, StoreError>>,
     totals: Totals,
-    posts: Vec<AttemptReport>,
-    malformed: Vec<MalformedPost>,
+    posts: Records<AttemptReport>,
+    attempts: AttemptCounts,
+    deferred: Deferred,
+    malformed: Records<MalformedPost>,
+    refused: u64,
     /// Posts that are recorded as published.
     found_published: u64,
-    /// What was started. A store finds what is due for one reason after what is due for another, so that a post that has
-    /// failed meanwhile may be found once more.
-    started: HashSet<PostId>,
+    started: StartedPosts,
+}
+
+/// The posts that were deferred.
+#[derive(Debug, Default)]
+struct Deferred {
+    count: u64,
+    /// The latest time before which one of them must not be tried again.
+    until: Option<DateTime<Utc>>,
+}
+
+/// What was started. A store finds what is due for one reason after what is due for another, so that a post that has
+/// failed meanwhile may be found once more. Hashes need little memory, and a post that is taken for another waits for
+/// the next pass.
+#[derive(Debug, Default)]
+struct StartedPosts {
+    hasher: RandomState,
+    hashes: HashSet<u64>,
+}
+
+impl StartedPosts {
+    fn insert(&mut self, id: &PostId) {
+        self.hashes.insert(self.hasher.hash_one(id));
+    }
+
+    fn contains(&self, id: &PostId) -> bool {
+        self.hashes.contains(&self.hasher.hash_one(id))
+    }
 }
 
 /// What decides whether the next post may be started.
@@ -184,10 +219,13 @@ impl PlatformWorker {
             limits,
             in_flight: JoinSet::new(),
             totals: Totals::default(),
-            posts: Vec::new(),
-            malformed: Vec::new(),
+            posts: Records::default(),
+            attempts: AttemptCounts::default(),
+            deferred: Deferred::default(),
+            malformed: Records::default(),
+            refused: 0,
             found_published: 0,
-            started: HashSet::new(),
+            started: StartedPosts::default(),
         }
     }
 
@@ -219,7 +257,9 @@ impl PlatformWorker {
                 found_published: self.found_published,
             },
             posts: self.posts,
+            attempts: self.attempts,
             malformed: self.malformed,
+            refused: self.refused,
         })
     }
 
@@ -252,7 +292,7 @@ impl PlatformWorker {
                 let readiness = if is_skipping { Ready::Skip } else { self.wait_until_ready(&post, active).await? };
                 match readiness {
                     Ready::Start(permit) => {
-                        self.started.insert(post.id.clone());
+                        self.started.insert(&post.id);
                         self.start(post, active, permit);
                     }
                     Ready::Skip => {
@@ -389,7 +429,7 @@ impl PlatformWorker {
                 if report.outcome == Outcome::Withdrawn {
                     self.limits.give_back();
                 } else {
-                    self.posts.push(*report);
+                    self.report(*report);
                 }
                 Ok(())
             }
@@ -408,6 +448,15 @@ impl PlatformWorker {
                 Ok(())
             }
         }
+    }
+
+    fn report(&mut self, report: AttemptReport) {
+        report.count_in(&mut self.attempts);
+        if report.outcome == Outcome::Deferred {
+            self.deferred.count += 1;
+            self.deferred.until = self.deferred.until.max(report.not_before);
+        }
+        self.posts.push(report);
     }
 
     /// The pause that a rate-limited platform asks for, if the pass can wait for it.
@@ -431,13 +480,12 @@ impl PlatformWorker {
             StopReason::GivenUp(failure) => (failure, false),
             StopReason::CircuitOpen(failure) => (failure, true),
         };
-        let deferred = || self.posts.iter().filter(|post| post.outcome == Outcome::Deferred);
         GivenUp {
             category: failure.category,
             reason: failure.message,
             advice: failure.advice,
-            until: deferred().filter_map(|post| post.not_before).max(),
-            waiting: self.totals.skipped + if is_circuit { 0 } else { deferred().count() as u64 },
+            until: self.deferred.until,
+            waiting: self.totals.skipped + if is_circuit { 0 } else { self.deferred.count },
             is_circuit,
         }
     }

@@ -4,8 +4,14 @@ mod list;
 mod run;
 mod stats;
 
+use std::io::{self, Write};
+
 use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde::ser::{Error, SerializeSeq};
 use serde::{Serialize, Serializer};
+
+use crate::retry::Records;
 
 pub(super) use list::PostJson;
 pub use list::{ListJson, PostDetailJson};
@@ -18,6 +24,39 @@ pub fn to_json(value: &impl Serialize) -> String {
     let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
     text.push('\n');
     text
+}
+
+/// Writes a value as one JSON document with a line end.
+///
+/// # Errors
+/// If it cannot be written, or its records cannot be read.
+pub fn write_json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    out.write_all(b"\n")
+}
+
+/// A record with a shape of its own in the output.
+trait Shape {
+    /// The shape.
+    type Json<'a>: Serialize
+    where
+        Self: 'a;
+
+    fn json(&self) -> Self::Json<'_>;
+}
+
+/// A list of records. It is never in memory as a whole.
+#[derive(Debug)]
+struct List<'a, T>(&'a Records<T>);
+
+impl<T: Shape + Clone + Serialize + DeserializeOwned> Serialize for List<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        for record in self.0.iter() {
+            list.serialize_element(&record.map_err(S::Error::custom)?.json())?;
+        }
+        list.end()
+    }
 }
 
 /// Dates are RFC 3339, UTC, with `Z`.

@@ -1,8 +1,9 @@
 //! What a pass did or would do, and what became of single posts.
 
+use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 
-use super::{Date, date};
+use super::{Date, List, Shape, date};
 use crate::post::{Category, Platform, Totals};
 use crate::retry::{AttemptReport, DryRunReport, MalformedPost, PassReport, PlannedPost, PlatformReport};
 use crate::store::StoredPost;
@@ -16,6 +17,13 @@ struct RunHead<'a> {
     dry_run: bool,
 }
 
+impl<'a> RunHead<'a> {
+    fn new(id: &'a str, started_at: DateTime<Utc>, finished_at: DateTime<Utc>, dry_run: bool) -> Self {
+        let duration_ms = finished_at.signed_duration_since(started_at).num_milliseconds();
+        Self { id, started_at: Date(started_at), duration_ms, dry_run }
+    }
+}
+
 /// The counts by platform, in a map by name.
 #[derive(Debug)]
 struct ByPlatform<'a>(&'a [PlatformReport]);
@@ -27,39 +35,40 @@ impl Serialize for ByPlatform<'_> {
 }
 
 #[derive(Debug, Serialize)]
-struct MalformedJson<'a> {
+pub(super) struct MalformedJson<'a> {
     id: &'a str,
     platform: Option<&'a str>,
     field: &'a str,
     problem: &'a str,
 }
 
-fn malformed_json(posts: &[MalformedPost]) -> Vec<MalformedJson<'_>> {
-    posts
-        .iter()
-        .map(|post| MalformedJson {
-            id: post.id.as_str(),
-            platform: post.platform.as_deref(),
-            field: &post.field,
-            problem: &post.problem,
-        })
-        .collect()
+impl Shape for MalformedPost {
+    type Json<'a> = MalformedJson<'a>;
+
+    fn json(&self) -> MalformedJson<'_> {
+        MalformedJson {
+            id: self.id.as_str(),
+            platform: self.platform.as_deref(),
+            field: &self.field,
+            problem: &self.problem,
+        }
+    }
 }
 
 /// The output of `run`, real or dry.
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RunJson<'a> {
+#[serde(rename_all = "camelCase", bound = "List<'a, T>: Serialize")]
+pub struct RunJson<'a, T> {
     run: RunHead<'a>,
     totals: Totals,
     by_platform: ByPlatform<'a>,
-    posts: Vec<RunPostJson<'a>>,
-    malformed: Vec<MalformedJson<'a>>,
+    posts: List<'a, T>,
+    malformed: List<'a, MalformedPost>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct RunPostJson<'a> {
+pub(super) struct RunPostJson<'a> {
     id: &'a str,
     platform: Platform,
     outcome: &'static str,
@@ -76,60 +85,66 @@ struct RunPostJson<'a> {
     problem: Option<&'a str>,
 }
 
-impl<'a> RunJson<'a> {
-    /// Of a pass.
-    pub fn new(report: &'a PassReport) -> Self {
-        let post = |post: &'a AttemptReport| RunPostJson {
-            id: post.id.as_str(),
-            platform: post.platform,
-            outcome: post.outcome.as_str(),
-            attempt: post.attempt,
-            category: post.category.map(Category::as_str),
-            error: post.error.as_deref(),
-            next_retry_at: date(post.next_retry_at),
-            url: post.url.as_deref(),
+impl Shape for AttemptReport {
+    type Json<'a> = RunPostJson<'a>;
+
+    fn json(&self) -> RunPostJson<'_> {
+        RunPostJson {
+            id: self.id.as_str(),
+            platform: self.platform,
+            outcome: self.outcome.as_str(),
+            attempt: self.attempt,
+            category: self.category.map(Category::as_str),
+            error: self.error.as_deref(),
+            next_retry_at: date(self.next_retry_at),
+            url: self.url.as_deref(),
             reason: None,
             problem: None,
-        };
-        Self {
-            run: RunHead {
-                id: &report.run_id,
-                started_at: Date(report.started_at),
-                duration_ms: (report.finished_at - report.started_at).num_milliseconds(),
-                dry_run: false,
-            },
-            totals: report.totals(),
-            by_platform: ByPlatform(&report.platforms),
-            posts: report.posts.iter().map(post).collect(),
-            malformed: malformed_json(&report.malformed),
         }
     }
+}
 
+impl Shape for PlannedPost {
+    type Json<'a> = RunPostJson<'a>;
+
+    fn json(&self) -> RunPostJson<'_> {
+        RunPostJson {
+            id: self.id.as_str(),
+            platform: self.platform,
+            outcome: "due",
+            attempt: self.attempt,
+            category: self.category.map(Category::as_str),
+            error: self.error.as_deref(),
+            next_retry_at: date(self.due_since),
+            url: None,
+            reason: Some(&self.reason),
+            problem: self.problem.as_deref(),
+        }
+    }
+}
+
+impl<'a> RunJson<'a, AttemptReport> {
+    /// Of a pass.
+    pub fn new(report: &'a PassReport) -> Self {
+        Self {
+            run: RunHead::new(&report.run_id, report.started_at, report.finished_at, false),
+            totals: report.totals(),
+            by_platform: ByPlatform(&report.platforms),
+            posts: List(&report.posts),
+            malformed: List(&report.malformed),
+        }
+    }
+}
+
+impl<'a> RunJson<'a, PlannedPost> {
     /// Of what a pass would do.
     pub fn of_dry_run(report: &'a DryRunReport) -> Self {
-        let post = |post: &'a PlannedPost| RunPostJson {
-            id: post.id.as_str(),
-            platform: post.platform,
-            outcome: "due",
-            attempt: post.attempt,
-            category: post.category.map(Category::as_str),
-            error: post.error.as_deref(),
-            next_retry_at: date(post.due_since),
-            url: None,
-            reason: Some(&post.reason),
-            problem: post.problem.as_ref().map(|failure| failure.message.as_str()),
-        };
         Self {
-            run: RunHead {
-                id: &report.run_id,
-                started_at: Date(report.started_at),
-                duration_ms: (report.finished_at - report.started_at).num_milliseconds(),
-                dry_run: true,
-            },
+            run: RunHead::new(&report.run_id, report.started_at, report.finished_at, true),
             totals: report.platforms.iter().map(|platform| platform.totals).sum(),
             by_platform: ByPlatform(&report.platforms),
-            posts: report.posts.iter().map(post).collect(),
-            malformed: malformed_json(&report.malformed),
+            posts: List(&report.posts),
+            malformed: List(&report.malformed),
         }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::faulty_store::{StoreCall, StoreReaction};
 use super::scripted_publisher::{Act, Step, fail};
-use super::{PassOptions, TestBench, due_post, earlier_ticket, outcomes, run_pass, seconds, start_of_test};
+use super::{PassOptions, TestBench, all, due_post, earlier_ticket, outcomes, run_pass, seconds, start_of_test};
 use crate::post::{Category, EntryOutcome, Failure, Totals};
 
 #[tokio::test(start_paused = true)]
@@ -25,7 +25,7 @@ async fn a_retry_is_spent_before_anything_is_sent_and_given_back_by_a_deferral()
     assert_eq!((after.retry.count, after.retry.claim), (0, None));
     let an_hour_later = start_of_test() + seconds(10) + TimeDelta::hours(1);
     assert_eq!(after.retry.not_before, Some(an_hour_later));
-    assert_eq!(report.posts[0].next_retry_at, Some(an_hour_later));
+    assert_eq!(all(&report.posts)[0].next_retry_at, Some(an_hour_later));
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,7 +54,7 @@ async fn a_ticket_that_cannot_be_stored_is_not_used() {
 
     tokio::time::sleep(seconds(120)).await;
     let report = bench.run().await;
-    assert_eq!((outcomes(&report), report.posts[0].attempt), (vec!["a posted".to_owned()], 1));
+    assert_eq!((outcomes(&report), all(&report.posts)[0].attempt), (vec!["a posted".to_owned()], 1));
     assert_eq!(bench.tiktok.published(), ["a"]);
 }
 
@@ -93,7 +93,7 @@ async fn an_attempt_asks_for_two_tickets_at_most() {
     bench.tiktok.otherwise(Step::Resume, [Act::ReportDead]);
     let report = bench.run().await;
     assert_eq!(outcomes(&report), ["a failed"]);
-    assert_eq!(report.posts[0].category, Some(Category::Network));
+    assert_eq!(all(&report.posts)[0].category, Some(Category::Network));
     let calls = ["resume a, stored", "create a", "resume a, fresh", "create a", "resume a, fresh"];
     assert_eq!(bench.tiktok.calls(), calls);
     assert_eq!(bench.stored("a").retry.ticket, None);
@@ -124,8 +124,8 @@ async fn a_post_that_is_too_old_is_given_up_and_nothing_is_sent() {
     bench.add(due_post("a"));
     let report = bench.run().await;
     assert_eq!(outcomes(&report), ["a permanentlyFailed"]);
-    assert_eq!(report.posts[0].category, Some(Category::Expired));
-    assert!(report.posts[0].error.as_ref().unwrap().contains("more than 1h ago"));
+    assert_eq!(all(&report.posts)[0].category, Some(Category::Expired));
+    assert!(all(&report.posts)[0].error.as_ref().unwrap().contains("more than 1h ago"));
     assert!(bench.stored("a").retry.permanently_failed);
     assert!(bench.tiktok.calls().is_empty());
 }
@@ -159,8 +159,8 @@ async fn an_attempt_that_was_broken_off_more_than_three_times_counts_as_failed()
     let calls = bench.tiktok.calls();
     assert_eq!(calls.len(), 5, "{calls:?}");
     let report = bench.run().await;
-    assert_eq!((outcomes(&report), report.posts[0].attempt), (vec!["a failed".to_owned()], 1));
-    assert_eq!(report.posts[0].category, Some(Category::Interrupted));
+    assert_eq!((outcomes(&report), all(&report.posts)[0].attempt), (vec!["a failed".to_owned()], 1));
+    assert_eq!(all(&report.posts)[0].category, Some(Category::Interrupted));
     assert_eq!(bench.tiktok.calls(), calls);
     let post = bench.stored("a");
     assert_eq!((post.retry.count, post.retry.history.len()), (1, 1));

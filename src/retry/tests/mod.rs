@@ -17,12 +17,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use self::faulty_store::FaultyStore;
 use self::scripted_publisher::ScriptedPublisher;
 use super::{
-    Event, Listener, PassConfig, PassOptions, PassReport, PlatformReport, RetryContext, Shutdown, StoreClock, run_pass,
+    Event, Listener, PassConfig, PassOptions, PassReport, PlatformReport, Records, RetryContext, Shutdown, StoreClock,
+    run_pass,
 };
 use crate::platform::Publisher;
 use crate::post::{Platform, Post, PostDraft, PostId, RetryPolicy, Ticket};
@@ -184,9 +187,14 @@ fn earlier_ticket() -> Ticket {
     Ticket::new(Platform::TikTok, start_of_test() - TimeDelta::hours(1), serde_json::json!({ "number": 100 }))
 }
 
+/// The records of a report.
+fn all<T: Clone + Serialize + DeserializeOwned>(records: &Records<T>) -> Vec<T> {
+    records.iter().map(|record| record.unwrap().into_owned()).collect()
+}
+
 /// The attempts of a pass, in the order in which they ended.
 fn outcomes(report: &PassReport) -> Vec<String> {
-    report.posts.iter().map(|post| format!("{} {}", post.id, post.outcome)).collect()
+    all(&report.posts).iter().map(|post| format!("{} {}", post.id, post.outcome)).collect()
 }
 
 fn report_on(report: &PassReport, platform: Platform) -> &PlatformReport {
