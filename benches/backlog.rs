@@ -1,93 +1,131 @@
-//! What a backlog costs: a pass with nothing to do, a page of the list and the statistics, over few and over many
-//! failed posts, in turns on one server, so that what else the machine does hits both alike.
+//! Many posts to be dealt with at once: a dry run, marking those whose retries are used up, a pass that reports many
+//! posts, and a pass that a limit ends; each over few and over more posts.
 //!
-//! `cargo bench --bench backlog`; `BACKLOG` sets how many posts there are many of, a million unless set.
-#![expect(clippy::print_stdout, reason = "its output is what it is for")]
+//! `cargo bench --bench backlog`. How many posts are few: `DRY_RUN_POSTS` (10000), `EXHAUSTED_POSTS` (5000) and
+//! `REPORT_POSTS` (1000; for SQLite a quarter of it). There are four times as many of more. `BACKLOG_ROUNDS` (3) sets
+//! how often each program runs; the passes that report run once.
 
-use std::error::Error;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use postretry_bench_support::{
+    BenchResult, Environment, Kind, Program, Report, Series, State, Store, interleave, run_part, size,
+};
+use tokio::runtime::Runtime;
 
-use chrono::{TimeDelta, Utc};
-use mongodb::Database;
-use mongodb::bson::{DateTime, Document, doc};
-use postretry_mongod::Mongod;
+/// How many times as many posts there are in the second of two stores.
+const FACTOR: usize = 4;
 
-const FEW: usize = 1_000;
-const TURNS: usize = 15;
+fn main() -> BenchResult {
+    run_part(&[]).unwrap_or_else(|| Runtime::new()?.block_on(compare()))
+}
 
-/// Failed posts of which none is due: most wait, some were given up.
-async fn fill(database: &Database, posts: usize) -> Result<(), mongodb::error::Error> {
-    #[expect(clippy::disallowed_methods, reason = "a benchmark's clock")]
-    let now = Utc::now();
-    let caption = "a caption of the length that captions have ".repeat(5);
-    let platforms = ["tiktok", "instagram", "youtube_shorts"];
-    let collection = database.collection::<Document>("marketing_posts");
-    let numbers: Vec<usize> = (0..posts).collect();
-    for some in numbers.chunks(20_000) {
-        let documents = some.iter().map(|number| {
-            let minutes = i64::try_from(number % 50).unwrap_or(0);
-            let failed_at = DateTime::from_millis((now - TimeDelta::minutes(minutes)).timestamp_millis());
-            let is_given_up = number % 10 == 0;
-            doc! {
-                "title": "A title", "caption": &caption, "platform": platforms[number % 3], "status": "failed",
-                "videoPath": "a.mp4", "failedAt": failed_at, "retryCount": if is_given_up { 5 } else { 3 },
-                "permanentlyFailed": is_given_up, "failureCategory": "network", "error": "connection reset by peer",
-            }
-        });
-        collection.insert_many(documents).await?;
+async fn compare() -> BenchResult {
+    let rounds = size("BACKLOG_ROUNDS", 3)?;
+    let env = Environment::start(env!("CARGO_BIN_EXE_postretry")).await?;
+    env.make_video(1_000)?;
+    for kind in Kind::ALL {
+        let mut report = Report::new(format!("{}: many posts to be dealt with", kind.name()));
+        let due = size("DRY_RUN_POSTS", 10_000)?;
+        let stores = Stores::new(&env, kind, "due").await?;
+        stores.fill(State::Due, due).await?;
+        stores.make_indexes(&env)?;
+        let [few, more] = stores.programs(&env.program.clone().args(&["run", "--dry-run", "--json"]));
+        let [few, more] = interleave(rounds, [&few, &more])?;
+        add(&mut report, "dry run", due, &few, &more);
+
+        limited(&env, &stores.few, rounds, &mut report)?;
+        exhausted(&env, kind, rounds, &mut report).await?;
+        reported(&env, kind, &mut report).await?;
+        report.note("`ratio` is that of the times; it is linear where it is no more than that of the posts");
+        report.print();
     }
     Ok(())
 }
 
-/// How long a command takes.
-fn time(uri: &str, arguments: &[&str]) -> std::io::Result<Duration> {
-    let started = Instant::now();
-    let status = Command::new(env!("CARGO_BIN_EXE_postretry"))
-        .args(arguments)
-        .env_clear()
-        .envs([("MONGODB_URI", uri), ("TIKTOK_ACCESS_TOKEN", "x"), ("POST_ASSET_ROOT", "/")])
-        .stdout(Stdio::null())
-        .status()?;
-    if !status.success() {
-        return Err(std::io::Error::other(format!("{arguments:?}: {status}")));
-    }
-    Ok(started.elapsed())
+/// A store with few posts and one with more.
+struct Stores {
+    few: Store,
+    more: Store,
 }
 
-fn spread(times: &mut [Duration]) -> (Duration, Duration, Duration) {
-    times.sort_unstable();
-    (times[0], times[times.len() / 2], times[times.len() - 1])
+impl Stores {
+    async fn new(env: &Environment, kind: Kind, name: &str) -> BenchResult<Self> {
+        let few = env.store(kind, &format!("{name}_few")).await?;
+        Ok(Self { few, more: env.store(kind, &format!("{name}_more")).await? })
+    }
+
+    fn both(&self) -> [&Store; 2] {
+        [&self.few, &self.more]
+    }
+
+    async fn fill(&self, state: State, few: usize) -> BenchResult {
+        for (store, posts) in self.both().into_iter().zip([few, FACTOR * few]) {
+            store.clear().await?;
+            store.fill(state, posts).await?;
+        }
+        Ok(())
+    }
+
+    /// A pass that may start nothing.
+    fn make_indexes(&self, env: &Environment) -> BenchResult {
+        for store in self.both() {
+            env.program.on(store).args(&["run", "--limit", "0"]).run()?;
+        }
+        Ok(())
+    }
+
+    fn programs(&self, program: &Program) -> [Program; 2] {
+        self.both().map(|store| program.on(store))
+    }
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    #[expect(clippy::disallowed_methods, reason = "a switch of the benchmark, not a setting")]
-    let many = std::env::var("BACKLOG").ok().and_then(|posts| posts.parse().ok()).unwrap_or(1_000_000);
-    let server = Mongod::start().await;
-    let mut uris = Vec::new();
-    for posts in [FEW, many] {
-        let name = format!("posts_{posts}");
-        fill(&server.database(&name).await?, posts).await?;
-        let uri = server.uri(&name);
-        // The first pass makes the indexes.
-        time(&uri, &["run"])?;
-        uris.push(uri);
-    }
-    for arguments in [["run"].as_slice(), &["list-failed"], &["stats"]] {
-        let mut times = [Vec::new(), Vec::new()];
-        for _ in 0..TURNS {
-            for (times, uri) in times.iter_mut().zip(&uris) {
-                times.push(time(uri, arguments)?);
-            }
+fn add(report: &mut Report, work: &str, posts: usize, few: &Series, more: &Series) {
+    report.base(&format!("{work}, {posts} posts"), few);
+    report.compare(&format!("{work}, {} posts", FACTOR * posts), more, few);
+}
+
+/// One post of many, with the gap and without.
+fn limited(env: &Environment, store: &Store, rounds: usize, report: &mut Report) -> BenchResult {
+    let without = env.program.on(store).args(&["run", "--limit", "1"]);
+    let with = without.clone().set("POST_RETRY_GAP", "10s");
+    let [without, with] = interleave(rounds, [&without, &with])?;
+    env.take_published();
+    report.base("`run --limit 1`, no gap", &without);
+    report.compare("`run --limit 1`, gap of 10 s", &with, &without);
+    Ok(())
+}
+
+async fn exhausted(env: &Environment, kind: Kind, rounds: usize, report: &mut Report) -> BenchResult {
+    let posts = size("EXHAUSTED_POSTS", 5_000)?;
+    let stores = Stores::new(env, kind, "exhausted").await?;
+    stores.make_indexes(env)?;
+    let programs = stores.programs(&env.program.clone().args(&["run", "-q"]));
+    let mut both = [Series::default(), Series::default()];
+    for _ in 0..rounds {
+        stores.fill(State::Exhausted, posts).await?;
+        for (series, program) in both.iter_mut().zip(&programs) {
+            series.push(program.run()?);
         }
-        let [few, many_times] = &mut times;
-        let (few, more) = (spread(few), spread(many_times));
-        println!("{}: median of {TURNS} (least, most)", arguments.join(" "));
-        for (posts, (least, median, most)) in [(FEW, few), (many, more)] {
-            println!("  {posts:>9} failed posts: {median:>10.1?} ({least:.1?}, {most:.1?})");
-        }
-        println!("  ratio: {:.2}", more.1.as_secs_f64() / few.1.as_secs_f64());
     }
+    let [few, more] = both;
+    add(report, "marking exhausted posts", posts, &few, &more);
+    Ok(())
+}
+
+/// Passes that publish and report all posts.
+async fn reported(env: &Environment, kind: Kind, report: &mut Report) -> BenchResult {
+    let divisor = if kind == Kind::Sqlite { 4 } else { 1 };
+    let posts = size("REPORT_POSTS", 1_000)? / divisor;
+    let stores = Stores::new(env, kind, "reported").await?;
+    stores.fill(State::Due, posts).await?;
+    stores.make_indexes(env)?;
+    let mut both = [Series::default(), Series::default()];
+    for (series, program) in both.iter_mut().zip(stores.programs(&env.program.clone().args(&["run", "--json"]))) {
+        series.push(program.run()?);
+    }
+    let (published, expected) = (env.take_published(), (1 + FACTOR) * posts);
+    if published != expected {
+        return Err(format!("{published} of {expected} posts were published").into());
+    }
+    let [few, more] = both;
+    add(report, "publishing and reporting", posts, &few, &more);
     Ok(())
 }

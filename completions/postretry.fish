@@ -113,7 +113,7 @@ prometheus\t'The Prometheus text format (only for stats)'"
 complete -c postretry -n "__fish_postretry_using_subcommand retry" -l color -d 'When to use colour' -r -f -a "auto\t'If the output is a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c postretry -n "__fish_postretry_using_subcommand retry" -l force -d 'Also retry permanently failed posts; their retry count is reset first; asks before an ambiguous one'
+complete -c postretry -n "__fish_postretry_using_subcommand retry" -l force -d 'Also retry permanently failed posts, whose retry count is reset first; asks before an ambiguous one'
 complete -c postretry -n "__fish_postretry_using_subcommand retry" -l yes -d 'Do not ask for confirmation'
 complete -c postretry -n "__fish_postretry_using_subcommand retry" -l json -d 'The same as `--format json`'
 complete -c postretry -n "__fish_postretry_using_subcommand retry" -s q -l quiet -d 'Print nothing unless the exit code is not 0'
@@ -137,7 +137,7 @@ account_restricted\t''
 expired\t''
 interrupted\t''
 unknown\t''"
-complete -c postretry -n "__fish_postretry_using_subcommand reset" -l url -d 'Where you have found it' -r
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l url -d 'The address at which you have found it' -r
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l store -d 'The post store: `mongodb://…` or `sqlite:PATH`' -r
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l env-file -d 'Read settings from this file instead of .env' -r -F
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l format -d 'The output format' -r -f -a "table\t'A table for people'
@@ -149,7 +149,7 @@ always\t'Always'
 never\t'Never'"
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l permanent -d 'All permanently failed posts'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l posted -d 'You have found the post on its platform: settle it as posted; with exactly one ID'
-complete -c postretry -n "__fish_postretry_using_subcommand reset" -l drop-ticket -d 'Forget the upload tickets too, so that the next attempt sends anew; asks first'
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l drop-ticket -d 'Forget the upload tickets too, so that the next attempt starts a new upload; asks first; needs IDs'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l yes -d 'Do not ask for confirmation'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l dry-run -d 'Show what would be reset; write nothing'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l json -d 'The same as `--format json`'

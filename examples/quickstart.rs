@@ -82,6 +82,8 @@ fn fill(store: &Path, assets: &Path) -> Result<(), Box<dyn Error>> {
     std::fs::write(assets.join("garden.mp4"), video)?;
     std::fs::write(assets.join("roses.jpg"), b"\xFF\xD8\xFF\xE0\0\x10JFIF\0\x01 roses")?;
     let connection = Connection::open(store)?;
+    // One moment for all, so that posts that failed at the same time are listed in the order of their ids.
+    let now = now();
     for (id, platform, file, hours, retries, error) in POSTS {
         let is_image = PathBuf::from(file).extension().is_some_and(|extension| extension == "jpg");
         let path = if is_image { "image_path" } else { "video_path" };
@@ -89,7 +91,7 @@ fn fill(store: &Path, assets: &Path) -> Result<(), Box<dyn Error>> {
             "INSERT INTO posts (id, title, caption, hashtags, platform, status, {path}, failed_at, retry_count, error)
              VALUES (?, ?, ?, ?, ?, 'failed', ?, ?, ?, ?)"
         );
-        let failed_at = date_text(now() - TimeDelta::hours(hours));
+        let failed_at = date_text(now - TimeDelta::hours(hours));
         let caption = format!("The garden in spring, part {id}");
         connection.execute(
             &sql,

@@ -8,23 +8,29 @@ use serde_json::Value;
 use crate::platform::client_builder;
 use crate::retry::Shutdown;
 
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(5);
 const TRIES: u32 = 3;
 
-/// How long the process waits for the webhook when it is to stop.
+/// How long all tries together may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// How long the alert of a pass that was stopped may take.
 const AFTER_STOP: Duration = Duration::from_secs(3);
 
-/// Sends a message. A webhook that does not respond does not keep a process that is to stop. The address may contain
-/// a secret, so it is never printed.
+/// Sends a message. A stop that comes meanwhile ends it at once. The address may contain a secret, so it is never
+/// printed.
 pub(super) async fn send(webhook: &SecretString, message: &Value, shutdown: &Shutdown) {
-    let stopped = async {
+    let limit = if shutdown.signal().is_some() { AFTER_STOP } else { LIMIT };
+    let stopped_meanwhile = async {
+        if shutdown.is_stopping() {
+            std::future::pending::<()>().await;
+        }
         shutdown.stopping().await;
-        tokio::time::sleep(AFTER_STOP).await;
-        "it did not respond before the process had to stop".to_owned()
     };
     let problem = tokio::select! {
         result = try_to_send(webhook, message) => result.err(),
-        problem = stopped => Some(problem),
+        () = stopped_meanwhile => Some("it did not respond before the process had to stop".to_owned()),
+        () = tokio::time::sleep(limit) => Some(format!("it did not respond within {} s", limit.as_secs())),
     };
     if let Some(problem) = problem {
         log::warn!("failed to send the alert to `ALERT_WEBHOOK_URL`: {problem}");

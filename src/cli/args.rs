@@ -96,8 +96,10 @@ pub enum Command {
     /// as soon as it is known. Several passes can run at the same time, on one host or on many. Under cron, postretry
     /// prints nothing when there was nothing to do.
     ///
-    /// A platform without credentials is left alone. If none has credentials, nothing can be done: exit code 4. Ctrl-C
-    /// lets the posts in flight finish for at most 20 s; a second Ctrl-C ends at once, and the next pass resumes them.
+    /// A platform without credentials is left alone. If none has credentials, nothing can be done: exit code 4.
+    ///
+    /// After a stop signal (Ctrl-C, SIGTERM) no new post is started, and the posts in flight have 20 s to finish. A second
+    /// signal ends the 20 s, and a third one ends the process at once. The next pass resumes what was in flight.
     ///
     /// `ALERT_WEBHOOK_URL` gets a message if posts became permanently failed, or if a platform had to be skipped
     /// because of its credentials or its account and the last run had not skipped it for the same reason.
@@ -110,6 +112,11 @@ pub enum Command {
     /// on which it failed; its JSON is then `posts` instead of `post`.
     ///
     /// Above the list, postretry says which platforms wait for you, as the last run recorded it.
+    ///
+    /// Texts of posts and platforms are shown in one line: control characters and invisible characters as escapes such
+    /// as `\u{1b}`, secrets as `[redacted]`. An ID in a table is cut after 80 characters, any other text after 1,000.
+    /// JSON has the stored texts in full, without the secrets. In CSV, a text that a spreadsheet would take for a
+    /// formula begins with an apostrophe.
     #[command(after_long_help = help::after_help_of("list-failed"))]
     ListFailed(ListArgs),
     /// Publish these failed posts now, without waiting for their backoff
@@ -126,7 +133,11 @@ pub enum Command {
     /// Reset the retry count
     ///
     /// The posts stay failed, and their backoff starts again from the first failure. Their history is kept and records
-    /// who reset them. An ID means every platform on which the post failed; `--platform` narrows it.
+    /// who reset them. An ID means every platform on which the post failed; `--platform` selects one of them.
+    ///
+    /// The upload ticket is kept, so the next attempt first checks the earlier upload. An ambiguous post loses its
+    /// ticket, because a person has looked. `--drop-ticket` removes the ticket of any post. Use it only if you are sure
+    /// that the post is not on its platform, for example if the account that began the upload is no longer connected.
     ///
     /// A selection includes posts that may already be published (category ambiguous) only if it names that category.
     /// Check the account before you reset them. `--dry-run` lists the selected posts with title, platform, category and
@@ -134,7 +145,7 @@ pub enum Command {
     ///
     /// `--posted` is for a post that you have found on its platform: it is settled as posted, and nothing is sent. With
     /// `--url` the address is recorded too, and the ID of a TikTok or YouTube post is read from it. If the post failed
-    /// on several platforms, `--platform` says which one you have looked at.
+    /// on several platforms, `--platform` is required.
     #[command(after_long_help = help::after_help_of("reset"))]
     Reset(ResetArgs),
     /// Show counts, success rates, failure categories and past runs
@@ -169,7 +180,7 @@ pub struct RunArgs {
 /// The options of `list-failed`.
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// Show this post in full
+    /// Show this post in full; put `--` before an ID that begins with `-`
     #[arg(value_name = "ID")]
     pub id: Option<String>,
     /// Only posts for this platform (repeatable)
@@ -198,13 +209,13 @@ pub struct ListArgs {
 /// The options of `retry`.
 #[derive(Debug, Args)]
 pub struct RetryArgs {
-    /// The IDs of the posts
+    /// The IDs of the posts; put `--` before one that begins with `-`
     #[arg(value_name = "ID", required = true)]
     pub ids: Vec<String>,
     /// Of a post for several platforms, retry only this one
     #[arg(long, value_name = "P", value_parser = platform())]
     pub platform: Option<Platform>,
-    /// Also retry permanently failed posts; their retry count is reset first; asks before an ambiguous one
+    /// Also retry permanently failed posts, whose retry count is reset first; asks before an ambiguous one
     #[arg(long)]
     pub force: bool,
     /// Do not ask for confirmation
@@ -216,7 +227,7 @@ pub struct RetryArgs {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct ResetArgs {
-    /// The IDs of the posts
+    /// The IDs of the posts; put `--` before one that begins with `-`
     #[arg(value_name = "ID", conflicts_with_all = ["permanent", "category"])]
     pub ids: Vec<String>,
     /// All permanently failed posts
@@ -231,10 +242,10 @@ pub struct ResetArgs {
     /// You have found the post on its platform: settle it as posted; with exactly one ID
     #[arg(long, conflicts_with_all = ["permanent", "category", "drop_ticket"])]
     pub posted: bool,
-    /// Where you have found it
+    /// The address at which you have found it
     #[arg(long, value_name = "URL", requires = "posted", value_parser = web_address)]
     pub url: Option<Url>,
-    /// Forget the upload tickets too, so that the next attempt sends anew; asks first
+    /// Forget the upload tickets too, so that the next attempt starts a new upload; asks first; needs IDs
     #[arg(long)]
     pub drop_ticket: bool,
     /// Do not ask for confirmation

@@ -1,27 +1,35 @@
 //! Standard output and standard error: the only place that writes to them.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::{BufWriter, IsTerminal, Write};
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
-use super::args::{Global, When};
-use super::error::{AppError, render};
+use super::args::{Format, Global, When};
+use super::error::{AppError, render_all};
 use crate::environment::Redactor;
-use crate::report::{Paint, Screen};
+use crate::report::{Paint, Screen, escape_hidden};
 
 /// The log target of the warnings that `-q` does not hide: without them trouble would look like peace.
 pub(super) const ALWAYS: &str = "postretry::always";
+
+/// The longest line of the log, in characters. A failure has at most 1,000.
+const MAX_LOG_CHARS: usize = 2_000;
+
+/// The longest problem or hint, and the longest line of a question, in characters.
+const MAX_LINE_CHARS: usize = 2_000;
 
 /// Where results and errors go.
 #[derive(Debug)]
 pub(super) struct Console {
     is_quiet: bool,
+    format: Format,
     out: Stream,
     err: Stream,
     /// The progress lines. Hidden without a terminal.
     progress: MultiProgress,
-    /// What is written to standard error contains no secret that it knows.
+    /// What is written contains no secret that it knows.
     redactor: Redactor,
 }
 
@@ -56,6 +64,7 @@ impl Console {
         let target = if is_watched { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         Self {
             is_quiet: global.quiet,
+            format: global.format(),
             out,
             err,
             progress: MultiProgress::with_draw_target(target),
@@ -63,7 +72,7 @@ impl Console {
         }
     }
 
-    /// Learns the secrets, and takes them out of what is written to standard error.
+    /// Learns the secrets, and takes them out of what is written.
     pub(super) fn redactor(&self) -> &Redactor {
         &self.redactor
     }
@@ -96,8 +105,8 @@ impl Console {
                     log::Level::Trace => ("trace:", Paint::Plain),
                 };
                 let level = paint.on(level, has_color);
-                let text = record.args().to_string();
-                let text = redactor.scrub(&text);
+                // A title or a platform's answer in it must not look like another record.
+                let text = redactor.clean(&record.args().to_string(), MAX_LOG_CHARS);
                 // On a terminal the time is known; in a log file it is needed.
                 if is_terminal {
                     writeln!(buffer, "{level} {text}")
@@ -143,7 +152,8 @@ impl Console {
 
     /// Asks a yes-or-no question. Any answer other than yes means no.
     pub(super) fn ask(&self, question: &str) -> bool {
-        self.error(&format!("{question} [y/N] "));
+        let lines: Vec<String> = question.lines().map(|line| self.redactor.clean(line, MAX_LINE_CHARS)).collect();
+        self.error(&format!("{} [y/N] ", lines.join("\n")));
         let mut answer = String::new();
         let read = std::io::stdin().read_line(&mut answer);
         read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
@@ -173,18 +183,76 @@ impl Console {
         // What was being done is over, so its lines go and do not come back.
         self.progress.clear().unwrap_or_default();
         self.progress.set_draw_target(ProgressDrawTarget::hidden());
-        let mut out = BufWriter::new(std::io::stdout().lock());
+        let mut out = SafeLines { console: self, out: BufWriter::new(std::io::stdout().lock()), line: Vec::new() };
         written(write(&mut out).and_then(|()| out.flush()))
+    }
+
+    /// A result, or a part of one, without the secrets that documents quote and, in JSON, without raw characters that a
+    /// terminal acts on.
+    pub(super) fn safe_result<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match self.format {
+            Format::Table | Format::Csv => self.redactor.scrub(text),
+            Format::Json => match self.redactor.scrub_json(text) {
+                Cow::Borrowed(text) => escape_hidden(text),
+                Cow::Owned(text) => Cow::Owned(escape_hidden(&text).into_owned()),
+            },
+            // Numbers under our own names.
+            Format::Prometheus => Cow::Borrowed(text),
+        }
     }
 
     /// Writes an error and its hint.
     pub(super) fn problem(&self, problem: &str, hint: Option<&str>) {
-        self.error(&render(&self.redactor.scrub(problem), hint, self.err.has_color));
+        self.problems(&[problem], hint);
+    }
+
+    /// Writes the error that ends a command, with each of its problems in a line.
+    pub(super) fn fatal(&self, error: &AppError) {
+        self.problems(&error.problems(), error.hint());
+    }
+
+    fn problems<T: AsRef<str>>(&self, problems: &[T], hint: Option<&str>) {
+        let clean = |text: &str| self.redactor.clean(text, MAX_LINE_CHARS);
+        let problems: Vec<String> = problems.iter().map(|problem| clean(problem.as_ref())).collect();
+        self.error(&render_all(&problems, hint.map(clean).as_deref(), self.err.has_color));
     }
 
     /// Writes to standard error.
     fn error(&self, text: &str) {
         drop(BesideProgress(self.progress.clone()).write_all(text.as_bytes()));
+    }
+}
+
+/// Standard output, a whole line at a time, so that no secret and no string of a JSON document is in two parts.
+struct SafeLines<'a, W> {
+    console: &'a Console,
+    out: W,
+    line: Vec<u8>,
+}
+
+impl<W: Write> SafeLines<'_, W> {
+    fn write_line(&mut self) -> std::io::Result<()> {
+        let line = String::from_utf8_lossy(&self.line);
+        let written = self.out.write_all(self.console.safe_result(&line).as_bytes());
+        self.line.clear();
+        written
+    }
+}
+
+impl<W: Write> Write for SafeLines<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(part);
+            if part.ends_with(b"\n") {
+                self.write_line()?;
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.write_line()?;
+        self.out.flush()
     }
 }
 

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
+use super::process::limit_hint;
+use crate::environment::Redactor;
 use crate::report::Paint;
 use crate::settings::SettingsError;
 use crate::store::{RunOutcome, StoreError};
@@ -62,11 +64,19 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The lines for standard error: what failed, and what to do about it.
+/// How many characters of a wrong command line are repeated.
+const MAX_USAGE_CHARS: usize = 500;
+
+/// The lines for standard error: what failed, and what to do about it. Each is one safe line already.
 pub(super) fn render(problem: &str, hint: Option<&str>, has_color: bool) -> String {
+    render_all(&[problem], hint, has_color)
+}
+
+/// The same for several problems.
+pub(super) fn render_all<T: AsRef<str>>(problems: &[T], hint: Option<&str>, has_color: bool) -> String {
     let mut text = String::new();
-    for problem in problem.lines() {
-        text.push_str(&format!("{} {problem}\n", Paint::Bad.on("error:", has_color)));
+    for problem in problems {
+        text.push_str(&format!("{} {}\n", Paint::Bad.on("error:", has_color), problem.as_ref()));
     }
     if let Some(hint) = hint {
         text.push_str(&format!("{} {hint}\n", Paint::Heading.on("hint:", has_color)));
@@ -100,7 +110,9 @@ pub(super) fn usage(error: &clap::Error) -> Option<(String, String)> {
         "" => "see `postretry --help`".to_owned(),
         usage => format!("usage: `{usage}`; see `--help` for details"),
     });
-    Some((problem, hint))
+    // An argument can be anything, a connection string with its password too.
+    let redactor = Redactor::default();
+    Some((redactor.clean(&problem, MAX_USAGE_CHARS), redactor.clean(&hint, MAX_USAGE_CHARS)))
 }
 
 /// An error that ends a command without a result.
@@ -131,6 +143,12 @@ pub enum AppError {
     /// The user answered no.
     #[error("nothing was changed")]
     Declined,
+    /// The platforms' certificates cannot be checked.
+    #[error("failed to set up HTTPS: {problem}")]
+    Https {
+        /// Why not.
+        problem: String,
+    },
     /// A system call failed.
     #[error("failed to {action}: {problem}")]
     System {
@@ -148,7 +166,15 @@ impl AppError {
             Self::Settings(_) | Self::Unsuitable { .. } => Exit::Configuration,
             Self::Store(_) => Exit::Store,
             Self::Usage { .. } => Exit::Usage,
-            Self::Declined | Self::System { .. } => Exit::Error,
+            Self::Declined | Self::Https { .. } | Self::System { .. } => Exit::Error,
+        }
+    }
+
+    /// What is wrong, one sentence each.
+    pub fn problems(&self) -> Vec<String> {
+        match self {
+            Self::Settings(SettingsError::Invalid(problems)) => problems.clone(),
+            other => vec![other.to_string()],
         }
     }
 
@@ -159,7 +185,12 @@ impl AppError {
             Self::Store(error) => error.advice(),
             Self::Settings(SettingsError::Invalid(_)) => Some("`.env.example` lists every setting with its default"),
             Self::Settings(SettingsError::EnvFile(error)) => error.hint.as_deref(),
-            Self::Declined | Self::System { .. } => None,
+            Self::Https { problem } => limit_hint(problem).or(Some(
+                "install the package `ca-certificates`, or set `SSL_CERT_FILE` to a file with the certificates of \
+                 authorities",
+            )),
+            Self::System { problem, .. } => limit_hint(problem),
+            Self::Declined => None,
         }
     }
 }

@@ -45,7 +45,7 @@ pub fn examples_of(command: &str) -> &'static [Example] {
             ("postretry reset --drop-ticket 65f0a1b2c3d4e5f6a7b8c9d0", "a post that is surely not on its platform"),
         ],
         "stats" => &[
-            ("postretry stats --since 30d", "only the runs of the last 30 days"),
+            ("postretry stats --since 30d", "run figures of the last 30 days only"),
             ("postretry stats --format prometheus", "for the node exporter's textfile collector"),
         ],
         _ => &[],
@@ -55,14 +55,14 @@ pub fn examples_of(command: &str) -> &'static [Example] {
 /// The exit codes and their meanings.
 pub const EXIT_CODES: &[(&str, &str)] = &[
     ("0", "success, also if posts failed again and have retries left"),
-    ("1", "any other error, also a result that could not be written"),
+    ("1", "any other error, also a result that could not be written, or a limit such as `ulimit -n`"),
     ("2", "the command line is invalid"),
-    ("3", "manual action is needed: permanently failed post, refused credentials or failed `retry`"),
+    ("3", "done, but manual action is needed: permanently failed post, refused account, failed `retry`"),
     ("4", "configuration missing or invalid; `run` and `retry` without any configured platform"),
     ("5", "the store cannot be reached or refuses the request"),
     ("6", "no such post, or the post is not failed"),
     ("7", "another process is retrying the post right now"),
-    ("130, 143", "stopped by SIGINT, SIGTERM after a clean shutdown"),
+    ("130, 143", "stopped by SIGINT, SIGTERM; the next pass resumes what was in flight"),
 ];
 
 /// The end of `postretry --help`.

@@ -39,7 +39,7 @@ impl Listener for InFlight {
     fn notice(&self, event: &Event<'_>) {
         if let Event::Started { .. } = event {
             self.count.fetch_add(1, Ordering::Relaxed);
-        } else if let Event::Ended { .. } = event {
+        } else if let Event::Ended { .. } | Event::Left { .. } = event {
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
         self.next.notice(event);

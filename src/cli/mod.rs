@@ -7,6 +7,7 @@ mod error;
 pub mod help;
 mod in_flight;
 mod list_failed;
+mod process;
 mod published_url;
 mod reset;
 mod retry;
@@ -18,6 +19,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -27,15 +29,22 @@ use crate::post::Platform;
 use crate::report::{NoopListener, ProgressListener};
 use crate::retry::{Listener, RetryContext, Shutdown, StoreClock};
 use crate::settings::{Overrides, Settings, SettingsError, variables};
-use crate::store::{self, PostStore, StoredPost, TokenStore};
+use crate::store::{self, PostStore, RunRecord, StoreError, StoredPost, TokenStore};
 
 pub use args::{Cli, Command, Format, Global, When};
 use console::{ALWAYS, Console, written};
 pub use error::{AppError, Exit};
 use in_flight::InFlight;
+use process::Ending;
 
 /// The settings of the package, which hold for the whole machine.
 const SYSTEM_FILE: &str = "/etc/postretry/postretry.env";
+
+/// How long a thread for files and SQLite is kept: longer than any command takes, since another may be refused.
+const KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long the record of a run may take when the process is to stop.
+const RECORD_AFTER_STOP: Duration = Duration::from_secs(5);
 
 /// The settings that say where the posts are.
 const STORE_SETTINGS: [&str; 2] = ["MONGODB_URI", "POSTRETRY_STORE"];
@@ -54,13 +63,15 @@ pub fn main(
     };
     let console = Console::new(&cli.global, &environment);
     console.start_log(&cli.global, &environment);
-    match start(&cli, environment, &console) {
-        Ok(exit) => exit.into(),
+    let redactor = console.redactor().clone();
+    let exit = process::run(&redactor, move |ending| match start(&cli, environment, &console, ending) {
+        Ok(exit) => exit,
         Err(error) => {
-            console.problem(&error.to_string(), error.hint());
-            error.exit().into()
+            console.fatal(&error);
+            error.exit()
         }
-    }
+    });
+    exit.into()
 }
 
 /// Writes what is wrong with the command line, in the form of all errors. Help and version also arrive here; they are
@@ -102,7 +113,12 @@ fn load(cli: &Cli, process: Vec<(OsString, OsString)>) -> Result<Environment, Ap
     Ok(environment)
 }
 
-fn start(cli: &Cli, environment: Vec<(OsString, OsString)>, console: &Console) -> Result<Exit, AppError> {
+fn start(
+    cli: &Cli,
+    environment: Vec<(OsString, OsString)>,
+    console: &Console,
+    ending: Ending,
+) -> Result<Exit, AppError> {
     check_format(cli)?;
     if let Command::Reset(args) = &cli.command {
         reset::check(args)?;
@@ -128,16 +144,21 @@ fn start(cli: &Cli, environment: Vec<(OsString, OsString)>, console: &Console) -
     let settings = Settings::resolve(&environment, &overrides)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .thread_keep_alive(KEEP_ALIVE)
         .enable_all()
         .build()
         .map_err(|error| AppError::System { action: "start", problem: error.to_string() })?;
     let format = cli.global.format();
     let exit = runtime.block_on(async {
+        let shutdown = stop_signals()?;
+        ending.obey(shutdown.clone());
+        // The thread for files and SQLite. A system that refuses it does so now, and not in the middle of a pass.
+        tokio::task::spawn_blocking(|| {}).await.unwrap_or_default();
         match &cli.command {
-            Command::Run(args) => run::run(args, format, &settings, console).await,
+            Command::Run(args) => run::run(args, format, &settings, console, shutdown).await,
             Command::ListFailed(args) => list_failed::run(args, format, &settings, console).await,
-            Command::Retry(args) => retry::run(args, format, &settings, console, &operator).await,
-            Command::Reset(args) => reset::run(args, format, &settings, console, &operator).await,
+            Command::Retry(args) => retry::run(args, format, &settings, console, &operator, shutdown).await,
+            Command::Reset(args) => reset::run(args, format, &settings, console, &operator, &shutdown).await,
             Command::Stats(args) => stats::run(args, format, &settings, console).await,
         }
     });
@@ -166,12 +187,24 @@ fn check_format(cli: &Cli) -> Result<(), AppError> {
 /// Opens the store and reads its clock. This also detects a store that cannot be reached, and one that is probably not
 /// the one that was meant.
 async fn open_store(settings: &Settings) -> Result<(Arc<dyn PostStore>, StoreClock), AppError> {
+    let (store, clock) = connect_store(settings).await?;
+    warn_of_store(store.as_ref()).await?;
+    Ok((store, clock))
+}
+
+/// Opens the store and reads its clock.
+async fn connect_store(settings: &Settings) -> Result<(Arc<dyn PostStore>, StoreClock), AppError> {
     let store = store::open(&settings.store).await?;
     let clock = StoreClock::set_by(store.as_ref()).await?;
+    Ok((store, clock))
+}
+
+/// Warns of a store that is probably not the one that was meant.
+async fn warn_of_store(store: &dyn PostStore) -> Result<(), StoreError> {
     for warning in store.warnings().await? {
         log::warn!(target: ALWAYS, "{warning}");
     }
-    Ok((store, clock))
+    Ok(())
 }
 
 /// Checks what attempts need of the settings: a platform, and the folder of the files.
@@ -195,6 +228,55 @@ fn stop_signals() -> Result<Shutdown, AppError> {
         .map_err(|error| AppError::System { action: "listen for signals", problem: error.to_string() })
 }
 
+/// Records a run. A store that does not respond does not keep a process that is to stop: then the run is not recorded,
+/// and the signal's exit code is returned.
+async fn record_run(context: &RetryContext, run: &RunRecord) -> Result<Option<Exit>, AppError> {
+    let stopped = async {
+        context.shutdown.stopping().await;
+        // A limit of the machine starts nothing more either, but then there is time.
+        if context.shutdown.signal().is_none() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(RECORD_AFTER_STOP).await;
+    };
+    tokio::select! {
+        recorded = context.store.record_run(run) => recorded.map(|()| None).map_err(AppError::from),
+        () = stopped => {
+            log::warn!("the run was not recorded: the store did not respond before the process had to stop");
+            Ok(context.shutdown.signal().map(Exit::from))
+        }
+    }
+}
+
+/// Why there can be no HTTPS. The outer texts of such an error say nothing.
+fn without_https(error: &(dyn std::error::Error + 'static)) -> AppError {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    AppError::Https { problem: cause.to_string() }
+}
+
+/// Tells that attempts were undone because of a limit of the machine.
+fn tell_resource_limit(shutdown: &Shutdown, console: &Console) {
+    if let Some(why) = shutdown.resource_limit() {
+        let problem = format!("failed to publish: no more files and connections can be opened: {why}");
+        let hint = "no post has lost a retry; raise the limit (`ulimit -n`, in a systemd unit `LimitNOFILE=`) or lower \
+                    `POST_RETRY_CONCURRENCY`";
+        console.problem(&problem, Some(hint));
+    }
+}
+
+/// Sets the client for HTTP up. What takes long is left to [`prepare_https`].
+fn new_http(settings: &Settings) -> Result<Http, AppError> {
+    Http::new(settings.http).map_err(|error| without_https(&error))
+}
+
+/// Reads the certificates of the machine.
+fn prepare_https(http: &Http) -> Result<(), AppError> {
+    http.prepare().map_err(|error| without_https(&error))
+}
+
 /// Builds everything that attempts need.
 fn build_context(
     settings: &Settings,
@@ -202,9 +284,8 @@ fn build_context(
     assets: AssetStore,
     shutdown: Shutdown,
     (store, clock): (Arc<dyn PostStore>, StoreClock),
-) -> Result<RetryContext, AppError> {
-    let http = Http::new(settings.http)
-        .map_err(|error| AppError::System { action: "set up HTTPS", problem: error.to_string() })?;
+    http: Http,
+) -> RetryContext {
     let deps = PublisherDeps {
         http,
         assets: Arc::new(assets),
@@ -220,7 +301,7 @@ fn build_context(
     let listener = InFlight::before(progress);
     listener.tell_when_stopping(&shutdown, console.notes());
     let publishers = publishers(&settings.platforms, &deps).into_iter();
-    Ok(RetryContext {
+    RetryContext {
         store,
         publishers: publishers.map(|publisher| (publisher.platform(), publisher)).collect(),
         clock,
@@ -229,7 +310,7 @@ fn build_context(
         config: settings.pass.clone(),
         shutdown,
         listener,
-    })
+    }
 }
 
 /// The deliveries for these platforms; all if there are none.

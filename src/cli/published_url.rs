@@ -18,8 +18,7 @@ pub(super) fn published_id(platform: Platform, url: &Url) -> Option<String> {
         (Platform::TikTok, [.., "video" | "photo", id]) if is_of("tiktok.com") => (*id).to_owned(),
         (Platform::TikTok | Platform::YouTubeShorts | Platform::Instagram, _) => return None,
     };
-    let is_plain = id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-    (is_plain && !id.is_empty()).then_some(id)
+    platform.is_post_id(&id).then_some(id)
 }
 
 #[cfg(test)]
@@ -43,6 +42,7 @@ mod tests {
             (Platform::TikTok, "https://vm.tiktok.com/ZMabc", None),
             (Platform::TikTok, "https://youtu.be/dQw4w9WgXcQ", None),
             (Platform::TikTok, "https://www.tiktok.com/@user/video/7%2F3", None),
+            (Platform::TikTok, "https://www.tiktok.com/@user/video/abc", None),
             (Platform::Instagram, "https://www.instagram.com/reel/C1a2b3c4d5e/", None),
         ] {
             assert_eq!(published_id(platform, &Url::parse(url).unwrap()).as_deref(), id, "{url}");

@@ -6,11 +6,11 @@ use super::args::{Format, ResetArgs};
 use super::console::Console;
 use super::published_url::published_id;
 use super::{AppError, Exit, host_name, on_platforms, open_store};
-use crate::post::{Category, Platform, PostId, Publication, settle_found};
+use crate::post::{Category, Platform, PostId, Publication, settle_found, shown_id};
 use crate::report::{ResultRow, ResultsJson, plural, reset_plan_text, results_text, to_json};
-use crate::retry::StoreClock;
+use crate::retry::{Shutdown, StoreClock, Work};
 use crate::settings::Settings;
-use crate::store::{Found, ListFilter, Page, PostStore, Reset, ResetOptions, StoredPost};
+use crate::store::{Found, ListFilter, Page, PostStore, Reset, ResetOptions, StoreError, StoredPost};
 
 /// How many posts of a selection are in memory at a time.
 const PAGE: u64 = 500;
@@ -49,6 +49,7 @@ struct Task<'a> {
     clock: &'a StoreClock,
     console: &'a Console,
     operator: &'a str,
+    shutdown: &'a Shutdown,
     rows: Vec<ResultRow>,
     exit: Exit,
     /// The ambiguous posts that a selection leaves out.
@@ -61,6 +62,7 @@ pub(super) async fn run(
     settings: &Settings,
     console: &Console,
     operator: &str,
+    shutdown: &Shutdown,
 ) -> Result<Exit, AppError> {
     let (store, clock) = open_store(settings).await?;
     let mut task = Task {
@@ -70,6 +72,7 @@ pub(super) async fn run(
         clock: &clock,
         console,
         operator,
+        shutdown,
         rows: Vec::new(),
         exit: Exit::Done,
         left_out: 0,
@@ -78,6 +81,10 @@ pub(super) async fn run(
         [] => task.reset_selection().await?,
         [id] if args.posted => task.settle_as_posted(id).await?,
         ids => task.reset_named(ids).await?,
+    }
+    if let Some(signal) = shutdown.signal() {
+        task.exit = signal.into();
+        log::warn!("stopped by a signal; posts that the result does not name were not changed");
     }
     let text = match format {
         Format::Json => to_json(&ResultsJson::new(&task.rows)),
@@ -115,6 +122,9 @@ impl Task<'_> {
             let read = posts.len() as u64;
             let mut reset: HashSet<PostId> = HashSet::new();
             for stored in &posts {
+                if self.shutdown.is_stopping() {
+                    return Ok(());
+                }
                 let is_left_out = filter.categories.is_empty() && stored.category() == Some(Category::Ambiguous);
                 // With no retries allowed at all, a post stays permanently failed.
                 if is_left_out || reset_before.contains(stored.id()) {
@@ -142,6 +152,9 @@ impl Task<'_> {
             self.confirm_drop(chosen.len())?;
         }
         for stored in &chosen {
+            if self.shutdown.is_stopping() {
+                break;
+            }
             self.reset(stored, None).await?;
         }
         Ok(())
@@ -163,7 +176,7 @@ impl Task<'_> {
             }
         };
         if self.args.dry_run {
-            self.rows.push(ResultRow::planned(&stored, POSTED));
+            self.plan(&stored, POSTED);
             return Ok(());
         }
         let url = self.args.url.as_ref();
@@ -172,9 +185,12 @@ impl Task<'_> {
         let id = post.published_id.clone().or(read);
         let publication = Publication { id, url: url.clone(), warning: None };
         let settlement = settle_found(post, self.operator, &host_name(), publication, self.clock.now());
-        match self.store.settle_found(post, &settlement).await? {
-            Reset::Done => self.rows.push(ResultRow { url, ..ResultRow::of(&stored, POSTED, None) }),
-            refusal => self.refused_by_store(&stored, refusal),
+        self.shutdown.begin_work(Work::Writes);
+        match self.store.settle_found(post, &settlement).await {
+            Ok(Reset::Done) => self.rows.push(ResultRow { url, ..ResultRow::of(&stored, POSTED, None) }),
+            Ok(refusal) => self.refused_by_store(&stored, refusal),
+            Err(error) if error.is_for_one_post() => self.not_written(&stored, &error),
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }
@@ -193,7 +209,7 @@ impl Task<'_> {
             Found::NotFailed(_) => ("notFailed", "it is not failed"),
             Found::Nothing => ("notFound", "there is no such post"),
         };
-        self.console.problem(&format!("failed to reset post `{id}`: {problem}"), None);
+        self.console.problem(&format!("failed to reset post `{}`: {problem}", shown_id(id)), None);
         let platform = match platforms {
             [only] if outcome == "notFailed" => Some(only.to_string()),
             _ => None,
@@ -207,20 +223,30 @@ impl Task<'_> {
     /// Resets a post, if it is still as it was shown, and says whether it did.
     async fn reset(&mut self, stored: &StoredPost, shown: Option<&StoredPost>) -> Result<bool, AppError> {
         if self.args.dry_run {
-            self.rows.push(ResultRow::planned(stored, RESET));
+            self.plan(stored, RESET);
             return Ok(false);
         }
+        self.shutdown.begin_work(Work::Writes);
         let options = ResetOptions { shown, drop_ticket: self.args.drop_ticket };
-        match self.store.reset(stored.id(), self.operator, &options).await? {
-            Reset::Done => {
+        match self.store.reset(stored.id(), self.operator, &options).await {
+            Ok(Reset::Done) => {
                 self.rows.push(ResultRow::of(stored, RESET, None));
-                Ok(true)
+                return Ok(true);
             }
-            refusal => {
-                self.refused_by_store(stored, refusal);
-                Ok(false)
-            }
+            Ok(refusal) => self.refused_by_store(stored, refusal),
+            // The store works, so the others go on.
+            Err(error) if error.is_for_one_post() => self.not_written(stored, &error),
+            Err(error) => return Err(error.into()),
         }
+        Ok(false)
+    }
+
+    /// Adds what would be done. A table cuts texts, and a part of a secret is not recognised as one.
+    fn plan(&mut self, stored: &StoredPost, outcome: &'static str) {
+        let redactor = self.console.redactor();
+        let scrub = |text: Option<String>| text.map(|text| redactor.scrub(&text).into_owned());
+        let row = ResultRow::planned(stored, outcome);
+        self.rows.push(ResultRow { title: scrub(row.title), error: scrub(row.error), ..row });
     }
 
     fn refused_by_store(&mut self, stored: &StoredPost, refusal: Reset) {
@@ -230,6 +256,10 @@ impl Task<'_> {
             Reset::Changed => self.refused(stored, "busy", "it has changed since it was selected", Exit::Busy),
             Reset::NotFailed => self.refused(stored, "notFailed", "it is not failed any more", Exit::NoPost),
         }
+    }
+
+    fn not_written(&mut self, stored: &StoredPost, error: &StoreError) {
+        self.refused(stored, "failed", &format!("the store refuses to write to it: {error}"), Exit::Error);
     }
 
     fn refused(&mut self, stored: &StoredPost, outcome: &'static str, problem: &str, exit: Exit) {
@@ -296,10 +326,10 @@ impl Task<'_> {
 
 /// A person has found a post on one platform, and it is failed on several.
 fn several_deliveries(id: &str, deliveries: &[StoredPost]) -> AppError {
-    let names: Vec<&str> = deliveries.iter().filter_map(StoredPost::platform_name).collect();
+    let names: Vec<String> = deliveries.iter().filter_map(StoredPost::platform_name).map(shown_id).collect();
     let example = deliveries.iter().find_map(StoredPost::platform).map_or("P", Platform::as_str);
     AppError::Usage {
-        problem: format!("post `{id}` is failed on several platforms: {}", names.join(", ")),
+        problem: format!("post `{}` is failed on several platforms: {}", shown_id(id), names.join(", ")),
         hint: Some(format!("name the one that you have looked at, for example `--platform {example}`")),
     }
 }

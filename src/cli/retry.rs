@@ -2,11 +2,16 @@
 
 use super::args::{Format, RetryArgs};
 use super::console::Console;
-use super::{AppError, Exit, build_context, on_platforms, open_assets, open_store, stop_signals};
-use crate::post::{Outcome, Platform, Post, PostId, one_line};
+use super::{
+    AppError, Exit, build_context, new_http, on_platforms, open_assets, open_store, prepare_https, record_run,
+    tell_resource_limit,
+};
+use crate::environment::Redactor;
+use crate::post::{Outcome, Platform, Post, PostId, shell_quoted, shown_id};
 use crate::report::{ResultRow, ResultsJson, results_text, to_json};
 use crate::retry::{
-    ActivePlatforms, Confirmed, Force, RetryOutcome, RetryReport, Signal, may_be_published, retry_post, retry_record,
+    ActivePlatforms, Confirmed, Force, RetryOutcome, RetryReport, Shutdown, Work, may_be_published, retry_post,
+    retry_record,
 };
 use crate::settings::Settings;
 use crate::store::{Found, PostStore};
@@ -20,6 +25,7 @@ pub(super) async fn run(
     settings: &Settings,
     console: &Console,
     operator: &str,
+    shutdown: Shutdown,
 ) -> Result<Exit, AppError> {
     let assets = open_assets(settings)?;
     let opened = open_store(settings).await?;
@@ -28,9 +34,11 @@ pub(super) async fn run(
     } else {
         Force::No
     };
-    // Only now, so that Ctrl-C ends a command that waits for an answer.
-    let shutdown = stop_signals()?;
-    let context = build_context(settings, console, assets, shutdown, opened)?;
+    let http = new_http(settings)?;
+    prepare_https(&http)?;
+    // Only now: until a person has answered, a stop leaves no time.
+    shutdown.begin_work(Work::Attempts);
+    let context = build_context(settings, console, assets, shutdown, opened, http);
     let platforms = ActivePlatforms::new(&context);
     let started_at = context.clock.now();
     let mut reports: Vec<RetryReport> = Vec::new();
@@ -41,26 +49,27 @@ pub(super) async fn run(
         reports.extend(retry_post(&context, id, args.platform, &force, &platforms).await?);
     }
     let worst = reports.iter().map(|report| exit_of(report.outcome)).max().unwrap_or(Exit::Done);
-    let exit = match context.shutdown.signal() {
-        Some(Signal::Interrupt) => Exit::Interrupted,
-        Some(Signal::Terminate) => Exit::Terminated,
-        None => worst,
-    };
+    let exit = context.shutdown.signal().map_or(worst, Exit::from);
     let attempts = reports.iter().filter_map(|report| report.attempt.as_ref());
-    if let Some(run) = retry_record(&context, attempts, started_at, exit.into()) {
-        context.store.record_run(&run).await?;
-    }
+    // The result is printed even if the run cannot be recorded.
+    let recorded = match retry_record(&context, attempts, started_at, exit.into()) {
+        Some(run) => record_run(&context, &run).await,
+        None => Ok(None),
+    };
     for report in &reports {
         let has_others = reports.iter().filter(|other| other.id == report.id).count() > 1;
         tell(report, has_others || args.platform.is_some(), console);
     }
+    tell_resource_limit(&context.shutdown, console);
     let rows: Vec<ResultRow> = reports.iter().map(row).collect();
     let text = match format {
         Format::Json => to_json(&ResultsJson::new(&rows)),
         _ => results_text(&rows, console.screen()),
     };
-    console.result(&text, exit)?;
-    Ok(exit)
+    let printed = console.result(&text, exit);
+    let stopped = recorded?;
+    printed?;
+    Ok(stopped.unwrap_or(exit))
 }
 
 fn row(report: &RetryReport) -> ResultRow {
@@ -95,13 +104,14 @@ async fn confirm(args: &RetryArgs, store: &dyn PostStore, console: &Console) -> 
                 "cannot send post `{id}` again without confirmation, because it may already be on {title}"
             ),
             hint: Some(format!(
-                "look at the {title} account first: if the post is there, `postretry reset --posted{0} {id}` records \
+                "look at the {title} account first: if the post is there, `postretry reset --posted{} {}` records \
                  that; if it is not, add `--yes`",
-                option(first.platform, doubtful.iter().filter(|other| other.id.as_str() == id.as_str()).count() > 1)
+                option(first.platform, doubtful.iter().filter(|other| other.id.as_str() == id.as_str()).count() > 1),
+                shell_quoted(id.as_str())
             )),
         });
     }
-    let places: String = doubtful.iter().map(where_to_look).collect();
+    let places: String = doubtful.iter().map(|post| where_to_look(post, console.redactor())).collect();
     if !console.ask(&format!("{places}Send {} again all the same?", if doubtful.len() == 1 { "it" } else { "them" })) {
         return Err(AppError::Declined);
     }
@@ -110,12 +120,13 @@ async fn confirm(args: &RetryArgs, store: &dyn PostStore, console: &Console) -> 
 }
 
 /// What a person looks at before a post is sent again.
-fn where_to_look(post: &Post) -> String {
+fn where_to_look(post: &Post, redactor: &Redactor) -> String {
     let (id, platform) = (&post.id, post.platform.title());
-    let title = one_line(post.content.title.as_deref().unwrap_or_else(|| post.content.caption_text()), TITLE);
+    let title = redactor.clean(post.content.title.as_deref().unwrap_or_else(|| post.content.caption_text()), TITLE);
     let title = if title.is_empty() { String::new() } else { format!(" \"{title}\"") };
     match &post.published_id {
         Some(published) => {
+            let published = shown_id(published);
             format!(
                 "Post {id}{title} is recorded with the {platform} id {published}: look at it on {platform} first.\n"
             )
@@ -157,7 +168,7 @@ fn exit_of(outcome: RetryOutcome) -> Exit {
 /// Writes to standard error why no attempt was made, and what to do. Where a post has several deliveries, the hint names
 /// the platform.
 fn tell(report: &RetryReport, has_others: bool, console: &Console) {
-    let id = &report.id;
+    let (shown, id) = (shown_id(&report.id), shell_quoted(&report.id));
     let option = report.platform.map(|platform| option(platform, has_others)).unwrap_or_default();
     let hint = match report.outcome {
         RetryOutcome::Attempted(_) => return,
@@ -186,5 +197,5 @@ fn tell(report: &RetryReport, has_others: bool, console: &Console) {
         _ => String::new(),
     };
     let problem = report.error.as_deref().unwrap_or("it cannot be retried");
-    console.problem(&format!("failed to retry post `{id}`{on}: {problem}"), Some(&hint));
+    console.problem(&format!("failed to retry post `{shown}`{on}: {problem}"), Some(&hint));
 }

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use super::args::{Format, RunArgs};
 use super::console::{ALWAYS, Console};
-use super::{AppError, Exit, alert, build_context, open_assets, open_store, stop_signals};
+use super::{
+    AppError, Exit, alert, build_context, connect_store, new_http, open_assets, prepare_https, record_run,
+    tell_resource_limit, warn_of_store,
+};
 use crate::report::{
     RunJson, alert_message, malformed_note, platform_note, relative, utc, write_dry_run, write_json, write_run,
 };
-use crate::retry::{PassOptions, PassReport, Signal, dry_run, pass_record, run_pass};
+use crate::retry::{PassOptions, PassReport, Shutdown, Work, dry_run, idle_pass, pass_record, run_pass};
 use crate::settings::Settings;
 
 pub(super) async fn run(
@@ -16,28 +19,45 @@ pub(super) async fn run(
     format: Format,
     settings: &Settings,
     console: &Console,
+    shutdown: Shutdown,
 ) -> Result<Exit, AppError> {
     let assets = open_assets(settings)?;
-    let shutdown = stop_signals()?;
-    let opened = open_store(settings).await?;
-    let context = Arc::new(build_context(settings, console, assets, shutdown, opened)?);
+    let opened = connect_store(settings).await?;
+    let http = new_http(settings)?;
+    let context = Arc::new(build_context(settings, console, assets, shutdown, opened, http.clone()));
     let options = PassOptions { platforms: args.platform.clone(), limit: args.limit, max_duration: args.max_duration };
+    let scrub = |text: &str| console.redactor().scrub(text).into_owned();
     if args.dry_run {
+        warn_of_store(context.store.as_ref()).await?;
         let report = dry_run(&context, &options).await?;
         console.write_result(Exit::Done, |out| match format {
             Format::Json => write_json(out, &RunJson::of_dry_run(&report)),
-            _ => write_dry_run(out, &report, console.screen()),
+            _ => write_dry_run(out, &report, scrub, console.screen()),
         })?;
         return Ok(Exit::Done);
     }
-    for warning in context.store.prepare(settings.policy.backoff_from).await? {
+    let store = context.store.as_ref();
+    let prepared = async {
+        // Making the indexes makes the collection, too.
+        warn_of_store(store).await?;
+        store.prepare(settings.policy.backoff_from).await
+    };
+    let (warnings, previous) = tokio::try_join!(prepared, store.given_up_platforms())?;
+    for warning in warnings {
         log::warn!("{warning}");
     }
-    let previous = context.store.given_up_platforms().await?;
-    let report = run_pass(&context, &options).await?;
-    let exit = exit_of(&report, context.shutdown.signal());
+    let report = if store.may_have_work(&context.policy, context.clock.now()).await? {
+        prepare_https(&http)?;
+        context.shutdown.begin_work(Work::Attempts);
+        run_pass(&context, &options).await?
+    } else {
+        context.shutdown.begin_work(Work::Writes);
+        idle_pass(&context, &options).await?
+    };
+    let exit = exit_of(&report, &context.shutdown);
+    tell_resource_limit(&context.shutdown, console);
     // The result is printed even if the run cannot be recorded, and the alert is sent even if it cannot be printed.
-    let recorded = context.store.record_run(&pass_record(&context, &report, exit.into(), &previous)).await;
+    let recorded = record_run(&context, &pass_record(&context, &report, exit.into(), &previous)).await;
     warn_of_expiring_credentials(&report);
     if console.is_quiet() && exit == Exit::Done {
         warn_of_unconfigured_platforms(&report);
@@ -48,24 +68,23 @@ pub(super) async fn run(
     let printed = console.write_result(exit, |out| match format {
         Format::Json => write_json(out, &RunJson::new(&report)),
         _ if report.is_empty() && console.is_terminal() => out.write_all(b"nothing is due\n"),
-        _ => write_run(out, &report, console.screen()),
+        _ => write_run(out, &report, scrub, console.screen()),
     });
     if let Some(webhook) = &settings.alert_webhook
         && let Some(message) = alert_message(&report, &context.host, &previous)
     {
         alert::send(webhook, &message, &context.shutdown).await;
     }
-    recorded?;
+    let stopped = recorded?;
     printed?;
-    Ok(exit)
+    Ok(stopped.unwrap_or(exit))
 }
 
-fn exit_of(report: &PassReport, signal: Option<Signal>) -> Exit {
-    match signal {
-        Some(Signal::Interrupt) => Exit::Interrupted,
-        Some(Signal::Terminate) => Exit::Terminated,
+fn exit_of(report: &PassReport, shutdown: &Shutdown) -> Exit {
+    match shutdown.signal() {
+        Some(signal) => signal.into(),
         None if report.needs_person() => Exit::Attention,
-        None if report.has_panicked => Exit::Error,
+        None if report.has_internal_error || shutdown.resource_limit().is_some() => Exit::Error,
         None => Exit::Done,
     }
 }

@@ -6,7 +6,7 @@
 ///
 /// # Errors
 /// The line of ours that cannot be parsed, by its number. The error does not repeat the value, which may be a secret.
-pub(super) fn parse(text: &str, is_ours: impl Fn(&str) -> bool) -> Result<Vec<(String, String)>, String> {
+pub fn parse(text: &str, is_ours: impl Fn(&str) -> bool) -> Result<Vec<(String, String)>, String> {
     // Windows editors write a byte order mark before the first line.
     let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n").replace('\r', "\n");
     // Whatever can be parsed is parsed together, because a value may refer to an earlier one.

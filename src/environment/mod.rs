@@ -12,6 +12,7 @@ mod variable;
 
 use std::path::PathBuf;
 
+pub use env_file::parse as parse_env_file;
 pub use reader::Reader;
 pub use redactor::Redactor;
 pub use source::{EnvFiles, Environment};

@@ -10,6 +10,9 @@ use url::{Host, Url};
 
 use super::{Environment, Redactor, Secrecy, Variable};
 
+/// How many characters of an invalid value are shown.
+const MAX_VALUE_CHARS: usize = 200;
+
 /// Reads variables. An invalid value becomes a problem and is replaced by the default until
 /// [`Reader::finish`] reports all problems together.
 #[derive(Debug)]
@@ -33,6 +36,11 @@ impl<'a> Reader<'a> {
     /// All problems, one sentence each.
     pub fn finish<T>(self, settings: T) -> Result<T, Vec<String>> {
         if self.problems.is_empty() { Ok(settings) } else { Err(self.problems) }
+    }
+
+    /// Whether the value is not valid UTF-8, which is reported already.
+    pub fn is_unreadable(&self, name: &str) -> bool {
+        self.environment.unreadable().contains(name)
     }
 
     /// Adds a problem.
@@ -162,7 +170,7 @@ impl<'a> Reader<'a> {
         let value = if is_secret {
             "(its value is not shown)".to_owned()
         } else {
-            format!("`{}`", Redactor::default().scrub(&self.text(name)))
+            format!("`{}`", Redactor::default().clean(&self.text(name), MAX_VALUE_CHARS))
         };
         self.problem(format!("setting `{name}` is not {allowed}: {value}"));
     }

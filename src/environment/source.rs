@@ -95,10 +95,13 @@ impl Environment {
         let is_text = std::str::from_utf8(&bytes).is_ok();
         let text = String::from_utf8_lossy(&bytes);
         for (name, value) in env_file::parse(&text, |name| declared.contains(name)).map_err(failed)? {
+            if environment.values.contains_key(&name) {
+                continue;
+            }
             if !is_text && declared.contains(name.as_str()) && value.contains(char::REPLACEMENT_CHARACTER) {
                 environment.unreadable.insert(name);
             } else if !value.trim().is_empty() {
-                environment.values.entry(name).or_insert(value);
+                environment.values.insert(name, value);
             }
         }
         Ok(environment)
@@ -199,6 +202,9 @@ mod tests {
         let environment = load(&[], b"APP_NAME=caf\xE9\nA=1\nB=caf\xE9\n").unwrap();
         assert_eq!(environment.unreadable().iter().collect::<Vec<_>>(), ["B"]);
         assert_eq!(environment.value("A"), Some("1"));
+        // What the process sets takes the place of the line.
+        let environment = load(&[("B", "set")], b"B=caf\xE9\n").unwrap();
+        assert!(environment.unreadable().is_empty() && environment.value("B") == Some("set"));
         assert!(load(&[], b"\xFF\xFEA\0=\x001\0").is_err());
     }
 

@@ -1,4 +1,5 @@
 //! How an attempt waits for a platform that is processing or for the moment unavailable.
+#![warn(clippy::arithmetic_side_effects)]
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -37,21 +38,24 @@ impl PollBackoff {
 
     /// Waits for the next poll; breaks without waiting when the total is used up.
     pub(super) async fn wait(&mut self, context: &dyn PublishContext) -> ControlFlow<()> {
-        let ends_at = *self.ends_at.get_or_insert_with(|| Instant::now() + self.settings.total);
-        let left = ends_at.saturating_duration_since(Instant::now());
+        let now = Instant::now();
+        let ends_at = *self.ends_at.get_or_insert_with(|| now.checked_add(self.settings.total).unwrap_or(now));
+        let left = ends_at.saturating_duration_since(now);
         if left.is_zero() {
             return ControlFlow::Break(());
         }
         context.platform_awaited();
         context.sleep(self.next.min(left)).await;
-        self.next = (self.next * 2).min(LONGEST);
+        self.next = self.next.saturating_mul(2).min(LONGEST);
         ControlFlow::Continue(())
     }
 
     /// Waits before a failed step is taken again. Breaks if the failure is not transient or one too many in a row, if the
     /// platform asks for a longer wait than the next one, and if the total is used up.
     pub(super) async fn wait_after(&mut self, failure: &Failure, context: &dyn PublishContext) -> ControlFlow<()> {
-        let asks_for_longer = failure.retry_at.is_some_and(|at| context.now() + self.next < at);
+        let asked = failure.retry_at.map(|at| at.signed_duration_since(context.now()));
+        // A time that has passed asks for nothing.
+        let asks_for_longer = asked.is_some_and(|wait| wait.to_std().is_ok_and(|wait| wait > self.next));
         if failure.category.is_transient() && !asks_for_longer && self.budget.try_consume() {
             self.wait(context).await
         } else {
@@ -81,7 +85,7 @@ impl RetryBudget {
 
     /// Takes one retry; false if none is left.
     pub(super) fn try_consume(&mut self) -> bool {
-        self.used += 1;
+        self.used = self.used.saturating_add(1);
         self.used <= Self::SIZE
     }
 

@@ -5,9 +5,12 @@
 //! store a ticket, make sure that the lease is valid, wait. The rules that it follows are those of the platform
 //! sheets. Every failure leaves it with a category.
 
+mod answer;
 mod auth;
 mod backoff;
 mod duration;
+#[cfg(test)]
+mod hostile_answers;
 mod http;
 mod instagram;
 mod limiter;
@@ -15,6 +18,7 @@ mod media;
 mod origin;
 mod recovery;
 mod redacted;
+mod resource_limit;
 mod stale_ticket;
 #[cfg(test)]
 mod test_context;
@@ -36,6 +40,7 @@ use crate::environment::{Reader, Redactor, Variable};
 use crate::post::{Category, Failure, Platform, Post, Publication, Ticket};
 use crate::store::{StoreError, TokenStore};
 
+pub use answer::{Answer, Meaning};
 pub use backoff::PollSettings;
 pub use http::{Http, HttpSettings, client_builder};
 pub use limiter::Pacing;
@@ -106,7 +111,12 @@ pub trait Publisher: Send + Sync + std::fmt::Debug {
 
     /// What would be published now, as a fingerprint: the text as it would be sent, and the file's size and
     /// modification time.
-    async fn fingerprint(&self, post: &Post) -> Result<String, Failure>;
+    async fn fingerprint(&self, post: &Post) -> Result<String, PublishError>;
+
+    /// Checks what can be checked of a post without asking the platform: its file and its texts.
+    async fn check(&self, post: &Post) -> Result<(), PublishError> {
+        self.fingerprint(post).await.map(drop)
+    }
 
     /// Asks the platform for a new ticket. Nothing is public yet when it returns, unless the platform gives tickets
     /// only for publishes that have started; then the intent was stored first.
@@ -195,6 +205,10 @@ pub enum AttemptAborted {
     /// The process was told to stop.
     #[error("the process received a stop signal")]
     ShuttingDown,
+    /// The machine or the process has reached its limit of open files and connections. That is no post's fault and no
+    /// platform's.
+    #[error("no more files and connections can be opened: {0}")]
+    ResourceLimit(String),
     /// The store cannot be reached or refused us.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -217,6 +231,9 @@ pub trait PublishContext: Send + Sync {
 
     /// Stores the ticket. It is durable when this returns.
     async fn save_ticket(&self, ticket: &Ticket) -> Result<(), AttemptAborted>;
+
+    /// Removes the ticket. Nothing was published with it, and nothing can be.
+    async fn drop_ticket(&self) -> Result<(), AttemptAborted>;
 
     /// Whether a post is recorded already as the one that the platform knows by this id. Two posts may have the same
     /// text, and what one of them has become must not be taken for the other.

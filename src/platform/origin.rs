@@ -34,12 +34,24 @@ impl Origin {
         if is_own { Self::of_platform(url) } else { Self::of_setting(url) }
     }
 
-    /// A path at this origin, with its query if it has one.
-    pub(super) fn at(&self, path: &str) -> Url {
+    /// A fixed path at this origin, with its query if it has one. One with an id in it is made by
+    /// [`Origin::at_segments`].
+    pub(super) fn at(&self, path: &'static str) -> Url {
         let mut url = self.url.clone();
         let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         url.set_path(path);
         url.set_query(query);
+        url
+    }
+
+    /// The path of these segments at this origin. Each is encoded, so that an id can neither add a query nor lead to
+    /// another endpoint. A segment of one or two dots is left out, and no id has that form.
+    pub(super) fn at_segments(&self, segments: &[&str]) -> Url {
+        let mut url = self.url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.clear().extend(segments);
+        }
+        url.set_query(None);
         url
     }
 
@@ -70,6 +82,20 @@ impl Origin {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_segment_stays_one_segment_whatever_is_in_it() {
+        let origin = Origin::of_platform(Url::parse("https://graph.facebook.com").unwrap());
+        let url = |id| origin.at_segments(&["v25.0", id]).to_string();
+        assert_eq!(url("17895"), "https://graph.facebook.com/v25.0/17895");
+        assert_eq!(
+            url("1/comments?message=hi&method=post#x"),
+            "https://graph.facebook.com/v25.0/1%2Fcomments%3Fmessage=hi&method=post%23x"
+        );
+        assert_eq!(url("1%2Fcomments"), "https://graph.facebook.com/v25.0/1%252Fcomments");
+        assert_eq!(url(".."), "https://graph.facebook.com/v25.0");
+        assert_eq!(origin.at("/v2/list/?fields=id").as_str(), "https://graph.facebook.com/v2/list/?fields=id");
+    }
 
     #[test]
     fn an_upload_address_must_be_the_platforms_own() {

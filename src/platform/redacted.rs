@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use super::{CredentialExpiry, PublishContext, PublishError, Publisher, TicketAge, TicketOutcome};
 use crate::environment::Redactor;
-use crate::post::{Failure, Platform, Post, Ticket, TokenRecord};
+use crate::post::{Failure, MAX_ERROR_CHARS, Platform, Post, Ticket, TokenRecord};
 use crate::store::{Lease, LeaseWrite, StoreError, TokenStore};
 
-/// Scrubs every text that another publisher gives back. This is the one place where texts of platforms pass on their
-/// way to the store, the reports and the alert.
+/// Scrubs and cuts every text that another publisher gives back. This is the one place where texts of platforms pass on
+/// their way to the store, the reports and the alert.
 #[derive(Debug)]
 pub(super) struct RedactedPublisher {
     inner: Arc<dyn Publisher>,
@@ -27,8 +27,8 @@ impl RedactedPublisher {
 
     fn clean(&self, failure: Failure) -> Failure {
         Failure {
-            message: self.redactor.scrub(&failure.message).into_owned(),
-            advice: failure.advice.map(|advice| self.redactor.scrub(&advice).into_owned()),
+            message: self.redactor.clean(&failure.message, MAX_ERROR_CHARS),
+            advice: failure.advice.map(|advice| self.redactor.clean(&advice, MAX_ERROR_CHARS)),
             ..failure
         }
     }
@@ -55,8 +55,12 @@ impl Publisher for RedactedPublisher {
         self.inner.adopt_upload(upload_id, failed_at, now)
     }
 
-    async fn fingerprint(&self, post: &Post) -> Result<String, Failure> {
-        self.inner.fingerprint(post).await.map_err(|failure| self.clean(failure))
+    async fn check(&self, post: &Post) -> Result<(), PublishError> {
+        self.inner.check(post).await.map_err(|error| self.clean_error(error))
+    }
+
+    async fn fingerprint(&self, post: &Post) -> Result<String, PublishError> {
+        self.inner.fingerprint(post).await.map_err(|error| self.clean_error(error))
     }
 
     async fn create_ticket(&self, post: &Post, context: &dyn PublishContext) -> Result<Ticket, PublishError> {
@@ -77,7 +81,7 @@ impl Publisher for RedactedPublisher {
         learn_addresses(&ticket.payload, &self.redactor);
         match self.inner.resume_publish(post, ticket, age, context).await {
             Ok(TicketOutcome::Published(mut publication)) => {
-                publication.warning = publication.warning.map(|text| self.redactor.scrub(&text).into_owned());
+                publication.warning = publication.warning.map(|text| self.redactor.clean(&text, MAX_ERROR_CHARS));
                 Ok(TicketOutcome::Published(publication))
             }
             Ok(TicketOutcome::Dead) => Ok(TicketOutcome::Dead),

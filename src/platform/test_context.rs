@@ -45,6 +45,11 @@ impl PublishContext for TestContext {
         Ok(())
     }
 
+    async fn drop_ticket(&self) -> Result<(), AttemptAborted> {
+        self.saved.lock().unwrap().clear();
+        Ok(())
+    }
+
     async fn is_recorded(&self, _id: &str) -> Result<bool, AttemptAborted> {
         Ok(false)
     }

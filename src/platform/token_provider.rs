@@ -2,6 +2,7 @@
 //!
 //! A refreshed token is stored before it is used, since the platform may have voided the old one. A stored token is
 //! preferred to the one in the settings until the settings change.
+#![warn(clippy::arithmetic_side_effects)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,9 @@ use crate::store::{Lease, LeaseWrite, StoreError, TokenStore};
 
 /// How much longer than its one request a refresh may take.
 const LOCK_MARGIN: Duration = Duration::from_secs(2);
+
+/// Nobody gives a token for longer. A longer time is no end at all.
+const LONGEST_LIFE: TimeDelta = TimeDelta::days(100 * 365);
 
 /// How often to check whether another process has finished its refresh.
 const REFRESH_POLL: Duration = Duration::from_millis(250);
@@ -60,7 +64,7 @@ pub(super) struct TokenConfig {
 impl TokenConfig {
     /// How long the right to refresh lasts where a request takes at most so long.
     pub(super) fn lock_for(request: Duration) -> Duration {
-        request + LOCK_MARGIN
+        request.saturating_add(LOCK_MARGIN)
     }
 }
 
@@ -87,7 +91,12 @@ impl Current {
     /// Tokens that are to be refreshed `margin` before their end, but not before half of what is left of their life:
     /// one that lives shorter than the margin must not be refreshed for every request.
     fn new(record: TokenRecord, now: DateTime<Utc>, margin: TimeDelta) -> Self {
-        let renew_at = record.access_expires_at.map(|end| (end - margin).max(now + (end - now) / 2));
+        // The end may be anything: it is the platform's word, or what somebody has stored.
+        let renew_at = record.access_expires_at.map(|end| {
+            let half_of_the_rest = end.signed_duration_since(now).checked_div(2);
+            let at_half = half_of_the_rest.and_then(|half| now.checked_add_signed(half));
+            end.checked_sub_signed(margin).max(at_half).unwrap_or(end)
+        });
         Self { record, renew_at }
     }
 
@@ -128,10 +137,13 @@ impl TokenProvider {
         }
         let known = current.as_ref().map(|current| &current.record).or(stored.as_ref());
         let Some(refresher) = &self.refresher else {
-            return self.bare_token();
+            let token = self.bare_token()?;
+            *current = Some(self.not_stored(&token));
+            return Ok(token);
         };
         // Until the first refusal, an access token beside the refresh token is as good as a refreshed one.
         if let (None, Some(_), Some(start)) = (known, &self.config.refresh_token, &self.config.access_token) {
+            *current = Some(self.not_stored(start));
             return Ok(start.clone());
         }
         // A token works until its very end, so a refresh that fails for a passing reason is no reason to stop.
@@ -178,6 +190,21 @@ impl TokenProvider {
         let token = record.access_token.clone();
         *current = Some(Current::new(record, context.now(), self.config.margin));
         Ok(token)
+    }
+
+    /// A token of the settings, to be used until it is refused. It is kept, so that the store is not asked for another
+    /// before every request.
+    fn not_stored(&self, token: &SecretString) -> Current {
+        let record = TokenRecord {
+            key: self.key.clone(),
+            platform: self.config.platform,
+            source: self.fingerprint.clone(),
+            access_token: token.clone(),
+            access_expires_at: None,
+            refresh_token: None,
+            refresh_expires_at: None,
+        };
+        Current { record, renew_at: None }
     }
 
     /// What is stored, unless the settings have changed since.
@@ -254,9 +281,7 @@ impl TokenProvider {
         let Some(with) = with else { return Err(self.rejected("no token is set").into()) };
         let given = refresher.refresh(with, context).await?;
         let now = context.now();
-        let ends = |seconds: Option<i64>| -> Option<DateTime<Utc>> {
-            now.checked_add_signed(seconds.and_then(TimeDelta::try_seconds)?)
-        };
+        let ends = |seconds: Option<i64>| seconds.and_then(|seconds| end_of_life(seconds, now));
         let kept = self.config.refresh_token.is_some().then(|| with.clone());
         let kept_until = stored.and_then(|record| record.refresh_expires_at);
         Ok(TokenRecord {
@@ -269,6 +294,13 @@ impl TokenProvider {
             refresh_token: given.refresh_token.or(kept),
         })
     }
+}
+
+/// When a token ends that is said to live for so long; none if that is no time at all, as platforms write "never", or
+/// longer than any.
+fn end_of_life(seconds: i64, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let life = TimeDelta::try_seconds(seconds).filter(|life| *life > TimeDelta::zero() && *life <= LONGEST_LIFE)?;
+    now.checked_add_signed(life)
 }
 
 fn same(one: &SecretString, other: &SecretString) -> bool {
@@ -534,6 +566,37 @@ mod tests {
             wait(seconds).await;
             assert_eq!(bench.token(&provider).await, token);
         }
+    }
+
+    #[test]
+    fn a_token_that_ends_at_the_end_of_all_times_is_renewed_at_some_time() {
+        let now: DateTime<Utc> = "2026-11-23T10:00:00Z".parse().unwrap();
+        for end in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
+            for now in [DateTime::<Utc>::MIN_UTC, DateTime::UNIX_EPOCH, now, DateTime::<Utc>::MAX_UTC] {
+                let record = TokenRecord {
+                    key: KEY.to_owned(),
+                    platform: Platform::TikTok,
+                    source: String::new(),
+                    access_token: SecretString::from("a"),
+                    access_expires_at: Some(end),
+                    refresh_token: None,
+                    refresh_expires_at: None,
+                };
+                let renew_at = Current::new(record, now, TimeDelta::minutes(5)).renew_at;
+                assert!(renew_at.is_some_and(|at| at <= end.max(now)), "{renew_at:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_absurd_life_of_a_token_is_none() {
+        let now: DateTime<Utc> = "2026-11-23T10:00:00Z".parse().unwrap();
+        for seconds in [i64::MIN, -1, 0, 100 * 365 * 24 * 3600 + 1, 9_000_000_000_000_000, i64::MAX] {
+            assert_eq!(end_of_life(seconds, now), None, "{seconds}");
+        }
+        let in_an_hour = now + TimeDelta::hours(1);
+        assert_eq!(end_of_life(3600, now), Some(in_an_hour));
+        assert_eq!(end_of_life(3600, DateTime::<Utc>::MAX_UTC), None);
     }
 
     #[tokio::test(start_paused = true)]

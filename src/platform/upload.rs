@@ -45,6 +45,9 @@ pub(super) trait ResumableUpload: Send + Sync {
     /// The end of the part that begins at `offset`.
     fn part_end(&self, offset: u64) -> u64;
 
+    /// Fails if the file is not as it was when the upload began. Called before every part.
+    async fn ensure_unchanged(&self) -> Result<(), PublishError>;
+
     /// Sends a part.
     async fn send_part(
         &self,
@@ -73,6 +76,7 @@ pub(super) async fn upload<U: ResumableUpload>(
     let mut highest = offset;
     loop {
         let end = upload.part_end(offset);
+        upload.ensure_unchanged().await?;
         if U::LAST_BYTE_PUBLISHES && end == upload.size() && !ticket.is_committed() {
             *ticket = ticket.clone().committed(context.now());
             context.save_ticket(ticket).await?;
@@ -134,6 +138,8 @@ mod tests {
     /// Plays what a platform answers, part by part.
     #[derive(Default)]
     struct Script {
+        /// After how many checks the file has changed; never without a number.
+        unchanged_for: Mutex<Option<usize>>,
         parts: Mutex<VecDeque<PartOutcome<&'static str>>>,
         progress: Mutex<VecDeque<UploadProgress<&'static str>>>,
         sent: Mutex<Vec<Range<u64>>>,
@@ -150,6 +156,17 @@ mod tests {
 
         fn part_end(&self, offset: u64) -> u64 {
             (offset + 10).min(30)
+        }
+
+        async fn ensure_unchanged(&self) -> Result<(), PublishError> {
+            match self.unchanged_for.lock().unwrap().as_mut() {
+                Some(0) => Err(Failure::new(Category::MissingAsset, "the file changed").into()),
+                Some(left) => {
+                    *left -= 1;
+                    Ok(())
+                }
+                None => Ok(()),
+            }
         }
 
         async fn send_part(
@@ -194,6 +211,17 @@ mod tests {
         assert_eq!(*script.sent.lock().unwrap(), [0..10, 10..20, 20..30, 25..30]);
         let saved = context.saved.lock().unwrap();
         assert!(matches!(&saved[..], [ticket] if ticket.is_committed()), "{saved:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_file_that_has_changed_no_part_is_sent_and_none_is_committed() {
+        for unchanged_for in 0..3 {
+            let (script, context) = (Script::default(), TestContext::default());
+            *script.unchanged_for.lock().unwrap() = Some(unchanged_for);
+            assert_eq!(run(&script, &context).await.unwrap_err().category, Category::MissingAsset);
+            assert_eq!(script.sent.lock().unwrap().len(), unchanged_for);
+            assert!(context.saved.lock().unwrap().is_empty(), "nothing can have become public");
+        }
     }
 
     #[tokio::test(start_paused = true)]

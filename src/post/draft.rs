@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::{Category, Claim, Content, HistoryEntry, Platform, Post, PostId, RetryState, Story, Ticket};
+use super::{
+    Category, Claim, Content, HistoryEntry, MAX_ERROR_CHARS, Platform, Post, PostId, RetryState, Story, Ticket,
+    one_line,
+};
 use chrono::{DateTime, Utc};
 
 /// A post that has a field with a wrong type or value. It is reported and not changed.
@@ -21,7 +24,25 @@ impl Malformed {
     pub fn id(&self) -> &PostId {
         &self.draft.id
     }
+
+    /// The same, with the field as a row names it. [`PostDraft::check`] names it as a document does.
+    #[must_use]
+    pub fn of_row(self) -> Self {
+        let of_platforms = Platform::ALL.into_iter().map(Platform::fields);
+        let named = of_platforms.flat_map(|fields| [Some(fields.id), fields.left_upload]).flatten();
+        let mut pairs = named.map(|name| (name.path, name.column)).chain(COLUMNS_OF_FIELDS);
+        match pairs.find(|(path, _)| *path == self.field) {
+            Some((_, column)) => Self { field: column.into(), ..self },
+            None => self,
+        }
+    }
 }
+
+/// The fields of every platform that [`PostDraft::check`] can name, and their columns.
+const COLUMNS_OF_FIELDS: [(&str, &str); 2] = [("retryCount", "retry_count"), ("publishTicket", "publish_ticket")];
+
+/// How many characters of a field's name are shown. A document can have any.
+const MAX_FIELD_CHARS: usize = 100;
 
 /// A post as a store has read it. Every field has the right type or is missing.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +98,13 @@ impl PostDraft {
 
     /// Says what is wrong with one field.
     pub fn malformed(self, field: impl Into<Cow<'static, str>>, problem: impl Into<String>) -> Malformed {
-        Malformed { field: field.into(), problem: problem.into(), draft: Box::new(self) }
+        // Both can repeat what the document says.
+        let field: Cow<'static, str> = field.into();
+        let field = match field {
+            Cow::Borrowed(name) => Cow::Borrowed(name),
+            Cow::Owned(name) => Cow::Owned(one_line(&name, MAX_FIELD_CHARS)),
+        };
+        Malformed { field, problem: one_line(&problem.into(), MAX_ERROR_CHARS), draft: Box::new(self) }
     }
 
     /// The retry count: fractions are rounded down, negative numbers are 0, and too large numbers are the maximum.
@@ -89,7 +116,8 @@ impl PostDraft {
     /// The post.
     ///
     /// # Errors
-    /// [`Malformed`] for an unknown platform, a counter that is not a number, or a ticket of another platform.
+    /// [`Malformed`] for an unknown platform, a counter that is not a number, a ticket of another platform, or an upload
+    /// of the application whose id is not one of the platform's.
     pub fn check(self) -> Result<Post, Malformed> {
         let platform = match self.platform.as_deref().map(str::parse::<Platform>) {
             Some(Ok(platform)) => platform,
@@ -103,6 +131,10 @@ impl PostDraft {
             return Err(
                 self.malformed("publishTicket", format!("the ticket is for {other}, but the post is for {platform}"))
             );
+        }
+        let forged = self.left_upload.as_deref().is_some_and(|id| !platform.is_upload_id(id));
+        if let Some(field) = platform.fields().left_upload.filter(|_| forged) {
+            return Err(self.malformed(field.path, format!("it is not an id that {} gives", platform.title())));
         }
         Ok(self.into_post(platform))
     }
@@ -132,6 +164,44 @@ impl PostDraft {
                 claim: self.claim,
                 ticket: self.ticket,
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft(platform: &str) -> PostDraft {
+        PostDraft { platform: Some(platform.to_owned()), ..PostDraft::new(PostId::from_text("1")) }
+    }
+
+    #[test]
+    fn a_forged_id_of_an_upload_makes_the_post_malformed() {
+        for (platform, forged, field, column, genuine) in [
+            (
+                "instagram",
+                "1/comments?message=hi&method=post",
+                "instagramContainerId",
+                "instagram_container_id",
+                "17895000000000001",
+            ),
+            ("tiktok", "v_pub_file~1\"}", "uploadProgress.publishId", "upload_publish_id", "v_pub_file~v2-1.123"),
+        ] {
+            let malformed = PostDraft { left_upload: Some(forged.to_owned()), ..draft(platform) }.check().unwrap_err();
+            assert_eq!(malformed.field, field);
+            assert_eq!(malformed.of_row().field, column);
+            let post = PostDraft { left_upload: Some(genuine.to_owned()), ..draft(platform) }.check().unwrap();
+            assert_eq!(post.left_upload.as_deref(), Some(genuine));
+        }
+    }
+
+    #[test]
+    fn a_recorded_id_of_any_form_still_prevents_a_second_publish() {
+        for platform in Platform::ALL {
+            let recorded = Some("../id of the application?".to_owned());
+            let post = PostDraft { published_id: recorded.clone(), ..draft(platform.as_str()) }.check().unwrap();
+            assert_eq!(post.published_id, recorded, "{platform}");
         }
     }
 }

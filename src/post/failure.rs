@@ -6,6 +6,8 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::one_line;
+
 /// Why a publish failed. The category decides what happens next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -169,7 +171,8 @@ pub enum TicketFate {
 pub struct Failure {
     /// Why.
     pub category: Category,
-    /// The message: the platform, its error code, and what to do. Never a secret.
+    /// The message: the platform, its error code, and what to do, in one safe line. It can quote a platform or a
+    /// document, so secrets are taken out before it leaves `platform/`.
     pub message: String,
     /// The part of the message that says what to do.
     pub advice: Option<String>,
@@ -186,7 +189,7 @@ impl Failure {
     pub fn new(category: Category, message: impl Into<String>) -> Self {
         Self {
             category,
-            message: message.into(),
+            message: one_line(&message.into(), usize::MAX),
             advice: None,
             retryable: Retryable::Yes,
             retry_at: None,
@@ -197,7 +200,7 @@ impl Failure {
     /// Adds to the message what to do.
     #[must_use]
     pub fn advise(self, advice: impl Into<String>) -> Self {
-        let advice = advice.into();
+        let advice = one_line(&advice.into(), usize::MAX);
         Self { message: format!("{}; {advice}", self.message), advice: Some(advice), ..self }
     }
 

@@ -26,7 +26,7 @@ impl PostId {
         Self { key: text.clone(), text }
     }
 
-    /// As people write it.
+    /// As people write it, exactly. It can be of any length and contain any character.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -37,8 +37,9 @@ impl PostId {
     }
 }
 
+/// For logs and messages: one safe line, which is cut if the id is very long.
 impl fmt::Display for PostId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&super::shown_id(&self.text))
     }
 }

@@ -8,6 +8,7 @@ mod draft;
 mod failure;
 mod history;
 mod id;
+mod line;
 mod outcome;
 mod platform;
 mod schedule;
@@ -20,9 +21,10 @@ pub use draft::{Malformed, PostDraft};
 pub use failure::{Category, Consequence, Failure, ParseCategoryError, Retryable, TicketFate};
 pub use history::{EntryOutcome, HISTORY_LIMIT, HistoryEntry, ResetMark};
 pub use id::PostId;
+pub use line::{MAX_CODE_CHARS, MAX_WORDS_CHARS, excerpt, is_hidden, one_line, shell_quoted, shown_id};
 pub use outcome::{
     AttemptEnd, AttemptStart, ClaimedPost, LastRetried, MAX_DEFERRAL, MAX_ERROR_CHARS, MAX_INTERRUPTIONS, Outcome,
-    PROCESSING_LIMIT, Publication, Settlement, one_line, settle, settle_found,
+    PROCESSING_LIMIT, Publication, Settlement, settle, settle_found,
 };
 pub use platform::{FieldName, ParsePlatformError, Platform, PlatformFields};
 pub use schedule::{BackoffFrom, DueReason, Eligibility, RetryPolicy, WaitReason};

@@ -5,7 +5,7 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Category, Consequence, EntryOutcome, Failure, HistoryEntry, Post, RetryPolicy, TicketFate};
+use super::{Category, Consequence, EntryOutcome, Failure, HistoryEntry, Post, RetryPolicy, TicketFate, one_line};
 
 /// The longest deferral that a platform can ask for.
 pub const MAX_DEFERRAL: TimeDelta = TimeDelta::days(7);
@@ -353,24 +353,6 @@ fn deferred_until(failure: &Failure, policy: &RetryPolicy, now: DateTime<Utc>) -
 fn bounded(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let latest = now.checked_add_signed(MAX_DEFERRAL)?;
     at.filter(|at| *at > now).map(|at| at.min(latest))
-}
-
-/// A text in one line: every run of white space and control characters becomes one space, at most `limit`
-/// characters; the last one is … if the text was cut.
-pub fn one_line(text: &str, limit: usize) -> String {
-    let mut line = String::new();
-    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    if line.chars().count() <= limit {
-        return line;
-    }
-    let mut cut: String = line.chars().take(limit.saturating_sub(1)).collect();
-    cut.push('…');
-    cut
 }
 
 impl Settlement {

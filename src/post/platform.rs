@@ -38,6 +38,32 @@ pub struct PlatformFields {
     pub left_upload: Option<FieldName>,
 }
 
+/// The form of a platform's ids. An id from a document or an answer that does not have it may be an attempt to reach
+/// another address with the account's token.
+struct IdForm {
+    /// The most characters, all of them ASCII.
+    longest: usize,
+    is_allowed: fn(u8) -> bool,
+}
+
+impl IdForm {
+    fn matches(&self, id: &str) -> bool {
+        (1..=self.longest).contains(&id.len()) && id.bytes().all(self.is_allowed)
+    }
+}
+
+/// A number of 64 bits.
+const NUMBER: IdForm = IdForm { longest: 20, is_allowed: |byte| byte.is_ascii_digit() };
+
+/// TikTok's `publish_id`, for example `v_pub_file~v2-1.123`. TikTok documents at most 64 characters, and other limits of
+/// its documentation are known to be exceeded.
+const PUBLISH_ID: IdForm =
+    IdForm { longest: 128, is_allowed: |byte| byte.is_ascii_alphanumeric() || b"_~-.".contains(&byte) };
+
+/// Eleven characters today; `YouTube` does not promise the number.
+const VIDEO_ID: IdForm =
+    IdForm { longest: 64, is_allowed: |byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte) };
+
 /// The names of one platform.
 struct PlatformInfo {
     /// In a sentence.
@@ -45,6 +71,10 @@ struct PlatformInfo {
     /// In documents; the first is also the name in JSON and options.
     spellings: &'static [&'static str],
     fields: PlatformFields,
+    /// The form of the ids of published posts.
+    post_id: IdForm,
+    /// The form of the ids of uploads; none if an upload has no id.
+    upload_id: Option<IdForm>,
 }
 
 const fn field(path: &'static str, column: &'static str) -> FieldName {
@@ -59,6 +89,8 @@ static TIKTOK: PlatformInfo = PlatformInfo {
         url: field("tiktokShareUrl", "tiktok_share_url"),
         left_upload: Some(field("uploadProgress.publishId", "upload_publish_id")),
     },
+    post_id: NUMBER,
+    upload_id: Some(PUBLISH_ID),
 };
 
 static INSTAGRAM: PlatformInfo = PlatformInfo {
@@ -69,6 +101,8 @@ static INSTAGRAM: PlatformInfo = PlatformInfo {
         url: field("instagramPermalink", "instagram_permalink"),
         left_upload: Some(field("instagramContainerId", "instagram_container_id")),
     },
+    post_id: NUMBER,
+    upload_id: Some(NUMBER),
 };
 
 static YOUTUBE_SHORTS: PlatformInfo = PlatformInfo {
@@ -79,6 +113,8 @@ static YOUTUBE_SHORTS: PlatformInfo = PlatformInfo {
         url: field("youtubeUrl", "youtube_url"),
         left_upload: None,
     },
+    post_id: VIDEO_ID,
+    upload_id: None,
 };
 
 impl Platform {
@@ -111,6 +147,16 @@ impl Platform {
     /// The fields of a post that belong to it.
     pub fn fields(self) -> PlatformFields {
         self.info().fields
+    }
+
+    /// Whether this has the form of its ids of published posts.
+    pub fn is_post_id(self, id: &str) -> bool {
+        self.info().post_id.matches(id)
+    }
+
+    /// Whether this has the form of its ids of uploads.
+    pub fn is_upload_id(self, id: &str) -> bool {
+        self.info().upload_id.as_ref().is_some_and(|form| form.matches(id))
     }
 }
 
@@ -153,5 +199,57 @@ impl TryFrom<String> for Platform {
 
     fn try_from(name: String) -> Result<Self, Self::Error> {
         name.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ids that would lead a request elsewhere, or are none.
+    const FORGED: [&str; 14] = [
+        "",
+        " ",
+        ".",
+        "..",
+        "1/comments?message=hi&method=post",
+        "17?access_token=x",
+        "17#x",
+        "17%2Fcomments",
+        "17\n18",
+        "17,18",
+        "17 ",
+        "1\u{202e}7",
+        "１７",
+        "-17",
+    ];
+
+    #[test]
+    fn an_id_that_could_lead_elsewhere_has_no_platforms_form() {
+        for id in FORGED {
+            let is_dots = id.chars().all(|c| c == '.');
+            // In a body dots lead nowhere, and TikTok's ids are in bodies only.
+            assert!(!Platform::TikTok.is_upload_id(id) || id == "-17" || is_dots, "{id}");
+            assert!(!Platform::YouTubeShorts.is_post_id(id) || id == "-17", "{id}");
+            assert!(!Platform::TikTok.is_post_id(id), "{id}");
+            assert!(!Platform::Instagram.is_post_id(id) && !Platform::Instagram.is_upload_id(id), "{id}");
+        }
+        let (number, other) = ("1".repeat(21), "a".repeat(129));
+        assert!(!Platform::Instagram.is_upload_id(&number) && !Platform::TikTok.is_post_id(&number));
+        assert!(!Platform::TikTok.is_upload_id(&other) && !Platform::YouTubeShorts.is_post_id(&other));
+        assert!(!Platform::YouTubeShorts.is_upload_id("17"), "its sessions have addresses");
+    }
+
+    #[test]
+    fn the_ids_that_platforms_give_have_their_form() {
+        for id in ["v_pub_file~v2-1.123456", "v_inbox_file~v2.7", "v_pub_url~v2.1", "p_pub_url~v2.1"] {
+            assert!(Platform::TikTok.is_upload_id(id), "{id}");
+        }
+        assert!(Platform::TikTok.is_post_id("7512345678901234567"));
+        assert!(
+            Platform::Instagram.is_upload_id("17895000000000001")
+                && Platform::Instagram.is_post_id("18010000000000001")
+        );
+        assert!(Platform::YouTubeShorts.is_post_id("dQw4w9WgXcQ") && Platform::YouTubeShorts.is_post_id("-_abcdefghi"));
     }
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::plural;
 use super::text::Times;
-use crate::post::{Category, DueReason, Eligibility, Post, RetryPolicy, WaitReason};
+use crate::post::{Category, DueReason, Eligibility, Post, RetryPolicy, WaitReason, shell_quoted};
 use crate::store::StoredPost;
 
 /// What happens to a post next, when and why, with dates.
@@ -78,14 +78,14 @@ fn sentence(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>, times
 }
 
 fn given_up(post: &Post, policy: &RetryPolicy) -> String {
+    let id = shell_quoted(post.id.as_str());
     let why = match post.retry.category {
         Some(Category::Ambiguous) => {
             return format!(
-                "It may already be on {0}, so it is not retried. Look at the account first: if the post is there, run \
-                 `postretry reset --posted {1}`; if it is not, `postretry retry --force {1}` sends it now, and \
-                 `postretry reset {1}` lets a later pass send it.",
-                post.platform.title(),
-                post.id
+                "It may already be on {}, so it is not retried. Look at the account first: if the post is there, run \
+                 `postretry reset --posted {id}`; if it is not, `postretry retry --force {id}` sends it now, and \
+                 `postretry reset {id}` lets a later pass send it.",
+                post.platform.title()
             );
         }
         Some(Category::Expired) => "it is older than `POST_RETRY_EXPIRE`".to_owned(),
@@ -96,5 +96,5 @@ fn given_up(post: &Post, policy: &RetryPolicy) -> String {
         }
         _ => format!("all {} are used up", plural(u64::from(policy.max_retries), "retry", "retries")),
     };
-    format!("It is not retried any more, because {why}; `postretry reset {}` resets its retry count.", post.id)
+    format!("It is not retried any more, because {why}; `postretry reset {id}` resets its retry count.")
 }

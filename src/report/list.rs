@@ -5,10 +5,10 @@ use chrono::{DateTime, Utc};
 use super::explain::explain_to_person;
 use super::json::PostJson;
 use super::table::{Cell, Column, Table};
-use super::text::wrapped;
+use super::text::{MAX_TEXT_CHARS, platform_name, title, wrapped};
 use super::wording::{outcome_words, waiting_lines};
 use super::{Paint, Screen, plural, relative, utc};
-use crate::post::{Category, Eligibility, HistoryEntry, Platform, RetryPolicy, one_line};
+use crate::post::{Category, Eligibility, HistoryEntry, Platform, RetryPolicy, one_line, shown_id};
 use crate::store::{GivenUpRecord, ListFilter, Page, StoredPost};
 
 /// A part of the list of failed posts.
@@ -49,10 +49,10 @@ pub fn list_text(part: &ListPart<'_>, policy: &RetryPolicy, now: DateTime<Utc>, 
     for stored in part.posts {
         let post = PostJson::new(stored, policy, now);
         table.row([
-            post.id.into(),
-            post.platform.unwrap_or_default().into(),
+            shown_id(&post.id).into(),
+            platform_name(post.platform.as_deref()).into(),
             post.category.unwrap_or_default().into(),
-            post.title.unwrap_or_default().into(),
+            title(post.title.as_deref()).into(),
             stored.failed_at().map(|at| relative(at, now)).unwrap_or_default().into(),
             format!("{}/{}", post.retry_count, post.max_retries).into(),
             next_retry(stored, policy, now),
@@ -120,13 +120,14 @@ pub fn post_text(
     let mut text = String::new();
     for (name, value) in lines {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
-            let value = one_line(&value, usize::MAX);
+            let value = one_line(&value, MAX_TEXT_CHARS);
             let line = wrapped(&format!("{name:<NAME_WIDTH$}{value}"), screen.width, NAME_WIDTH);
             let (name, value) = line.split_at(NAME_WIDTH);
             text.push_str(&format!("{}{value}\n", Paint::Heading.on(name, screen.has_color)));
         }
     }
-    text.push_str(&format!("\n{}\n", wrapped(&explain_to_person(stored, policy, now), screen.width, 0)));
+    let explanation = one_line(&explain_to_person(stored, policy, now), MAX_TEXT_CHARS);
+    text.push_str(&format!("\n{}\n", wrapped(&explanation, screen.width, 0)));
     if !post.permanently_failed && stored.readable().is_some() {
         let is_its = |platform: &Platform| Some(*platform) == stored.platform();
         text.push_str(&waiting_lines(given_up.iter().filter(|(platform, _)| is_its(platform)), now, screen));

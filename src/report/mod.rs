@@ -17,7 +17,9 @@ mod wording;
 
 pub use alert::alert_message;
 pub use csv::posts_csv;
-pub use json::{ListJson, PostDetailJson, ResultRow, ResultsJson, RunJson, StatsJson, to_json, write_json};
+pub use json::{
+    ListJson, PostDetailJson, ResultRow, ResultsJson, RunJson, StatsJson, escape_hidden, to_json, write_json,
+};
 pub use list::{ListPart, list_text, post_text};
 pub use progress::{NoopListener, ProgressListener};
 pub use prometheus::exposition;

@@ -9,8 +9,11 @@ use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::bytes;
 use super::text::{duration, tally};
-use crate::post::{Outcome, Platform, Post, PostId};
+use crate::post::{Outcome, Platform, Post, PostId, one_line};
 use crate::retry::{Event, Listener, StartDelay};
+
+/// How many characters of a file's name are drawn.
+const MAX_FILE_CHARS: usize = 60;
 
 /// How often the time that the pass has taken is drawn anew.
 const TICK: Duration = Duration::from_secs(1);
@@ -85,6 +88,7 @@ impl Listener for ProgressListener {
             Event::Started { post, .. }
             | Event::Sent { post, .. }
             | Event::Processing { post }
+            | Event::Left { post }
             | Event::Ended { post, .. } => post.platform,
         };
         let mut platforms = self.platforms.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,6 +142,7 @@ impl PlatformProgress {
                     attempt.is_processing = true;
                 }
             }
+            Event::Left { post } => self.in_flight.retain(|attempt| attempt.id != post.id),
             Event::Ended { post, report } => {
                 self.in_flight.retain(|attempt| attempt.id != post.id);
                 if report.outcome == Outcome::Posted {
@@ -186,7 +191,7 @@ impl Attempt {
     fn at(post: &Post) -> Self {
         let path = post.content.video_path.as_deref().or(post.content.image_path.as_deref());
         let file = path.and_then(|path| Path::new(path).file_name());
-        let file = file.map_or_else(|| post.id.to_string(), |name| name.to_string_lossy().into_owned());
+        let file = file.map_or_else(|| post.id.to_string(), |name| one_line(&name.to_string_lossy(), MAX_FILE_CHARS));
         Self { id: post.id.clone(), file, sent: 0, of: 0, since: None, is_processing: false }
     }
 
@@ -229,6 +234,7 @@ mod tests {
     use unicode_width::UnicodeWidthStr;
 
     use super::*;
+    use crate::post::PostDraft;
 
     fn attempt(file: &str, sent: u64, of: u64) -> Attempt {
         let id = PostId::from_text(file);
@@ -267,6 +273,14 @@ mod tests {
         assert!(line.trim_end_matches(", ").width() <= 60, "{line}");
         let line = format!("{}, running for 59 min 59 s", pass_line([&progress].into_iter()));
         assert!(line.width() <= 60, "{line}");
+    }
+
+    #[test]
+    fn the_name_of_a_file_cannot_draw_over_the_line() {
+        let mut draft = PostDraft { platform: Some("tiktok".to_owned()), ..PostDraft::new(PostId::from_text("p1")) };
+        draft.content.video_path = Some(format!("renders/\u{1b}[1A\n{}.mp4", "x".repeat(5_000)));
+        let attempt = Attempt::at(&draft.check().unwrap());
+        assert!(attempt.file.starts_with("\\u{1b}[1A xxx") && attempt.file.chars().count() == 60, "{}", attempt.file);
     }
 
     #[test]

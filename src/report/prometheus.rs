@@ -107,12 +107,17 @@ pub fn exposition(statistics: &Statistics) -> String {
         text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
         for (label, value) in samples {
             text.push_str(&match label {
-                Some((label, of)) => format!("{name}{{{label}=\"{of}\"}} {value}\n"),
+                Some((label, of)) => format!("{name}{{{label}=\"{}\"}} {value}\n", label_value(of)),
                 None => format!("{name} {value}\n"),
             });
         }
     }
     text
+}
+
+/// A text as the value of a label.
+fn label_value(text: &str) -> String {
+    text.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n")
 }
 
 /// When the latest token of each platform expires: an account that was replaced leaves its record behind.
@@ -121,4 +126,15 @@ fn latest_expiries(statistics: &Statistics) -> impl Iterator<Item = (Platform, D
         let of_platform = statistics.tokens.iter().filter(|(other, _)| *other == platform);
         Some((platform, of_platform.filter_map(|(_, at)| *at).max()?))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_value_of_a_label_cannot_end_its_line() {
+        assert_eq!(label_value("tiktok"), "tiktok");
+        assert_eq!(label_value("a\"} 1\nb\\"), r#"a\"} 1\nb\\"#);
+    }
 }

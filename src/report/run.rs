@@ -7,10 +7,10 @@ use serde::de::DeserializeOwned;
 
 use super::json::ResultRow;
 use super::table::{Cell, Column, Table};
-use super::text::{Times, tally, wrapped};
+use super::text::{MAX_TEXT_CHARS, Times, platform_name, tally, title, wrapped};
 use super::wording::outcome_words;
 use super::{Paint, Screen, plural, relative};
-use crate::post::{Category, Outcome, Totals};
+use crate::post::{Category, Outcome, Totals, one_line, shown_id};
 use crate::retry::{
     AttemptReport, DryRunReport, GivenUp, MalformedPost, PassReport, PlannedPost, PlatformReport, Records,
 };
@@ -38,11 +38,17 @@ fn write_table<T: Clone + Serialize + DeserializeOwned, const N: usize>(
     Ok(())
 }
 
-/// Writes the result of a pass; nothing if there was nothing to do.
+/// Writes the result of a pass; nothing if there was nothing to do. `scrub` takes the secrets out of a text before it is
+/// cut.
 ///
 /// # Errors
 /// If it cannot be written, or its records cannot be read.
-pub fn write_run(out: &mut dyn Write, report: &PassReport, screen: Screen) -> io::Result<()> {
+pub fn write_run(
+    out: &mut dyn Write,
+    report: &PassReport,
+    scrub: impl Fn(&str) -> String,
+    screen: Screen,
+) -> io::Result<()> {
     if report.is_empty() {
         return Ok(());
     }
@@ -61,7 +67,7 @@ pub fn write_run(out: &mut dyn Write, report: &PassReport, screen: Screen) -> io
             .next_retry_at
             .map(|at| if at <= report.finished_at { "due".to_owned() } else { relative(at, report.finished_at) });
         [
-            post.id.as_str().into(),
+            shown_id(post.id.as_str()).into(),
             post.platform.as_str().into(),
             outcome_cell(post.outcome.as_str()),
             next.unwrap_or_default().into(),
@@ -76,11 +82,11 @@ pub fn write_run(out: &mut dyn Write, report: &PassReport, screen: Screen) -> io
         if let Some(note) = note(platform, Times::From(report.finished_at)) {
             let needs_person = platform.given_up.as_ref().is_some_and(|given_up| given_up.category.needs_person());
             let paint = if needs_person { Paint::Bad } else { Paint::Warning };
-            let note = wrapped(&note, screen.width, 2);
+            let note = wrapped(&one_line(&note, MAX_TEXT_CHARS), screen.width, 2);
             writeln!(out, "{}", paint.on(&note, screen.has_color))?;
         }
     }
-    write_malformed(out, &report.malformed, screen)
+    write_malformed(out, &report.malformed, scrub, screen)
 }
 
 fn outcome_cell(name: &str) -> Cell {
@@ -143,23 +149,34 @@ fn note(report: &PlatformReport, times: Times) -> Option<String> {
 
 /// Why a post is malformed, in one line without a line end.
 pub fn malformed_note(post: &MalformedPost) -> String {
-    let platform = post.platform.as_ref().map(|platform| format!(" ({platform})")).unwrap_or_default();
+    let platform = post.platform.as_deref().map(|name| format!(" ({})", platform_name(Some(name)))).unwrap_or_default();
     format!("malformed post {}{platform}: field `{}`: {}; left unchanged", post.id, post.field, post.problem)
 }
 
-fn write_malformed(out: &mut dyn Write, malformed: &Records<MalformedPost>, screen: Screen) -> io::Result<()> {
+fn write_malformed(
+    out: &mut dyn Write,
+    malformed: &Records<MalformedPost>,
+    scrub: impl Fn(&str) -> String,
+    screen: Screen,
+) -> io::Result<()> {
     for post in malformed.iter() {
-        let note = wrapped(&malformed_note(post?.as_ref()), screen.width, 2);
+        let note = scrub(&malformed_note(post?.as_ref()));
+        let note = wrapped(&one_line(&note, MAX_TEXT_CHARS), screen.width, 2);
         writeln!(out, "{}", Paint::Bad.on(&note, screen.has_color))?;
     }
     Ok(())
 }
 
-/// Writes what a pass would do.
+/// Writes what a pass would do. `scrub` takes the secrets out of a text before a table cuts it.
 ///
 /// # Errors
 /// If it cannot be written, or its records cannot be read.
-pub fn write_dry_run(out: &mut dyn Write, report: &DryRunReport, screen: Screen) -> io::Result<()> {
+pub fn write_dry_run(
+    out: &mut dyn Write,
+    report: &DryRunReport,
+    scrub: impl Fn(&str) -> String,
+    screen: Screen,
+) -> io::Result<()> {
     let flagged: u64 = report.platforms.iter().map(|platform| platform.totals.flagged).sum();
     if report.posts.is_empty() && report.malformed.is_empty() && flagged == 0 {
         return out.write_all(b"nothing is due\n");
@@ -174,11 +191,11 @@ pub fn write_dry_run(out: &mut dyn Write, report: &DryRunReport, screen: Screen)
     ];
     let row = |post: &PlannedPost| {
         [
-            post.id.as_str().into(),
+            shown_id(post.id.as_str()).into(),
             post.platform.as_str().into(),
             post.attempt.to_string().into(),
             post.due_since.map(|at| relative(at, report.started_at)).unwrap_or_default().into(),
-            post.title.clone().unwrap_or_default().into(),
+            title(post.title.as_deref().map(&scrub).as_deref()).into(),
             plan(post),
         ]
     };
@@ -191,7 +208,7 @@ pub fn write_dry_run(out: &mut dyn Write, report: &DryRunReport, screen: Screen)
         write!(out, "; {flagged} would be marked as permanently failed")?;
     }
     out.write_all(b"\n")?;
-    write_malformed(out, &report.malformed, screen)
+    write_malformed(out, &report.malformed, scrub, screen)
 }
 
 /// What would be done with a due post, and why. Since when it is due has a column of its own.
@@ -216,8 +233,8 @@ pub fn results_text(rows: &[ResultRow], screen: Screen) -> String {
     ]);
     for row in rows {
         table.row([
-            row.id.clone().into(),
-            row.platform.clone().unwrap_or_default().into(),
+            shown_id(&row.id).into(),
+            platform_name(row.platform.as_deref()).into(),
             outcome_cell(row.outcome),
             row.error.as_ref().or(row.url.as_ref()).cloned().unwrap_or_default().into(),
         ]);
@@ -238,10 +255,10 @@ pub fn reset_plan_text(rows: &[ResultRow], screen: Screen) -> String {
     ]);
     for row in rows.iter().filter(is_chosen) {
         table.row([
-            row.id.clone().into(),
-            row.platform.clone().unwrap_or_default().into(),
+            shown_id(&row.id).into(),
+            platform_name(row.platform.as_deref()).into(),
             row.category.unwrap_or_default().into(),
-            row.title.clone().unwrap_or_default().into(),
+            title(row.title.as_deref()).into(),
             row.error.clone().unwrap_or_default().into(),
         ]);
     }

@@ -8,7 +8,7 @@ use super::table::{Cell, Column, Table};
 use super::text::{duration, tally, wrapped};
 use super::wording::waiting_lines;
 use super::{Paint, Screen, plural, relative};
-use crate::post::{Category, expires_soon};
+use crate::post::{Category, expires_soon, one_line};
 use crate::store::{DayStatistics, Statistics};
 
 /// How many days the statistics by day have.
@@ -232,7 +232,8 @@ fn runs(statistics: &Statistics, now: DateTime<Utc>, screen: Screen) -> String {
             Some("attention") => "needs manual action".to_owned(),
             Some("interrupted") => "was interrupted".to_owned(),
             Some("error") => "ended with an error".to_owned(),
-            other => format!("ended with `{}`", other.unwrap_or("unknown")),
+            // The record of a run is only a document.
+            other => format!("ended with `{}`", one_line(other.unwrap_or("unknown"), 40)),
         };
         let last = format!("last run: started {}, took {}, {end}", relative(last, now), duration(millis));
         text.push_str(&format!("\n{}", wrapped(&last, screen.width, 2)));

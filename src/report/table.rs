@@ -1,9 +1,9 @@
 //! Tables without borders that fit a width. No other module uses the table library.
 
 use comfy_table::{Attribute, Cell as StyledCell, CellAlignment, Color, presets};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
-use super::text::{has_url, wrapped};
+use super::text::{char_width, has_url, wrapped};
 use super::{Paint, Screen};
 use crate::post::one_line;
 
@@ -84,7 +84,7 @@ impl Cell {
     /// A text that is painted.
     pub(super) fn painted(text: impl Into<String>, paint: Paint) -> Self {
         // Texts from documents and platforms can contain anything, including terminal escape sequences.
-        Self { text: one_line(&text.into(), usize::MAX), paint }
+        Self { text: one_line(&text.into(), MAX_CELL_CHARS), paint }
     }
 }
 
@@ -112,6 +112,12 @@ const SEPARATOR: &str = " · ";
 
 /// How many lines a text may have below a row before it is cut.
 const MAX_LINES: usize = 3;
+
+/// The longest cell, in characters, even where nothing has to fit. Our own errors are no longer.
+const MAX_CELL_CHARS: usize = 1_000;
+
+/// The widest id that is never cut. Terminals break such a line, and it can still be copied.
+const WIDEST_ID: usize = 64;
 
 /// The layout of a table.
 #[derive(Debug)]
@@ -155,8 +161,9 @@ impl Table {
             }
             (Layout::RowsAndLines(_) | Layout::Blocks, width) => {
                 let block = |row: &Vec<Cell>| {
-                    let name = Paint::Heading.on(row.first().map_or("", |cell| &cell.text), screen.has_color);
                     let width = width.unwrap_or(usize::MAX);
+                    let name = cut(row.first().map_or("", |cell| &cell.text), width.max(WIDEST_ID));
+                    let name = Paint::Heading.on(&name, screen.has_color);
                     format!("{name}\n{}", self.below(row, |index| index > 0, width, screen.has_color))
                 };
                 self.rows.iter().map(block).collect()
@@ -293,37 +300,15 @@ fn total(widths: &[Option<usize>]) -> usize {
 /// A text in lines below a row. It is cut if it has too many, unless it has an address.
 fn folded(text: &str, width: usize) -> String {
     let room = width.saturating_sub(INDENT);
-    let text = with_narrow_words(text, room.saturating_sub(INDENT).max(1));
-    let lines = wrapped(&text, Some(room), INDENT);
+    let lines = wrapped(text, Some(room), INDENT);
     let mut lines: Vec<String> = lines.lines().map(str::to_owned).collect();
-    if lines.len() > MAX_LINES && !has_url(&text) {
+    if lines.len() > MAX_LINES && !has_url(text) {
         let rest = lines.split_off(MAX_LINES);
         if let (Some(last), Some(next)) = (lines.last_mut(), rest.first()) {
             *last = cut(&format!("{last} {}", next.trim_start()), room);
         }
     }
     lines.iter().map(|line| format!("{:INDENT$}{line}\n", "")).collect()
-}
-
-/// The text with its words in parts of at most so many columns, except for addresses. Some languages have no spaces.
-fn with_narrow_words(text: &str, limit: usize) -> String {
-    let parts = |word: &str| {
-        if word.width() <= limit || has_url(word) {
-            return word.to_owned();
-        }
-        let (mut parts, mut used) = (String::new(), 0);
-        for c in word.chars() {
-            let width = c.width().unwrap_or(0);
-            if used + width > limit && used > 0 {
-                parts.push(' ');
-                used = 0;
-            }
-            parts.push(c);
-            used += width;
-        }
-        parts
-    };
-    text.split(' ').map(parts).collect::<Vec<_>>().join(" ")
 }
 
 fn styled(text: &str, paint: Paint) -> StyledCell {
@@ -346,7 +331,7 @@ pub(super) fn cut(text: &str, limit: usize) -> String {
     let mut kept = String::new();
     let mut width = 0;
     for c in text.chars() {
-        let more = c.width().unwrap_or(0);
+        let more = char_width(c);
         if width + more > limit.saturating_sub(1) {
             break;
         }
@@ -421,6 +406,29 @@ mod tests {
         let text = table.text(screen(40));
         let last = text.lines().last().unwrap();
         assert!(text.lines().count() == 8 && last.ends_with('…') && last.width() <= 40, "{text}");
+    }
+
+    #[test]
+    fn whatever_a_cell_contains_a_table_keeps_within_its_width() {
+        let nasty: [&str; 5] = [
+            "\u{1b}[31mred\u{1b}[0m\nnext\u{202e}",
+            &"\u{301}".repeat(5_000),
+            &"❤\u{fe0f}".repeat(300),
+            &"日本".repeat(300),
+            &"w".repeat(5_000),
+        ];
+        let mut table =
+            Table::new(&[Column::whole("id"), Column::flexible("title", 10), Column::flexible("error", 20)]);
+        for text in nasty {
+            table.row([text.into(), text.into(), format!("a {text}").into()]);
+        }
+        for width in [60, 80, 140] {
+            let text = table.text(screen(width));
+            let widest = text.lines().map(UnicodeWidthStr::width).max();
+            assert!(widest <= Some(width.max(WIDEST_ID)), "{width}:\n{text}");
+            assert!(text.len() < 16_000 && text.contains("\\u{1b}[31mred"), "{text}");
+        }
+        assert!(table.text(Screen::default()).len() < 64_000);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Times, sizes and numbers as people read them.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use crate::post::one_line;
 
 /// An instant for JSON and logs: RFC 3339, UTC, `Z`, with milliseconds only if they are not zero.
 pub fn utc(at: DateTime<Utc>) -> String {
@@ -93,9 +95,11 @@ pub fn bytes(count: u64) -> String {
 }
 
 /// A text in lines of at most so many columns, broken between words; every line but the first begins with `indent`
-/// spaces. A word that is wider gets its own line. Without a width the text stays in one line.
+/// spaces. A word that is wider than a line is broken too, but an address never. Without a width the text stays in one
+/// line.
 pub(super) fn wrapped(text: &str, width: Option<usize>, indent: usize) -> String {
     let Some(width) = width else { return text.to_owned() };
+    let text = with_narrow_words(text, width.saturating_sub(indent).max(1));
     let (mut lines, mut used) = (String::new(), 0);
     for word in text.split(' ') {
         let word_width = word.width();
@@ -111,6 +115,47 @@ pub(super) fn wrapped(text: &str, width: Option<usize>, indent: usize) -> String
         used += word_width;
     }
     lines
+}
+
+/// The text with its words in parts of at most so many columns, except for addresses. Some languages have no spaces.
+fn with_narrow_words(text: &str, limit: usize) -> String {
+    let parts = |word: &str| {
+        if word.width() <= limit || has_url(word) {
+            return word.to_owned();
+        }
+        let (mut parts, mut used) = (String::new(), 0);
+        for c in word.chars() {
+            let width = char_width(c);
+            if used + width > limit && used > 0 {
+                parts.push(' ');
+                used = 0;
+            }
+            parts.push(c);
+            used += width;
+        }
+        parts
+    };
+    text.split(' ').map(parts).collect::<Vec<_>>().join(" ")
+}
+
+/// The columns that a character needs at most. A variation selector can make the one before it wider.
+pub(super) fn char_width(c: char) -> usize {
+    if matches!(c, '\u{fe00}'..='\u{fe0f}') { 1 } else { c.width().unwrap_or(0) }
+}
+
+/// The longest line of text outside tables, in characters.
+pub(super) const MAX_TEXT_CHARS: usize = 1_000;
+
+/// The name of a platform, as far as it was read: in a malformed post it can be any text.
+pub(super) fn platform_name(name: Option<&str>) -> String {
+    const MAX_NAME_CHARS: usize = 20;
+    one_line(name.unwrap_or_default(), MAX_NAME_CHARS)
+}
+
+/// The title of a post, for a table.
+pub(super) fn title(text: Option<&str>) -> String {
+    const MAX_TITLE_CHARS: usize = 200;
+    one_line(text.unwrap_or_default(), MAX_TITLE_CHARS)
 }
 
 /// Whether a text has an address, which is of no use once it is cut.
@@ -139,7 +184,8 @@ mod tests {
         let text = "the quick brown fox 日本語 jumps";
         assert_eq!(wrapped(text, Some(12), 2), "the quick\n  brown fox\n  日本語\n  jumps");
         assert_eq!(wrapped(text, None, 2), text);
-        assert_eq!(wrapped("incomprehensibilities are long", Some(10), 2), "incomprehensibilities\n  are long");
+        assert_eq!(wrapped("incomprehensibilities are long", Some(10), 2), "incompre\n  hensibil\n  ities\n  are long");
+        assert_eq!(wrapped("see https://example.com/a", Some(10), 2), "see\n  https://example.com/a");
     }
 
     #[test]

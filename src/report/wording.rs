@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::text::{Times, wrapped};
+use super::text::{MAX_TEXT_CHARS, Times, wrapped};
 use super::{Paint, Screen, plural};
 use crate::post::{Category, Platform, one_line};
 use crate::store::GivenUpRecord;
@@ -44,7 +44,7 @@ pub(super) fn waiting_lines<'a>(
     screen: Screen,
 ) -> String {
     let told = |(platform, given_up): &(Platform, GivenUpRecord)| {
-        let text = one_line(&waits_for_person(*platform, given_up, now)?, usize::MAX);
+        let text = one_line(&waits_for_person(*platform, given_up, now)?, MAX_TEXT_CHARS);
         Some(format!("{}\n", Paint::Bad.on(&wrapped(&text, screen.width, 2), screen.has_color)))
     };
     given_up.into_iter().filter_map(told).collect()

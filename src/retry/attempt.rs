@@ -12,7 +12,8 @@ use super::limiter::StartPermit;
 use super::report::AttemptReport;
 use crate::platform::{AttemptAborted, PublishContext, PublishError, TicketAge, TicketOutcome};
 use crate::post::{
-    AttemptEnd, AttemptStart, Category, ClaimedPost, Failure, Outcome, Post, Publication, Settlement, Ticket, settle,
+    AttemptEnd, AttemptStart, Category, ClaimedPost, Failure, Outcome, Post, PostId, Publication, Settlement, Ticket,
+    settle,
 };
 use crate::store::{Found, Lease, LeaseWrite, StoreError, StoredPost};
 
@@ -41,6 +42,11 @@ pub(super) enum AttemptResult {
     NotClaimed,
     /// The lease was lost. The process that holds it now finishes the post.
     LeaseLost,
+    /// The store works, but refuses to write to this post, so that no attempt was made.
+    ClaimRefused(PostId, StoreError),
+    /// The store works, but refuses the outcome of this post's attempt. What was sent is found by the ticket in the next
+    /// pass.
+    OutcomeRefused(PostId, StoreError),
 }
 
 /// Claims a post as it was read and makes an attempt at it. With a permit its first new ticket is asked for at once.
@@ -54,7 +60,11 @@ pub(super) async fn execute(
     let lease = Lease { by: unique_holder(&context.host), lasts: context.config.claim };
     let start = AttemptStart::decide(post, context.clock.now(), &context.host);
     let asked_at = ClockReading::now(&context.clock);
-    let claimed = match context.store.claim(post, &start, &lease).await? {
+    let claimed = match context.store.claim(post, &start, &lease).await {
+        Err(refused) if refused.is_for_one_post() => return Ok(AttemptResult::ClaimRefused(post.id.clone(), refused)),
+        claimed => claimed?,
+    };
+    let claimed = match claimed {
         None => {
             log::info!("post {}: not claimed, because it has changed since it was read", post.id);
             return Ok(AttemptResult::NotClaimed);
@@ -77,7 +87,11 @@ pub(super) async fn execute(
     let leased = LeasedAttempt::new(context, Arc::clone(platform), &claimed, lease.clone(), asked_at);
     let work = claimed_post(claimed, post, &lease, start, &context.host);
     let permit = Mutex::new(permit);
-    Attempt { context, platform, work, leased, expiry, permit }.run().await
+    let result = Attempt { context, platform, work, leased, expiry, permit }.run().await;
+    if !matches!(result, Ok(AttemptResult::Completed(..))) {
+        context.listener.notice(&Event::Left { post });
+    }
+    result
 }
 
 /// What was changed between the read and the claim so that the post is not to be sent, or not there.
@@ -98,8 +112,11 @@ async fn give_back(
 ) -> Result<AttemptResult, StoreError> {
     let work = claimed_post(post.clone(), post, lease, start, &context.host);
     let undone = settle(&work, &context.policy, AttemptEnd::Withdrawn, context.clock.now());
-    context.store.settle(post, lease, &undone).await?;
-    Ok(AttemptResult::NotClaimed)
+    match context.store.settle(post, lease, &undone).await {
+        Ok(_) => Ok(AttemptResult::NotClaimed),
+        Err(refused) if refused.is_for_one_post() => Ok(AttemptResult::ClaimRefused(post.id.clone(), refused)),
+        Err(failed) => Err(failed),
+    }
 }
 
 fn claimed_post(claimed: Post, read: &Post, lease: &Lease, start: AttemptStart, host: &str) -> ClaimedPost {
@@ -142,12 +159,24 @@ impl Attempt<'_> {
             Ok(end) => end,
             Err(AttemptAborted::NotFailed) => self.withdrawn(),
             Err(AttemptAborted::ShuttingDown) => AttemptEnd::Released,
+            Err(AttemptAborted::ResourceLimit(why)) => {
+                log::info!("post {}: undone, because no more files and connections can be opened", self.work.post.id);
+                self.context.shutdown.begin_at_resource_limit(&why);
+                AttemptEnd::Released
+            }
             Err(AttemptAborted::LeaseLost) => {
                 log::warn!(
                     "post {}: the claim was lost; the next pass checks how far the attempt got",
                     self.work.post.id
                 );
                 return Ok(AttemptResult::LeaseLost);
+            }
+            // Nothing is sent after a write that the store has refused. What was sent before it may be public only under a
+            // committed ticket.
+            Err(AttemptAborted::Store(error)) if error.is_for_one_post() => {
+                let is_committed = self.leased.latest_ticket().is_some_and(|ticket| ticket.is_committed());
+                let category = if is_committed { Category::Ambiguous } else { Category::Unknown };
+                AttemptEnd::Failed(Failure::new(category, format!("the store refuses the post: {error}")))
             }
             Err(AttemptAborted::Store(error)) => return Err(error.for_post(&self.work.post.id)),
         };
@@ -213,7 +242,7 @@ impl Attempt<'_> {
     async fn stored_ticket(&self) -> Result<Option<Ticket>, AttemptAborted> {
         let post = &self.work.post;
         if let Some(ticket) = &post.retry.ticket {
-            if self.is_for_another_post(ticket).await {
+            if self.is_for_another_post(ticket).await? {
                 log::info!("post {}: it was edited since its upload began, a new one is made", post.id);
                 self.leased.drop_ticket().await?;
                 return Ok(None);
@@ -229,12 +258,16 @@ impl Attempt<'_> {
 
     /// Whether text or file have changed since the ticket was made, and nothing can be public yet. Where that cannot be
     /// told, the ticket is looked up as ever.
-    async fn is_for_another_post(&self, ticket: &Ticket) -> bool {
+    async fn is_for_another_post(&self, ticket: &Ticket) -> Result<bool, AttemptAborted> {
         if ticket.is_committed() || ticket.fingerprint.is_none() {
-            return false;
+            return Ok(false);
         }
-        let current = self.platform.publisher.fingerprint(&self.work.post).await;
-        current.is_ok_and(|current| ticket.was_made_for_another(&current))
+        match self.platform.publisher.fingerprint(&self.work.post).await {
+            Ok(current) => Ok(ticket.was_made_for_another(&current)),
+            // What cannot be published as it is now is not what the ticket was made for.
+            Err(PublishError::Failed(failure)) => Ok(failure.category == Category::RejectedContent),
+            Err(PublishError::Aborted(aborted)) => Err(aborted),
+        }
     }
 
     fn check_expiry(&self) -> Result<(), Failure> {
@@ -280,6 +313,10 @@ impl Attempt<'_> {
             let settled = tokio::time::timeout(self.leased.store_timeout(), settling).await;
             match settled.unwrap_or_else(|_| Err(no_answer("record the outcome"))) {
                 Ok(written) => break written,
+                Err(error) if error.is_for_one_post() => {
+                    let id = work.post.id.clone();
+                    return Ok(AttemptResult::OutcomeRefused(id, self.unrecorded(&end, error)));
+                }
                 Err(error) if is_last_try => return Err(self.unrecorded(&end, error)),
                 Err(error) => {
                     log::warn!("post {}: failed to record the outcome, trying again: {error}", work.post.id);
@@ -315,7 +352,7 @@ impl Attempt<'_> {
 
     /// Whether an unconfirmed write took effect after all: the claim is gone, and the history ends as it should.
     async fn was_recorded(&self, settlement: &Settlement) -> Result<bool, StoreError> {
-        let finding = self.context.store.find(self.work.post.id.as_str());
+        let finding = self.context.store.find_exactly(&self.work.post.id);
         let found = tokio::time::timeout(self.leased.store_timeout(), finding).await;
         Ok(match found.unwrap_or_else(|_| Err(no_answer("read the outcome")))? {
             Found::NotFailed(_) => settlement.outcome == Outcome::Posted,

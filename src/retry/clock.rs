@@ -50,7 +50,9 @@ impl StoreClock {
 
     /// The store's time, in whole milliseconds as stores keep it.
     pub fn now(&self) -> DateTime<Utc> {
-        let now = (self.local)() + self.ahead;
+        let local = (self.local)();
+        // A store whose clock stands at the end of all times is not believed.
+        let now = local.checked_add_signed(self.ahead).unwrap_or(local);
         DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now)
     }
 }

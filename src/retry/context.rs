@@ -94,6 +94,11 @@ pub enum Event<'a> {
         /// How many.
         count: u64,
     },
+    /// An attempt has ended without an outcome of its own: its claim was lost, or the store has failed.
+    Left {
+        /// At this post.
+        post: &'a Post,
+    },
     /// An attempt has ended, and its outcome is recorded.
     Ended {
         /// At this post.

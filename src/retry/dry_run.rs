@@ -72,7 +72,6 @@ pub async fn dry_run(context: &RetryContext, options: &PassOptions) -> Result<Dr
             is_configured,
             given_up: None,
             credential_expiry: None,
-            found_published: 0,
         });
     }
     if options.covers_unknown_platforms() {
@@ -92,7 +91,7 @@ fn plan(
 ) -> PlannedPost {
     let attempt = match due {
         DueReason::Interrupted => post.retry.count.max(1),
-        DueReason::BackoffOver { .. } | DueReason::NoDate | DueReason::Processing => post.retry.count + 1,
+        DueReason::BackoffOver { .. } | DueReason::NoDate | DueReason::Processing => post.retry.count.saturating_add(1),
     };
     let is_expired = context.config.is_expired(post.failed_at, now);
     let why = match due {
@@ -133,5 +132,5 @@ async fn foreseen_failure(context: &RetryContext, post: &Post) -> Option<Failure
     if post.has_earlier_upload() {
         return None;
     }
-    context.publishers.get(&post.platform)?.fingerprint(post).await.err()
+    context.publishers.get(&post.platform)?.check(post).await.err()?.into_failure().ok()
 }

@@ -197,11 +197,6 @@ impl LeasedAttempt {
             LeaseWrite::Lost => Err(AttemptAborted::LeaseLost),
         }
     }
-
-    /// Removes a ticket that is dead.
-    pub(super) async fn drop_ticket(&self) -> Result<(), AttemptAborted> {
-        self.write_ticket(None).await
-    }
 }
 
 /// The lease expired while the store was asked to do this.
@@ -233,6 +228,10 @@ impl PublishContext for LeasedAttempt {
 
     async fn save_ticket(&self, ticket: &Ticket) -> Result<(), AttemptAborted> {
         self.write_ticket(Some(ticket)).await
+    }
+
+    async fn drop_ticket(&self) -> Result<(), AttemptAborted> {
+        self.write_ticket(None).await
     }
 
     async fn is_recorded(&self, id: &str) -> Result<bool, AttemptAborted> {

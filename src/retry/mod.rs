@@ -13,7 +13,9 @@ mod context;
 mod dry_run;
 mod lease;
 mod limiter;
+mod next_step;
 mod pass;
+mod pass_limits;
 mod records;
 mod report;
 mod retry_post;
@@ -27,11 +29,12 @@ pub use clock::StoreClock;
 pub use config::PassConfig;
 pub use context::{Event, Listener, RetryContext, StartDelay};
 pub use dry_run::dry_run;
-pub use pass::{PassOptions, run_pass};
+pub use pass::{PassOptions, idle_pass, run_pass};
 pub use records::Records;
 pub use report::{
-    AttemptReport, DryRunReport, GivenUp, MalformedPost, PassReport, PlannedPost, PlatformReport, SkipReason,
+    AttemptReport, DryRunReport, FoundPublished, GivenUp, MalformedPost, PassReport, PlannedPost, PlatformReport,
+    SkipReason,
 };
 pub use retry_post::{ActivePlatforms, Confirmed, Force, RetryOutcome, RetryReport, may_be_published, retry_post};
 pub use run_record::{pass_record, retry_record};
-pub use shutdown::{Shutdown, Signal};
+pub use shutdown::{Shutdown, Signal, Work};

@@ -10,8 +10,9 @@ use tokio::task::JoinSet;
 
 use super::Records;
 use super::context::RetryContext;
+use super::pass_limits::PassLimits;
 use super::report::{MalformedPost, PassReport, take_readable};
-use super::worker::{LARGE_PAGE, PassLimits, PlatformWorker, WorkerReport};
+use super::worker::{LARGE_PAGE, PlatformWorker, Search, WorkerReport};
 use crate::post::{AttemptCounts, Platform};
 use crate::store::{Backlog, Pages, Scope, StoreError};
 
@@ -42,9 +43,21 @@ impl PassOptions {
 /// # Errors
 /// If the store fails. Attempts in flight are finished as far as the store allows.
 pub async fn run_pass(context: &Arc<RetryContext>, options: &PassOptions) -> Result<PassReport, StoreError> {
+    pass(context, options, Search::Backlog).await
+}
+
+/// A pass for which there is nothing to do, so that the store need not be searched again.
+///
+/// # Errors
+/// If the store fails.
+pub async fn idle_pass(context: &Arc<RetryContext>, options: &PassOptions) -> Result<PassReport, StoreError> {
+    pass(context, options, Search::Nothing).await
+}
+
+async fn pass(context: &Arc<RetryContext>, options: &PassOptions, search: Search) -> Result<PassReport, StoreError> {
     let started_at = context.clock.now();
     let limits = Arc::new(PassLimits::new(options.limit, options.max_duration));
-    let mut reports = run_workers(context, options, &limits).await?;
+    let mut reports = run_workers(context, options, &limits, search).await?;
     reports.sort_by_key(|report| report.platform.platform);
     let mut pass = PassReport {
         run_id: uuid::Uuid::new_v4().to_string(),
@@ -54,18 +67,27 @@ pub async fn run_pass(context: &Arc<RetryContext>, options: &PassOptions) -> Res
         posts: Records::default(),
         attempts: AttemptCounts::default(),
         malformed: Records::default(),
+        found_published: Records::default(),
         refused: 0,
-        has_panicked: limits.has_panicked(),
+        has_internal_error: limits.has_panicked(),
     };
-    let unreadable = |error: std::io::Error| StoreError::new("read the records of the pass", error.to_string());
     for report in reports {
         pass.platforms.push(report.platform);
-        pass.posts.append(&report.posts).map_err(unreadable)?;
+        let appended = pass
+            .posts
+            .append(&report.posts)
+            .and_then(|()| pass.malformed.append(&report.malformed))
+            .and_then(|()| pass.found_published.append(&report.found_published));
+        // Every outcome is stored; only the report has a gap.
+        if let Err(error) = appended {
+            log::error!("the report of the pass is incomplete: {error}");
+            pass.has_internal_error = true;
+        }
         pass.attempts.add(&report.attempts);
-        pass.malformed.append(&report.malformed).map_err(unreadable)?;
         pass.refused += report.refused;
     }
-    if options.covers_unknown_platforms() && !context.shutdown.is_stopping() {
+    let has_unknown = search == Search::Backlog && options.covers_unknown_platforms();
+    if has_unknown && !context.shutdown.is_stopping() {
         read_unknown_platforms(context, &mut pass.malformed).await?;
     }
     pass.finished_at = context.clock.now();
@@ -77,10 +99,11 @@ async fn run_workers(
     context: &Arc<RetryContext>,
     options: &PassOptions,
     limits: &Arc<PassLimits>,
+    search: Search,
 ) -> Result<Vec<WorkerReport>, StoreError> {
     let mut workers = JoinSet::new();
     for platform in options.platforms() {
-        workers.spawn(PlatformWorker::new(Arc::clone(context), platform, Arc::clone(limits)).run());
+        workers.spawn(PlatformWorker::new(Arc::clone(context), platform, Arc::clone(limits)).run(search));
     }
     let mut reports = Vec::new();
     let mut failed = None;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Records;
 use crate::platform::CredentialExpiry;
-use crate::post::{AttemptCounts, Category, Malformed, Outcome, Platform, Post, PostId, Totals};
+use crate::post::{AttemptCounts, Category, Malformed, Outcome, Platform, Post, PostId, Totals, one_line, shown_id};
 use crate::store::StoredPost;
 
 /// One attempt and its outcome.
@@ -78,9 +78,10 @@ pub struct PlatformReport {
     pub given_up: Option<GivenUp>,
     /// When the account's credentials expire, if that is soon or before the next retry.
     pub credential_expiry: Option<CredentialExpiry>,
-    /// How many posts were found to be recorded as published already.
-    pub found_published: u64,
 }
+
+/// How much of the name of an unknown platform is reported.
+const PLATFORM_CHARS: usize = 100;
 
 /// A post that cannot be worked on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,16 +100,28 @@ impl From<&Malformed> for MalformedPost {
     fn from(malformed: &Malformed) -> Self {
         Self {
             id: malformed.id().clone(),
-            platform: malformed.draft.platform.clone(),
+            // The name of a known platform is short, and any other is only shown.
+            platform: malformed.draft.platform.as_deref().map(|name| one_line(name, PLATFORM_CHARS)),
             field: malformed.field.clone(),
             problem: malformed.problem.clone(),
         }
     }
 }
 
+/// A failed post that may be public already, because an id of its platform is recorded for it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FoundPublished {
+    /// The post.
+    pub id: PostId,
+    /// Its platform.
+    pub platform: Platform,
+    /// What is recorded, in words.
+    pub error: String,
+}
+
 /// What is wrong with a failed post that is recorded as published.
 pub(super) fn already_published(post: &Post, id: &str) -> String {
-    let name = post.platform.title();
+    let (name, id) = (post.platform.title(), shown_id(id));
     format!(
         "{name} id `{id}` is recorded for this post, so it may be public already; check {name} before it is sent again"
     )
@@ -143,10 +156,12 @@ pub struct PassReport {
     pub attempts: AttemptCounts,
     /// The posts that cannot be worked on.
     pub malformed: Records<MalformedPost>,
+    /// The posts that were marked, because an id of their platform is recorded for them.
+    pub found_published: Records<FoundPublished>,
     /// How many posts the store refused to write to.
     pub refused: u64,
-    /// Whether a task panicked; the log tells which.
-    pub has_panicked: bool,
+    /// Whether a task has panicked, or the report is incomplete; the log tells which.
+    pub has_internal_error: bool,
 }
 
 impl PassReport {
@@ -167,7 +182,7 @@ impl PassReport {
         };
         self.totals().permanently_failed > 0
             || self.refused > 0
-            || self.platforms.iter().any(|platform| platform.found_published > 0)
+            || !self.found_published.is_empty()
             || self.platforms.iter().any(is_given_up)
     }
 }

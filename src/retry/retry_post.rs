@@ -177,10 +177,14 @@ impl Request<'_> {
             && (post.retry.permanently_failed || is_exhausted(context, &post))
             && context.publishers.contains_key(&post.platform)
         {
-            match context.store.reset(&post.id, by, &ResetOptions::default()).await? {
-                Reset::Done => {}
-                Reset::Busy | Reset::Changed => return Ok(self.ended(RetryOutcome::Busy, BUSY)),
-                Reset::NotFailed => return Ok(self.ended(RetryOutcome::NotFailed, NOT_FAILED)),
+            match context.store.reset(&post.id, by, &ResetOptions::default()).await {
+                Ok(Reset::Done) => {}
+                Ok(Reset::Busy | Reset::Changed) => return Ok(self.ended(RetryOutcome::Busy, BUSY)),
+                Ok(Reset::NotFailed) => return Ok(self.ended(RetryOutcome::NotFailed, NOT_FAILED)),
+                Err(refused) if refused.is_for_one_post() => {
+                    return Ok(self.ended(RetryOutcome::Malformed, &refused.to_string()));
+                }
+                Err(failed) => return Err(failed),
             }
             match self.read_again(&post.id).await?.map(StoredPost::into_result) {
                 Some(Ok(current)) => post = current,
@@ -209,6 +213,10 @@ impl Request<'_> {
                 attempt: Some(*report),
             },
             AttemptResult::NotClaimed => self.ended(RetryOutcome::Busy, BUSY),
+            AttemptResult::ClaimRefused(_, error) => self.ended(RetryOutcome::Malformed, &error.to_string()),
+            AttemptResult::OutcomeRefused(_, error) => {
+                self.ended(RetryOutcome::Attempted(Outcome::Interrupted), &error.to_string())
+            }
             AttemptResult::LeaseLost => {
                 self.ended(RetryOutcome::Busy, "its claim was lost during the attempt; the next pass finishes it")
             }

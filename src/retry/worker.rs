@@ -4,19 +4,21 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::Instant;
 
 use super::Records;
 use super::attempt::{AttemptResult, Expiry, execute};
 use super::breaker::StopReason;
 use super::context::{ActivePlatform, Event, RetryContext, StartDelay};
 use super::limiter::{PlatformPause, StartPermit};
-use super::report::{AttemptReport, GivenUp, MalformedPost, PlatformReport, already_published, take_readable};
+use super::next_step::{NextStep, Readiness, next_step};
+use super::pass_limits::PassLimits;
+use super::report::{
+    AttemptReport, FoundPublished, GivenUp, MalformedPost, PlatformReport, already_published, take_readable,
+};
 use crate::platform::CredentialExpiry;
 use crate::post::{
     AttemptCounts, Category, Eligibility, Failure, Outcome, Platform, Post, PostId, Totals, expires_soon,
@@ -30,70 +32,19 @@ const PAGE: u32 = 64;
 /// left for every page, so unnecessary pages cost more than a few megabytes of memory.
 pub(super) const LARGE_PAGE: u32 = 2_000;
 
+/// How many exhausted posts are marked with one request.
+const MARKED_AT_ONCE: usize = 500;
+
 /// How often a worker that waits for the gap checks whether the limit of the pass is used up.
 const LIMIT_CHECK: Duration = Duration::from_secs(1);
 
-/// What limits a pass as a whole, shared by the workers of all platforms.
-#[derive(Debug)]
-pub(super) struct PassLimits {
-    started: AtomicU64,
-    limit: Option<u64>,
-    ends_at: Option<Instant>,
-    has_store_failed: AtomicBool,
-    has_panicked: AtomicBool,
-}
-
-impl PassLimits {
-    /// At most so many posts are started, and none after this long.
-    pub(super) fn new(limit: Option<u64>, max_duration: Option<Duration>) -> Self {
-        Self {
-            started: AtomicU64::new(0),
-            limit,
-            ends_at: max_duration.and_then(|duration| Instant::now().checked_add(duration)),
-            has_store_failed: AtomicBool::new(false),
-            has_panicked: AtomicBool::new(false),
-        }
-    }
-
-    /// The store has failed: no worker starts another post.
-    pub(super) fn store_failed(&self) {
-        self.has_store_failed.store(true, Ordering::Relaxed);
-    }
-
-    /// A task has panicked.
-    pub(super) fn panicked(&self) {
-        self.has_panicked.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn has_panicked(&self) -> bool {
-        self.has_panicked.load(Ordering::Relaxed)
-    }
-
-    fn is_used_up(&self) -> bool {
-        self.limit.is_some_and(|limit| self.started.load(Ordering::Relaxed) >= limit)
-    }
-
-    /// Takes one of the posts that may be started; false if there is none left.
-    fn try_take(&self) -> bool {
-        let Some(limit) = self.limit else { return true };
-        let more = |started| (started < limit).then_some(started + 1);
-        self.started.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-    }
-
-    /// Returns one that was not started after all.
-    fn give_back(&self) {
-        if self.limit.is_some() {
-            self.started.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// How long posts may still be started; none without a limit.
-    fn time_left(&self) -> Option<Duration> {
-        if self.has_store_failed.load(Ordering::Relaxed) {
-            return Some(Duration::ZERO);
-        }
-        self.ends_at.map(|end| end.saturating_duration_since(Instant::now()))
-    }
+/// What a worker looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Search {
+    /// Whatever there is to do.
+    Backlog,
+    /// Nothing: it is known that there is nothing to do.
+    Nothing,
 }
 
 /// What one worker has done.
@@ -105,6 +56,7 @@ pub(super) struct WorkerReport {
     pub(super) malformed: Records<MalformedPost>,
     /// How many posts the store refused to write to.
     pub(super) refused: u64,
+    pub(super) found_published: Records<FoundPublished>,
 }
 
 /// The posts of one platform within a pass.
@@ -120,7 +72,7 @@ pub(super) struct PlatformWorker {
     malformed: Records<MalformedPost>,
     refused: u64,
     /// Posts that are recorded as published.
-    found_published: u64,
+    found_published: Records<FoundPublished>,
     started: StartedPosts,
 }
 
@@ -151,64 +103,12 @@ impl StartedPosts {
     }
 }
 
-/// What decides whether the next post may be started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Readiness {
-    /// The platform is skipped, its circuit breaker is open, or the process has received a stop signal.
-    is_stopped: bool,
-    /// `--limit` leaves none to start.
-    is_limit_used_up: bool,
-    /// How long posts may still be started; none without a limit.
-    time_left: Option<Duration>,
-    in_flight: usize,
-    concurrency: usize,
-    /// Whether the platform has accepted the account's credentials.
-    is_probed: bool,
-    /// How long until the gap lets the post start; zero for one that needs no new ticket.
-    delay: Duration,
-}
-
-/// What a worker does before it starts a post.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum NextStep {
-    Start,
-    /// Neither this post nor any after it is started.
-    Skip,
-    AwaitAttempt,
-    /// Until an attempt has ended or the platform has accepted the credentials.
-    AwaitProbe,
-    /// Until an attempt has ended or the gap is over.
-    AwaitGap(Duration),
-}
-
 /// What became of the wait for a post's turn.
 enum Ready {
     /// It is started, with the right to publish if it needs a new ticket.
     Start(Option<StartPermit>),
     /// Neither it nor any after it is started.
     Skip,
-}
-
-fn next_step(now: Readiness) -> NextStep {
-    if now.is_stopped || now.time_left.is_some_and(|left| left.is_zero()) {
-        return NextStep::Skip;
-    }
-    // An attempt in flight may turn out not to have been one, and give its place back.
-    if now.is_limit_used_up {
-        return if now.in_flight == 0 { NextStep::Skip } else { NextStep::AwaitAttempt };
-    }
-    if now.in_flight >= now.concurrency {
-        return NextStep::AwaitAttempt;
-    }
-    if now.in_flight > 0 && !now.is_probed {
-        return NextStep::AwaitProbe;
-    }
-    match now.delay {
-        delay if delay.is_zero() => NextStep::Start,
-        // The gap outlasts the pass: what waits for it is not started any more.
-        delay if now.time_left.is_some_and(|left| left <= delay) => NextStep::Skip,
-        delay => NextStep::AwaitGap(delay),
-    }
 }
 
 impl PlatformWorker {
@@ -224,7 +124,7 @@ impl PlatformWorker {
             deferred: Deferred::default(),
             malformed: Records::default(),
             refused: 0,
-            found_published: 0,
+            found_published: Records::default(),
             started: StartedPosts::default(),
         }
     }
@@ -233,11 +133,12 @@ impl PlatformWorker {
     ///
     /// # Errors
     /// If the store fails. Attempts in flight are finished as far as the store allows.
-    pub(super) async fn run(mut self) -> Result<WorkerReport, StoreError> {
+    pub(super) async fn run(mut self, search: Search) -> Result<WorkerReport, StoreError> {
         let active = self.context.activate(self.platform);
-        let worked = match &active {
-            Some(active) => self.work_through(active).await,
-            None => self.count_unconfigured().await,
+        let worked = match (search, &active) {
+            (Search::Nothing, _) => Ok(()),
+            (Search::Backlog, Some(active)) => self.work_through(active).await,
+            (Search::Backlog, None) => self.count_unconfigured().await,
         };
         // Whatever ended the work, what is in flight is settled first.
         let finished = self.finish_in_flight(active.as_deref()).await;
@@ -254,12 +155,12 @@ impl PlatformWorker {
                 is_configured: active.is_some(),
                 given_up: stop_reason.map(|reason| self.given_up(reason)),
                 credential_expiry,
-                found_published: self.found_published,
             },
             posts: self.posts,
             attempts: self.attempts,
             malformed: self.malformed,
             refused: self.refused,
+            found_published: self.found_published,
         })
     }
 
@@ -314,13 +215,14 @@ impl PlatformWorker {
         let context = Arc::clone(&self.context);
         let mut pages = Self::pages(&context, self.platform, Backlog::Exhausted, LARGE_PAGE);
         while let Some(page) = pages.next(context.clock.now()).await? {
-            for post in take_readable(page, &mut self.malformed) {
-                let eligibility = context.policy.eligibility(&post, context.clock.now());
-                if eligibility == Eligibility::Exhausted
-                    && context.store.mark_exhausted(&post).await? == LeaseWrite::Applied
-                {
-                    self.totals.flagged += 1;
-                    log::info!("post {}: its retries are used up, marked as permanently failed", post.id);
+            let mut exhausted = take_readable(page, &mut self.malformed);
+            exhausted.retain(|post| context.policy.eligibility(post, context.clock.now()) == Eligibility::Exhausted);
+            for posts in exhausted.chunks(MARKED_AT_ONCE) {
+                let marked = context.store.mark_exhausted(posts).await?;
+                self.totals.flagged += marked.applied;
+                log::info!("{}: {} posts had no retries left and are marked", self.platform, marked.applied);
+                for (id, refused) in marked.refused {
+                    self.report_refused(id, &refused);
                 }
             }
             if context.shutdown.is_stopping() {
@@ -333,10 +235,15 @@ impl PlatformWorker {
     /// Marks a post that the application has recorded as published, though it is failed: no attempt is made at it.
     async fn mark_published(&mut self, post: &Post, id: &str) -> Result<(), StoreError> {
         let error = already_published(post, id);
-        if self.context.store.mark_ambiguous(post, &error).await? == LeaseWrite::Applied {
-            self.totals.flagged += 1;
-            self.found_published += 1;
-            log::warn!("post {}: {error}", post.id);
+        match self.context.store.mark_ambiguous(post, &error).await {
+            Ok(LeaseWrite::Applied) => {
+                self.totals.flagged += 1;
+                log::warn!("post {}: {error}", post.id);
+                self.found_published.push(FoundPublished { id: post.id.clone(), platform: post.platform, error });
+            }
+            Ok(LeaseWrite::Lost | LeaseWrite::NotFailed) => {}
+            Err(refused) if refused.is_for_one_post() => self.report_refused(post.id.clone(), &refused),
+            Err(failed) => return Err(failed),
         }
         Ok(())
     }
@@ -437,6 +344,16 @@ impl PlatformWorker {
                 self.limits.give_back();
                 Ok(())
             }
+            Ok(Ok(AttemptResult::ClaimRefused(id, error))) => {
+                self.limits.give_back();
+                self.report_refused(id, &error);
+                Ok(())
+            }
+            Ok(Ok(AttemptResult::OutcomeRefused(id, error))) => {
+                self.totals.count(Outcome::Interrupted);
+                self.report_refused(id, &error);
+                Ok(())
+            }
             Ok(Err(error)) => {
                 self.limits.store_failed();
                 Err(error)
@@ -448,6 +365,18 @@ impl PlatformWorker {
                 Ok(())
             }
         }
+    }
+
+    /// The store works, but not for this post: the others go on.
+    fn report_refused(&mut self, id: PostId, error: &StoreError) {
+        log::error!("post {id}: {error}");
+        self.refused += 1;
+        self.malformed.push(MalformedPost {
+            id,
+            platform: Some(self.platform.to_string()),
+            field: "_id".into(),
+            problem: format!("the store refuses to write to it: {error}"),
+        });
     }
 
     fn report(&mut self, report: AttemptReport) {
@@ -515,43 +444,5 @@ impl PlatformWorker {
         };
         let is_first_after = due_by(expiry.at).await? == 0 && due_by(DateTime::<Utc>::MAX_UTC).await? > 0;
         Ok(is_first_after.then_some(expiry))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FREE: Readiness = Readiness {
-        is_stopped: false,
-        is_limit_used_up: false,
-        time_left: None,
-        in_flight: 0,
-        concurrency: 4,
-        is_probed: true,
-        delay: Duration::ZERO,
-    };
-
-    #[test]
-    fn a_post_starts_when_nothing_stops_or_delays_it() {
-        let seconds = Duration::from_secs;
-        for (readiness, step) in [
-            (FREE, NextStep::Start),
-            (Readiness { is_stopped: true, ..FREE }, NextStep::Skip),
-            (Readiness { time_left: Some(Duration::ZERO), ..FREE }, NextStep::Skip),
-            (Readiness { time_left: Some(seconds(1)), ..FREE }, NextStep::Start),
-            (Readiness { is_limit_used_up: true, ..FREE }, NextStep::Skip),
-            (Readiness { is_limit_used_up: true, in_flight: 1, ..FREE }, NextStep::AwaitAttempt),
-            (Readiness { in_flight: 4, ..FREE }, NextStep::AwaitAttempt),
-            (Readiness { in_flight: 3, ..FREE }, NextStep::Start),
-            (Readiness { in_flight: 1, is_probed: false, ..FREE }, NextStep::AwaitProbe),
-            (Readiness { is_probed: false, ..FREE }, NextStep::Start),
-            (Readiness { delay: seconds(9), ..FREE }, NextStep::AwaitGap(seconds(9))),
-            (Readiness { delay: seconds(9), is_limit_used_up: true, ..FREE }, NextStep::Skip),
-            (Readiness { delay: seconds(9), time_left: Some(seconds(9)), ..FREE }, NextStep::Skip),
-            (Readiness { delay: seconds(9), time_left: Some(seconds(10)), ..FREE }, NextStep::AwaitGap(seconds(9))),
-        ] {
-            assert_eq!(next_step(readiness), step, "{readiness:?}");
-        }
     }
 }

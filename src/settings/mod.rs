@@ -66,6 +66,9 @@ pub enum SettingsError {
     Invalid(Vec<String>),
 }
 
+/// The settings that name the store.
+const STORES: [&str; 2] = ["POSTRETRY_STORE", "MONGODB_URI"];
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 impl Settings {
@@ -115,6 +118,9 @@ fn store(read: &mut Reader<'_>, option: Option<&str>) -> StoreSettings {
         (Some(value), _, _) => ("--store", value.to_owned()),
         (None, Some(value), _) => ("POSTRETRY_STORE", value),
         (None, None, Some(value)) => ("MONGODB_URI", value),
+        (None, None, None) if STORES.iter().any(|name| read.is_unreadable(name)) => {
+            return StoreSettings::Sqlite(PathBuf::new());
+        }
         (None, None, None) => {
             read.problem("no post store is set: set `MONGODB_URI`, or set `POSTRETRY_STORE` to `sqlite:PATH`");
             return StoreSettings::Sqlite(PathBuf::new());
@@ -125,6 +131,13 @@ fn store(read: &mut Reader<'_>, option: Option<&str>) -> StoreSettings {
     if let Some(path) = value.strip_prefix("sqlite:") {
         if path.is_empty() {
             read.problem(format!("setting `{name}` has no path: write `sqlite:PATH`"));
+        } else if path.starts_with("//") {
+            read.problem(format!(
+                "setting `{name}` is not a path after `sqlite:`: write `sqlite:PATH` without `//`, for example \
+                 `sqlite:/var/lib/postretry/posts.db`"
+            ));
+        } else if path.contains('\0') {
+            read.problem(format!("setting `{name}` has a path with a NUL character: write `sqlite:PATH`"));
         }
         return StoreSettings::Sqlite(PathBuf::from(path));
     }

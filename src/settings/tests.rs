@@ -103,6 +103,11 @@ fn the_store_must_be_named_and_have_a_database() {
     assert!(text.contains("database") && !text.contains("hush"), "{text}");
     let text = problems(&[("POSTRETRY_STORE", "postgres://user:hush@db")]);
     assert!(text.contains("sqlite:PATH") && !text.contains("hush"), "{text}");
+    for wrong in ["sqlite://user:hush@db/posts.db", "sqlite:///hush/posts.db", "sqlite://hush.db", "sqlite:hush\0.db"] {
+        let text = problems(&[("POSTRETRY_STORE", wrong)]);
+        assert!(text.contains("`POSTRETRY_STORE`") && text.contains("`sqlite:PATH`"), "{text}");
+        assert!(!text.contains("hush") && text.lines().count() == 1, "{text}");
+    }
 }
 
 #[test]
@@ -123,6 +128,12 @@ fn a_setting_that_is_not_utf_8_is_refused_with_the_other_problems() {
     let text = Settings::resolve(&environment, &Overrides::default()).unwrap_err().to_string();
     assert_eq!(text.lines().count(), 2, "{text}");
     assert!(text.contains("setting `POST_ASSET_ROOT` is not valid UTF-8"), "{text}");
+
+    // Without another store there is one problem, not also that none is set.
+    let process = [(OsString::from("POSTRETRY_STORE"), OsString::from_vec(b"sqlite:caf\xE9.db".to_vec()))];
+    let environment = Environment::load(process, &files, variables()).unwrap();
+    let text = Settings::resolve(&environment, &Overrides::default()).unwrap_err().to_string();
+    assert_eq!(text, "setting `POSTRETRY_STORE` is not valid UTF-8");
 }
 
 #[test]

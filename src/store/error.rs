@@ -4,6 +4,13 @@ use std::sync::Arc;
 
 use crate::post::PostId;
 
+/// What an error says about other posts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Store,
+    OnePost,
+}
+
 /// The store cannot be reached or refuses the request.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("failed to {action}: {problem}")]
@@ -11,6 +18,7 @@ pub struct StoreError {
     action: String,
     problem: String,
     hint: Option<&'static str>,
+    extent: Extent,
     #[source]
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -18,13 +26,25 @@ pub struct StoreError {
 impl StoreError {
     /// An error with the failed action and the reason. Neither may contain a secret.
     pub fn new(action: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { action: action.into(), problem: problem.into(), hint: None, source: None }
+        Self { action: action.into(), problem: problem.into(), hint: None, extent: Extent::Store, source: None }
     }
 
     /// Adds a hint, if there is one.
     #[must_use]
     pub fn hint(self, hint: impl Into<Option<&'static str>>) -> Self {
         Self { hint: hint.into(), ..self }
+    }
+
+    /// Says that the store works, and has only refused to write this one post. Nothing was written.
+    #[must_use]
+    pub fn only_for_one_post(self) -> Self {
+        Self { extent: Extent::OnePost, ..self }
+    }
+
+    /// Whether the store works, and has only refused to write one post. Nothing was written, and other posts are not
+    /// concerned.
+    pub fn is_for_one_post(&self) -> bool {
+        self.extent == Extent::OnePost
     }
 
     /// Adds the cause.

@@ -106,6 +106,15 @@ pub enum Reset {
     Changed,
 }
 
+/// The result of marking posts.
+#[derive(Debug, Default)]
+pub struct Marked {
+    /// How many were marked.
+    pub applied: u64,
+    /// Those that the store refused to write to.
+    pub refused: Vec<(PostId, StoreError)>,
+}
+
 /// What a reset does beyond resetting the retry count, and on which condition.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ResetOptions<'a> {
@@ -126,6 +135,12 @@ pub trait PostStore: TokenStore {
     /// Returns warnings, one sentence each.
     async fn prepare(&self, backoff_from: BackoffFrom) -> Result<Vec<String>, StoreError>;
 
+    /// Whether a pass over everything may find something to do or to report. The answer may be yes although there is
+    /// nothing, but it is never no if there is something.
+    async fn may_have_work(&self, _policy: &RetryPolicy, _now: DateTime<Utc>) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
     /// The store's clock, which decides when claims expire.
     async fn now(&self) -> Result<DateTime<Utc>, StoreError>;
 
@@ -143,11 +158,16 @@ pub trait PostStore: TokenStore {
         limit: u32,
     ) -> Result<PostPage, StoreError>;
 
-    /// Marks an exhausted post as permanently failed, unless its retry state has changed since it was read.
-    async fn mark_exhausted(&self, post: &Post) -> Result<LeaseWrite, StoreError>;
+    /// Marks exhausted posts as permanently failed, each unless its retry state has changed since it was read.
+    async fn mark_exhausted(&self, posts: &[Post]) -> Result<Marked, StoreError>;
 
     /// The post with this id, as people write it.
     async fn find(&self, id: &str) -> Result<Found, StoreError>;
+
+    /// The post with exactly this identity. Two identities can be written alike.
+    async fn find_exactly(&self, id: &PostId) -> Result<Found, StoreError> {
+        self.find(id.as_str()).await
+    }
 
     /// Claims the post if it is failed, its retry state is unchanged since it was read and it has no valid claim. The same atomic
     /// write starts the attempt. Returns the post after the write. `None` if another process was faster.

@@ -530,7 +530,7 @@ fn youtube_rows() -> Vec<Row> {
 async fn check(row: Row) {
     let Row { kind, fault, knobs, category, then, says } = row;
     let place = format!("{kind}: {fault:?} {category} {says}");
-    let mut env = TestEnv::new().await;
+    let mut env = TestEnv::reused().await;
     env.set("HTTP_TIMEOUT", "2s");
     env.set("POST_RETRY_WAIT", "300ms");
     knobs(&mut env.sandbox.world().knobs);

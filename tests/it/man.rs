@@ -188,7 +188,28 @@ fn program() -> String {
     page.item("help [COMMAND]", "Print the help of postretry or of one command.");
     page.section("OPTIONS");
     page.options(command.get_arguments());
+    page.section("IDS");
+    page.paragraph(
+        "An ID is the `_id` of a post as it is in the store: 24 hex digits for an ObjectId, a string as it is, the \
+         digits of an integer, a UUID with hyphens, any other value in relaxed extended JSON. Options come before an \
+         ID that begins with `-`, and `--` comes between them: `postretry retry --force -- -spring`. In tables and \
+         messages an ID is cut after 80 characters. A hint repeats an ID that has at most 200 characters, quoted for a \
+         POSIX shell; otherwise it says `ID`.",
+    );
     page.exit_codes();
+    page.section("SIGNALS");
+    page.paragraph(
+        "After SIGINT (Ctrl-C) or SIGTERM, `run` and `retry` start no new post. Attempts in flight have 20 s to \
+         finish. After that they are released within 10 s, and use no retry. A second signal ends the 20 s at once, \
+         and a third one ends the process. `reset` finishes the write that it has begun. Every other command ends at \
+         once. The exit status is that of the first signal. The next pass resumes what was in flight.",
+    );
+    page.section("LIMITS OF THE MACHINE");
+    page.paragraph(
+        "If the process can open no more files or connections (`ulimit -n`, in a systemd unit `LimitNOFILE=`), or gets \
+         no memory for them, the attempts that meet the limit are undone and use no retry. No new post is started, and \
+         the exit status is 1. The error says which limit to raise.",
+    );
     page.section("ENVIRONMENT");
     page.paragraph("`postretry`(5) describes the settings. These variables apply too:");
     page.item(
@@ -206,15 +227,16 @@ fn program() -> String {
     page.item(".env", "Settings in the working directory. `--env-file` names another file.");
     page.item(
         "/etc/postretry/postretry.env",
-        "Settings of the Debian package. Read if there is no `.env`, no `--env-file` is given and no store is set. Only \
-         root can read it, so run `sudo postretry`.",
+        "Settings of the Debian package. Read if there is no `.env`, no `--env-file` is given and no store is set. \
+         Only root can read it, so run `sudo postretry`.",
     );
     page.section("WARNINGS");
     page.paragraph(
         "Every command warns on standard error if the collection of the posts is missing, if it is empty while another \
-         one has a similar name, and if it has just created the file of an embedded store. `run` warns if posts are \
-         due and none of their platforms is configured. These warnings are printed with `-q` too. A variable whose \
-         name differs from a setting in one or two characters is reported with the setting that was probably meant.",
+         one has a similar name, and if it has just created the file of an embedded store or added its tables to a \
+         database with other tables. `run` warns if posts are due and none of their platforms is configured. These \
+         warnings are printed with `-q` too. A variable whose name differs from a setting in one or two characters is \
+         reported with the setting that was probably meant.",
     );
     page.examples(EXAMPLES);
     page.section("SEE ALSO");
@@ -306,23 +328,30 @@ fn consequence(category: Category) -> &'static str {
         Category::Auth => {
             "The platform refused the credentials. Uses no retry. The posts wait until you renew the credentials."
         }
-        Category::MissingAsset => "The file does not exist or cannot be published. Uses a retry.",
+        Category::MissingAsset => {
+            "The file does not exist, is not below `POST_ASSET_ROOT`, is not a video or image that postretry knows, \
+             changed during its upload, or could not be read within 30 s. Uses a retry."
+        }
         Category::MediaProcessing => {
-            "The platform could not process the upload. Uses a retry, or the post is permanently failed at once."
+            "The platform could not process the upload, or the video is too large for it (TikTok 4 GiB, Instagram 300 \
+             MiB, YouTube 256 GiB). Uses a retry, or the post is permanently failed at once if no retry can help."
         }
         Category::Processing => {
-            "The platform still processes the post. Uses no retry. The next pass checks the ticket and sends nothing."
+            "The platform still processes the post. Uses no retry. The next pass checks the ticket and sends nothing. \
+             After 24 hours the category becomes `ambiguous`."
         }
         Category::RejectedContent => "Caption too long, format refused, policy. Permanently failed at once.",
         Category::Ambiguous => {
             "It is not known whether the post was published. Permanently failed at once. Look at the account first. If \
-             the post is there, `postretry reset --posted` settles it. If not, `postretry retry --force` sends it again."
+             the post is there, `postretry reset --posted` settles it. If not, `postretry retry --force` sends it \
+             again."
         }
         Category::AccountRestricted => {
-            "The account is banned or not allowed to publish. Uses no retry. Manual action is needed."
+            "The account is banned or not allowed to publish. Uses no retry. The posts wait until the account may \
+             publish again."
         }
         Category::Expired => "Older than `POST_RETRY_EXPIRE`. Permanently failed; nothing is sent.",
-        Category::Interrupted => "The process died repeatedly during the attempt. Uses a retry.",
+        Category::Interrupted => "The process died during the attempt, also each time it was resumed. Uses a retry.",
         Category::Unknown => "An error code that postretry does not know. The error contains it. Uses a retry.",
     }
 }
@@ -338,8 +367,8 @@ fn formats() -> String {
          environment takes precedence over the file, and an option over both. An empty value means: not set. In the \
          file, a value in single quotes is used unchanged. Elsewhere `$` and `\\` have a special meaning, so put a \
          password that contains one in single quotes. The file may contain settings of other programs: a line that \
-         cannot be parsed is an error only if it sets one of these settings. Invalid values are all reported at once at start, with exit \
-         status 4. Durations are written `50ms`, `90s`, `50m`, `2h`, `7d`.",
+         cannot be parsed is an error only if it sets one of these settings. Invalid values are all reported together \
+         at the start, with exit status 4. Durations are written `50ms`, `90s`, `50m`, `2h`, `7d`.",
     );
     for variable in variables() {
         let default = match variable.default {
@@ -353,27 +382,36 @@ fn formats() -> String {
         "Posts are documents as a Mongoose application writes them. postretry reads: _id, title, description, caption, \
          hashtags (a list, or an object of lists by platform), platform (`tiktok`, `instagram`, `youtube_shorts` or \
          `youtube`), status, contentType (`video`, `image`), videoPath, imagePath, storyId, storyName, scheduledAt, \
-         updatedAt, uploadProgress.publishId, instagramContainerId,
-         isAiGenerated. postretry writes only these fields:",
+         updatedAt, sheetTriggeredAt, uploadProgress.publishId, instagramContainerId, isAiGenerated. postretry writes \
+         only these fields:",
     );
     for (field, meaning) in FIELDS {
         page.item(field, meaning);
     }
     page.paragraph(
-        "If a field has the wrong type, postretry reports the post as malformed and does not change it. Runs are \
-         recorded in `postretry_runs`, tokens in `postretry_tokens`.",
+        "postretry reports a post as malformed, and does not change it, if one of these fields has the wrong type, if \
+         a date is outside the years 0 to 9999, if the platform is unknown, if an ID that the application has left of \
+         an upload does not have the form of the platform's IDs (uploadProgress.publishId: at most 128 letters, digits \
+         and `_~-.`; instagramContainerId: at most 20 digits), if the ticket cannot be read or belongs to another \
+         platform, or if the `_id` is one that a query cannot look up. The other posts are retried as usual.",
     );
     page.paragraph(
+        "If the store refuses to write to a post, for example because of a schema validator, this concerns only that \
+         post. `run` reports it in the same way, with the field `_id`, and exits with status 3.",
+    );
+    page.paragraph("Runs are recorded in `postretry_runs`, tokens in `postretry_tokens`.");
+    page.paragraph(
         "A document for several platforms has a list `platforms` and an object `platformStatus`. Each platform of the \
-         list is a delivery, which is found, claimed, retried and counted by itself. The retry fields of a delivery are \
-         in postretry.PLATFORM; its success and its last error are also written to platformStatus.PLATFORM. `status` \
-         becomes `posted` when all platforms are posted or skipped. docs/documents.md describes both shapes.",
+         list is a delivery, which is found, claimed, retried and counted separately. The retry fields of a delivery \
+         are in postretry.PLATFORM; its success and its last error are also written to platformStatus.PLATFORM. \
+         `status` becomes `posted` when all platforms are posted or skipped. docs/documents.md describes both \
+         shapes.",
     );
     page.section("CATEGORIES");
     page.paragraph(
         "The category of a failure decides what happens next. After a failure of category `rate_limited`, \
          `quota_exhausted`, `auth` or `account_restricted`, or when its circuit breaker opens, a platform is skipped \
-         for the rest of the pass.",
+         for the rest of the pass. If a platform that throttles requests asks for at most two minutes, the pass waits.",
     );
     for category in Category::ALL {
         page.item(category.as_str(), consequence(category));
@@ -381,7 +419,8 @@ fn formats() -> String {
     page.section("EMBEDDED STORE");
     page.paragraph(
         "`sqlite:PATH` is a SQLite file for one machine. It has the same meaning as the documents. Any program may \
-         insert rows into `posts` and `stories`. postretry creates missing tables and columns on first use.",
+         insert rows into `posts` and `stories`. postretry creates missing tables and columns on first use, and \
+         migrates a file of an earlier version. docs/sqlite.md says which values a row may have.",
     );
     page.literal(SCHEMA.trim());
     page.section("SEE ALSO");

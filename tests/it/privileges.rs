@@ -6,12 +6,12 @@ use postretry_mongod::Mongod;
 use crate::support::env::{Ran, TestEnv};
 
 /// A collection, and what may be done with it.
-type Privilege = (String, Vec<String>);
+pub(crate) type Privilege = (String, Vec<String>);
 
-const PASSWORD: &str = "hush-of-the-user";
+pub(crate) const PASSWORD: &str = "hush-of-the-user";
 
 /// The privileges of the role in the documentation, by collection.
-fn documented() -> Vec<Privilege> {
+pub(crate) fn documented() -> Vec<Privilege> {
     let text = include_str!("../../docs/operations.md");
     let role = text.split_once("db.createRole(").and_then(|(_, rest)| rest.split_once("db.createUser(")).unwrap().0;
     let quoted = |line: &str| -> Vec<String> { line.split('"').skip(1).step_by(2).map(str::to_owned).collect() };

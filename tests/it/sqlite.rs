@@ -159,7 +159,7 @@ async fn what_an_earlier_version_derived_is_derived_anew() {
     let listed_at: i64 = connection.query_row("SELECT postretry_listed_at FROM posts", [], |row| row.get(0)).unwrap();
     assert!(listed_at > 0);
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 3);
+    assert_eq!(version, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -199,6 +199,7 @@ on_every_store!(
     a_post_that_may_be_public_is_marked_as_ambiguous,
     the_history_keeps_its_last_fifty_entries,
     pages_go_through_the_whole_backlog_once_oldest_first,
+    a_post_that_is_due_for_two_reasons_takes_one_place_of_a_page,
     what_the_store_finds_due_is_what_the_rules_call_due,
     malformed_posts_are_found_and_told_apart,
     a_claim_is_refused_once_the_post_has_changed,
@@ -644,15 +645,55 @@ async fn pages_go_through_the_whole_backlog_once_oldest_first(fixture: StoreFixt
     assert!(seen.windows(2).all(|pair| (pair[0].failed_at, pair[0].id.key()) < (pair[1].failed_at, pair[1].id.key())));
 }
 
-/// Posts in every state: the query of the store and the rules of `post` must agree on each.
-async fn what_the_store_finds_due_is_what_the_rules_call_due(fixture: StoreFixture) {
-    let ticket = r#"{"platform":"tiktok","madeAt":"2026-01-01T00:00:00Z","payload":{"publishId":"v"}}"#;
-    let ticket = match &fixture {
+/// A ticket of an earlier attempt at TikTok, as this store has it.
+fn stored_ticket(fixture: &StoreFixture) -> Bson {
+    let json = r#"{"platform":"tiktok","madeAt":"2026-01-01T00:00:00Z","payload":{"publishId":"v"}}"#;
+    match fixture {
         StoreFixture::Mongo(_) | StoreFixture::Memory(_) => {
             Bson::Document(doc! { "platform": "tiktok", "madeAt": hours_ago(1), "payload": { "publishId": "v" } })
         }
-        StoreFixture::Sqlite(_) => Bson::String(ticket.to_owned()),
+        StoreFixture::Sqlite(_) => Bson::String(json.to_owned()),
+    }
+}
+
+async fn a_post_that_is_due_for_two_reasons_takes_one_place_of_a_page(fixture: StoreFixture) {
+    let processing = doc! { "failureCategory": "processing", "publishTicket": stored_ticket(&fixture) };
+    for number in 0..20 {
+        fixture
+            .post(
+                "tiktok",
+                if number % 3 == 0 {
+                    processing.clone()
+                } else {
+                    doc! {}
+                },
+            )
+            .await;
+    }
+    let store = fixture.open().await;
+    let query = DueQuery {
+        policy: RetryPolicy::default(),
+        now: store.now().await.unwrap(),
+        scope: Scope::Platform(Platform::TikTok),
     };
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.due_posts(&query, after.as_ref(), 4).await.unwrap();
+        seen.extend(page.posts.iter().map(|post| post.id().clone()));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 20);
+    assert_eq!(store.count_due(&query, None).await.unwrap(), 20);
+}
+
+/// Posts in every state: the query of the store and the rules of `post` must agree on each.
+async fn what_the_store_finds_due_is_what_the_rules_call_due(fixture: StoreFixture) {
+    let ticket = stored_ticket(&fixture);
     let dates = [None, Some(0), Some(1), Some(2), Some(3), Some(5), Some(9), Some(40)];
     let mut seed = 7u32;
     let mut pick = |count: usize| {
@@ -729,10 +770,10 @@ async fn what_the_store_finds_due_is_what_the_rules_call_due(fixture: StoreFixtu
     // And what was found can be taken and marked, in whatever state it is.
     let query = |now| DueQuery { policy: RetryPolicy::default(), now, scope: Scope::Platform(Platform::TikTok) };
     let now = store.now().await.unwrap();
-    for post in store.exhausted_posts(&query(now), None, 1000).await.unwrap().posts {
-        let post = post.into_result().unwrap();
-        assert_eq!(store.mark_exhausted(&post).await.unwrap(), LeaseWrite::Applied, "{post:?}");
-    }
+    let exhausted = store.exhausted_posts(&query(now), None, 1000).await.unwrap().posts;
+    let exhausted: Vec<Post> = exhausted.into_iter().map(|post| post.into_result().unwrap()).collect();
+    let marked = store.mark_exhausted(&exhausted).await.unwrap();
+    assert_eq!((marked.applied, marked.refused.len()), (exhausted.len() as u64, 0));
     for post in store.due_posts(&query(now), None, 1000).await.unwrap().posts {
         let post = post.into_result().unwrap();
         assert!(claim(store.as_ref(), &post, "me").await.is_some(), "{post:?}");
@@ -788,9 +829,9 @@ async fn a_claim_is_refused_once_the_post_has_changed(fixture: StoreFixture) {
     assert_eq!(settlement.outcome, Outcome::Failed);
     store.settle(&work.post, &lease("first"), &settlement).await.unwrap();
     assert!(claim(store.as_ref(), &stale, "second").await.is_none(), "it is not what was read any more");
-    assert_eq!(store.mark_exhausted(&stale).await.unwrap(), LeaseWrite::Lost);
+    assert_eq!(store.mark_exhausted(&[stale]).await.unwrap().applied, 0);
     let fresh = read(store.as_ref(), &id).await;
-    assert_eq!(store.mark_exhausted(&fresh).await.unwrap(), LeaseWrite::Applied);
+    assert_eq!(store.mark_exhausted(&[fresh]).await.unwrap().applied, 1);
     let marked = read(store.as_ref(), &id).await;
     assert!(marked.retry.permanently_failed && marked.retry.permanently_failed_at.is_some());
     assert!(claim(store.as_ref(), &marked, "third").await.is_none());

@@ -14,8 +14,8 @@ use reqwest::{Client, ClientBuilder, Request, RequestBuilder, Response};
 use tokio::time::Instant;
 use url::Url;
 
-use self::body::FileBody;
 use super::media::MediaFile;
+use super::resource_limit::prevents_connections;
 use super::{AttemptAborted, PublishContext};
 
 pub(super) use response::{ApiResponse, SendError, lenient, lenient_items, number_or_text, text_or_number};
@@ -46,7 +46,11 @@ pub fn client_builder(scheme: &str) -> ClientBuilder {
 /// Sends requests.
 #[derive(Debug, Clone)]
 pub struct Http {
-    client: Client,
+    /// Only its request builders are used: it trusts no certificate.
+    requests: Client,
+    /// For HTTPS; made by [`Http::prepare`], because reading the certificates of the machine takes longer than a pass with
+    /// nothing to do.
+    secure: Arc<OnceLock<Client>>,
     /// For plain HTTP; made when it is first needed, since only sandboxes and gateways are reached like that.
     plain: Arc<OnceLock<Client>>,
     timeout: Duration,
@@ -57,11 +61,32 @@ fn client(scheme: &str, timeout: Duration) -> Result<Client, reqwest::Error> {
     client_builder(scheme).connect_timeout(timeout).user_agent(agent).build()
 }
 
+/// The client for a scheme, made if there is none yet.
+fn made<'a>(slot: &'a OnceLock<Client>, scheme: &str, timeout: Duration) -> Result<&'a Client, reqwest::Error> {
+    match slot.get() {
+        Some(client) => Ok(client),
+        None => {
+            let client = client(scheme, timeout)?;
+            Ok(slot.get_or_init(|| client))
+        }
+    }
+}
+
 impl Http {
     /// # Errors
-    /// Where the machine has no usable certificates.
+    /// Where the machine has no usable TLS.
     pub fn new(settings: HttpSettings) -> Result<Self, reqwest::Error> {
-        Ok(Self { client: client("https", settings.timeout)?, plain: Arc::default(), timeout: settings.timeout })
+        let (secure, plain) = Default::default();
+        Ok(Self { requests: client("http", settings.timeout)?, secure, plain, timeout: settings.timeout })
+    }
+
+    /// Reads the certificates of the machine. To be called before the first request, so that a machine without them gets
+    /// one clear error and no post fails for it.
+    ///
+    /// # Errors
+    /// Where the machine has no usable certificates.
+    pub fn prepare(&self) -> Result<(), reqwest::Error> {
+        made(&self.secure, "https", self.timeout).map(drop)
     }
 
     /// How long a request may take.
@@ -70,30 +95,22 @@ impl Http {
     }
 
     pub(super) fn get(&self, url: Url) -> RequestBuilder {
-        self.client.get(url)
+        self.requests.get(url)
     }
 
     pub(super) fn post(&self, url: Url) -> RequestBuilder {
-        self.client.post(url)
+        self.requests.post(url)
     }
 
     pub(super) fn put(&self, url: Url) -> RequestBuilder {
-        self.client.put(url)
+        self.requests.put(url)
     }
 
     /// Sends a request with the client for its scheme.
     async fn execute(&self, request: Request) -> Result<Response, reqwest::Error> {
-        if request.url().scheme() != "http" {
-            return self.client.execute(request).await;
-        }
-        let plain = match self.plain.get() {
-            Some(plain) => plain,
-            None => {
-                let made = client("http", self.timeout)?;
-                self.plain.get_or_init(|| made)
-            }
-        };
-        plain.execute(request).await
+        let (slot, scheme) =
+            if request.url().scheme() == "http" { (&self.plain, "http") } else { (&self.secure, "https") };
+        made(slot, scheme, self.timeout)?.execute(request).await
     }
 
     /// Sends a request, if the lease is valid, and reads the response.
@@ -132,8 +149,7 @@ impl Http {
         context.ensure_may_send().await.map_err(SendError::Aborted)?;
         let lease_is_valid = context.lease_check();
         let (first, length) = (range.start, range.end - range.start);
-        let (body, monitor) =
-            FileBody::open(file, range, Arc::clone(&lease_is_valid)).await.map_err(SendError::File)?;
+        let (body, monitor) = body::file_part(file, range, Arc::clone(&lease_is_valid));
         let request = request.header(CONTENT_LENGTH, length).body(body);
         let request = request.build().map_err(|error| self.explain(error))?;
         let sending = async {
@@ -150,7 +166,7 @@ impl Http {
                     return Err(SendError::Aborted(AttemptAborted::LeaseLost));
                 }
                 return match monitor.file_problem() {
-                    Some(problem) => Err(SendError::File(problem)),
+                    Some(problem) => Err(problem.into()),
                     None => response,
                 };
             }
@@ -164,7 +180,12 @@ impl Http {
                 return Err(SendError::Aborted(AttemptAborted::LeaseLost));
             }
             if still_since.elapsed() >= self.timeout {
-                return Err(SendError::Lost(self.no_response()));
+                return Err(if monitor.waits_for_file() {
+                    let limit = humantime::format_duration(self.timeout);
+                    SendError::File(format!("reading the file took longer than {limit}: `{}`", file.name()))
+                } else {
+                    SendError::Lost(self.no_response())
+                });
             }
         }
     }
@@ -191,7 +212,9 @@ impl Http {
     fn explain(&self, error: reqwest::Error) -> SendError {
         let host = error.url().and_then(Url::host_str).map(str::to_owned).unwrap_or_default();
         let error = error.without_url();
-        if error.is_connect() {
+        if error.is_connect() && prevents_connections(&error) {
+            SendError::Aborted(AttemptAborted::ResourceLimit(root_cause(&error)))
+        } else if error.is_connect() {
             let why = if error.is_timeout() { "the connection timed out".to_owned() } else { root_cause(&error) };
             SendError::NotSent(format!("{host}: {why}"))
         } else if was_refused_unprocessed(&error) {

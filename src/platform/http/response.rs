@@ -1,4 +1,5 @@
 //! What a request led to: a response that was read to its end, or the reason why there is none.
+#![warn(clippy::arithmetic_side_effects)]
 
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
@@ -6,8 +7,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use crate::platform::media::FileError;
 use crate::platform::{AttemptAborted, PublishError};
-use crate::post::{Category, Failure, Platform};
+use crate::post::{Category, Failure, MAX_DEFERRAL, Platform};
 
 /// A response, read to its end.
 #[derive(Debug)]
@@ -29,7 +31,7 @@ pub(in crate::platform) enum SendError {
         /// Its status.
         status: u16,
     },
-    /// The file could not be read to its end.
+    /// The file could not be read to its end, or changed meanwhile.
     File(String),
     /// The attempt may not go on.
     Aborted(AttemptAborted),
@@ -50,15 +52,24 @@ impl SendError {
                 Category::Unknown,
                 format!("{name} returned HTTP {status} with more than 1 MiB to the request to {step}"),
             ),
-            Self::File(why) => Failure::new(Category::MissingAsset, format!("cannot read the file for {name}: {why}")),
+            Self::File(why) => Failure::new(Category::MissingAsset, why),
             Self::Aborted(aborted) => return PublishError::Aborted(aborted),
         };
         PublishError::Failed(failure)
     }
 }
 
+impl From<FileError> for SendError {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Unusable(why) => Self::File(why),
+            FileError::ResourceLimit(why) => Self::Aborted(AttemptAborted::ResourceLimit(why)),
+        }
+    }
+}
+
 impl ApiResponse {
-    pub(super) fn new(status: u16, headers: HeaderMap, body: Vec<u8>) -> Self {
+    pub(in crate::platform) fn new(status: u16, headers: HeaderMap, body: Vec<u8>) -> Self {
         Self { status, headers, body }
     }
 
@@ -85,14 +96,19 @@ impl ApiResponse {
     }
 }
 
-/// The time that a `Retry-After` header names.
+/// The time that a `Retry-After` header names, at most the longest deferral from now.
 fn parse_retry_after(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let text = text.trim();
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        let seconds = text.parse::<i64>().ok().and_then(TimeDelta::try_seconds)?;
-        return now.checked_add_signed(seconds);
-    }
-    httpdate::parse_http_date(text).ok().map(DateTime::<Utc>::from)
+    let latest = now.checked_add_signed(MAX_DEFERRAL)?;
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let asked = if is_number {
+        let seconds = text.parse::<i64>().ok().and_then(TimeDelta::try_seconds);
+        // A number that is too large for a date asks for a long time all the same.
+        seconds.and_then(|seconds| now.checked_add_signed(seconds)).unwrap_or(latest)
+    } else {
+        httpdate::parse_http_date(text).ok().map(DateTime::<Utc>::from)?
+    };
+    Some(asked.min(latest))
 }
 
 /// Reads a field that may be of any type by mistake: one of another type is as good as none, and the rest of the
@@ -144,8 +160,21 @@ mod tests {
         let now = at("2026-11-23T10:00:00Z");
         assert_eq!(parse_retry_after("120", now), Some(at("2026-11-23T10:02:00Z")));
         assert_eq!(parse_retry_after("Mon, 23 Nov 2026 12:00:00 GMT", now), Some(at("2026-11-23T12:00:00Z")));
-        for nonsense in ["", "soon", "-5", "99999999999999999999", "9223372036854775807"] {
+        for nonsense in ["", "soon", "-5", "1e3", "0x10", "Mon, 99 Nov 9999 99:99:99 GMT"] {
             assert_eq!(parse_retry_after(nonsense, now), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_believed_for_seven_days_at_most() {
+        let now = at("2026-11-23T10:00:00Z");
+        for absurd in ["604801", "100000000000000000000", "9223372036854775807", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+            assert_eq!(parse_retry_after(absurd, now), Some(at("2026-11-30T10:00:00Z")), "{absurd}");
+        }
+        let past = "Thu, 01 Jan 1970 00:00:00 GMT";
+        assert_eq!(parse_retry_after(past, now), Some(DateTime::UNIX_EPOCH));
+        for now in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
+            assert!(parse_retry_after("120", now).is_none_or(|at| at >= now));
         }
     }
 

@@ -30,7 +30,7 @@ pub(super) const SEND_BYTES: &str = "upload the video";
 pub(super) const READ_CONTAINER: &str = "report the container's status";
 pub(super) const PUBLISH: &str = "publish the post";
 pub(super) const LIST_MEDIA: &str = "list the account's posts";
-const READ_LINK: &str = "report the post's link";
+pub(super) const READ_LINK: &str = "report the post's link";
 
 /// The domain of the upload host.
 const UPLOAD_DOMAIN: &str = "facebook.com";
@@ -89,11 +89,11 @@ impl InstagramApi {
     }
 
     fn object_url(&self, id: &str) -> Url {
-        self.api.at(&format!("/{}/{id}", self.version))
+        self.api.at_segments(&[&self.version, id])
     }
 
     fn account_url(&self, edge: &str) -> Url {
-        self.api.at(&format!("/{}/{}/{edge}", self.version, self.user_id))
+        self.api.at_segments(&[&self.version, &self.user_id, edge])
     }
 
     /// How many posts the account may publish; none where the response does not say.
@@ -236,7 +236,7 @@ fn verdict(response: &ApiResponse) -> TokenVerdict {
     token_verdict(response.status, response.parse::<ErrorEnvelope>().as_ref())
 }
 
-fn read_response<T: DeserializeOwned>(
+pub(super) fn read_response<T: DeserializeOwned>(
     step: &str,
     response: &ApiResponse,
     classify: Classify,
@@ -258,7 +258,7 @@ pub(super) fn refusal_of(step: &str, response: &ApiResponse, classify: Classify,
     Refusal { failure: failure.retry_at(estimate.or_else(|| response.retry_after(now))), code }
 }
 
-fn read_upload_response(response: &ApiResponse, now: DateTime<Utc>) -> Result<(), Failure> {
+pub(super) fn read_upload_response(response: &ApiResponse, now: DateTime<Utc>) -> Result<(), Failure> {
     let upload: UploadResponse = response.parse().unwrap_or_default();
     if response.is_success() && upload.success {
         return Ok(());

@@ -5,7 +5,7 @@ use super::api::SEND_BYTES;
 use super::wire::{ErrorEnvelope, GraphError};
 use crate::platform::auth::TokenVerdict;
 use crate::platform::foreign_category;
-use crate::post::{Category, Failure, Retryable};
+use crate::post::{Category, Failure, MAX_CODE_CHARS, MAX_WORDS_CHARS, Retryable, excerpt};
 
 use Category::{
     AccountRestricted, Auth, MediaProcessing, MissingAsset, Network, PlatformOutage, Processing, QuotaExhausted,
@@ -249,7 +249,7 @@ pub(super) fn classify_upload(status: u16, body: &ErrorEnvelope) -> Failure {
         return foreign(SEND_BYTES, status);
     };
     let failed = |category: Category, advice: &str| {
-        let (kind, message) = (debug.kind.as_str(), debug.message.trim());
+        let (kind, message) = (excerpt(&debug.kind, MAX_CODE_CHARS), excerpt(&debug.message, MAX_WORDS_CHARS));
         let kind = if kind.is_empty() { String::new() } else { format!("`{kind}`, ") };
         let message = if message.is_empty() { String::new() } else { format!(" ({message})") };
         let text = format!("Instagram failed to {SEND_BYTES}: {kind}HTTP {status}{message}");

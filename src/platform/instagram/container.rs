@@ -11,17 +11,18 @@ use super::InstagramPublisher;
 use super::api::{CREATE, READ_CONTAINER, READ_LIMIT, Refusal};
 use super::caption::fitted_caption;
 use super::classify::{GraphCode, classify};
-use super::wire::{ContainerStatus, NewImage, NewReel, StatusCode};
+use super::wire::{ContainerStatus, NewImage, NewReel, StatusCode, required_id};
 use crate::platform::auth::CallError;
 use crate::platform::backoff::{PollBackoff, PollSettings};
 use crate::platform::media::{AssetStore, MediaFile};
 use crate::platform::{PublishContext, PublishError, ticket_payload, unexpected_response};
-use crate::post::{Category, Failure, MediaKind, Platform, Post, Ticket};
+use crate::post::{Category, Failure, MAX_WORDS_CHARS, MediaKind, Platform, Post, Ticket, excerpt};
 
 /// The payload of Instagram's tickets. Not `Debug`, since the upload address is a secret.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ContainerTicket {
+    #[serde(deserialize_with = "required_id")]
     container_id: String,
     /// Where a reel's bytes go; none for an image and for what the application left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,6 +90,9 @@ pub(super) fn container_poll(poll: PollSettings) -> PollSettings {
 /// The waits double up to this.
 const LONGEST_FIRST_WAIT: Duration = Duration::from_secs(60);
 
+/// The largest reel that Instagram takes: 300 MB (section 2), if its MB are 2^20 bytes.
+const LARGEST_REEL: u64 = 300 << 20;
+
 /// What would be sent of a post now.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -100,7 +104,7 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    pub(super) async fn of(post: &Post, assets: &AssetStore) -> Result<Self, Failure> {
+    pub(super) async fn of(post: &Post, assets: &AssetStore) -> Result<Self, PublishError> {
         let kind = post.content.media_kind()?;
         let file = assets.file_of(post, kind).await?;
         let caption = fitted_caption(post)?;
@@ -109,6 +113,12 @@ impl Draft {
             MediaKind::Image => Some(assets.public_url(&file)?),
         };
         Ok(Self { file, caption, image_url, is_ai_generated: post.content.is_ai_generated })
+    }
+
+    /// Checks that Instagram takes a file of this size.
+    pub(super) fn check_size(&self) -> Result<(), Failure> {
+        // Images it fetches by itself.
+        if self.image_url.is_some() { Ok(()) } else { self.file.ensure_at_most(LARGEST_REEL, Platform::Instagram) }
     }
 
     /// The same text for the same post.
@@ -151,6 +161,7 @@ impl InstagramPublisher {
     /// Creates a container. One whose id is lost is invisible and expires after a day.
     pub(super) async fn create(&self, post: &Post, context: &dyn PublishContext) -> Result<Ticket, PublishError> {
         let draft = Draft::of(post, &self.assets).await?;
+        draft.check_size()?;
         self.check_quota(context).await?;
         let Draft { file, caption, image_url, is_ai_generated } = &draft;
         let retryable = |error: CallError<Refusal>| error.into_retryable(Platform::Instagram, CREATE);
@@ -236,7 +247,7 @@ fn account_failure(Refusal { failure, code }: Refusal) -> Failure {
     if code.is_missing() { Failure { category: Category::Auth, ..failure } } else { failure }
 }
 
-fn state_of(container: &ContainerStatus) -> ContainerState {
+pub(super) fn state_of(container: &ContainerStatus) -> ContainerState {
     let phase = &container.video_status.uploading_phase;
     let is_uploading = phase.status.as_deref().is_some_and(|status| status != "complete");
     let uploaded = is_uploading.then(|| phase.bytes_transferred.unwrap_or(0));
@@ -257,6 +268,7 @@ fn state_of(container: &ContainerStatus) -> ContainerState {
 
 fn processing_failure(status: &str) -> Failure {
     let code = GraphCode::in_status(status);
+    let status = excerpt(status, MAX_WORDS_CHARS);
     let failure = if code.subcode.is_some() {
         classify("process the media", 200, code, &format!(" ({status})"))
     } else {
@@ -357,6 +369,10 @@ mod tests {
         let read: ContainerTicket = read_ticket(&ticket).unwrap();
         assert_eq!(read.container(false, &post(Platform::Instagram)).kind, ContainerKind::Reel);
         assert!(read.reel() == payload.reel());
+
+        let forged = json!({ "containerId": "17/comments?message=hi&method=post" });
+        let Err(failure) = read_ticket::<ContainerTicket>(&ticket.with_payload(forged)) else { panic!("it was read") };
+        assert_eq!(failure.category, Category::Ambiguous);
 
         let image = ContainerTicket { container_id: "17".to_owned(), upload_uri: None, size: None };
         assert_eq!(ticket_payload(&image).unwrap(), json!({ "containerId": "17" }));

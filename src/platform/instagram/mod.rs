@@ -10,6 +10,7 @@
 //! - The texts of errors are localised, so only their numbers decide (section 7). A response that is not in Instagram's
 //!   own form, such as a gateway's page, ends neither a post nor a ticket.
 
+mod answer;
 mod api;
 mod caption;
 mod classify;
@@ -23,6 +24,7 @@ mod settings;
 mod token;
 mod wire;
 
+pub(super) use answer::meanings;
 pub(super) use settings::MODULE;
 
 use publisher::InstagramPublisher;

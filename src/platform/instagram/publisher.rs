@@ -56,8 +56,12 @@ impl Publisher for InstagramPublisher {
         adopted_ticket(upload_id, failed_at, now)
     }
 
-    async fn fingerprint(&self, post: &Post) -> Result<String, Failure> {
+    async fn fingerprint(&self, post: &Post) -> Result<String, PublishError> {
         Ok(Draft::of(post, &self.assets).await?.fingerprint())
+    }
+
+    async fn check(&self, post: &Post) -> Result<(), PublishError> {
+        Ok(Draft::of(post, &self.assets).await?.check_size()?)
     }
 
     async fn create_ticket(&self, post: &Post, context: &dyn PublishContext) -> Result<Ticket, PublishError> {

@@ -1,5 +1,6 @@
 //! How much of its limits the account has used, and how long it has to wait when it is throttled (platform sheet,
 //! section 8).
+#![warn(clippy::arithmetic_side_effects)]
 
 use std::collections::HashMap;
 
@@ -17,6 +18,9 @@ pub(super) const USAGE_HEADER: &str = "x-business-use-case-usage";
 
 /// From this percentage on, a limit is nearly used up. Whoever goes on calling at 100 is blocked for longer.
 const NEARLY_USED_UP: f64 = 95.0;
+
+/// A higher percentage is nonsense, and is not written out.
+const HIGHEST: f64 = 999.0;
 
 #[derive(Deserialize)]
 #[serde(transparent)]
@@ -62,7 +66,8 @@ pub(super) fn nearly_used_up(app: Option<&str>, account: Option<&str>) -> Option
     let app = app.iter().filter_map(Usage::highest).map(|percent| (percent, "app"));
     let account = account.iter().filter_map(Usage::highest).map(|percent| (percent, "account"));
     let (percent, of) = account.chain(app).max_by(|(one, _), (other, _)| one.total_cmp(other))?;
-    (percent >= NEARLY_USED_UP).then(|| format!("Instagram's usage of the {of} is at {percent} %"))
+    let shown = percent.min(HIGHEST);
+    (percent >= NEARLY_USED_UP).then(|| format!("Instagram's usage of the {of} is at {shown} %"))
 }
 
 /// When the account may call again: after the longest of the estimates for Instagram.
@@ -77,7 +82,24 @@ pub(super) fn regains_access_at(header: &str, now: DateTime<Utc>) -> Option<Date
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_number_in_a_header_makes_it_panic(percent in any::<f64>(), minutes in any::<i64>()) {
+            let usage = format!(
+                r#"{{"type":"instagram","call_count":{percent},"estimated_time_to_regain_access":{minutes}}}"#
+            );
+            let account = format!(r#"{{"17":[{usage}]}}"#);
+            let told = nearly_used_up(Some(&usage), Some(&account)).unwrap_or_default();
+            prop_assert!(told.len() < 100, "{}", told);
+            for now in [DateTime::<Utc>::MIN_UTC, DateTime::UNIX_EPOCH, DateTime::<Utc>::MAX_UTC] {
+                prop_assert!(regains_access_at(&account, now).is_none_or(|at| at > now));
+            }
+        }
+    }
 
     #[test]
     fn a_limit_of_which_95_per_cent_are_used_is_nearly_used_up() {
@@ -87,6 +109,7 @@ mod tests {
         assert_eq!(app(r#"{"call_count":1,"total_time":95,"total_cputime":4}"#), at("95"));
         assert_eq!(app(r#"{"call_count":1,"total_time":3,"total_cputime":120}"#), at("120"));
         assert_eq!(app(r#"{"call_count":"98","total_time":95.5}"#), at("95.5"));
+        assert_eq!(app(r#"{"call_count":1e308}"#), at("999"));
         for text in
             [r#"{"call_count":94,"total_time":94.9,"total_cputime":0}"#, r#"{"call_count":"98"}"#, "{}", "", "97"]
         {
@@ -110,7 +133,8 @@ mod tests {
     #[test]
     fn the_longest_estimate_for_instagram_counts() {
         let now: DateTime<Utc> = "2026-11-23T10:00:00Z".parse().unwrap();
-        let minutes = |header: &str| regains_access_at(header, now).map(|at| (at - now).num_minutes());
+        let minutes =
+            |header: &str| regains_access_at(header, now).map(|at| at.signed_duration_since(now).num_minutes());
         let entry = |kind: &str, minutes: &str| {
             format!(r#"{{"type":"{kind}","call_count":100,"estimated_time_to_regain_access":{minutes}}}"#)
         };

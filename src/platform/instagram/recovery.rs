@@ -1,5 +1,6 @@
 //! A post whose container is published or can no longer be read: the account's own list tells what became of it
 //! (platform sheet, sections 6 and 11).
+#![warn(clippy::arithmetic_side_effects)]
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -7,9 +8,9 @@ use super::InstagramPublisher;
 use super::api::LIST_MEDIA;
 use super::caption::fitted_caption;
 use super::wire::Media;
-use crate::platform::recovery::{CLOCK_SLACK, only_unrecorded};
+use crate::platform::recovery::{only_unrecorded, slack_after, slack_before};
 use crate::platform::{PublishContext, PublishError, TicketOutcome};
-use crate::post::{Category, Failure, Platform, Post, Publication, Ticket};
+use crate::post::{Category, Failure, Platform, Post, Publication, Ticket, shell_quoted};
 
 /// How long a container lives (section 2). The application may have published it that long before its attempt failed.
 const CONTAINER_LIFE: TimeDelta = TimeDelta::hours(24);
@@ -82,7 +83,7 @@ impl InstagramPublisher {
             return Ok(None);
         };
         let since = searched_since(ticket);
-        let until = context.now() + CLOCK_SLACK;
+        let until = slack_after(context.now());
         let listed = self.api.list_media(since, until, context).await;
         let listed = listed.map_err(|error| error.into_retryable(Platform::Instagram, LIST_MEDIA))?;
         let found = only_unrecorded(candidates(listed, &caption, since), context).await?;
@@ -99,7 +100,7 @@ fn is_untouched(ticket: &Ticket) -> bool {
 /// attempt failed.
 fn searched_since(ticket: &Ticket) -> DateTime<Utc> {
     let before = if ticket.is_from_application() { CONTAINER_LIFE } else { TimeDelta::zero() };
-    let since = ticket.made_at.checked_sub_signed(before + CLOCK_SLACK);
+    let since = ticket.made_at.checked_sub_signed(before).map(slack_before);
     since.unwrap_or_default().max(DateTime::UNIX_EPOCH)
 }
 
@@ -110,7 +111,7 @@ fn ambiguous(post: &Post, failure: &Failure) -> Failure {
          is there, `postretry reset --posted {id}` records it, and if not, `postretry reset --drop-ticket {id}` sends \
          it anew",
         failure.message,
-        id = post.id
+        id = shell_quoted(post.id.as_str())
     );
     Failure::new(Category::Ambiguous, text)
 }

@@ -11,6 +11,7 @@ use super::InstagramPublisher;
 use super::api::SEND_BYTES;
 use super::container::{Container, ContainerState, Draft, Reel};
 use crate::platform::auth::CallError;
+use crate::platform::http::SendError;
 use crate::platform::media::MediaFile;
 use crate::platform::upload::{PartOutcome, ResumableUpload, UploadProgress, upload};
 use crate::platform::{PublishContext, PublishError};
@@ -94,6 +95,10 @@ impl ResumableUpload for ReelUpload<'_> {
         self.file.size
     }
 
+    async fn ensure_unchanged(&self) -> Result<(), PublishError> {
+        Ok(self.file.ensure_unchanged().await?)
+    }
+
     async fn send_part(
         &self,
         range: Range<u64>,
@@ -102,6 +107,9 @@ impl ResumableUpload for ReelUpload<'_> {
         match self.publisher.api.send_bytes(&self.url, &self.file, range.start, context).await {
             Ok(()) => Ok(PartOutcome::Ended(None)),
             Err(CallError::NoToken(error)) => Err(error),
+            Err(CallError::Send(error @ SendError::File(_))) => {
+                Err(error.into_retryable(Platform::Instagram, SEND_BYTES))
+            }
             Err(CallError::Refused(refusal)) => {
                 let interruption = interruption(&refusal);
                 *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);

@@ -62,8 +62,8 @@ impl Refresher for InstagramRefresher {
             ("client_secret", self.app_secret.expose_secret()),
             ("fb_exchange_token", with.expose_secret()),
         ];
-        let path = format!("/{}/oauth/access_token", self.version);
-        let request = self.http.get(self.api.at(&path)).query(&query);
+        let url = self.api.at_segments(&[&self.version, "oauth", "access_token"]);
+        let request = self.http.get(url).query(&query);
         let sent = self.http.send(request, context).await;
         let response = sent.map_err(|error| error.into_retryable(Platform::Instagram, step))?;
         if !response.is_success() || graph_error(&response).is_some() {

@@ -2,12 +2,14 @@
 //!
 //! Responses are read tolerantly: unknown fields are ignored, and an optional field that is missing or has the wrong
 //! type is read as none.
+#![warn(clippy::arithmetic_side_effects)]
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::platform::http::{ApiResponse, lenient, number_or_text, text_or_number};
+use crate::post::{MAX_CODE_CHARS, MAX_WORDS_CHARS, Platform, excerpt};
 
 /// Creates a container for a reel whose bytes are uploaded (section 2).
 #[derive(Debug, Serialize)]
@@ -128,7 +130,7 @@ pub(super) struct CopyrightCheck {
 /// A published post (section 6).
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Media {
-    #[serde(default, deserialize_with = "text_or_number")]
+    #[serde(default, deserialize_with = "optional_id")]
     pub(super) id: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
     pub(super) caption: String,
@@ -208,8 +210,9 @@ impl GraphError {
         } else {
             format!("{for_people} / {message}")
         };
+        let said = excerpt(&said, MAX_WORDS_CHARS);
         let said = if said.is_empty() { said } else { format!(" ({said})") };
-        let trace = self.fbtrace_id.trim();
+        let trace = excerpt(&self.fbtrace_id, MAX_CODE_CHARS);
         if trace.is_empty() { said } else { format!("{said} (fbtrace_id {trace})") }
     }
 }
@@ -270,9 +273,15 @@ fn as_text<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
     })
 }
 
-/// An id without which the response is worth nothing.
-fn required_id<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
-    text_or_number(input)?.ok_or_else(|| D::Error::custom("the id is neither a text nor a number"))
+/// The id of a post or a container; none for anything that is not one.
+fn optional_id<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    // Posts and containers have ids of the same form.
+    Ok(text_or_number(input)?.filter(|id| Platform::Instagram.is_post_id(id)))
+}
+
+/// An id without which the response, or the stored ticket, is worth nothing. It becomes part of an address.
+pub(super) fn required_id<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    optional_id(input)?.ok_or_else(|| D::Error::custom("the id is not one that Instagram gives"))
 }
 
 /// An error of an unknown form is an error too.
@@ -319,6 +328,17 @@ mod tests {
         assert_eq!(read::<Created>(r#"{"id":17895}"#).unwrap().id, "17895");
         for other in ["{}", r#"{"id":null}"#, r#"{"id":{}}"#, r#"["17"]"#, "null", "17"] {
             assert!(read::<Created>(other).is_none(), "{other}");
+        }
+        for forged in [
+            r#"{"id":""}"#,
+            r#"{"id":".."}"#,
+            r#"{"id":"17/comments?message=hi&method=post"}"#,
+            r#"{"id":-17}"#,
+            // More than 64 bits have lost their last digits.
+            r#"{"id":178950000000000000001}"#,
+        ] {
+            assert!(read::<Created>(forged).is_none(), "{forged}");
+            assert_eq!(read::<Media>(forged), Some(Media::default()), "{forged}");
         }
     }
 

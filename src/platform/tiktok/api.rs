@@ -32,8 +32,8 @@ const UPLOAD_DOMAIN: &str = "tiktokapis.com";
 /// The most videos that one call lists.
 const MAX_LISTED: u32 = 20;
 
-/// TikTok counts requests in any window of this length (section 2).
-const RATE_WINDOW: Duration = Duration::from_secs(60);
+/// TikTok counts requests in any window of 60 s (section 2), when they arrive. One second more is for one that was slow.
+const RATE_WINDOW: Duration = Duration::from_secs(61);
 
 /// The most requests of each kind within the window. Videos and photos are started under one limit.
 const MAX_INITS: usize = 6;
@@ -85,16 +85,16 @@ struct Envelope<T> {
 
 /// What a successful call gave.
 #[derive(Debug)]
-struct Answer<T> {
-    data: T,
+pub(super) struct Answer<T> {
+    pub(super) data: T,
     status: u16,
     /// Its log id is worth telling where the data is of no use.
-    error: ApiError,
+    pub(super) error: ApiError,
 }
 
 impl<T> Answer<T> {
     /// The data is not what was expected.
-    fn unexpected(&self, step: &str) -> Failure {
+    pub(super) fn unexpected(&self, step: &str) -> Failure {
         unexpected(step, self.status, &self.error)
     }
 }
@@ -112,6 +112,17 @@ impl<T> Envelope<T> {
         };
         Err(Refusal { failure, status, code: error.code })
     }
+}
+
+/// What a response of the API says of the call.
+pub(super) fn read_answer<T: DeserializeOwned + Default>(
+    step: &str,
+    response: &ApiResponse,
+    now: DateTime<Utc>,
+) -> Result<Answer<T>, Refusal> {
+    let envelope = response.parse::<Envelope<T>>().unwrap_or_default();
+    let answer = envelope.into_answer(step, response.status);
+    answer.map_err(|refusal| refusal.with_retry_at(response.retry_after(now), now))
 }
 
 /// A response that is neither a success nor a refusal as TikTok documents them.
@@ -188,7 +199,7 @@ impl TikTokApi {
     async fn call<T: DeserializeOwned + Default>(
         &self,
         step: &str,
-        path: &str,
+        path: &'static str,
         body: Option<&(impl Serialize + Sync)>,
         context: &dyn PublishContext,
     ) -> Result<Answer<T>, CallError> {
@@ -199,7 +210,7 @@ impl TikTokApi {
         &self,
         client: &AuthorizedClient,
         step: &str,
-        path: &str,
+        path: &'static str,
         body: Option<&(impl Serialize + Sync)>,
         context: &dyn PublishContext,
     ) -> Result<Answer<T>, CallError> {
@@ -211,11 +222,7 @@ impl TikTokApi {
             }
         };
         let response = client.send::<Refusal>(request, context).await?;
-        let now = context.now();
-        let envelope = response.parse::<Envelope<T>>().unwrap_or_default();
-        envelope
-            .into_answer(step, response.status)
-            .map_err(|refusal| CallError::Refused(refusal.with_retry_at(response.retry_after(now), now)))
+        read_answer(step, &response, context.now()).map_err(CallError::Refused)
     }
 
     /// Asks whether and how the account may post now. TikTok requires that before every post (section 3).

@@ -1,4 +1,5 @@
 //! The chunk plan of an upload: the floor rule of TikTok's media transfer guide (platform sheet, section 4).
+#![warn(clippy::arithmetic_side_effects)]
 
 /// Up to this size a file can go in one chunk, whether TikTok's MB are 10^6 or 2^20 bytes.
 const MAX_SINGLE: u64 = 64_000_000;
@@ -26,13 +27,14 @@ impl ChunkPlan {
             return Self { size, chunk_size: size, count: 1 };
         }
         let chunk_size = CHUNK.max(size.div_ceil(MAX_CHUNKS));
-        Self { size, chunk_size, count: size / chunk_size }
+        Self { size, chunk_size, count: size.checked_div(chunk_size).unwrap_or(1) }
     }
 
     /// The end of the chunk that `offset` lies in.
     pub(super) fn chunk_end(&self, offset: u64) -> u64 {
-        let index = (offset / self.chunk_size).min(self.count - 1);
-        if index + 1 == self.count { self.size } else { (index + 1) * self.chunk_size }
+        let last = self.count.saturating_sub(1);
+        let index = offset.checked_div(self.chunk_size).unwrap_or(last);
+        if index >= last { self.size } else { index.saturating_add(1).saturating_mul(self.chunk_size) }
     }
 }
 
@@ -59,19 +61,25 @@ mod tests {
         #[test]
         fn every_plan_covers_the_file_within_tiktoks_bounds(size in 1u64..4_294_967_296) {
             let plan = ChunkPlan::for_size(size);
-            prop_assert_eq!(plan.count, (size / plan.chunk_size).max(1));
+            prop_assert_eq!(Some(plan.count), size.checked_div(plan.chunk_size));
             prop_assert!(plan.count <= 1000);
-            let (mut offset, mut chunks) = (0, 0);
-            while offset < size {
-                let end = plan.chunk_end(offset);
-                prop_assert!(end > offset && end <= size);
-                let length = end - offset;
+            let next = |end: &u64| (*end < size).then(|| plan.chunk_end(*end));
+            let ends: Vec<u64> = std::iter::successors(Some(plan.chunk_end(0)), next).take(2000).collect();
+            prop_assert_eq!(ends.len() as u64, plan.count);
+            prop_assert_eq!(ends.last(), Some(&size));
+            let mut offset = 0;
+            for end in ends {
+                prop_assert!(end > offset);
+                let length = end.abs_diff(offset);
                 prop_assert!(length <= 128_000_000);
                 prop_assert!(size <= 64_000_000 || length >= 5 * 1024 * 1024);
                 offset = end;
-                chunks += 1;
             }
-            prop_assert_eq!(chunks, plan.count);
+        }
+
+        #[test]
+        fn no_size_and_no_offset_make_it_panic(size in any::<u64>(), offset in any::<u64>()) {
+            prop_assert!(ChunkPlan::for_size(size).chunk_end(offset) <= size);
         }
     }
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::wire::ApiError;
 use crate::platform::foreign_category;
-use crate::post::{Category, Failure, Retryable};
+use crate::post::{Category, Failure, MAX_CODE_CHARS, MAX_WORDS_CHARS, Retryable, excerpt};
 
 use Category::{
     AccountRestricted, Ambiguous, Auth, MediaProcessing, MissingAsset, PlatformOutage, QuotaExhausted, RateLimited,
@@ -104,7 +104,8 @@ pub(super) fn classify(step: &str, status: u16, error: &ApiError) -> Failure {
         return foreign(step, status);
     }
     let log_id = log_id_text(error);
-    let detail = if message.is_empty() || message == code { String::new() } else { format!(" ({message})") };
+    let words = excerpt(message, MAX_WORDS_CHARS);
+    let detail = if words.is_empty() || message == code { String::new() } else { format!(" ({words})") };
     let failed = |category: Category, shown: String| {
         Failure::new(category, format!("TikTok failed to {step}: {shown}{detail}{log_id}"))
     };
@@ -112,7 +113,7 @@ pub(super) fn classify(step: &str, status: u16, error: &ApiError) -> Failure {
         let failure = failed(*category, format!("`{code}`")).advise(*advice);
         return if *retryable == No { failure.not_retryable() } else { failure };
     }
-    let shown = format!("`{code}`, HTTP {status}");
+    let shown = format!("`{}`, HTTP {status}", excerpt(code, MAX_CODE_CHARS));
     match status {
         401 => failed(Auth, shown).advise("renew the TikTok token").not_retryable(),
         429 => failed(RateLimited, shown).advise(RATE_LIMITED),
@@ -143,13 +144,14 @@ pub(super) fn is_page(content_type: Option<&str>) -> bool {
 
 /// The id that TikTok's support asks for, to be added to a text.
 pub(super) fn log_id_text(error: &ApiError) -> String {
-    error.log_id().map(|id| format!(" (log_id {id})")).unwrap_or_default()
+    error.log_id().map(|id| format!(" (log_id {})", excerpt(id, MAX_CODE_CHARS))).unwrap_or_default()
 }
 
 /// Adds when TikTok allows the next request: when it says so, or after too many requests when its window has passed.
 pub(super) fn with_retry_at(failure: Failure, asked: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Failure {
     let is_rate_limited = failure.category == RateLimited;
-    failure.retry_at(asked.or_else(|| is_rate_limited.then(|| now + RATE_WINDOW)))
+    let window_passed = || now.checked_add_signed(RATE_WINDOW).filter(|_| is_rate_limited);
+    failure.retry_at(asked.or_else(window_passed))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! the ticket is the `publish_id`, and the step that cannot be taken back is the last chunk. A photo is not uploaded:
 //! TikTok fetches it, and `init` itself starts the publish. So the intent is stored before `init` is called.
 
+mod answer;
 mod api;
 mod chunks;
 mod classify;
@@ -19,6 +20,7 @@ mod upload;
 mod video;
 mod wire;
 
+pub(super) use answer::{meanings, stored_bytes};
 pub(super) use settings::MODULE;
 
 use publisher::TikTokPublisher;

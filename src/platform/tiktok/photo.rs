@@ -42,7 +42,15 @@ impl TikTokPublisher {
         let init = PhotoInit::new(&text, &self.privacy_level, &creator, &image, &post.content);
         match self.api.start_photo(&init, context).await {
             Ok(publish_id) => Ok(intent.with_payload(payload(Some(publish_id))?)),
-            Err(error) => Err(start_failure(error)?.into()),
+            Err(error) => match start_failure(error) {
+                Ok(failure) => Err(failure.into()),
+                // No connection was opened, so TikTok cannot have the photo.
+                Err(aborted @ AttemptAborted::ResourceLimit(_)) => {
+                    context.drop_ticket().await?;
+                    Err(aborted.into())
+                }
+                Err(aborted) => Err(aborted.into()),
+            },
         }
     }
 

@@ -12,7 +12,7 @@ use super::photo::photo_fingerprint;
 use super::status::PublishState;
 use super::text::{fitted_photo_text, fitted_title};
 use super::ticket::TikTokTicket;
-use super::video::video_fingerprint;
+use super::video::{LARGEST_VIDEO, video_fingerprint};
 use super::wire::CreatorInfo;
 use crate::platform::backoff::{PollBackoff, PollSettings};
 use crate::platform::media::AssetStore;
@@ -100,7 +100,7 @@ impl Publisher for TikTokPublisher {
         Ticket::from_application(Platform::TikTok, failed_at, now, payload)
     }
 
-    async fn fingerprint(&self, post: &Post) -> Result<String, Failure> {
+    async fn fingerprint(&self, post: &Post) -> Result<String, PublishError> {
         let kind = post.content.media_kind()?;
         let file = self.assets.file_of(post, kind).await?;
         Ok(match kind {
@@ -110,6 +110,15 @@ impl Publisher for TikTokPublisher {
                 photo_fingerprint(&file, &fitted_photo_text(post)?, &image, &post.content)
             }
         })
+    }
+
+    async fn check(&self, post: &Post) -> Result<(), PublishError> {
+        self.fingerprint(post).await?;
+        if post.content.media_kind()? == MediaKind::Video {
+            let file = self.assets.file_of(post, MediaKind::Video).await?;
+            file.ensure_at_most(LARGEST_VIDEO, Platform::TikTok)?;
+        }
+        Ok(())
     }
 
     async fn create_ticket(&self, post: &Post, context: &dyn PublishContext) -> Result<Ticket, PublishError> {

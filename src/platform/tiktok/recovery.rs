@@ -1,14 +1,15 @@
 //! Finding a video that was sent whole and whose `publish_id` does not tell what became of it (platform sheet,
 //! section 12).
+#![warn(clippy::arithmetic_side_effects)]
 
 use chrono::{DateTime, Utc};
 
 use super::publisher::TikTokPublisher;
 use super::text::fitted_title;
 use super::wire::ListedVideo;
-use crate::platform::recovery::{CLOCK_SLACK, only_unrecorded};
+use crate::platform::recovery::{only_unrecorded, slack_before};
 use crate::platform::{PublishContext, PublishError, TicketOutcome};
-use crate::post::{Category, Failure, Post, Publication, Ticket};
+use crate::post::{Category, Failure, Post, Publication, Ticket, shell_quoted};
 
 impl TikTokPublisher {
     /// Searches for the video among the account's public ones. It is found only if it is the single one that has the
@@ -57,7 +58,7 @@ impl TikTokPublisher {
         if title.trim().is_empty() {
             return Ok(None);
         }
-        let since = ticket.made_at - CLOCK_SLACK;
+        let since = slack_before(ticket.made_at);
         let videos = self.api.list_videos(context).await?;
         let matching = videos.into_iter().filter(|video| is_match(video, &title, since));
         let candidates: Vec<_> = matching.filter_map(|mut video| Some((video.id.take()?, video))).collect();
@@ -87,15 +88,17 @@ fn inaccessible(post: &Post, ticket: &Ticket, failure: Failure) -> Result<Ticket
     let advice = format!(
         "check whether the post is on TikTok, on this account or an earlier one; `postretry reset --drop-ticket {}` \
          sends it anew",
-        post.id
+        shell_quoted(post.id.as_str())
     );
     Err(Failure::new(Category::Ambiguous, failure.message).advise(advice))
 }
 
 /// The failure of a post that the application sent as a draft: only the creator can finish it.
 pub(super) fn left_as_draft(post: &Post) -> Failure {
-    let advice =
-        format!("finish it in the TikTok app, then settle the post with `postretry reset --posted {}`", post.id);
+    let advice = format!(
+        "finish it in the TikTok app, then settle the post with `postretry reset --posted {}`",
+        shell_quoted(post.id.as_str())
+    );
     let text = "TikTok has put the post into the creator's inbox as a draft, and a person has to finish it there";
     Failure::new(Category::Ambiguous, text).advise(advice)
 }

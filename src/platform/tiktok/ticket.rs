@@ -1,7 +1,9 @@
 //! What TikTok's tickets contain: the payload of a stored [`Ticket`](crate::post::Ticket).
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
+use super::wire::{optional_publish_id, publish_id};
 use crate::post::Publication;
 
 /// It cannot be printed, since an upload address is a secret.
@@ -17,6 +19,7 @@ pub(super) enum TikTokTicket {
 #[serde(rename_all = "camelCase")]
 pub(super) struct VideoTicket {
     /// What TikTok knows the publish by.
+    #[serde(deserialize_with = "publish_id")]
     pub(super) publish_id: String,
     /// Where the bytes go for one hour; none if the application made the ticket. A secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,7 +37,7 @@ pub(super) struct VideoTicket {
 #[serde(rename_all = "camelCase")]
 pub(super) struct PhotoTicket {
     /// What TikTok knows the publish by; none until it has accepted the photo.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_publish_id")]
     pub(super) publish_id: Option<String>,
     /// The account's name, for the link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,11 +58,16 @@ impl PhotoTicket {
 
 /// Without an id, the link leads to the account.
 fn publication(username: Option<&str>, kind: &str, id: Option<String>) -> Publication {
-    let url = username.map(|name| match &id {
-        Some(id) => format!("https://www.tiktok.com/@{name}/{kind}/{id}"),
-        None => format!("https://www.tiktok.com/@{name}"),
-    });
+    let url = username.and_then(|name| link(name, id.as_deref().map(|id| (kind, id))));
     Publication { id, url, warning: None }
+}
+
+fn link(username: &str, post: Option<(&str, &str)>) -> Option<String> {
+    let mut url = Url::parse("https://www.tiktok.com/").ok()?;
+    let account = format!("@{username}");
+    // The name is TikTok's word or a ticket's; encoded, it cannot make the link lead elsewhere.
+    url.path_segments_mut().ok()?.clear().push(&account).extend(post.into_iter().flat_map(|(kind, id)| [kind, id]));
+    Some(url.into())
 }
 
 #[cfg(test)]
@@ -93,10 +101,25 @@ mod tests {
     }
 
     #[test]
+    fn a_ticket_with_a_forged_id_cannot_be_read() {
+        for forged in [json!("v/../1"), json!("v?x=1"), json!(""), json!(7), json!({ "$ne": 1 })] {
+            for kind in ["video", "photo"] {
+                let stored = json!({ "kind": kind, "publishId": forged });
+                assert!(serde_json::from_value::<TikTokTicket>(stored.clone()).is_err(), "{stored}");
+            }
+        }
+        let without = json!({ "kind": "photo", "publishId": null });
+        assert!(serde_json::from_value::<TikTokTicket>(without).is_ok(), "it is not known yet");
+        assert!(serde_json::from_value::<TikTokTicket>(json!({ "kind": "video" })).is_err());
+    }
+
+    #[test]
     fn a_link_needs_the_accounts_name() {
         let link = |username, id: Option<&str>| publication(username, "video", id.map(str::to_owned)).url;
         assert_eq!(link(Some("me"), Some("7")).as_deref(), Some("https://www.tiktok.com/@me/video/7"));
         assert_eq!(link(Some("me"), None).as_deref(), Some("https://www.tiktok.com/@me"));
         assert_eq!(link(None, Some("7")), None);
+        let odd = Some("https://www.tiktok.com/@me%2F..%2Fyou%3Fx/video/7");
+        assert_eq!(link(Some("me/../you?x"), Some("7")).as_deref(), odd);
     }
 }

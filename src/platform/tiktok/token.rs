@@ -88,7 +88,7 @@ impl Refresher for TikTokRefresher {
 /// The response is flat, unlike those of the API. It contains secrets, so it cannot be printed.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct TokenResponse {
+pub(super) struct TokenResponse {
     #[serde(deserialize_with = "lenient")]
     access_token: Option<String>,
     #[serde(deserialize_with = "lenient")]
@@ -107,7 +107,7 @@ struct TokenResponse {
 
 impl TokenResponse {
     /// The new tokens. The status alone does not tell: an error has been seen with HTTP 200 (section 1).
-    fn into_refreshed(self, is_success: bool) -> Result<Refreshed, ApiError> {
+    pub(super) fn into_refreshed(self, is_success: bool) -> Result<Refreshed, ApiError> {
         match self.access_token {
             Some(token) if is_success && matches!(self.error.as_str(), "" | "ok") => Ok(Refreshed {
                 access_token: SecretString::from(token),

@@ -18,7 +18,7 @@ use crate::platform::{PublishContext, PublishError};
 use crate::post::{Category, Failure, Platform};
 
 /// What TikTok is asked to do with a chunk, in the words of an error.
-const SEND_CHUNK: &str = "accept the video data";
+pub(super) const SEND_CHUNK: &str = "accept the video data";
 
 /// How an upload ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,10 @@ impl ResumableUpload for VideoUpload<'_> {
 
     fn part_end(&self, offset: u64) -> u64 {
         self.plan.chunk_end(offset)
+    }
+
+    async fn ensure_unchanged(&self) -> Result<(), PublishError> {
+        Ok(self.file.ensure_unchanged().await?)
     }
 
     async fn send_part(
@@ -108,14 +112,14 @@ impl ResumableUpload for VideoUpload<'_> {
 /// Where a response to a chunk comes from. TikTok documents no bodies here, so its own responses are known only by not
 /// being a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
+pub(super) enum Source {
     TikTok,
     /// The page of a gateway or the like.
     Page,
 }
 
 /// What the response to a chunk that ends at `end` means: the table of section 4.
-fn read_response(status: u16, source: Source, end: u64, size: u64) -> PartOutcome<UploadEnd> {
+pub(super) fn read_response(status: u16, source: Source, end: u64, size: u64) -> PartOutcome<UploadEnd> {
     if source == Source::Page {
         return PartOutcome::Interrupted(foreign(SEND_CHUNK, status));
     }
@@ -144,7 +148,7 @@ fn read_response(status: u16, source: Source, end: u64, size: u64) -> PartOutcom
 
 /// How many bytes TikTok has, from the `Content-Range` of a response: `bytes 0-N/TOTAL`. Whether N is a count or the
 /// index of the last byte is not documented clearly (section 4). As a count it never skips a byte.
-fn stored_bytes(content_range: &str, size: u64) -> Option<u64> {
+pub(super) fn stored_bytes(content_range: &str, size: u64) -> Option<u64> {
     let (range, total) = content_range.trim().strip_prefix("bytes ")?.split_once('/')?;
     let (first, stored) = range.split_once('-')?;
     let stored: u64 = stored.parse().ok()?;

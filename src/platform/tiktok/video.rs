@@ -20,10 +20,11 @@ use crate::platform::backoff::PollBackoff;
 use crate::platform::media::MediaFile;
 use crate::platform::stale_ticket::judge_ticket_failure;
 use crate::platform::upload::upload;
-use crate::platform::{
-    PublishContext, PublishError, Publisher, TicketAge, TicketOutcome, still_processing, ticket_payload,
-};
+use crate::platform::{PublishContext, PublishError, TicketAge, TicketOutcome, still_processing, ticket_payload};
 use crate::post::{Category, Content, Failure, MediaKind, PROCESSING_LIMIT, Platform, Post, Ticket};
+
+/// The largest video that TikTok takes: 4 GB (platform sheet, section 6), if its GB are 2^30 bytes.
+pub(super) const LARGEST_VIDEO: u64 = 4 << 30;
 
 /// How long an upload address accepts bytes (platform sheet, section 4).
 const UPLOAD_WINDOW: TimeDelta = TimeDelta::hours(1);
@@ -35,9 +36,10 @@ impl TikTokPublisher {
         context: &dyn PublishContext,
     ) -> Result<Ticket, PublishError> {
         let file = self.assets.file_of(post, MediaKind::Video).await?;
+        file.ensure_at_most(LARGEST_VIDEO, Platform::TikTok)?;
         let title = fitted_title(post)?;
         let creator = self.creator(context).await?;
-        check_duration(self.assets.duration_of(&file).await, creator.longest_video())?;
+        check_duration(file.duration().await?, creator.longest_video())?;
         let plan = ChunkPlan::for_size(file.size);
         let init = VideoInit::new(&title, &self.privacy_level, &creator, plan, &post.content);
         let started = self.api.start_video(&init, context).await?;
@@ -120,13 +122,15 @@ impl VideoPublish<'_> {
 
     /// The file to send; none if the post or the file is not what the ticket was made for any more.
     async fn unchanged_file(&self) -> Result<Option<MediaFile>, PublishError> {
-        let current = self.publisher.fingerprint(self.post).await?;
-        if self.ticket.was_made_for_another(&current) {
+        let content = &self.post.content;
+        if content.media_kind()? != MediaKind::Video {
             return Ok(None);
         }
+        // Opened once: what is compared is what is sent.
         let file = self.publisher.assets.file_of(self.post, MediaKind::Video).await?;
+        let current = video_fingerprint(&file, &fitted_title(self.post)?, content);
         let has_same_size = self.own.size.is_none_or(|size| size == file.size);
-        Ok(has_same_size.then_some(file))
+        Ok((has_same_size && !self.ticket.was_made_for_another(&current)).then_some(file))
     }
 
     async fn send_bytes(&mut self, file: &MediaFile, offset: u64) -> Result<UploadEnd, PublishError> {

@@ -1,9 +1,10 @@
 //! The JSON of the Content Posting API (platform sheet, sections 3 to 6 and 12). Responses are read tolerantly: unknown
 //! fields are ignored, and a field that is missing or of a wrong type does not spoil the others.
+#![warn(clippy::arithmetic_side_effects)]
 
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use url::Url;
@@ -11,7 +12,7 @@ use url::Url;
 use super::chunks::ChunkPlan;
 use super::text::PhotoText;
 use crate::platform::http::{lenient, number_or_text, text_or_number};
-use crate::post::Content;
+use crate::post::{Content, Platform};
 
 /// Reads a list without the items of a wrong type.
 fn lenient_list<'de, D, T>(input: D) -> Result<Vec<T>, D::Error>
@@ -21,6 +22,29 @@ where
 {
     let items: Vec<Value> = lenient(input)?;
     Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
+}
+
+/// Reads the id of a publish; none for anything that is not one.
+fn lenient_publish_id<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    let id: Option<String> = lenient(input)?;
+    Ok(id.filter(|id| Platform::TikTok.is_upload_id(id)))
+}
+
+/// Reads the id of a publish from a stored ticket, which anybody may have written.
+pub(super) fn publish_id<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    lenient_publish_id(input)?.ok_or_else(|| D::Error::custom("`publishId` is not an id that TikTok gives"))
+}
+
+/// The same, where there may be none yet.
+pub(super) fn optional_publish_id<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    let id = Option::<Value>::deserialize(input)?;
+    id.map(|id| publish_id(id).map_err(D::Error::custom)).transpose()
+}
+
+/// Reads the id of a published post, a text or a number; none for anything that is not one, such as a number that has
+/// lost its last digits.
+fn post_id<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    Ok(text_or_number(input)?.filter(|id| Platform::TikTok.is_post_id(id)))
 }
 
 /// The code and the message of an error, wherever TikTok puts them.
@@ -207,7 +231,7 @@ impl<'a> PhotoInit<'a> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct InitResponse {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient_publish_id")]
     pub(super) publish_id: Option<String>,
     #[serde(deserialize_with = "lenient")]
     pub(super) upload_url: Option<String>,
@@ -235,7 +259,7 @@ pub(super) struct StatusResponse {
 }
 
 #[derive(Debug, Deserialize)]
-struct PostId(#[serde(deserialize_with = "text_or_number")] Option<String>);
+struct PostId(#[serde(deserialize_with = "post_id")] Option<String>);
 
 impl StatusResponse {
     /// Empty until moderation is over, and always for a post that is not public.
@@ -261,7 +285,7 @@ pub(super) struct VideoList {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct ListedVideo {
-    #[serde(deserialize_with = "text_or_number")]
+    #[serde(deserialize_with = "post_id")]
     pub(super) id: Option<String>,
     #[serde(deserialize_with = "lenient")]
     pub(super) title: Option<String>,
@@ -401,10 +425,25 @@ mod tests {
             (r#"{"publicly_available_post_id":["7512345678901234567"]}"#, Some("7512345678901234567")),
             (r#"{"publicaly_available_post_id":[],"publicly_available_post_id":[7]}"#, Some("7")),
             (r#"{"publicaly_available_post_id":[null]}"#, None),
+            (r#"{"publicaly_available_post_id":["7/../8"]}"#, None),
+            // More than 64 bits have lost their last digits.
+            (r#"{"publicaly_available_post_id":[7512345678901234567890123]}"#, None),
             (r#"{"publicaly_available_post_id":{"id":7}}"#, None),
             ("{}", None),
         ] {
             assert_eq!(read::<StatusResponse>(text).post_id().as_deref(), id, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_init_gives_only_what_can_be_an_id() {
+        for (text, id) in [
+            (r#"{"publish_id":"v_pub_file~v2-1.123"}"#, Some("v_pub_file~v2-1.123")),
+            (r#"{"publish_id":"v_pub/../file"}"#, None),
+            (r#"{"publish_id":""}"#, None),
+            (r#"{"publish_id":7}"#, None),
+        ] {
+            assert_eq!(read::<InitResponse>(text).publish_id.as_deref(), id, "{text}");
         }
     }
 

@@ -224,7 +224,7 @@ impl YouTubeApi {
     async fn list<T: DeserializeOwned>(
         &self,
         step: &str,
-        path: &str,
+        path: &'static str,
         query: &[(&str, &str)],
         context: &dyn PublishContext,
     ) -> Result<Vec<T>, PublishError> {

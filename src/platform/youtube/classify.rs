@@ -6,7 +6,7 @@ use chrono_tz::America::Los_Angeles;
 use super::error::PlatformError;
 use super::responses::Video;
 use crate::platform::foreign_category;
-use crate::post::{Category, Failure, Retryable};
+use crate::post::{Category, Failure, MAX_CODE_CHARS, MAX_WORDS_CHARS, Retryable, excerpt};
 
 use Category::{
     AccountRestricted, Ambiguous, Auth, MediaProcessing, MissingAsset, PlatformOutage, QuotaExhausted, RateLimited,
@@ -108,6 +108,7 @@ pub(super) fn classify_token_error(step: &str, status: u16, error: Option<&Platf
 /// A failure with the platform's own words.
 fn failed(step: &str, status: u16, error: &PlatformError, category: Category, advice: &str) -> Failure {
     let PlatformError { reason, message } = error;
+    let (reason, message) = (excerpt(reason, MAX_CODE_CHARS), excerpt(message, MAX_WORDS_CHARS));
     let shown = if reason.is_empty() { format!("HTTP {status}") } else { format!("`{reason}`, HTTP {status}") };
     let detail = if message.is_empty() { String::new() } else { format!(" ({message})") };
     Failure::new(category, format!("YouTube failed to {step}: {shown}{detail}")).advise(advice)

@@ -6,6 +6,7 @@
 //! last chunk.
 
 mod account;
+mod answer;
 mod api;
 mod classify;
 mod error;
@@ -17,6 +18,7 @@ mod responses;
 mod session;
 mod settings;
 
+pub(super) use answer::{meanings, stored_bytes};
 pub(super) use settings::MODULE;
 
 use publisher::YouTubePublisher;

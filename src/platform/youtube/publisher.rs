@@ -21,6 +21,9 @@ use crate::platform::{
 use crate::post::{Category, Failure, MediaKind, Platform, Post, Ticket};
 use crate::store::StoreError;
 
+/// The largest video that YouTube takes: 256 GB (section 2), if its GB are 2^30 bytes.
+const LARGEST_VIDEO: u64 = 256 << 30;
+
 /// Publishes on YouTube.
 #[derive(Debug)]
 pub(super) struct YouTubePublisher {
@@ -41,10 +44,10 @@ impl YouTubePublisher {
     }
 
     /// What is published for a post, and its file.
-    async fn prepare(&self, post: &Post) -> Result<(NewVideo<'_>, MediaFile), Failure> {
+    async fn prepare(&self, post: &Post) -> Result<(NewVideo<'_>, MediaFile), PublishError> {
         if post.content.media_kind()? == MediaKind::Image {
             let text = "YouTube accepts no images; publish a video";
-            return Err(Failure::new(Category::RejectedContent, text).not_retryable());
+            return Err(Failure::new(Category::RejectedContent, text).not_retryable().into());
         }
         let file = self.assets.file_of(post, MediaKind::Video).await?;
         Ok((metadata::new_video(post, &self.settings)?, file))
@@ -65,13 +68,19 @@ impl Publisher for YouTubePublisher {
         unknown_upload(upload_id, failed_at, now)
     }
 
-    async fn fingerprint(&self, post: &Post) -> Result<String, Failure> {
+    async fn fingerprint(&self, post: &Post) -> Result<String, PublishError> {
         let (video, file) = self.prepare(post).await?;
         Ok(video.fingerprint(&file))
     }
 
+    async fn check(&self, post: &Post) -> Result<(), PublishError> {
+        let (_, file) = self.prepare(post).await?;
+        Ok(file.ensure_at_most(LARGEST_VIDEO, Platform::YouTubeShorts)?)
+    }
+
     async fn create_ticket(&self, post: &Post, context: &dyn PublishContext) -> Result<Ticket, PublishError> {
         let (video, file) = self.prepare(post).await?;
+        file.ensure_at_most(LARGEST_VIDEO, Platform::YouTubeShorts)?;
         let session_uri = self.api.open_session(&video, &file, context).await?;
         let session = SessionTicket { session_uri, size: file.size, video_id: None };
         let ticket = Ticket::new(Platform::YouTubeShorts, context.now(), ticket_payload(&session)?);
@@ -100,7 +109,11 @@ impl Publisher for YouTubePublisher {
         let end = match progress {
             UploadProgress::Ended(end) => end,
             UploadProgress::StoredUntil(offset) => {
-                let (video, file) = self.prepare(post).await?;
+                let (video, file) = match self.prepare(post).await {
+                    // It has all bytes, so whatever the post is by now, there may be a video.
+                    Err(PublishError::Failed(_)) if offset >= session.size => return Err(unfinished_upload().into()),
+                    prepared => prepared?,
+                };
                 if file.size != session.size || ticket.was_made_for_another(&video.fingerprint(&file)) {
                     return not_as_announced(offset, session.size);
                 }
@@ -134,11 +147,13 @@ impl Publisher for YouTubePublisher {
     }
 }
 
-/// Stores what became of an upload. If the post is not failed any more, nothing is stored, but what was sent is still
-/// asked for, so that a video is recorded.
+/// Stores what became of an upload. If the post is not failed any more or the store refuses it, nothing is stored, but
+/// what was sent is still asked for, so that a video is recorded.
 async fn save_known(ticket: &Ticket, context: &dyn PublishContext) -> Result<(), AttemptAborted> {
     match context.save_ticket(ticket).await {
         Ok(()) | Err(AttemptAborted::NotFailed) => Ok(()),
+        // The outcome is told even if it cannot be recorded either.
+        Err(AttemptAborted::Store(error)) if error.is_for_one_post() => Ok(()),
         Err(aborted) => Err(aborted),
     }
 }

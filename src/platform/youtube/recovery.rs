@@ -1,4 +1,5 @@
 //! Finding the video of a session that is gone, although its last byte was sent (section 10).
+#![warn(clippy::arithmetic_side_effects)]
 
 use chrono::{DateTime, Utc};
 
@@ -6,7 +7,7 @@ use super::metadata;
 use super::publisher::YouTubePublisher;
 use super::responses::{PlaylistItem, Video};
 use crate::platform::backoff::PollBackoff;
-use crate::platform::recovery::{CLOCK_SLACK, only_unrecorded};
+use crate::platform::recovery::{only_unrecorded, slack_before};
 use crate::platform::{PublishContext, PublishError};
 use crate::post::{Category, Failure, Post, Retryable, Ticket};
 
@@ -75,7 +76,7 @@ impl YouTubePublisher {
         let title = metadata::title(post)?;
         let Some(playlist) = self.api.uploads_playlist(context).await? else { return Ok(None) };
         let items = self.api.playlist_items(&playlist, context).await?;
-        let ids = candidate_ids(items, &title, ticket.made_at - CLOCK_SLACK);
+        let ids = candidate_ids(items, &title, slack_before(ticket.made_at));
         if ids.is_empty() {
             return Ok(None);
         }

@@ -1,12 +1,26 @@
 //! The responses of the Data API and of Google's token endpoint. They are read leniently: unknown fields are ignored,
 //! and a field of a wrong type is as good as none.
+#![warn(clippy::arithmetic_side_effects)]
 
 use chrono::{DateTime, Utc};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::platform::http::{lenient, number_or_text, text_or_number};
+use crate::post::Platform;
+
+/// Reads the id of a video; none for anything that is not one. Several ids are asked for in one text with commas.
+fn video_id<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    Ok(text_or_number(input)?.filter(|id| Platform::YouTubeShorts.is_post_id(id)))
+}
+
+/// The same from a stored ticket, which anybody may have written: there it is none or an id.
+pub(super) fn stored_video_id<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    let id = Option::<String>::deserialize(input)?;
+    let is_forged = id.as_deref().is_some_and(|id| !Platform::YouTubeShorts.is_post_id(id));
+    if is_forged { Err(D::Error::custom("`videoId` is not an id that YouTube gives")) } else { Ok(id) }
+}
 
 /// A video resource, with the parts that were asked for.
 #[derive(Debug, Default, PartialEq, Deserialize)]
@@ -14,7 +28,7 @@ use crate::platform::http::{lenient, number_or_text, text_or_number};
 pub(super) struct Video {
     #[serde(deserialize_with = "lenient")]
     pub(super) kind: Option<String>,
-    #[serde(deserialize_with = "text_or_number")]
+    #[serde(deserialize_with = "video_id")]
     pub(super) id: Option<String>,
     #[serde(deserialize_with = "lenient")]
     pub(super) status: VideoStatus,
@@ -87,14 +101,14 @@ struct PlaylistSnippet {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct ResourceId {
-    #[serde(deserialize_with = "text_or_number")]
+    #[serde(deserialize_with = "self::video_id")]
     video_id: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct PlaylistContent {
-    #[serde(deserialize_with = "text_or_number")]
+    #[serde(deserialize_with = "self::video_id")]
     video_id: Option<String>,
     #[serde(deserialize_with = "lenient")]
     video_published_at: Option<String>,
@@ -289,6 +303,10 @@ mod tests {
         assert_eq!(serde_json::from_str::<Video>(r#"{ "id": null, "status": null }"#).unwrap(), Video::default());
 
         assert_eq!(items::<Video>(r#"{ "items": [1, null, { "id": "a" }] }"#).len(), 1);
+
+        for forged in [r#"{ "id": "a,b" }"#, r#"{ "id": "a/../b?c" }"#, r#"{ "id": "" }"#, r#"{ "id": 1e30 }"#] {
+            assert_eq!(serde_json::from_str::<Video>(forged).unwrap().id, None, "{forged}");
+        }
     }
 
     #[test]

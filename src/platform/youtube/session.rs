@@ -11,7 +11,7 @@ use url::Url;
 
 use super::api::{ASK_PROGRESS, RECEIVE_BYTES, YouTubeApi};
 use super::error::Refusal;
-use super::responses::Video;
+use super::responses::{Video, stored_video_id};
 use crate::platform::auth::CallError;
 use crate::platform::http::{ApiResponse, SendError};
 use crate::platform::media::MediaFile;
@@ -35,7 +35,7 @@ pub(super) struct SessionTicket {
     /// The bytes that were announced.
     pub(super) size: u64,
     /// The video, once it exists.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "stored_video_id")]
     pub(super) video_id: Option<String>,
 }
 
@@ -119,6 +119,7 @@ pub(super) fn unfinished_upload() -> Failure {
 }
 
 /// How many bytes a `Range` header says are stored: `bytes=0-N` or `0-N`, N included.
+#[warn(clippy::arithmetic_side_effects)]
 fn bytes_stored(range: &str) -> u64 {
     let last = range.trim().trim_start_matches("bytes=").rsplit_once('-').and_then(|(_, last)| last.parse().ok());
     last.map_or(0, |last: u64| last.saturating_add(1))
@@ -179,6 +180,10 @@ impl ResumableUpload for VideoUpload<'_> {
 
     fn part_end(&self, offset: u64) -> u64 {
         self.file.size.min(offset.saturating_add(CHUNK))
+    }
+
+    async fn ensure_unchanged(&self) -> Result<(), PublishError> {
+        Ok(self.file.ensure_unchanged().await?)
     }
 
     async fn send_part(
@@ -353,5 +358,7 @@ mod tests {
         assert!(serde_json::from_str::<SessionTicket>(&stored).unwrap() == ticket);
         let with_video = stored.replace('}', r#","videoId":"v1"}"#);
         assert_eq!(serde_json::from_str::<SessionTicket>(&with_video).unwrap().video_id.as_deref(), Some("v1"));
+        let forged = stored.replace('}', r#","videoId":"v1,v2"}"#);
+        assert!(serde_json::from_str::<SessionTicket>(&forged).is_err());
     }
 }

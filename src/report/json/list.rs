@@ -43,7 +43,7 @@ impl PostJson {
         let eligibility = policy.eligibility(post, now);
         let text = |at: Option<DateTime<Utc>>| at.map(utc);
         Self {
-            id: post.id.to_string(),
+            id: post.id.as_str().to_owned(),
             title: post.content.title.clone(),
             platform: Some(post.platform.to_string()),
             story: post.story.name.clone(),
@@ -66,7 +66,7 @@ impl PostJson {
         let text = |at: Option<DateTime<Utc>>| at.map(utc);
         let count = if draft.retry_count.is_nan() { 0 } else { draft.count() };
         Self {
-            id: draft.id.to_string(),
+            id: draft.id.as_str().to_owned(),
             title: draft.content.title.clone(),
             platform: draft.platform.clone(),
             story: draft.story.name.clone(),

@@ -175,7 +175,7 @@ impl ResultRow {
     /// A failed post that was worked on.
     pub fn of(stored: &StoredPost, outcome: &'static str, error: Option<String>) -> Self {
         Self {
-            id: stored.id().to_string(),
+            id: stored.id().as_str().to_owned(),
             platform: stored.platform_name().map(str::to_owned),
             outcome,
             error,

@@ -152,7 +152,7 @@ async fn an_attempt_that_was_broken_off_more_than_three_times_counts_as_failed()
     bench.add_due(&["a"]);
     for _ in 0..4 {
         bench.tiktok.on(Step::Resume, "a", [Act::Panic]);
-        assert!(bench.run().await.has_panicked);
+        assert!(bench.run().await.has_internal_error);
         assert_eq!(bench.stored("a").retry.count, 1);
         tokio::time::sleep(seconds(120)).await;
     }

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use crate::post::{AttemptStart, BackoffFrom, Platform, Post, PostId, RetryPolicy, Settlement, Ticket, TokenRecord};
 use crate::store::memory::InMemoryPostStore;
 use crate::store::{
-    DueCursor, DueQuery, Found, GivenUpRecord, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset,
+    DueCursor, DueQuery, Found, GivenUpRecord, Lease, LeaseWrite, ListFilter, Marked, Page, PostPage, PostStore, Reset,
     ResetOptions, RunRecord, Statistics, StoreError, StoredPost, TokenStore,
 };
 
@@ -153,8 +153,8 @@ impl PostStore for FaultyStore {
         self.ask(StoreCall::ExhaustedPosts, self.memory.exhausted_posts(query, after, limit)).await
     }
 
-    async fn mark_exhausted(&self, post: &Post) -> Result<LeaseWrite, StoreError> {
-        self.ask(StoreCall::MarkExhausted, self.memory.mark_exhausted(post)).await
+    async fn mark_exhausted(&self, posts: &[Post]) -> Result<Marked, StoreError> {
+        self.ask(StoreCall::MarkExhausted, self.memory.mark_exhausted(posts)).await
     }
 
     async fn find(&self, id: &str) -> Result<Found, StoreError> {

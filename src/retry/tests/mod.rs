@@ -72,6 +72,7 @@ impl Listener for RecordingListener {
             Event::Started { post, attempt } => format!("{} started, attempt {attempt}", post.id),
             Event::Sent { post, bytes, of } => format!("{} sent {bytes} of {of}", post.id),
             Event::Processing { .. } | Event::Waiting { .. } | Event::Due { .. } => return,
+            Event::Left { post } => format!("{} left", post.id),
             Event::Ended { post, report } => format!("{} ended, {}", post.id, report.outcome),
         };
         self.events.lock().unwrap().push(line);

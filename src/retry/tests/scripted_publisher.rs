@@ -192,7 +192,7 @@ impl Publisher for ScriptedPublisher {
     }
 
     /// The caption alone.
-    async fn fingerprint(&self, post: &Post) -> Result<String, Failure> {
+    async fn fingerprint(&self, post: &Post) -> Result<String, PublishError> {
         Ok(post.content.caption_text().to_owned())
     }
 

@@ -19,7 +19,7 @@ use self::record::Record;
 use self::tokens::StoredToken;
 use super::query::is_as_shown;
 use super::{
-    DueCursor, DueQuery, Found, GivenUpRecord, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset,
+    DueCursor, DueQuery, Found, GivenUpRecord, Lease, LeaseWrite, ListFilter, Marked, Page, PostPage, PostStore, Reset,
     ResetOptions, RunRecord, Statistics, StoreError, StoredPost, unnamed_stories,
 };
 use crate::post::{
@@ -224,8 +224,11 @@ impl PostStore for InMemoryPostStore {
         Ok(self.state().page(wanted, after, limit))
     }
 
-    async fn mark_exhausted(&self, post: &Post) -> Result<LeaseWrite, StoreError> {
-        Ok(self.write(&post.id, |record, now| record.is_unchanged(post, now), Record::mark_exhausted))
+    async fn mark_exhausted(&self, posts: &[Post]) -> Result<Marked, StoreError> {
+        let mark =
+            |post: &Post| self.write(&post.id, |record, now| record.is_unchanged(post, now), Record::mark_exhausted);
+        let applied = posts.iter().filter(|post| mark(post) == LeaseWrite::Applied).count();
+        Ok(Marked { applied: applied as u64, refused: Vec::new() })
     }
 
     async fn find(&self, id: &str) -> Result<Found, StoreError> {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use mongodb::Client;
+use mongodb::bson::{Document, doc};
 use mongodb::options::{
     Acknowledgment, ClientOptions, ConnectionString, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
 };
@@ -14,6 +15,17 @@ const SELECTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a write may wait for its majority before it is an error.
 const MAJORITY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What every write waits for: a failover must not undo an outcome.
+fn majority() -> WriteConcern {
+    WriteConcern::builder().w(Acknowledgment::Majority).w_timeout(MAJORITY_TIMEOUT).journal(true).build()
+}
+
+/// The same for a command that the driver does not know.
+pub(super) fn majority_document() -> Document {
+    let timeout = i64::try_from(MAJORITY_TIMEOUT.as_millis()).unwrap_or(i64::MAX);
+    doc! { "w": "majority", "j": true, "wtimeout": timeout }
+}
 
 /// Where the posts are in MongoDB.
 #[derive(Clone)]
@@ -43,10 +55,13 @@ impl MongoSettings {
     /// # Errors
     /// The problem, as the end of a sentence that begins with the name of the setting. Never the string itself.
     pub fn new(uri: &str, posts: String, stories: String) -> Result<Self, String> {
-        let parsed = ConnectionString::parse(uri).map_err(|_| {
-            "is not a MongoDB connection string (the value is not shown because it may contain a password; write `@`, \
-             `:`, `/` and `%` in a password as `%40`, `%3A`, `%2F` and `%25`)"
-        })?;
+        const NO_URI: &str = "is not a MongoDB connection string (the value is not shown because it may contain a \
+                              password; write `@`, `:`, `/` and `%` in a password as `%40`, `%3A`, `%2F` and `%25`)";
+        // The driver's parser panics if what follows a `%` is not two characters of one byte each.
+        if uri.split('%').skip(1).any(|rest| rest.len() > 1 && !rest.is_char_boundary(2)) {
+            return Err(NO_URI.to_owned());
+        }
+        let parsed = ConnectionString::parse(uri).map_err(|_| NO_URI)?;
         let database = parsed
             .default_database
             .filter(|name| !name.is_empty())
@@ -62,9 +77,7 @@ impl MongoSettings {
         options.app_name.get_or_insert_with(|| "postretry".to_owned());
         options.server_selection_timeout.get_or_insert(SELECTION_TIMEOUT);
         options.connect_timeout.get_or_insert(SELECTION_TIMEOUT);
-        let concern =
-            WriteConcern::builder().w(Acknowledgment::Majority).w_timeout(MAJORITY_TIMEOUT).journal(true).build();
-        options.write_concern = Some(concern);
+        options.write_concern = Some(majority());
         options.read_concern = Some(ReadConcern::majority());
         options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
         options.retry_writes = Some(true);

@@ -1,13 +1,16 @@
 //! Converts a document to a post. Any field of a document may be missing, null or of a wrong type.
 
 use std::cell::RefCell;
+use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
 use mongodb::bson::{self, Bson, Document};
+use serde_json::Value;
 
-use super::identity::{delivery_id, key_of};
+use super::decode::UNDECODABLE;
+use super::identity::{can_be_id, delivery_id, story_key};
 use super::place::{Place, places, platform_of_root};
-use crate::post::{Claim, EntryOutcome, HistoryEntry, Malformed, Platform, Post, PostDraft, ResetMark, Ticket};
+use crate::post::{Claim, EntryOutcome, HistoryEntry, Malformed, Platform, Post, PostDraft, PostId, ResetMark, Ticket};
 use crate::store::{StoreError, StoredPost};
 
 /// The fields that every post is read from, beside those of its platform; no others are fetched.
@@ -44,6 +47,9 @@ const FIELDS: &[&str] = &[
     "publishTicket",
 ];
 
+/// The dates that RFC 3339 can write, in milliseconds: the years 0 to 9999.
+pub(super) const DATES: RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
+
 /// The names of all fields that posts are read from.
 pub(super) fn field_names() -> impl Iterator<Item = &'static str> {
     let of_platforms = Platform::ALL.into_iter().map(Platform::fields).flat_map(|fields| {
@@ -67,10 +73,19 @@ pub(super) fn value_at<'a>(document: &'a Document, path: &str) -> Option<&'a Bso
 }
 
 fn read_post(document: &Document, place: &Place) -> Result<Post, Malformed> {
+    let undecodable = document.get_str(UNDECODABLE).ok();
+    // An id that cannot be read is shown, but a query for it would find another post or none.
+    let is_askable = undecodable != Some("_id") && document.get("_id").is_some_and(can_be_id);
     let id = document.get("_id").unwrap_or(&Bson::Null);
-    let mut draft = PostDraft::new(delivery_id(id, place));
+    let id = delivery_id(id, place);
+    let mut draft = PostDraft::new(if is_askable { id } else { PostId::new(id.as_str(), "") });
     let empty = Document::new();
-    let problem = RefCell::default();
+    let problem: RefCell<Option<(String, String)>> = RefCell::default();
+    if let Some(field) = undecodable {
+        *problem.borrow_mut() = Some((field.to_owned(), "it cannot be decoded".to_owned()));
+    } else if !is_askable {
+        *problem.borrow_mut() = Some(("_id".to_owned(), "a query cannot ask for it".to_owned()));
+    }
     let root = Fields { document, prefix: String::new(), problem: &problem };
     // Of a post for one platform all are the same.
     let (status, retry) = match place {
@@ -96,7 +111,7 @@ fn read_post(document: &Document, place: &Place) -> Result<Post, Malformed> {
     draft.content.image_path = root.text("imagePath");
     draft.content.is_ai_generated = root.flag("isAiGenerated");
     draft.content.hashtags = root.hashtags(draft.platform.as_deref());
-    draft.story.key = root.value("storyId").map(key_of);
+    draft.story.key = root.value("storyId").and_then(story_key);
     draft.story.name = root.text("storyName");
     draft.updated_at = root.date("updatedAt");
     draft.scheduled_at = root.date("scheduledAt");
@@ -149,12 +164,15 @@ impl<'a> Fields<'a> {
     }
 
     fn value(&self, name: &str) -> Option<&'a Bson> {
-        self.document.get(name).filter(|value| !matches!(value, Bson::Null | Bson::Undefined))
+        self.document.get(name).filter(|value| !matches!(value, Bson::Null))
+    }
+
+    fn report(&self, name: &str, problem: impl FnOnce() -> String) {
+        self.problem.borrow_mut().get_or_insert_with(|| (format!("{}{name}", self.prefix), problem()));
     }
 
     fn wrong(&self, name: &str, expected: &str, found: &Bson) {
-        let text = || (format!("{}{name}", self.prefix), format!("it is {}, not {expected}", kind_of(found)));
-        self.problem.borrow_mut().get_or_insert_with(text);
+        self.report(name, || format!("it is {}, not {expected}", kind_of(found)));
     }
 
     /// Reads a field with `read`. A value that `read` does not accept is a problem.
@@ -173,6 +191,11 @@ impl<'a> Fields<'a> {
     }
 
     fn date(&self, name: &str) -> Option<DateTime<Utc>> {
+        let value = self.value(name)?;
+        if is_out_of_range(value) {
+            self.report(name, || "the date is out of range".to_owned());
+            return None;
+        }
         self.read(name, "a date", date_from)
     }
 
@@ -197,7 +220,7 @@ impl<'a> Fields<'a> {
 
     fn tags(&self, list: &Bson) -> Vec<String> {
         match list {
-            Bson::Null | Bson::Undefined => Vec::new(),
+            Bson::Null => Vec::new(),
             Bson::Array(tags) => match tags.iter().map(|tag| tag.as_str().map(str::to_owned)).collect() {
                 Some(tags) => tags,
                 None => {
@@ -213,6 +236,11 @@ impl<'a> Fields<'a> {
     }
 
     fn claim(&self) -> Option<Claim> {
+        let until = self.value("retryClaim").and_then(|claim| claim.as_document()?.get("until"));
+        if until.is_some_and(is_out_of_range) {
+            self.report("retryClaim.until", || "the date is out of range".to_owned());
+            return None;
+        }
         self.read("retryClaim", "a claim with `by` and `until`", |value| {
             let claim = value.as_document()?;
             Some(Claim { by: claim.get_str("by").ok()?.to_owned(), until: date_from(claim.get("until")?)? })
@@ -228,7 +256,7 @@ impl<'a> Fields<'a> {
         let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
         let Some(rest) = rest else { return self.text(name) };
         let text = self.read(name, "an object with string values", |value| match value.as_document()?.get(rest) {
-            None | Some(Bson::Null | Bson::Undefined) => Some(None),
+            None | Some(Bson::Null) => Some(None),
             Some(text) => text.as_str().map(|text| Some(text.to_owned())),
         });
         text.flatten().filter(|text| !text.trim().is_empty())
@@ -242,11 +270,16 @@ impl<'a> Fields<'a> {
 }
 
 fn date_from(value: &Bson) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp_millis(value.as_datetime()?.timestamp_millis())
+    let millis = value.as_datetime()?.timestamp_millis();
+    if DATES.contains(&millis) { DateTime::from_timestamp_millis(millis) } else { None }
+}
+
+fn is_out_of_range(value: &Bson) -> bool {
+    value.as_datetime().is_some_and(|date| !DATES.contains(&date.timestamp_millis()))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a retry counter is far below the limit")]
-fn number_from(value: &Bson) -> Option<f64> {
+pub(super) fn number_from(value: &Bson) -> Option<f64> {
     match value {
         Bson::Double(number) => Some(*number),
         Bson::Int32(number) => Some(f64::from(*number)),
@@ -279,15 +312,56 @@ fn whole(number: f64) -> Option<u32> {
     (number >= 0.0 && number <= f64::from(u32::MAX)).then_some(number as u32)
 }
 
-/// A ticket as [`ticket_document`] writes it: JSON's types, and BSON dates.
+/// A ticket as [`ticket_document`] writes it: JSON's types, and BSON dates. A date that cannot be read is no missing date:
+/// without `committedAt` the upload would count as one that cannot be public.
 fn ticket_from(document: &Document) -> Option<Ticket> {
-    let mut json = Bson::Document(document.clone()).into_relaxed_extjson();
-    for name in DATES_OF_TICKET {
-        if let Some(slot) = json.get_mut(name) {
-            *slot = document.get(name).and_then(date_from).map(|date| date.to_rfc3339()).into();
+    let mut json = serde_json::Map::new();
+    for name in ["platform", "fingerprint", "payload"] {
+        if let Some(value) = document.get(name) {
+            json.insert(name.to_owned(), json_from(value)?);
         }
     }
-    serde_json::from_value(json).ok()
+    for name in DATES_OF_TICKET {
+        if let Some(value) = document.get(name).filter(|value| !matches!(value, Bson::Null)) {
+            json.insert(name.to_owned(), date_from(value)?.to_rfc3339().into());
+        }
+    }
+    serde_json::from_value(json.into()).ok()
+}
+
+/// A value as JSON, if it is of one of JSON's types. In extended JSON a document could mean another value.
+fn json_from(value: &Bson) -> Option<Value> {
+    Some(match value {
+        Bson::Null => Value::Null,
+        Bson::Boolean(value) => (*value).into(),
+        Bson::Int32(number) => (*number).into(),
+        Bson::Int64(number) => (*number).into(),
+        Bson::Double(number) => serde_json::Number::from_f64(*number)?.into(),
+        Bson::String(text) => text.as_str().into(),
+        Bson::Array(values) => values.iter().map(json_from).collect::<Option<Vec<_>>>()?.into(),
+        Bson::Document(fields) => {
+            let fields = fields.iter().map(|(name, value)| Some((name.clone(), json_from(value)?)));
+            fields.collect::<Option<serde_json::Map<_, _>>>()?.into()
+        }
+        _ => return None,
+    })
+}
+
+/// JSON as a value; [`json_from`] makes the same JSON of it again.
+fn bson_from(json: Value) -> Bson {
+    match json {
+        Value::Null => Bson::Null,
+        Value::Bool(value) => Bson::Boolean(value),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => i32::try_from(whole).map_or(Bson::Int64(whole), Bson::Int32),
+            None => number.as_f64().map_or(Bson::Null, Bson::Double),
+        },
+        Value::String(text) => Bson::String(text),
+        Value::Array(values) => Bson::Array(values.into_iter().map(bson_from).collect()),
+        Value::Object(fields) => {
+            Bson::Document(fields.into_iter().map(|(name, value)| (name, bson_from(value))).collect())
+        }
+    }
 }
 
 const DATES_OF_TICKET: [&str; 3] = ["madeAt", "committedAt", "adoptedAt"];
@@ -299,8 +373,9 @@ const DATES_OF_TICKET: [&str; 3] = ["madeAt", "committedAt", "adoptedAt"];
 pub(super) fn ticket_document(ticket: &Ticket) -> Result<Document, StoreError> {
     let unstorable = |problem: String| StoreError::new("store a ticket", problem);
     let json = serde_json::to_value(ticket).map_err(|error| unstorable(error.to_string()))?;
-    let value = Bson::try_from(json).map_err(|error| unstorable(error.to_string()))?;
-    let Bson::Document(mut document) = value else { return Err(unstorable("it is not a document".to_owned())) };
+    let Bson::Document(mut document) = bson_from(json) else {
+        return Err(unstorable("it is not a document".to_owned()));
+    };
     let dates = [Some(ticket.made_at), ticket.committed_at, ticket.adopted_at];
     for (name, date) in DATES_OF_TICKET.into_iter().zip(dates) {
         if let Some(date) = date {
@@ -355,6 +430,7 @@ fn kind_of(value: &Bson) -> &'static str {
         Bson::Boolean(_) => "a boolean",
         Bson::DateTime(_) => "a date",
         Bson::ObjectId(_) => "an ObjectId",
+        Bson::Undefined => "undefined",
         _ => "of another type",
     }
 }
@@ -403,6 +479,15 @@ mod tests {
             ("retryClaim", Bson::String("me".into())),
             ("retryClaim", Bson::Document(doc! { "by": "me" })),
             ("retryHistory", Bson::Document(doc! {})),
+            ("retryCount", Bson::Array(Vec::new())),
+            ("retryCount", Bson::MaxKey),
+            ("retryCount", Bson::JavaScriptCode("1".into())),
+            ("retryCount", Bson::Decimal128("NaN".parse().unwrap())),
+            ("title", Bson::Document(doc! { "$oid": "x" })),
+            ("failedAt", Bson::Document(doc! { "$date": "x" })),
+            ("permanentlyFailed", Bson::Undefined),
+            ("_id", Bson::Document(doc! { "$oid": "65f0a1b2c3d4e5f6a7b8c9d0" })),
+            ("_id", Bson::Array(Vec::new())),
         ];
         for (field, value) in wrong {
             let mut document = doc! { "_id": 1, "platform": "tiktok", "status": "failed" };
@@ -422,6 +507,61 @@ mod tests {
             assert!(matches!(stored.get(name), Some(Bson::DateTime(_))), "{name}");
         }
         assert_eq!(ticket_from(&stored), Some(ticket));
+    }
+
+    #[test]
+    fn a_date_that_cannot_be_written_is_out_of_range() {
+        for millis in [i64::MIN, *DATES.start() - 1, *DATES.end() + 1, i64::MAX] {
+            let date = Bson::DateTime(bson::DateTime::from_millis(millis));
+            for (field, value) in [
+                ("failedAt", date.clone()),
+                ("retryNotBefore", date.clone()),
+                ("retryClaim.until", Bson::Document(doc! { "by": "me", "until": date.clone() })),
+            ] {
+                let name = field.split('.').next().unwrap();
+                let mut document = doc! { "_id": 1, "platform": "tiktok" };
+                document.insert(name, value);
+                let malformed = read_post(&document, &Place::Root).unwrap_err();
+                assert_eq!((malformed.field.as_ref(), malformed.problem.as_str()), (field, "the date is out of range"));
+            }
+        }
+        for millis in [*DATES.start(), *DATES.end()] {
+            let document = doc! {
+                "_id": 1, "platform": "tiktok", "failedAt": bson::DateTime::from_millis(millis),
+            };
+            let post = read_post(&document, &Place::Root).unwrap();
+            assert_eq!(post.failed_at.map(|date| date.timestamp_millis()), Some(millis));
+        }
+    }
+
+    #[test]
+    fn a_ticket_with_a_date_that_cannot_be_read_is_no_ticket_without_that_date() {
+        let ticket = Ticket::new(Platform::TikTok, at(1000), serde_json::json!({})).committed(at(2000));
+        let stored = ticket_document(&ticket).unwrap();
+        for wrong in [
+            Bson::String("yesterday".into()),
+            Bson::DateTime(bson::DateTime::MAX),
+            Bson::Document(doc! { "$date": "x" }),
+            Bson::Array(Vec::new()),
+        ] {
+            let mut document = stored.clone();
+            document.insert("committedAt", wrong.clone());
+            assert_eq!(ticket_from(&document), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_a_ticket_holds_comes_back_even_if_it_looks_like_extended_json() {
+        let payload = serde_json::json!({
+            "a": { "$oid": "x" }, "b": { "$date": "2024-01-01T00:00:00Z" }, "n": [1, -5_000_000_000_i64, 1.5, null, true],
+        });
+        let ticket = Ticket::new(Platform::TikTok, at(1000), payload);
+        assert_eq!(ticket_from(&ticket_document(&ticket).unwrap()), Some(ticket.clone()));
+        for strange in [Bson::Double(f64::NAN), Bson::MinKey, Bson::JavaScriptCode("1".into()), Bson::Undefined] {
+            let mut document = ticket_document(&ticket).unwrap();
+            document.insert("payload", doc! { "a": strange });
+            assert_eq!(ticket_from(&document), None);
+        }
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Ids as people write them, and as MongoDB stores them.
 
+use std::cmp::Ordering;
+
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{Bson, Uuid};
+use mongodb::bson::{Bson, Document, RawDocumentBuf, Uuid, doc};
 
+use super::document::number_from;
 use super::place::Place;
 use crate::post::PostId;
 
@@ -17,7 +20,7 @@ pub(super) fn id_of(value: &Bson) -> PostId {
 pub(super) fn delivery_id(value: &Bson, place: &Place) -> PostId {
     match place {
         Place::Root => id_of(value),
-        // No JSON begins with `@`.
+        // No key of a document begins with `@`.
         Place::Entry(entry) => PostId::new(text_of(value), format!("@{entry}@{}", key_of(value))),
     }
 }
@@ -30,17 +33,39 @@ pub(super) fn delivery_of(id: &PostId) -> (Bson, Place) {
     }
 }
 
-/// The lossless form of a value, from which [`value_of`] makes the same value again.
+/// The longest key of a story. Nobody names a story like that, and a query has a limited size.
+const MAX_STORY_KEY: usize = 2_000;
+
+/// The lossless form of a value, from which [`value_of`] makes the same value again: its BSON in hexadecimal. In extended
+/// JSON some documents would become other values. Empty if the value has no BSON.
 pub(super) fn key_of(value: &Bson) -> String {
-    value.clone().into_canonical_extjson().to_string()
+    let raw = RawDocumentBuf::try_from(&doc! { "": value.clone() });
+    let bytes = raw.map(RawDocumentBuf::into_bytes).unwrap_or_default();
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
 }
 
-/// The value of a key.
+/// The value of a key. Of what is no key: a list, which no `_id` can be.
 pub(super) fn value_of(key: &str) -> Bson {
-    serde_json::from_str::<serde_json::Value>(key)
-        .ok()
-        .and_then(|json| Bson::try_from(json).ok())
-        .unwrap_or_else(|| Bson::String(key.to_owned()))
+    let read = || {
+        let raw = RawDocumentBuf::from_bytes(bytes_in(key)?).ok()?;
+        Document::try_from(&raw).ok()?.remove("")
+    };
+    read().unwrap_or_else(|| Bson::Array(Vec::new()))
+}
+
+fn bytes_in(key: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u32> = key.chars().map(|digit| digit.to_digit(16)).collect::<Option<_>>()?;
+    let byte = |pair: &[u32]| match pair {
+        [high, low] => u8::try_from(high * 16 + low).ok(),
+        _ => None,
+    };
+    digits.chunks(2).map(byte).collect()
+}
+
+/// The key of a story, if there can be one with this `_id`.
+pub(super) fn story_key(value: &Bson) -> Option<String> {
+    can_be_id(value).then(|| key_of(value)).filter(|key| key.len() <= MAX_STORY_KEY)
 }
 
 fn text_of(value: &Bson) -> String {
@@ -60,12 +85,40 @@ fn relaxed(value: &Bson) -> String {
     value.clone().into_relaxed_extjson().to_string()
 }
 
-/// Whether a query may ask for this value as an id. Others it would take for operators.
+/// Whether a query may ask for this value as an id. Others it would take for operators, or could not hold.
 pub(super) fn can_be_id(value: &Bson) -> bool {
-    match value {
+    let is_value = match value {
         Bson::RegularExpression(_) | Bson::Undefined | Bson::Array(_) => false,
         Bson::Document(fields) => fields.keys().all(|name| !name.starts_with('$')),
         _ => true,
+    };
+    is_value && RawDocumentBuf::try_from(&doc! { "": value.clone() }).is_ok()
+}
+
+/// Matches the document with this `_id` and no other. `$eq` never takes a value for an operator.
+pub(super) fn with_id(id: Bson) -> Document {
+    doc! { "_id": { "$eq": id } }
+}
+
+/// Whether the server takes two values for one `_id`: they are equal, or numbers of the same amount.
+pub(super) fn is_same(a: &Bson, b: &Bson) -> bool {
+    match (a, b) {
+        (Bson::Document(a), Bson::Document(b)) => {
+            let is_same_field =
+                |((left, a), (right, b)): ((&String, &Bson), (&String, &Bson))| left == right && is_same(a, b);
+            a.len() == b.len() && a.iter().zip(b).all(is_same_field)
+        }
+        (Bson::Array(a), Bson::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b)),
+        _ => a == b || is_same_number(a, b),
+    }
+}
+
+fn is_same_number(a: &Bson, b: &Bson) -> bool {
+    let whole = |value: &Bson| value.as_i64().or_else(|| value.as_i32().map(i64::from));
+    match (whole(a), whole(b), number_from(a), number_from(b)) {
+        (Some(a), Some(b), ..) => a == b,
+        (_, _, Some(a), Some(b)) => a.partial_cmp(&b).is_some_and(Ordering::is_eq) || (a.is_nan() && b.is_nan()),
+        _ => false,
     }
 }
 
@@ -113,6 +166,51 @@ mod tests {
             assert!(values_written(id.as_str()).contains(&value), "{value:?} is written {id}");
             assert_eq!(value_of(id.key()), value);
         }
+    }
+
+    #[test]
+    fn a_key_means_its_value_and_no_other() {
+        for value in [
+            Bson::Document(doc! { "$oid": "65f0a1b2c3d4e5f6a7b8c9d0" }),
+            Bson::Document(doc! { "$oid": "x" }),
+            Bson::Document(doc! { "a": { "$gt": 1 }, "$date": Bson::Null }),
+            Bson::Int64(42),
+            Bson::DateTime(DateTime::MAX),
+            Bson::DateTime(DateTime::MIN),
+            Bson::String("\0\u{202E}\u{1b}[2J".to_owned()),
+            Bson::MinKey,
+            Bson::Undefined,
+        ] {
+            assert_eq!(value_of(&key_of(&value)), value);
+        }
+        for no_key in ["", "?", "0", "zz", "0500000000", "{\"$oid\":\"65f0a1b2c3d4e5f6a7b8c9d0\"}"] {
+            assert_eq!(value_of(no_key), Bson::Array(Vec::new()), "{no_key}");
+        }
+    }
+
+    #[test]
+    fn operators_are_no_ids_whoever_writes_them() {
+        for text in [
+            r#"{"$gt":1}"#,
+            r#"{"$regularExpression":{"pattern":".*","options":""}}"#,
+            r#"{"$undefined":true}"#,
+            r#"[{"$gt":1}]"#,
+            r#"{"a\u0000b":1}"#,
+        ] {
+            assert_eq!(values_written(text), [Bson::String(text.to_owned())]);
+        }
+        assert_eq!(story_key(&Bson::Document(doc! { "$gt": 1 })), None);
+        assert_eq!(story_key(&Bson::String("x".repeat(10_000))), None);
+        assert!(story_key(&Bson::String("spring".to_owned())).is_some());
+    }
+
+    #[test]
+    fn numbers_of_one_amount_are_one_id_and_texts_are_compared_to_the_letter() {
+        assert!(is_same(&Bson::Int32(42), &Bson::Double(42.0)));
+        assert!(is_same(&Bson::Document(doc! { "a": 1 }), &Bson::Document(doc! { "a": 1_i64 })));
+        assert!(!is_same(&Bson::Int64(i64::MAX), &Bson::Int64(i64::MAX - 1)));
+        assert!(!is_same(&Bson::String("abc".into()), &Bson::String("ABC".into())));
+        assert!(!is_same(&Bson::Document(doc! { "a": 1 }), &Bson::Document(doc! { "b": 1 })));
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! Lists of failed deliveries, newest failure first, and how long they are.
 
+use std::convert::identity;
+
 use mongodb::bson::{Bson, Document, doc};
 
 use super::MongoPostStore;
-use super::filter::{self, IndexScan, Part};
-use super::page::{ANCHOR, ENTRY, deliveries_in, projection_of};
+use super::filter::{any, other_than};
+use super::page::{ANCHOR, ENTRY, deliveries_in, deliveries_of, projection_of, suspects_of};
+use super::parts::{self, Part};
 use super::place::{HANDED_OVER, Place, has_no_statuses, says_nothing, spellings, unknown_entries};
+use super::scan::IndexScan;
 use super::statistics::count_in;
 use crate::post::Platform;
 use crate::store::query::MalformedPosts;
@@ -28,44 +32,52 @@ impl MongoPostStore {
         let amount = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         // No query needs to return more than the end of the page.
         let wanted = amount(page.skip.saturating_add(page.limit));
-        let parts = filter::listed_parts(filter).into_iter();
-        let listed = parts.filter_map(|part| filter::listed(&part, filter).map(|condition| (part, condition)));
+        let parts = parts::listed_parts(filter).into_iter();
+        let listed = parts.filter_map(|part| parts::listed(&part, filter).map(|condition| (part, condition)));
         let mut queries = listed.flat_map(|(part, condition)| queries(&part, condition, wanted));
         let Some(mut pipeline) = queries.next() else { return Ok(Vec::new()) };
         for query in queries {
             pipeline.push(doc! { "$unionWith": { "coll": self.posts.name(), "pipeline": query } });
         }
         pipeline.extend([order(), doc! { "$skip": amount(page.skip) }, doc! { "$limit": amount(page.limit) }]);
-        let documents = self.collect(pipeline).await?;
-        Ok(documents.iter().flat_map(deliveries_in).collect())
+        let found = self.collect(pipeline, |found| deliveries_in(&found)).await?;
+        Ok(found.into_iter().flatten().collect())
     }
 
-    /// The scans for what is due in a list, each with its whole condition.
-    async fn listed_scans(&self, filter: &ListFilter) -> Result<Vec<(IndexScan, Document)>, StoreError> {
+    /// The scans for what is due in a list, each with its query and its whole condition.
+    async fn listed_scans(&self, filter: &ListFilter) -> Result<Vec<(DueQuery, IndexScan, Document)>, StoreError> {
         let Some((policy, now)) = filter.due else { return Ok(Vec::new()) };
         let rest = ListFilter { due: None, ..filter.clone() };
         let wanted = |platform: &Platform| filter.platforms.is_empty() || filter.platforms.contains(platform);
         let mut scans = Vec::new();
         for platform in Platform::ALL.into_iter().filter(wanted) {
             let query = DueQuery { policy, now, scope: Scope::Platform(platform) };
-            scans.extend(self.due_scans(&query, MalformedPosts::Excluded).await?);
+            for scan in self.due_scans(&query, MalformedPosts::Excluded).await? {
+                if scan.branches.is_empty() {
+                    continue;
+                }
+                let Some(rest) = parts::listed(&scan.part, &rest) else { continue };
+                let condition = doc! { "$and": [any(scan.branches.clone()), rest] };
+                scans.push((query, scan, condition));
+            }
         }
-        let with_condition = |scan: IndexScan| {
-            let rest = filter::listed(&scan.part, &rest)?;
-            let condition = doc! { "$and": [filter::any(scan.branches.clone()), rest] };
-            Some((scan, condition))
-        };
-        Ok(scans.into_iter().filter_map(with_condition).collect())
+        Ok(scans)
     }
 
     /// A part of a list of what is due, found as a pass finds it.
     async fn due_listed(&self, filter: &ListFilter, page: Page) -> Result<Vec<StoredPost>, StoreError> {
         let wanted = i64::try_from(page.skip.saturating_add(page.limit)).unwrap_or(i64::MAX);
         let mut posts = Vec::new();
-        for (scan, condition) in self.listed_scans(filter).await? {
+        for (query, scan, condition) in self.listed_scans(filter).await? {
+            // What cannot be read is not due, so it must not fill the page.
+            let readable: Vec<Document> =
+                suspects_of(&scan, query.scope).map(|suspects| doc! { "$nor": [suspects] }).into_iter().collect();
+            let plain: Vec<Document> = [condition.clone()].into_iter().chain(readable).collect();
             let project = doc! { "$project": projection_of(&scan.part) };
-            let pipeline = vec![doc! { "$match": condition }, project, order(), doc! { "$limit": wanted }];
-            posts.extend(self.collect_hinted(pipeline, &scan.index).await?.iter().flat_map(deliveries_in));
+            let pipeline = vec![doc! { "$match": { "$and": plain } }, project, order(), doc! { "$limit": wanted }];
+            let found = self.collect_hinted(pipeline, &scan.index, |found| deliveries_of(&found, query.scope)).await?;
+            posts.extend(found.into_iter().flatten());
+            posts.extend(self.suspects_in(&scan, condition, None, &query).await?.into_iter().flatten());
         }
         let date = |stored: &StoredPost| stored.failed_at().or(stored.readable().and_then(|post| post.updated_at));
         posts.sort_by(|a, b| date(b).cmp(&date(a)).then_with(|| a.id().cmp(b.id())));
@@ -77,14 +89,14 @@ impl MongoPostStore {
     pub(super) async fn count_listed(&self, filter: &ListFilter) -> Result<u64, StoreError> {
         if filter.due.is_some() {
             let mut sum = 0;
-            for (scan, condition) in self.listed_scans(filter).await? {
-                sum += self.count_found(vec![doc! { "$match": condition }], &scan.index).await?;
+            for (query, scan, condition) in self.listed_scans(filter).await? {
+                sum += self.count_scan(&scan, condition, None, &query).await?;
             }
             return Ok(sum);
         }
-        let parts = filter::listed_parts(filter);
+        let parts = parts::listed_parts(filter);
         if !filter.is_everything() {
-            let conditions = parts.iter().filter_map(|part| filter::listed(part, filter));
+            let conditions = parts.iter().filter_map(|part| parts::listed(part, filter));
             return self.count_parts(conditions.collect()).await;
         }
         // Nearly all documents are posts for one platform. The others are counted instead, by an index.
@@ -94,7 +106,7 @@ impl MongoPostStore {
             filter.insert(format!("platformStatus.{name}.status"), doc! { "$type": "string" });
             filter
         });
-        let with_status = filter::any(has_status.collect());
+        let with_status = any(has_status.collect());
         let mut handed_over = doc! { "status": "failed", HANDED_OVER: { "$ne": Bson::Null } };
         handed_over.extend(has_no_statuses());
         handed_over.insert("$nor", vec![Place::Root.not_handed_over()]);
@@ -107,14 +119,14 @@ impl MongoPostStore {
 
     /// How many failed deliveries have names that are not known.
     pub(super) async fn count_unknown_entries(&self) -> Result<u64, StoreError> {
-        let parts = filter::listed_parts(&ListFilter::default());
+        let parts = parts::listed_parts(&ListFilter::default());
         let mut sum = 0;
         for part in parts.iter().filter(|part| part.place.is_none()) {
             let pipeline = vec![
                 doc! { "$match": part.base.clone() },
                 doc! { "$group": { "_id": Bson::Null, "n": { "$sum": unknown_entries() } } },
             ];
-            sum += self.collect(pipeline).await?.first().map_or(0, |counted| count_in(counted, "n"));
+            sum += self.collect(pipeline, identity).await?.first().map_or(0, |counted| count_in(counted, "n"));
         }
         Ok(sum)
     }
@@ -129,14 +141,25 @@ fn queries(part: &Part, condition: Document, wanted: i64) -> Vec<Vec<Document>> 
     }
     // Almost every post has `failedAt`. These posts come in order from an index, and no others are read. The rest is
     // merged into them.
-    let dated = |failed_at: Bson| doc! { "$match": { "$and": [condition.clone(), { "failedAt": failed_at }] } };
+    let with = |failed_at: Document| doc! { "$match": { "$and": [condition.clone(), failed_at] } };
+    let wrong = doc! {
+        "$or": [{ "failedAt": { "$type": other_than(&["date"]) } }, { "failedAt": Bson::Array(Vec::new()) }],
+        // A list with a date in it is found with the dates.
+        "failedAt": { "$not": { "$type": "date" }, "$ne": Bson::Null },
+    };
     vec![
         vec![
-            dated(Bson::Document(doc! { "$ne": Bson::Null })),
+            with(doc! { "failedAt": { "$type": "date" } }),
             doc! { "$sort": { "failedAt": -1, "_id": 1 } },
             limit.clone(),
             project.clone(),
         ],
-        vec![dated(Bson::Null), doc! { "$sort": { "updatedAt": -1, "_id": 1 } }, limit, project],
+        vec![
+            with(doc! { "failedAt": Bson::Null }),
+            doc! { "$sort": { "updatedAt": -1, "_id": 1 } },
+            limit.clone(),
+            project.clone(),
+        ],
+        vec![with(wrong), project, order(), limit],
     ]
 }

@@ -4,36 +4,45 @@
 //! server's clock. Only the documented fields are changed.
 
 mod connection;
+mod decode;
 mod document;
 mod error;
 mod filter;
 mod identity;
 mod index;
 mod list;
+mod mark;
 mod page;
+mod parts;
 mod place;
+mod prepare;
+mod scan;
 mod statistics;
+mod suspects;
 mod tokens;
 mod update;
+mod work;
 
 use std::collections::{HashMap, HashSet};
+use std::convert;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use futures_util::TryStreamExt;
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::options::{Hint, ReturnDocument};
-use mongodb::{Collection, Cursor, Database, IndexModel};
+use mongodb::{Collection, Cursor, Database};
 use tokio::sync::OnceCell;
 
-use self::filter::{IndexScan, Usage};
-use self::page::{Cursor as PageCursor, projection, projection_of};
+use self::decode::{decode, read_all};
+use self::page::projection;
+use self::parts::Usage;
 use self::place::{Place, places};
+use self::scan::IndexScan;
 use super::query::{MalformedPosts, is_as_shown};
 use super::{
-    DueCursor, DueQuery, Found, GivenUpRecord, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset,
+    DueCursor, DueQuery, Found, GivenUpRecord, Lease, LeaseWrite, ListFilter, Marked, Page, PostPage, PostStore, Reset,
     ResetOptions, RunRecord, Statistics, StoreError, StoredPost, unnamed_stories,
 };
 use crate::post::{AttemptStart, BackoffFrom, Platform, Post, PostId, RetryPolicy, Settlement, Ticket};
@@ -50,6 +59,8 @@ pub struct MongoPostStore {
     address: String,
     database: Database,
     posts: Collection<Document>,
+    /// The same, for reads of single documents, which are not decoded by the driver.
+    raw_posts: Collection<RawDocumentBuf>,
     stories: Collection<Document>,
     runs: Collection<Document>,
     tokens: Collection<Document>,
@@ -71,6 +82,7 @@ impl MongoPostStore {
         Ok(Self {
             address: settings.address.clone(),
             posts: database.collection(&settings.posts),
+            raw_posts: database.collection(&settings.posts),
             stories: database.collection(&settings.stories),
             runs: database.collection("postretry_runs"),
             tokens: database.collection("postretry_tokens"),
@@ -103,7 +115,19 @@ impl MongoPostStore {
         action: &'static str,
         operation: impl IntoFuture<Output = mongodb::error::Result<Cursor<Document>>>,
     ) -> Result<Vec<Document>, StoreError> {
-        self.run(action, async { operation.await?.try_collect().await }).await
+        self.run(action, read_all(operation, convert::identity)).await
+    }
+
+    /// Runs a write to one post. A refusal that concerns only that post is told apart.
+    async fn run_write<T>(
+        &self,
+        action: &'static str,
+        operation: impl IntoFuture<Output = mongodb::error::Result<T>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(OPERATION_TIMEOUT, operation.into_future()).await {
+            Ok(answer) => answer.map_err(|error| error::translate_write(action, &self.address, error)),
+            Err(_) => Err(error::unanswered(action, &self.address, OPERATION_TIMEOUT)),
+        }
     }
 
     /// One write to one post, if the filter matches.
@@ -113,7 +137,7 @@ impl MongoPostStore {
         filter: Document,
         update: Vec<Document>,
     ) -> Result<LeaseWrite, StoreError> {
-        let result = self.run(action, self.posts.update_one(filter, update)).await?;
+        let result = self.run_write(action, self.posts.update_one(filter, update)).await?;
         Ok(if result.matched_count == 1 { LeaseWrite::Applied } else { LeaseWrite::Lost })
     }
 
@@ -135,13 +159,13 @@ impl MongoPostStore {
     }
 
     async fn exists(&self, filter: Document) -> Result<bool, StoreError> {
-        let operation = self.posts.find_one(filter).projection(doc! { "_id": 1 });
+        let operation = self.raw_posts.find_one(filter).projection(doc! { "_id": 1 });
         Ok(self.run("read a post from", operation).await?.is_some())
     }
 
     /// Why a post was not reset.
     async fn reset_refusal(&self, id: Bson, place: &Place, is_conditional: bool) -> Result<Reset, StoreError> {
-        let mut failed = doc! { "_id": id };
+        let mut failed = identity::with_id(id);
         failed.extend(place.failed());
         if !self.exists(failed.clone()).await? {
             return Ok(Reset::NotFailed);
@@ -153,8 +177,10 @@ impl MongoPostStore {
         Ok(if self.exists(failed).await? { Reset::Busy } else { Reset::Changed })
     }
 
-    async fn collect(&self, pipeline: Vec<Document>) -> Result<Vec<Document>, StoreError> {
-        self.run_query("read posts from", self.posts.aggregate(pipeline).allow_disk_use(true)).await
+    /// Runs a pipeline, and keeps of each document what `read` makes of it.
+    async fn collect<T>(&self, pipeline: Vec<Document>, read: impl Fn(Document) -> T) -> Result<Vec<T>, StoreError> {
+        let operation = self.posts.aggregate(pipeline).allow_disk_use(true);
+        self.run("read posts from", read_all(operation, read)).await
     }
 
     fn missing_indexes(&self) -> MutexGuard<'_, HashSet<String>> {
@@ -164,7 +190,7 @@ impl MongoPostStore {
     /// What the failed documents say of their platforms. It is asked for once.
     async fn usage(&self) -> Result<&Usage, StoreError> {
         let ask = async || {
-            let used = self.collect_hinted(index::usage(self.posts.name()), index::DUE).await?;
+            let used = self.collect_hinted(index::usage(self.posts.name()), index::DUE, convert::identity).await?;
             let is_used = |name: &&str| used.iter().any(|entry| entry.get_str("name").is_ok_and(|used| used == *name));
             Ok(Usage { entries: place::spellings().filter(is_used).collect(), has_lists: is_used(&index::ANY_LIST) })
         };
@@ -174,21 +200,26 @@ impl MongoPostStore {
     /// How many documents a pipeline finds by this index.
     async fn count_found(&self, mut pipeline: Vec<Document>, index: &str) -> Result<u64, StoreError> {
         pipeline.push(doc! { "$count": "n" });
-        let counted = self.collect_hinted(pipeline, index).await?;
+        let counted = self.collect_hinted(pipeline, index, convert::identity).await?;
         Ok(counted.first().map_or(0, |counted| statistics::count_in(counted, "n")))
     }
 
     /// The scans for what is due.
     async fn due_scans(&self, query: &DueQuery, malformed: MalformedPosts) -> Result<Vec<IndexScan>, StoreError> {
-        let parts = filter::parts(query.scope, self.usage().await?).into_iter();
-        Ok(parts.flat_map(|part| filter::due(&part, &query.policy, query.now, malformed)).collect())
+        let parts = parts::parts(query.scope, self.usage().await?).into_iter();
+        Ok(parts.flat_map(|part| scan::due(&part, &query.policy, query.now, malformed)).collect())
     }
 
     /// Runs a pipeline that is meant for this index, which may be missing.
-    async fn collect_hinted(&self, pipeline: Vec<Document>, index: &str) -> Result<Vec<Document>, StoreError> {
+    async fn collect_hinted<T>(
+        &self,
+        pipeline: Vec<Document>,
+        index: &str,
+        read: impl Fn(Document) -> T,
+    ) -> Result<Vec<T>, StoreError> {
         if !self.missing_indexes().contains(index) {
             let hinted = self.posts.aggregate(pipeline.clone()).allow_disk_use(true).hint(Hint::Name(index.to_owned()));
-            match tokio::time::timeout(OPERATION_TIMEOUT, async { hinted.await?.try_collect().await }).await {
+            match tokio::time::timeout(OPERATION_TIMEOUT, read_all(hinted, &read)).await {
                 Err(_) => return Err(error::unanswered("read posts from", &self.address, OPERATION_TIMEOUT)),
                 Ok(Err(refused)) if error::is_bad_hint(&refused) => {
                     self.missing_indexes().insert(index.to_owned());
@@ -196,7 +227,7 @@ impl MongoPostStore {
                 Ok(answer) => return answer.map_err(self.failed("read posts from")),
             }
         }
-        self.collect(pipeline).await
+        self.collect(pipeline, read).await
     }
 
     /// The failed posts of parts, each with the filter that applies to it, counted.
@@ -215,6 +246,7 @@ impl MongoPostStore {
             .iter()
             .filter_map(|story| story.key.as_deref())
             .map(identity::value_of)
+            // They are in the documents: whatever is an operator is no id.
             .filter(identity::can_be_id)
             .collect();
         if keys.is_empty() {
@@ -235,68 +267,20 @@ impl MongoPostStore {
         Ok(())
     }
 
-    /// A warning about a posts collection that is missing or empty, with the collections that may have been meant.
-    async fn misplaced_posts(&self) -> Result<Option<String>, StoreError> {
-        let wanted = self.posts.name();
-        let any = self.posts.find_one(doc! {}).sort(doc! { "_id": 1 }).projection(doc! { "_id": 1 });
-        if self.run("read posts from", any).await?.is_some() {
-            return Ok(None);
-        }
-        let listed = self.database.list_collection_names().authorized_collections(true).await;
-        let names = match listed {
-            Ok(names) => names,
-            // Without the privilege to list collections there is nothing to say.
-            Err(refused) if error::is_unauthorized(&refused) => return Ok(None),
-            Err(other) => return Err(self.failed("list the collections of")(other)),
-        };
-        let plain = |name: &str| name.to_lowercase().replace(['_', '-'], "");
-        let mut alike: Vec<&String> = names
-            .iter()
-            .filter(|name| *name != wanted && (plain(name) == plain(wanted) || plain(name).contains("post")))
-            .filter(|name| !name.starts_with("postretry_"))
-            .collect();
-        alike.sort();
-        let exists = names.iter().any(|name| name == wanted);
-        let mut meant = Vec::new();
-        for name in alike {
-            let other = self.database.collection::<Document>(name);
-            // Whoever may not read it cannot have meant it, and an empty one is as good as this one.
-            if matches!(other.find_one(doc! {}).projection(doc! { "_id": 1 }).await, Ok(Some(_))) || !exists {
-                meant.push(format!("`{name}`"));
-            }
-        }
-        if exists && meant.is_empty() {
-            return Ok(None);
-        }
-        let advice = if meant.is_empty() {
-            "`POST_COLLECTION` and the database in `MONGODB_URI` say where the posts are".to_owned()
+    /// What a document that was searched for by its id is.
+    async fn found(&self, document: &Document) -> Result<Found, StoreError> {
+        let places = if document.get_str("status").ok() == Some("failed") {
+            // A shape that is not clear is told by reading it as a post for one platform.
+            places(document).unwrap_or_else(|_| vec![Place::Root])
         } else {
-            format!("was {} meant? `POST_COLLECTION` sets it", meant.join(" or "))
+            Vec::new()
         };
-        let database = self.database.name();
-        Ok(Some(if exists {
-            format!("collection `{wanted}` of database `{database}` is empty; {advice}")
-        } else {
-            format!("database `{database}` has no collection `{wanted}`; {advice}")
-        }))
-    }
-
-    /// Drops the indexes of earlier versions, which nothing uses.
-    async fn drop_outdated_indexes(&self) -> Result<(), StoreError> {
-        let names = match self.posts.list_index_names().await {
-            Ok(names) => names,
-            // Whoever may not see them cannot drop them.
-            Err(refused) if error::is_unauthorized(&refused) => return Ok(()),
-            Err(other) => return Err(self.failed("read the indexes of")(other)),
-        };
-        for name in names.iter().filter(|name| index::OUTDATED.contains(&name.as_str())) {
-            match self.posts.drop_index(name).await {
-                Ok(()) => log::info!("dropped index `{name}`, which an earlier version used"),
-                // Another process may have dropped it meanwhile.
-                Err(refused) => log::debug!("index `{name}` was not dropped: {refused}"),
-            }
+        if places.is_empty() {
+            return Ok(Found::NotFailed(identity::id_of(document.get("_id").unwrap_or(&Bson::Null))));
         }
-        Ok(())
+        let mut posts: Vec<StoredPost> = places.iter().map(|place| document::post_from(document, place)).collect();
+        self.name_stories(&mut posts).await?;
+        Ok(Found::Failed(posts))
     }
 }
 
@@ -312,27 +296,11 @@ impl PostStore for MongoPostStore {
     }
 
     async fn prepare(&self, backoff_from: BackoffFrom) -> Result<Vec<String>, StoreError> {
-        let create = async |indexes: Vec<IndexModel>| match self.posts.create_indexes(indexes).await {
-            Ok(_) => Ok(None),
-            Err(refused) if error::is_unauthorized(&refused) => Ok(Some(format!(
-                "the user may not create the indexes of collection `{}`; passes continue without them but become slow",
-                self.posts.name()
-            ))),
-            Err(other) => Err(self.failed("create the indexes of")(other)),
-        };
-        if let Some(warning) = create(index::of_posts(backoff_from)).await? {
-            return Ok(vec![warning]);
-        }
-        // Those of deliveries are made once there are any.
-        let names = self.usage().await?.entries.iter().copied();
-        let of_deliveries: Vec<IndexModel> = names.flat_map(index::of_deliveries).collect();
-        if !of_deliveries.is_empty()
-            && let Some(warning) = create(of_deliveries).await?
-        {
-            return Ok(vec![warning]);
-        }
-        self.drop_outdated_indexes().await?;
-        Ok(Vec::new())
+        self.prepare_indexes(backoff_from).await
+    }
+
+    async fn may_have_work(&self, policy: &RetryPolicy, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.search_for_work(policy, now).await
     }
 
     async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
@@ -351,15 +319,7 @@ impl PostStore for MongoPostStore {
 
     async fn count_due(&self, query: &DueQuery, after: Option<&DueCursor>) -> Result<u64, StoreError> {
         let scans = self.due_scans(query, MalformedPosts::Excluded).await?;
-        let mut sum = 0;
-        for (_, scan, position) in after.map_or_else(PageCursor::start, PageCursor::read).rest(scans) {
-            let mut pipeline = vec![doc! { "$match": filter::any(scan.branches.clone()) }];
-            if let Some(position) = position {
-                pipeline.extend([doc! { "$project": projection_of(&scan.part) }, position.after()]);
-            }
-            sum += self.count_found(pipeline, &scan.index).await?;
-        }
-        Ok(sum)
+        self.count_scans(scans, query, after).await
     }
 
     async fn exhausted_posts(
@@ -368,51 +328,50 @@ impl PostStore for MongoPostStore {
         after: Option<&DueCursor>,
         limit: u32,
     ) -> Result<PostPage, StoreError> {
-        let parts = filter::parts(query.scope, self.usage().await?).into_iter();
-        let scans = parts.filter_map(|part| filter::exhausted(&part, &query.policy)).collect();
+        let parts = parts::parts(query.scope, self.usage().await?).into_iter();
+        let scans = parts.filter_map(|part| scan::exhausted(&part, &query.policy)).collect();
         self.page(scans, query.scope, after, limit).await
     }
 
-    async fn mark_exhausted(&self, post: &Post) -> Result<LeaseWrite, StoreError> {
-        let (id, place) = identity::delivery_of(&post.id);
-        let filter = filter::unchanged_since_read(id, &place, post);
-        self.write("mark an exhausted post in", filter, update::exhausted(&place)).await
+    async fn mark_exhausted(&self, posts: &[Post]) -> Result<Marked, StoreError> {
+        self.mark_all(posts).await
     }
 
     async fn find(&self, id: &str) -> Result<Found, StoreError> {
         let candidates = identity::values_written(id);
-        let operation = self.posts.find(doc! { "_id": { "$in": candidates.clone() } }).projection(projection());
-        let found = self.run_query("read a post from", operation).await?;
-        let keys: Vec<String> = candidates.iter().map(identity::key_of).collect();
+        let filter = doc! { "_id": { "$in": candidates.clone() } };
+        let found = self.run_query("read a post from", self.posts.find(filter).projection(projection())).await?;
+        // What the server takes for equal may not be: a collation can ignore the case.
         let rank = |document: &Document| {
-            let key = document.get("_id").map(identity::key_of);
-            keys.iter().position(|candidate| Some(candidate) == key.as_ref()).unwrap_or(keys.len())
+            let id = document.get("_id")?;
+            candidates.iter().position(|candidate| identity::is_same(candidate, id))
         };
-        let Some(document) = found.into_iter().min_by_key(rank) else { return Ok(Found::Nothing) };
-        let places = if document.get_str("status").ok() == Some("failed") {
-            // A shape that is not clear is told by reading it as a post for one platform.
-            places(&document).unwrap_or_else(|_| vec![Place::Root])
-        } else {
-            Vec::new()
-        };
-        if places.is_empty() {
-            return Ok(Found::NotFailed(identity::id_of(document.get("_id").unwrap_or(&Bson::Null))));
+        let ranked = found.iter().filter_map(|document| Some((rank(document)?, document)));
+        let Some((_, document)) = ranked.min_by_key(|(rank, _)| *rank) else { return Ok(Found::Nothing) };
+        self.found(document).await
+    }
+
+    async fn find_exactly(&self, id: &PostId) -> Result<Found, StoreError> {
+        let (id, _) = identity::delivery_of(id);
+        let operation = self.posts.find(identity::with_id(id.clone())).projection(projection());
+        let found = self.run_query("read a post from", operation).await?;
+        let is_it = |document: &&Document| document.get("_id").is_some_and(|found| identity::is_same(&id, found));
+        match found.iter().find(is_it) {
+            Some(document) => self.found(document).await,
+            None => Ok(Found::Nothing),
         }
-        let mut posts: Vec<StoredPost> = places.iter().map(|place| document::post_from(&document, place)).collect();
-        self.name_stories(&mut posts).await?;
-        Ok(Found::Failed(posts))
     }
 
     async fn claim(&self, post: &Post, start: &AttemptStart, lease: &Lease) -> Result<Option<StoredPost>, StoreError> {
         let (id, place) = identity::delivery_of(&post.id);
         let filter = filter::unchanged_since_read(id, &place, post);
         let operation = self
-            .posts
+            .raw_posts
             .find_one_and_update(filter, update::start(&place, start, lease))
             .projection(projection())
             .return_document(ReturnDocument::After);
-        let claimed = self.run("claim a post in", operation).await?;
-        Ok(claimed.as_ref().map(|document| document::post_from(document, &place)))
+        let claimed = self.run_write("claim a post in", operation).await?;
+        Ok(claimed.map(|raw| document::post_from(&decode(&raw), &place)))
     }
 
     async fn renew(&self, id: &PostId, lease: &Lease) -> Result<LeaseWrite, StoreError> {
@@ -452,12 +411,13 @@ impl PostStore for MongoPostStore {
         if !place.is_writable() {
             return Ok(Reset::NotFailed);
         }
-        let mut filter = doc! { "_id": id.clone() };
+        let mut filter = identity::with_id(id.clone());
         filter.extend(place.failed());
         let mut conditions = vec![doc! { "$not": [filter::has_live_claim(&place)] }];
         if let Some(shown) = options.shown {
-            let operation = self.posts.find_one(filter.clone()).projection(projection());
-            let Some(document) = self.run("read a post from", operation).await? else { return Ok(Reset::NotFailed) };
+            let operation = self.raw_posts.find_one(filter.clone()).projection(projection());
+            let Some(raw) = self.run("read a post from", operation).await? else { return Ok(Reset::NotFailed) };
+            let document = decode(&raw);
             if !is_as_shown(shown, &document::post_from(&document, &place)) {
                 return self.reset_refusal(id, &place, true).await;
             }
@@ -473,7 +433,7 @@ impl PostStore for MongoPostStore {
 
     async fn settle_found(&self, post: &Post, settlement: &Settlement) -> Result<Reset, StoreError> {
         let (id, place) = identity::delivery_of(&post.id);
-        let mut filter = doc! { "_id": id.clone() };
+        let mut filter = identity::with_id(id.clone());
         filter.extend(place.failed());
         filter.insert("$expr", doc! { "$not": [filter::has_live_claim(&place)] });
         match self.write("settle a post in", filter, update::found(&place, post.platform, settlement)).await? {

@@ -3,14 +3,17 @@
 //! What is due is found by several scans, one after another, each of an index of its own. The scan that finds nearly all
 //! deliveries reads no more than the page needs; what the others find is little, and sorted by the server.
 
-use chrono::{DateTime, Utc};
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{self, Bson, Document, doc};
 
-use super::filter::{self, IndexScan, Part};
+use super::decode::UNDECODABLE;
+use super::filter;
+use super::parts::Part;
 use super::place::{Place, place_of_malformed, places};
+use super::scan::{self, IndexScan};
+use super::suspects::suspects;
 use super::{MongoPostStore, document, identity};
-use crate::post::Platform;
-use crate::store::{DueCursor, PostPage, Scope, StoreError, StoredPost};
+use crate::post::{Eligibility, Platform};
+use crate::store::{DueCursor, DueQuery, PostPage, Scope, StoreError, StoredPost};
 
 /// The field of a page's documents with the date of the sort order.
 pub(super) const ANCHOR: &str = "postretryAnchor";
@@ -30,8 +33,8 @@ pub(super) fn projection() -> Document {
 pub(super) fn projection_of(part: &Part) -> Document {
     let mut projection = projection();
     let anchor = part.place.as_ref().map_or_else(|| Place::Root.anchor(), Place::anchor);
-    // Sorting and comparing take a list for different things.
-    let plain = |date: Bson| doc! { "$cond": [{ "$isArray": [date.clone()] }, Bson::Null, date] };
+    // Sorting and comparing take a list for different things, and other values can be of any size.
+    let plain = |date: Bson| doc! { "$cond": [{ "$eq": [{ "$type": date.clone() }, "date"] }, date, Bson::Null] };
     projection.insert(ANCHOR, plain(anchor));
     projection.insert(TIE, plain(doc! { "$ifNull": ["$failedAt", Bson::Null] }.into()));
     match &part.place {
@@ -48,7 +51,7 @@ pub(super) fn deliveries_in(found: &Document) -> Vec<StoredPost> {
     let wanted = found.get_str(ENTRY).map_or(Place::Root, Place::entry);
     match places(found) {
         // It is not clear which deliveries it has, so it counts as one post, for the platform that it names first.
-        Err(_) if wanted == place_of_malformed(found) => vec![read(&Place::Root)],
+        Err(_) if wanted == place_of_malformed(found) || found.contains_key(UNDECODABLE) => vec![read(&Place::Root)],
         Err(_) => Vec::new(),
         Ok(places) if found.get_bool(UNKNOWN).is_ok_and(|is_unknown| is_unknown) => {
             places.iter().map(read).filter(|stored| stored.platform().is_none()).collect()
@@ -57,7 +60,12 @@ pub(super) fn deliveries_in(found: &Document) -> Vec<StoredPost> {
     }
 }
 
-/// Whether a delivery that was found in this document belongs to a scope. The server only finds candidates.
+/// The deliveries of a scope that a document of a query stands for. The server only finds candidates.
+pub(super) fn deliveries_of(found: &Document, scope: Scope) -> Vec<StoredPost> {
+    deliveries_in(found).into_iter().filter(|stored| is_in(found, stored, scope)).collect()
+}
+
+/// Whether a delivery that was found in this document belongs to a scope.
 fn is_in(found: &Document, stored: &StoredPost, scope: Scope) -> bool {
     // What is malformed as a whole and was found by one of its entries is told there.
     if found.contains_key(ENTRY) && places(found).is_err() {
@@ -94,12 +102,11 @@ impl Cursor {
         Self { scan: 0, position: None }
     }
 
-    /// After this document of a scan, or at its start.
-    fn at(scan: usize, last: Option<&Document>) -> DueCursor {
+    /// After this position in a scan, or at its start.
+    fn at(scan: usize, last: Option<&Position>) -> DueCursor {
         let mut cursor = doc! { "scan": i64::try_from(scan).unwrap_or(i64::MAX) };
-        if let Some(last) = last {
-            let part = |name: &str| last.get(name).cloned().unwrap_or(Bson::Null);
-            cursor.insert("position", doc! { "anchor": part(ANCHOR), "tie": part(TIE), "id": part("_id") });
+        if let Some(Position(last)) = last {
+            cursor.insert("position", last.clone());
         }
         DueCursor(identity::key_of(&Bson::Document(cursor)))
     }
@@ -107,7 +114,7 @@ impl Cursor {
     /// The scans that are not at their end, each with the position after which it goes on.
     pub(super) fn rest(self, scans: Vec<IndexScan>) -> impl Iterator<Item = (usize, IndexScan, Option<Position>)> {
         let Self { scan: first, position } = self;
-        let numbered = scans.into_iter().enumerate().skip(first);
+        let numbered = scans.into_iter().enumerate().skip(first).filter(|(_, scan)| !scan.branches.is_empty());
         numbered.map(move |(number, scan)| (number, scan, position.clone().filter(|_| number == first).map(Position)))
     }
 }
@@ -117,13 +124,18 @@ impl Cursor {
 pub(super) struct Position(Document);
 
 impl Position {
+    fn of(found: &Document) -> Self {
+        let part = |name: &str| found.get(name).cloned().unwrap_or(Bson::Null);
+        Self(doc! { "anchor": part(ANCHOR), "tie": part(TIE), "id": part("_id") })
+    }
+
     fn part(&self, name: &str) -> Bson {
         self.0.get(name).cloned().unwrap_or(Bson::Null)
     }
 
-    /// Its date, if it has one.
-    pub(super) fn date(&self) -> Option<DateTime<Utc>> {
-        DateTime::from_timestamp_millis(self.part("anchor").as_datetime()?.timestamp_millis())
+    /// Its date, if it has one. It may be out of the range of dates that can be read.
+    pub(super) fn date(&self) -> Option<bson::DateTime> {
+        self.part("anchor").as_datetime().copied()
     }
 
     /// Whether a document with the same date follows. An expression, because a filter compares only values of one type.
@@ -167,7 +179,7 @@ fn query(scan: &IndexScan, after: Option<&Position>, limit: u32) -> Option<Vec<D
     };
     let branches = match after {
         None => scan.branches.clone(),
-        Some(position) => filter::after(scan.branches.clone(), ordered_by, position),
+        Some(position) => scan::after(scan.branches.clone(), ordered_by, position),
     };
     if branches.is_empty() {
         return None;
@@ -191,16 +203,86 @@ impl MongoPostStore {
         let mut left = limit;
         for (number, scan, position) in cursor.rest(scans) {
             let Some(pipeline) = query(&scan, position.as_ref(), left) else { continue };
-            let documents = self.collect_hinted(pipeline, &scan.index).await?;
-            let found =
-                |document| deliveries_in(document).into_iter().filter(move |stored| is_in(document, stored, scope));
-            page.posts.extend(documents.iter().flat_map(found));
-            left = left.saturating_sub(u32::try_from(documents.len()).unwrap_or(left));
+            // Of each document no more is kept than is needed: together they can be very large.
+            let read = |found: Document| (deliveries_of(&found, scope), Position::of(&found));
+            let found = self.collect_hinted(pipeline, &scan.index, read).await?;
+            left = left.saturating_sub(u32::try_from(found.len()).unwrap_or(left));
+            let last = found.last().map(|(_, position)| position.clone());
+            page.posts.extend(found.into_iter().flat_map(|(posts, _)| posts));
             if left == 0 {
-                page.next = Some(Cursor::at(number, documents.last()));
+                page.next = Some(Cursor::at(number, last.as_ref()));
                 break;
             }
         }
         Ok(page)
+    }
+
+    /// How many well-formed deliveries these scans find after a cursor.
+    pub(super) async fn count_scans(
+        &self,
+        scans: Vec<IndexScan>,
+        query: &DueQuery,
+        after: Option<&DueCursor>,
+    ) -> Result<u64, StoreError> {
+        let mut sum = 0;
+        for (_, scan, position) in after.map_or_else(Cursor::start, Cursor::read).rest(scans) {
+            let condition = filter::any(scan.branches.clone());
+            sum += self.count_scan(&scan, condition, position.as_ref(), query).await?;
+        }
+        Ok(sum)
+    }
+
+    /// How many well-formed deliveries a scan finds after a position on this condition.
+    pub(super) async fn count_scan(
+        &self,
+        scan: &IndexScan,
+        condition: Document,
+        after: Option<&Position>,
+        query: &DueQuery,
+    ) -> Result<u64, StoreError> {
+        let mut pipeline = vec![doc! { "$match": condition.clone() }];
+        if let Some(position) = after {
+            pipeline.extend([doc! { "$project": projection_of(&scan.part) }, position.after()]);
+        }
+        let count = self.count_found(pipeline, &scan.index).await?;
+        if count == 0 {
+            return Ok(0);
+        }
+        let suspects = self.suspects_in(scan, condition, after, query).await?;
+        let readable: usize = suspects.iter().map(Vec::len).sum();
+        let others = count.saturating_sub(suspects.len().try_into().unwrap_or(u64::MAX));
+        Ok(others + u64::try_from(readable).unwrap_or(u64::MAX))
+    }
+
+    /// The documents of a scan that have to be read to be counted: of each the deliveries that are due and can be read.
+    pub(super) async fn suspects_in(
+        &self,
+        scan: &IndexScan,
+        condition: Document,
+        after: Option<&Position>,
+        query: &DueQuery,
+    ) -> Result<Vec<Vec<StoredPost>>, StoreError> {
+        let mut pipeline = vec![doc! { "$match": condition }];
+        pipeline.extend(suspects_of(scan, query.scope).map(|suspects| doc! { "$match": suspects }));
+        pipeline.push(doc! { "$project": projection_of(&scan.part) });
+        pipeline.extend(after.map(Position::after));
+        let is_due = |stored: &StoredPost| {
+            let eligibility = stored.readable().map(|post| query.policy.eligibility(post, query.now));
+            matches!(eligibility, Some(Eligibility::Due(_)))
+        };
+        let read = |found: Document| {
+            let mut posts = deliveries_of(&found, query.scope);
+            posts.retain(is_due);
+            posts
+        };
+        self.collect_hinted(pipeline, &scan.index, read).await
+    }
+}
+
+/// Matches what has to be read to be counted, of what a scan finds; none if that is everything.
+pub(super) fn suspects_of(scan: &IndexScan, scope: Scope) -> Option<Document> {
+    match (&scan.part.place, scope) {
+        (Some(place), Scope::Platform(platform)) => Some(suspects(place, platform)),
+        _ => None,
     }
 }

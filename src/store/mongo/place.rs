@@ -245,10 +245,13 @@ pub(super) fn platform_of_root(document: &Document) -> Option<&str> {
 
 /// The place at which a document is found that is malformed as a whole, so that it is told once.
 pub(super) fn place_of_malformed(document: &Document) -> Place {
-    let statuses = document.get("platformStatus").and_then(Bson::as_document);
+    let statuses = document.get("platformStatus");
+    // A filter looks into lists.
+    let listed = statuses.and_then(Bson::as_array).into_iter().flatten().filter_map(Bson::as_document);
+    let statuses: Vec<&Document> = statuses.and_then(Bson::as_document).into_iter().chain(listed).collect();
     let is_failed = |name: &&str| {
-        let status = statuses.and_then(|statuses| statuses.get(*name)?.as_document());
-        status.is_some_and(|status| status.get_str("status").is_ok_and(|status| status == "failed"))
+        let mut of_name = statuses.iter().filter_map(|statuses| statuses.get(*name)?.as_document());
+        of_name.any(|status| status.get_str("status").is_ok_and(|status| status == "failed"))
     };
     spellings().find(is_failed).map_or(Place::Root, Place::entry)
 }

@@ -1,5 +1,7 @@
 //! Counts that the server computes, and the record of a run as a document.
 
+use std::convert::identity;
+
 use chrono::{DateTime, Utc};
 use mongodb::bson::{Bson, Document, doc};
 
@@ -142,6 +144,24 @@ fn sheet() -> Document {
     doc! { "$ne": [{ "$ifNull": ["$sheetTriggeredAt", Bson::Null] }, Bson::Null] }
 }
 
+/// The name of a category, as an expression. What documents say is not made a key: it may be of any size.
+fn category_name(field: &str) -> Document {
+    let known: Vec<&str> = Category::ALL.iter().map(|category| category.as_str()).collect();
+    let otherwise =
+        doc! { "$cond": [{ "$eq": [{ "$type": field }, "string"] }, Category::Unknown.as_str(), Bson::Null] };
+    doc! { "$cond": [{ "$in": [field, known] }, field, otherwise] }
+}
+
+/// The name of a platform, as an expression: null if there is none, and the same for all that are not known.
+fn platform_name(name: impl Into<Bson>) -> Document {
+    let known: Vec<&str> = spellings().collect();
+    let otherwise = doc! { "$cond": [{ "$eq": [{ "$ifNull": ["$$name", Bson::Null] }, Bson::Null] }, Bson::Null, "?"] };
+    doc! { "$let": {
+        "vars": { "name": name.into() },
+        "in": { "$cond": [{ "$in": ["$$name", known] }, "$$name", otherwise] },
+    } }
+}
+
 /// Groups deliveries by what the statistics tell apart.
 fn grouped_by(place: &Place, more: Document) -> Document {
     let field = |name: &str| format!("${}", place.retry(name));
@@ -150,7 +170,7 @@ fn grouped_by(place: &Place, more: Document) -> Document {
     let mut key = doc! {
         "flagged": { "$eq": [field("permanentlyFailed"), true] },
         "count": { "$toLong": { "$min": [whole_count, 1_000_000] } },
-        "category": field("failureCategory"),
+        "category": category_name(&field("failureCategory")),
     };
     key.extend(more);
     doc! { "$group": { "_id": key, "n": { "$sum": 1 } } }
@@ -159,13 +179,15 @@ fn grouped_by(place: &Place, more: Document) -> Document {
 /// The posts for one platform. An index covers everything that is asked for.
 fn groups_of_root() -> Vec<Document> {
     let statuses = spellings().map(|name| format!("$platformStatus.{name}.status"));
-    // What the index tells of a field that is missing is null.
-    let missing: Vec<Document> =
-        statuses.map(|field| doc! { "$in": [{ "$type": field }, ["missing", "null"]] }).collect();
+    // What the index tells of a field that is missing is null, and what a list has for it is an empty list.
+    let is_missing = |field: String| {
+        doc! { "$or": [{ "$in": [{ "$type": field.as_str() }, ["missing", "null"]] }, { "$eq": [field, []] }] }
+    };
+    let missing: Vec<Document> = statuses.map(is_missing).collect();
     let is_root = doc! { "$and": missing };
     vec![
         doc! { "$match": { "status": "failed" } },
-        grouped_by(&Place::Root, doc! { "platform": "$platform", "sheet": sheet(), "isRoot": is_root }),
+        grouped_by(&Place::Root, doc! { "platform": platform_name("$platform"), "sheet": sheet(), "isRoot": is_root }),
         doc! { "$match": { "_id.isRoot": true } },
     ]
 }
@@ -194,8 +216,11 @@ impl MongoPostStore {
 
     /// Of each platform, why its latest run gave it up, if it did.
     pub(super) async fn latest_given_up(&self) -> Result<Vec<(Platform, GivenUpRecord)>, StoreError> {
-        let newest = self.runs.find(doc! {}).sort(doc! { "startedAt": -1 }).limit(LATEST_RUNS);
-        let runs = self.run_query("read runs from", newest.projection(doc! { "byPlatform": 1 })).await?;
+        // In the order in which they were recorded, which needs no index and no look at the runs of years.
+        let newest = self.runs.find(doc! {}).sort(doc! { "$natural": -1 }).limit(LATEST_RUNS);
+        let fields = doc! { "byPlatform": 1, "startedAt": 1 };
+        let mut runs = self.run_query("read runs from", newest.projection(fields)).await?;
+        runs.sort_by_key(|run| std::cmp::Reverse(date_in(run, "startedAt")));
         let latest = |platform: Platform| {
             let mut of_platform =
                 runs.iter().filter_map(|run| run.get_document("byPlatform").ok()?.get_document(platform.as_str()).ok());
@@ -208,7 +233,7 @@ impl MongoPostStore {
     /// All failed deliveries in groups, each kind of document by an index of its own.
     async fn post_groups(&self) -> Result<Vec<CategoryGroup>, StoreError> {
         let mut groups = Vec::new();
-        let of_root = self.collect_hinted(groups_of_root(), super::index::DUE).await?;
+        let of_root = self.collect_hinted(groups_of_root(), super::index::DUE, identity).await?;
         groups.extend(of_root.iter().filter(|group| is_ours(group)).filter_map(|group| {
             let key = group.get_document("_id").ok()?;
             group_from(group, key.get_str("platform").ok())
@@ -218,9 +243,11 @@ impl MongoPostStore {
         let mut unnamed = doc! { "status": "failed", "platform": Bson::Null };
         unnamed.extend(has_no_statuses());
         let name = doc! { "$cond": [{ "$isArray": "$platforms" }, { "$first": "$platforms" }, Bson::Null] };
-        let pipeline =
-            vec![doc! { "$match": unnamed }, grouped_by(&Place::Root, doc! { "platform": name, "sheet": sheet() })];
-        let of_unnamed = self.collect(pipeline).await?;
+        let pipeline = vec![
+            doc! { "$match": unnamed },
+            grouped_by(&Place::Root, doc! { "platform": platform_name(name), "sheet": sheet() }),
+        ];
+        let of_unnamed = self.collect(pipeline, identity).await?;
         groups.extend(of_unnamed.iter().filter(|group| is_ours(group)).filter_map(|group| {
             let key = group.get_document("_id").ok()?;
             group_from(group, key.get_str("platform").ok()).map(|group| CategoryGroup { is_unnamed: false, ..group })
@@ -232,15 +259,16 @@ impl MongoPostStore {
         for name in spellings() {
             let place = Place::entry(name);
             let pipeline = vec![doc! { "$match": place.counted() }, grouped_by(&place, Document::new())];
-            groups.extend(self.collect(pipeline).await?.iter().filter_map(|group| group_from(group, Some(name))));
+            let of_entries = self.collect(pipeline, identity).await?;
+            groups.extend(of_entries.iter().filter_map(|group| group_from(group, Some(name))));
         }
         Ok(groups)
     }
 
     /// Takes documents that have no delivery out of the groups of posts for one platform.
     async fn leave_out_silent(&self, groups: &mut [CategoryGroup]) -> Result<(), StoreError> {
-        let by = grouped_by(&Place::Root, doc! { "platform": "$platform", "sheet": sheet() });
-        let silent = self.collect(vec![doc! { "$match": says_nothing() }, by]).await?;
+        let by = grouped_by(&Place::Root, doc! { "platform": platform_name("$platform"), "sheet": sheet() });
+        let silent = self.collect(vec![doc! { "$match": says_nothing() }, by], identity).await?;
         for group in silent.iter().filter(|group| is_ours(group)) {
             let platform = group.get_document("_id").ok().and_then(|key| key.get_str("platform").ok());
             let Some(silent) = group_from(group, platform) else { continue };

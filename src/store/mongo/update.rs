@@ -10,8 +10,8 @@ use mongodb::bson::{Bson, Document, doc};
 use super::document::{bson_date, entry_document, integer, ticket_document};
 use super::place::{Place, spellings, statuses_as_list};
 use crate::post::{
-    AttemptStart, Category, HISTORY_LIMIT, HistoryEntry, LastRetried, Outcome, Platform, Publication, Settlement,
-    Ticket, TicketFate,
+    AttemptStart, Category, EntryOutcome, HISTORY_LIMIT, HistoryEntry, LastRetried, Outcome, Platform, Publication,
+    Settlement, Ticket, TicketFate,
 };
 use crate::store::{Lease, ResetOptions, StoreError};
 
@@ -200,18 +200,28 @@ fn published_root(place: &Place, platform: Platform) -> Option<Document> {
 }
 
 /// The stored history with one more entry, or with its last one replaced. The last 50 are kept. The array is
-/// changed in place, so entries that this version cannot read stay as they are.
+/// changed in place, so entries that this version cannot read stay as they are: only the entry of the same attempt, which
+/// was interrupted, is replaced.
 fn history_with(place: &Place, entry: &HistoryEntry, replaces_last: bool) -> Document {
     let history = format!("${}", place.retry("retryHistory"));
     let stored = doc! { "$cond": [{ "$isArray": history.as_str() }, history.as_str(), []] };
     let kept = if replaces_last {
+        let is_same_attempt = doc! { "$and": [
+            is_of("$$last", "object"),
+            { "$eq": ["$$last.attempt", integer(entry.attempt)] },
+            { "$eq": ["$$last.outcome", EntryOutcome::Interrupted.as_str()] },
+        ] };
+        let others = doc! { "$cond": [
+            { "$gt": [{ "$size": "$$all" }, 1] },
+            { "$slice": ["$$all", 0, { "$subtract": [{ "$size": "$$all" }, 1] }] },
+            [],
+        ] };
         doc! { "$let": {
             "vars": { "all": stored },
-            "in": { "$cond": [
-                { "$gt": [{ "$size": "$$all" }, 1] },
-                { "$slice": ["$$all", 0, { "$subtract": [{ "$size": "$$all" }, 1] }] },
-                [],
-            ] },
+            "in": { "$let": {
+                "vars": { "last": { "$arrayElemAt": ["$$all", -1] } },
+                "in": { "$cond": [is_same_attempt, others, "$$all"] },
+            } },
         } }
     } else {
         stored

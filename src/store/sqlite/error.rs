@@ -4,14 +4,20 @@ use std::path::Path;
 
 use rusqlite::ErrorCode;
 
+use super::file::kind_of;
+use super::identity::shortened;
 use crate::store::StoreError;
+
+/// How much of a message is repeated, in bytes.
+const MAX_MESSAGE: usize = 300;
 
 /// Translates an error: what failed, on which file, and why.
 pub(super) fn translate(action: &str, path: &Path, error: rusqlite::Error) -> StoreError {
     let code = error.sqlite_error_code();
     let (problem, hint) = match code {
         Some(ErrorCode::NotADatabase) => {
-            ("it is not a SQLite file".to_owned(), Some("check the path; nothing was changed in it"))
+            let problem = format!("it is not a SQLite file: {}", kind_of(path));
+            (problem, Some("check the path; nothing was changed in it"))
         }
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => (
             "the file is not writable".to_owned(),
@@ -32,8 +38,19 @@ pub(super) fn translate(action: &str, path: &Path, error: rusqlite::Error) -> St
         Some(ErrorCode::DatabaseCorrupt) => {
             ("the file is damaged".to_owned(), Some("`sqlite3 FILE .recover` may recover its contents"))
         }
-        _ => (error.to_string(), None),
+        // A message can come from a trigger of another program.
+        _ => (shortened(&error.to_string(), MAX_MESSAGE), None),
     };
     let action = format!("{action} the post store `sqlite:{}`", path.display());
     StoreError::new(action, problem).hint(hint).caused_by(error)
+}
+
+/// Translates the error of a write to one post. A constraint, a trigger or a limit of the file refuses only this post.
+pub(super) fn translate_for_one_post(action: &str, path: &Path, error: rusqlite::Error) -> StoreError {
+    let is_refusal = matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch)
+    );
+    let translated = translate(action, path, error);
+    if is_refusal { translated.only_for_one_post() } else { translated }
 }

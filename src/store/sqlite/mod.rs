@@ -3,8 +3,12 @@
 //! SQLite runs on its own threads, so the rest of the program never waits for the disk. Every write is one
 //! statement with its own condition, or one transaction, and is durable when it returns. The clock is this machine's.
 
+mod connection;
 mod error;
 mod file;
+mod foreign;
+mod history;
+mod identity;
 mod query;
 mod row;
 mod schema;
@@ -13,20 +17,24 @@ mod tokens;
 mod update;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::types::Value;
+use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params_from_iter};
 
-use self::error::translate;
-use self::query::{Sql, due_ids, exhausted_ids, listed, text, text_of};
-use self::row::{column_list, post_from, ticket_text};
-use self::update::{found_sql, lease_held, live_claim, reset_sql, set_history, settlement_sql, unchanged_since_read};
-use super::query::{MalformedPosts, is_as_shown};
+use self::connection::{after_cursor, on_thread, position};
+use self::error::translate_for_one_post;
+use self::file::Opened;
+use self::identity::{has_id, id_of, is_shown_as};
+use self::query::{Sql, count_sql, due_order, due_rows, due_rows_after, exhausted_rows, list_sql, text, text_of};
+use self::row::{column_list, is_readable, post_from, post_from_any, ticket_text};
+use self::update::{found_sql, live_claim, reset_sql, set_history, settlement_sql, unchanged_since_read};
+use super::query::is_as_shown;
 use super::{
-    DueCursor, DueQuery, Found, GivenUpRecord, Lease, LeaseWrite, ListFilter, Page, PostPage, PostStore, Reset,
+    DueCursor, DueQuery, Found, GivenUpRecord, Lease, LeaseWrite, ListFilter, Marked, Page, PostPage, PostStore, Reset,
     ResetOptions, RunRecord, Statistics, StoreError, StoredPost, unnamed_stories,
 };
 use crate::post::{AttemptStart, BackoffFrom, Category, Platform, Post, PostId, RetryPolicy, Settlement, Ticket};
@@ -40,113 +48,37 @@ pub struct SqlitePostStore {
     connection: Arc<Mutex<Connection>>,
     /// Whether the file was created just now.
     is_new: bool,
+    /// The names of the tables of another program in the file, if the posts were added to them just now.
+    other_tables: Arc<[String]>,
+    /// Whether the process has already warned that others can read the file.
+    has_warned: Arc<AtomicBool>,
 }
 
 impl SqlitePostStore {
     /// Opens the file, creates it if it does not exist, and migrates an older one.
     ///
     /// # Errors
-    /// If it cannot be opened, is not a SQLite file, or was created by a newer version.
+    /// If it cannot be opened, is not a SQLite file, was created by a newer version, or is another program's.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         let path = Arc::new(path.to_owned());
         let opened = Arc::clone(&path);
-        let (connection, is_new) = on_thread(move || file::open(&opened)).await?;
-        Ok(Self { path, connection: Arc::new(Mutex::new(connection)), is_new })
+        let Opened { connection, is_new, other_tables } = on_thread(move || file::open(&opened)).await?;
+        Ok(Self {
+            path,
+            connection: Arc::new(Mutex::new(connection)),
+            is_new,
+            other_tables: other_tables.into(),
+            has_warned: Arc::default(),
+        })
     }
 
-    /// Runs a closure with the connection on a separate thread.
-    async fn with<T: Send + 'static>(
-        &self,
-        action: &'static str,
-        run: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let (path, connection) = (Arc::clone(&self.path), Arc::clone(&self.connection));
-        on_thread(move || {
-            let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            run(&connection).map_err(|error| translate(action, &path, error))
-        })
-        .await
-    }
-
-    /// One write to one post, only if its condition holds.
-    async fn write(&self, action: &'static str, sql: Sql) -> Result<LeaseWrite, StoreError> {
-        self.with(action, move |connection| {
-            let written = connection.prepare_cached(&sql.text)?.execute(params_from_iter(&sql.values))?;
-            Ok(if written == 1 { LeaseWrite::Applied } else { LeaseWrite::Lost })
-        })
-        .await
-    }
-
-    /// One write to one failed post under a valid claim.
-    async fn write_leased(
-        &self,
-        action: &'static str,
-        mut sql: Sql,
-        id: &PostId,
-        lease: &Lease,
-    ) -> Result<LeaseWrite, StoreError> {
-        lease_held(&mut sql, id, lease);
-        let holder = [string(id.key()), string(&lease.by)];
-        self.with(action, move |connection| {
-            if connection.prepare_cached(&sql.text)?.execute(params_from_iter(&sql.values))? == 1 {
-                return Ok(LeaseWrite::Applied);
-            }
-            let select = "SELECT status IS NOT 'failed' FROM posts WHERE id = ? AND claim_by = ?";
-            let has_changed: Option<bool> =
-                connection.prepare_cached(select)?.query_row(params_from_iter(&holder), |row| row.get(0)).optional()?;
-            Ok(if has_changed == Some(true) { LeaseWrite::NotFailed } else { LeaseWrite::Lost })
-        })
-        .await
-    }
-
-    /// The posts of these ids in the order of their first failure, after the cursor.
-    async fn page(&self, ids: Sql, after: Option<&DueCursor>, limit: u32) -> Result<PostPage, StoreError> {
-        let mut sql = Sql::new(format!(
-            "SELECT {}, coalesce(postretry_listed_at, {NO_DATE}) AS place FROM posts WHERE id IN (",
-            column_list()
-        ));
-        sql.push(&ids.text, ids.values);
-        sql.push(")", []);
-        if let Some(after) = after {
-            after_cursor(&mut sql, after);
-        }
-        sql.push(" ORDER BY place, id LIMIT ?", [Value::Integer(limit.into())]);
-        self.with("read posts from", move |connection| {
-            let mut statement = connection.prepare_cached(&sql.text)?;
-            let mut rows = statement.query(params_from_iter(&sql.values))?;
-            let mut page = PostPage::default();
-            while let Some(row) = rows.next()? {
-                let place: i64 = row.get("place")?;
-                let id: String = row.get("id")?;
-                page.posts.push(post_from(row)?);
-                page.next = Some(DueCursor(serde_json::json!([place, id]).to_string()));
-            }
-            if page.posts.len() < limit as usize {
-                page.next = None;
-            }
-            Ok(page)
-        })
-        .await
+    /// A warning if others can read the file, which will contain tokens. Only once in a process.
+    fn exposure(&self) -> Option<String> {
+        let warning = file::exposure(&self.path)?;
+        (!self.has_warned.swap(true, Ordering::Relaxed)).then_some(warning)
     }
 }
 
-/// The position of a post without a date: before all others.
-const NO_DATE: i64 = i64::MIN;
-
-fn after_cursor(sql: &mut Sql, after: &DueCursor) {
-    let (place, id): (i64, String) = serde_json::from_str(&after.0).unwrap_or_default();
-    sql.push(
-        &format!(" AND (coalesce(postretry_listed_at, {NO_DATE}), id) > (?, ?)"),
-        [Value::Integer(place), Value::Text(id)],
-    );
-}
-
-async fn on_thread<T: Send + 'static>(
-    run: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    let joined = tokio::task::spawn_blocking(run).await;
-    joined.unwrap_or_else(|_| Err(StoreError::new("use the post store", "the SQLite thread failed")))
-}
 /// The time in whole milliseconds, as the columns keep it.
 #[expect(clippy::disallowed_methods, reason = "the store's clock is this machine's")]
 fn now() -> DateTime<Utc> {
@@ -182,12 +114,21 @@ impl PostStore for SqlitePostStore {
                 self.path.display()
             )
         };
-        Ok(self.is_new.then(new).into_iter().collect())
+        let other = || {
+            format!(
+                "added the tables of a post store to `{}`, a database with other tables ({}); check the path if it is \
+                 another program's",
+                self.path.display(),
+                self.other_tables.join(", ")
+            )
+        };
+        let has_others = !self.other_tables.is_empty();
+        Ok(self.is_new.then(new).into_iter().chain(has_others.then(other)).collect())
     }
 
     async fn prepare(&self, _backoff_from: BackoffFrom) -> Result<Vec<String>, StoreError> {
         // Opening the file has already created everything.
-        Ok(Vec::new())
+        Ok(self.exposure().into_iter().collect())
     }
 
     async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
@@ -195,16 +136,17 @@ impl PostStore for SqlitePostStore {
     }
 
     async fn due_posts(&self, query: &DueQuery, after: Option<&DueCursor>, limit: u32) -> Result<PostPage, StoreError> {
-        self.page(due_ids(query, MalformedPosts::Included), after, limit).await
+        let rows = due_rows_after(query, after.map(position), limit);
+        self.page(rows, due_order(&query.policy).1, after, limit).await
     }
 
     async fn count_due(&self, query: &DueQuery, after: Option<&DueCursor>) -> Result<u64, StoreError> {
-        let ids = due_ids(query, MalformedPosts::Excluded);
-        let mut sql = Sql::new("SELECT count(*) FROM posts WHERE id IN (");
-        sql.push(&ids.text, ids.values);
-        sql.push(")", []);
+        let rows = due_rows(query);
+        let mut sql = Sql::new("SELECT count(*) FROM posts WHERE rowid IN (");
+        sql.push(&rows.text, rows.values);
+        sql.push(&format!(") AND {}", is_readable()), []);
         if let Some(after) = after {
-            after_cursor(&mut sql, after);
+            after_cursor(&mut sql, due_order(&query.policy).1, after);
         }
         self.with("count posts in", move |connection| statistics::count(connection, &sql)).await
     }
@@ -215,32 +157,65 @@ impl PostStore for SqlitePostStore {
         after: Option<&DueCursor>,
         limit: u32,
     ) -> Result<PostPage, StoreError> {
-        self.page(exhausted_ids(query), after, limit).await
+        self.page(exhausted_rows(query), "postretry_anchor_first", after, limit).await
     }
 
-    async fn mark_exhausted(&self, post: &Post) -> Result<LeaseWrite, StoreError> {
+    async fn mark_exhausted(&self, posts: &[Post]) -> Result<Marked, StoreError> {
         let at = text(now());
-        let mut sql = Sql::new("UPDATE posts SET permanently_failed = 1, permanently_failed_at = ?, updated_at = ?");
-        sql.values = vec![at.clone(), at];
-        unchanged_since_read(&mut sql, post);
-        self.write("mark an exhausted post in", sql).await
+        let mark = |post: &Post| {
+            let mut sql =
+                Sql::new("UPDATE posts SET permanently_failed = 1, permanently_failed_at = ?, updated_at = ?");
+            sql.values = vec![at.clone(), at.clone()];
+            unchanged_since_read(&mut sql, post);
+            (post.id.clone(), sql)
+        };
+        let marks: Vec<(PostId, Sql)> = posts.iter().map(mark).collect();
+        let path = Arc::clone(&self.path);
+        self.with("mark exhausted posts in", move |connection| {
+            // One transaction: the disk has to confirm one write and not one a post.
+            let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+            let mut marked = Marked::default();
+            for (id, sql) in marks {
+                match transaction.prepare_cached(&sql.text)?.execute(params_from_iter(&sql.values)) {
+                    Ok(written) => marked.applied += written as u64,
+                    Err(refused) => {
+                        let refused = translate_for_one_post("mark an exhausted post in", &path, refused);
+                        // A rule of the file can end the transaction.
+                        if !refused.is_for_one_post() || connection.is_autocommit() {
+                            return Ok(Err(refused));
+                        }
+                        marked.refused.push((id, refused));
+                    }
+                }
+            }
+            transaction.commit()?;
+            Ok(Ok(marked))
+        })
+        .await?
     }
 
     async fn find(&self, id: &str) -> Result<Found, StoreError> {
-        let id = id.to_owned();
+        let conditions = [Some(has_id(&id_of(id))), is_shown_as(id)];
         self.with("read a post from", move |connection| {
-            let sql = format!("SELECT {} FROM posts WHERE id = ?", column_list());
-            let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Option<String>>("status")?, post_from(row)?));
-            let found = connection.prepare_cached(&sql)?.query_row([&id], read).optional()?;
-            Ok(match found {
-                None => Found::Nothing,
-                Some((Some(status), stored)) if status == "failed" => {
-                    let mut stored = vec![stored];
-                    name_stories(connection, &mut stored)?;
-                    Found::Failed(stored)
+            for condition in conditions.into_iter().flatten() {
+                let select = format!(
+                    "SELECT {}, status IS 'failed' AS is_failed FROM posts WHERE {}",
+                    column_list(),
+                    condition.text
+                );
+                let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, bool>("is_failed")?, post_from(row)?));
+                let mut statement = connection.prepare_cached(&select)?;
+                match statement.query_row(params_from_iter(&condition.values), read).optional()? {
+                    None => {}
+                    Some((true, stored)) => {
+                        let mut stored = vec![stored];
+                        name_stories(connection, &mut stored)?;
+                        return Ok(Found::Failed(stored));
+                    }
+                    Some((false, stored)) => return Ok(Found::NotFailed(stored.id().clone())),
                 }
-                Some(_) => Found::NotFailed(PostId::from_text(id)),
-            })
+            }
+            Ok(Found::Nothing)
         })
         .await
     }
@@ -257,7 +232,7 @@ impl PostStore for SqlitePostStore {
         }
         unchanged_since_read(&mut sql, post);
         sql.push(&format!(" RETURNING {}", column_list()), []);
-        self.with("claim a post in", move |connection| {
+        self.with_post("claim a post in", move |connection| {
             let mut statement = connection.prepare_cached(&sql.text)?;
             let mut rows = statement.query(params_from_iter(&sql.values))?;
             let claimed = rows.next()?.map(post_from).transpose()?;
@@ -286,12 +261,12 @@ impl PostStore for SqlitePostStore {
     }
 
     async fn settle(&self, post: &Post, lease: &Lease, settlement: &Settlement) -> Result<LeaseWrite, StoreError> {
-        self.write("record an outcome in", settlement_sql(post, lease, settlement)).await
+        self.write_post("record an outcome in", settlement_sql(post, lease, settlement)).await
     }
 
     async fn is_recorded(&self, platform: Platform, id: &str) -> Result<bool, StoreError> {
         let column = platform.fields().id.column;
-        let mut sql = Sql::new(format!("SELECT count(*) FROM posts WHERE {column} = ?"));
+        let mut sql = Sql::new(format!("SELECT EXISTS (SELECT 1 FROM posts WHERE {column} = ?)"));
         sql.values = vec![string(id)];
         Ok(self.with("read a post from", move |connection| statistics::count(connection, &sql)).await? > 0)
     }
@@ -304,23 +279,24 @@ impl PostStore for SqlitePostStore {
         );
         sql.values = vec![at.clone(), string(Category::Ambiguous.as_str()), string(error), at];
         unchanged_since_read(&mut sql, post);
-        self.write("mark a published post in", sql).await
+        self.write_post("mark a published post in", sql).await
     }
 
     async fn reset(&self, id: &PostId, by: &str, options: &ResetOptions<'_>) -> Result<Reset, StoreError> {
-        let key = id.key().to_owned();
+        let condition = has_id(id);
         let shown = options.shown.cloned();
         let sql = reset_sql(id, by, options.drop_ticket);
-        self.with("reset a post in", move |connection| {
+        self.with_post("reset a post in", move |connection| {
             // No other process writes between the reading and the writing.
             let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
             let live = live_claim(now());
             let select = format!(
-                "SELECT {}, coalesce({}, 0) AS is_claimed FROM posts WHERE id = ? AND status = 'failed'",
+                "SELECT {}, coalesce({}, 0) AS is_claimed FROM posts WHERE {} AND status = 'failed'",
                 column_list(),
-                live.text
+                live.text,
+                condition.text
             );
-            let values = live.values.into_iter().chain([Value::Text(key)]);
+            let values = live.values.into_iter().chain(condition.values);
             let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, bool>("is_claimed")?, post_from(row)?));
             let found = transaction.prepare_cached(&select)?.query_row(params_from_iter(values), read).optional()?;
             let refused = match found {
@@ -343,13 +319,12 @@ impl PostStore for SqlitePostStore {
 
     async fn settle_found(&self, post: &Post, settlement: &Settlement) -> Result<Reset, StoreError> {
         let sql = found_sql(post, settlement);
-        let key = post.id.key().to_owned();
-        self.with("settle a post in", move |connection| {
+        let condition = has_id(&post.id);
+        self.with_post("settle a post in", move |connection| {
             // No other process writes between the two.
             let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-            let select = "SELECT count(*) FROM posts WHERE id = ? AND status = 'failed'";
-            let is_failed = transaction.prepare_cached(select)?.query_row([&key], |row| row.get::<_, i64>(0))? > 0;
-            if !is_failed {
+            let select = format!("SELECT 1 FROM posts WHERE {} AND status = 'failed'", condition.text);
+            if !transaction.prepare_cached(&select)?.exists(params_from_iter(&condition.values))? {
                 return Ok(Reset::NotFailed);
             }
             let written = transaction.prepare_cached(&sql.text)?.execute(params_from_iter(&sql.values))?;
@@ -364,11 +339,7 @@ impl PostStore for SqlitePostStore {
     }
 
     async fn list(&self, filter: &ListFilter, page: Page) -> Result<PostPage, StoreError> {
-        let mut sql = Sql::new(format!("SELECT {} FROM posts WHERE ", column_list()));
-        let condition = listed(filter);
-        sql.push(&condition.text, condition.values);
-        let amount = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
-        sql.push(" ORDER BY postretry_listed_at DESC, id LIMIT ? OFFSET ?", [amount(page.limit), amount(page.skip)]);
+        let sql = list_sql(filter, page);
         self.with("read posts from", move |connection| {
             let mut statement = connection.prepare_cached(&sql.text)?;
             let read = statement.query_map(params_from_iter(&sql.values), post_from)?;
@@ -380,9 +351,7 @@ impl PostStore for SqlitePostStore {
     }
 
     async fn count(&self, filter: &ListFilter) -> Result<u64, StoreError> {
-        let mut sql = Sql::new("SELECT count(*) FROM posts WHERE ");
-        let condition = listed(filter);
-        sql.push(&condition.text, condition.values);
+        let sql = count_sql(filter);
         self.with("count posts in", move |connection| statistics::count(connection, &sql)).await
     }
 
@@ -412,10 +381,18 @@ fn name_stories(connection: &Connection, posts: &mut [StoredPost]) -> rusqlite::
     let keys = serde_json::json!(keys).to_string();
     let mut statement =
         connection.prepare_cached("SELECT id, name FROM stories WHERE id IN (SELECT value FROM json_each(?))")?;
-    let pairs = statement.query_map([keys], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let names = pairs.collect::<rusqlite::Result<std::collections::HashMap<String, Option<String>>>>()?;
+    let mut rows = statement.query([keys])?;
+    let mut names = std::collections::HashMap::new();
+    while let Some(row) = rows.next()? {
+        let key = match row.get_ref(0)? {
+            ValueRef::Integer(number) => Some(number.to_string()),
+            other => other.as_str().ok().map(str::to_owned),
+        };
+        // A name that is not text is none: it is only shown.
+        names.extend(key.zip(row.get_ref(1)?.as_str().ok().map(str::to_owned)));
+    }
     for story in &mut stories {
-        story.name = story.key.as_ref().and_then(|key| names.get(key)).cloned().flatten();
+        story.name = story.key.as_ref().and_then(|key| names.get(key)).cloned();
     }
     Ok(())
 }
@@ -426,14 +403,22 @@ impl SqlitePostStore {
     /// # Errors
     /// Where the file cannot be read.
     pub async fn explain_due(&self, query: &DueQuery) -> Result<Vec<String>, StoreError> {
-        let ids = due_ids(query, MalformedPosts::Included);
+        let rows = due_rows(query);
         self.with("explain a query of", move |connection| {
-            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", ids.text))?;
-            let steps = statement.query_map(params_from_iter(&ids.values), |row| row.get("detail"))?;
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", rows.text))?;
+            let steps = statement.query_map(params_from_iter(&rows.values), |row| row.get("detail"))?;
             steps.collect()
         })
         .await
     }
+}
+
+/// Reads a row with all columns of `posts` as the embedded store reads it.
+///
+/// # Errors
+/// Only if SQLite fails. A row with an invalid value is a malformed post.
+pub fn stored_post_from(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredPost> {
+    post_from_any(row)
 }
 
 /// An instant as the columns of the store have it, for programs that write rows.

@@ -1,15 +1,15 @@
 //! The queries in SQL.
 //!
 //! As in MongoDB, due posts are found with one range for each retry count. Every range is a separate `SELECT`, so that
-//! each one uses the index. The ids that they return are the candidates.
+//! each one uses the index. The rows that they return are the candidates.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use rusqlite::types::Value;
 
+use super::row::{column_list, is_readable};
 use super::schema::millis;
 use crate::post::{BackoffFrom, MAX_LEASE, Platform, RetryPolicy};
-use crate::store::query::MalformedPosts;
-use crate::store::{DueQuery, ListFilter, Scope};
+use crate::store::{DueQuery, ListFilter, Page, Scope};
 
 /// Some SQL and the values for its `?`.
 #[derive(Debug, Clone, Default)]
@@ -67,46 +67,92 @@ pub(super) fn latest_lease(now: DateTime<Utc>) -> Value {
     Value::Integer(now.timestamp_millis().saturating_add(MAX_LEASE.num_milliseconds()))
 }
 
-/// A `SELECT id` for each way in which a post can be due and, if wanted, for the posts whose state cannot be
-/// read.
-pub(super) fn due_ids(query: &DueQuery, malformed: MalformedPosts) -> Sql {
-    let DueQuery { policy, now, scope } = query;
-    let anchor = match policy.backoff_from {
-        BackoffFrom::FirstFailure => "postretry_anchor_first",
-        BackoffFrom::LastAttempt => "postretry_anchor_last",
-    };
-    let range = match malformed {
-        MalformedPosts::Included => format!("{anchor} <= ?"),
-        MalformedPosts::Excluded => format!("{anchor} <= ? AND {anchor} <> {UNREADABLE}"),
-    };
+/// A `SELECT rowid` for each way in which a post can be due, and for the posts whose state cannot be read. Whether a
+/// post is malformed in another column, this does not ask.
+pub(super) fn due_rows(query: &DueQuery) -> Sql {
+    let conditions = due_conditions(query);
+    match query.scope {
+        Scope::Platform(_) => selected(&in_scope(query.scope), &conditions),
+        // They can only be reported, and there are few of them: one look at each range of names. The plus sign keeps
+        // SQLite from planning every condition for every range, which takes longer than all else in a pass.
+        Scope::UnknownPlatform => {
+            let mut sql = Sql::new("SELECT rowid FROM posts WHERE rowid IN (");
+            for (position, range) in unknown_platforms().iter().enumerate() {
+                if position > 0 {
+                    sql.push(" UNION ALL ", []);
+                }
+                sql.append(selected(range, &[(due_order(&query.policy).0, Sql::new("TRUE"))]));
+            }
+            sql.push(") AND +(", []);
+            for (position, (_, condition)) in conditions.into_iter().enumerate() {
+                if position > 0 {
+                    sql.push(" OR ", []);
+                }
+                sql.append(condition);
+            }
+            sql.push(")", []);
+            sql
+        }
+    }
+}
+
+/// The first of these rows after a position, by date and number. Of nearly all of them SQLite reads no more than are
+/// wanted, because the index has them in order: one `SELECT` for each name of the platform and each condition.
+pub(super) fn due_rows_after(query: &DueQuery, after: Option<(i64, i64)>, limit: u32) -> Sql {
+    let Scope::Platform(platform) = query.scope else { return due_rows(query) };
+    let (_, order) = due_order(&query.policy);
+    let mut sql = Sql::new("SELECT number FROM (");
+    let conditions = due_conditions(query);
+    let branches = platform.spellings().iter().flat_map(|name| conditions.iter().map(move |branch| (name, branch)));
+    for (position, (name, (index, condition))) in branches.enumerate() {
+        // A post can be due for two reasons, and must not take two places of a page.
+        if position > 0 {
+            sql.push(" UNION ", []);
+        }
+        let select = format!("SELECT * FROM (SELECT {order} AS place, rowid AS number FROM posts INDEXED BY {index}");
+        sql.push(&format!("{select} WHERE status = 'failed' AND platform = ? AND "), [Value::Text((*name).to_owned())]);
+        sql.append(condition.clone());
+        if let Some((place, number)) = after {
+            let values = [Value::Integer(place), Value::Integer(number)];
+            sql.push(&format!(" AND ({order}, rowid) > (?, ?)"), values);
+        }
+        sql.push(&format!(" ORDER BY {order}, rowid LIMIT ?)"), [Value::Integer(limit.into())]);
+    }
+    sql.push(") ORDER BY place, number LIMIT ?", [Value::Integer(limit.into())]);
+    sql
+}
+
+/// The index of what is due, and the column with the date that the backoff counts from.
+pub(super) fn due_order(policy: &RetryPolicy) -> (&'static str, &'static str) {
+    match policy.backoff_from {
+        BackoffFrom::FirstFailure => ("postretry_due", "postretry_anchor_first"),
+        BackoffFrom::LastAttempt => ("postretry_due_last_attempt", "postretry_anchor_last"),
+    }
+}
+
+/// The ways in which a post can be due, each with its index.
+fn due_conditions(query: &DueQuery) -> Vec<(&'static str, Sql)> {
+    let DueQuery { policy, now, .. } = query;
+    let (due, anchor) = due_order(policy);
     let not_before = format!("(retry_not_before IS NULL OR coalesce({}, 0) <= ?)", millis("retry_not_before"));
     let now_ms = || Value::Integer(now.timestamp_millis());
-    let mut conditions: Vec<(&str, Sql)> = Vec::new();
+    let mut conditions: Vec<(&'static str, Sql)> = Vec::new();
     let mut add = |index, condition: &str, values: Vec<Value>| {
         conditions.push((index, Sql { text: condition.to_owned(), values }));
-    };
-    let due = match policy.backoff_from {
-        BackoffFrom::FirstFailure => "postretry_due",
-        BackoffFrom::LastAttempt => "postretry_due_last_attempt",
     };
     for count in 0..policy.max_retries {
         let Some(latest) = policy.latest_due_anchor(count, *now) else { break };
         add(
             due,
             &format!(
-                "postretry_flagged = 0 AND postretry_retries = ? AND {range} AND postretry_claim_until IS NULL \
+                "postretry_flagged = 0 AND postretry_retries = ? AND {anchor} <= ? AND postretry_claim_until IS NULL \
                  AND {not_before}"
             ),
             vec![Value::Integer(count.into()), Value::Integer(latest.timestamp_millis()), now_ms()],
         );
     }
     // The process died, or its clock was wrong.
-    let is_readable = match malformed {
-        MalformedPosts::Included => String::new(),
-        MalformedPosts::Excluded => format!(" AND postretry_claim_until <> {UNREADABLE}"),
-    };
-    let expired = format!("postretry_flagged = 0 AND postretry_claim_until <= ?{is_readable}");
-    add("postretry_claims", &expired, vec![now_ms()]);
+    add("postretry_claims", "postretry_flagged = 0 AND postretry_claim_until <= ?", vec![now_ms()]);
     add("postretry_claims", "postretry_flagged = 0 AND postretry_claim_until > ?", vec![latest_lease(*now)]);
     add(
         "postretry_category",
@@ -116,33 +162,19 @@ pub(super) fn due_ids(query: &DueQuery, malformed: MalformedPosts) -> Sql {
         ),
         vec![now_ms()],
     );
-    if malformed == MalformedPosts::Included {
-        add(due, "postretry_flagged = ?", vec![Value::Integer(UNREADABLE)]);
-        add(due, "postretry_flagged = 0 AND postretry_retries = ?", vec![Value::Integer(UNREADABLE)]);
-    }
-    match scope {
-        Scope::Platform(_) => selected(&[in_scope(*scope)], &conditions),
-        // They can only be reported, and there are few of them: one look at each range of names.
-        Scope::UnknownPlatform => {
-            let mut any = Sql::default();
-            for (_, condition) in conditions {
-                any.push(if any.text.is_empty() { "(" } else { " OR " }, []);
-                any.append(condition);
-            }
-            any.push(")", []);
-            selected(&unknown_platforms(), &[(due, any)])
-        }
-    }
+    add(due, "postretry_flagged = ?", vec![Value::Integer(UNREADABLE)]);
+    add(due, "postretry_flagged = 0 AND postretry_retries = ?", vec![Value::Integer(UNREADABLE)]);
+    conditions
 }
 
-/// A `SELECT id` for each scope and each condition. SQLite would not choose the index of the condition by itself.
-fn selected(scopes: &[Sql], conditions: &[(&str, Sql)]) -> Sql {
+/// A `SELECT rowid` for each condition in a scope. SQLite would not choose the index of the condition by itself.
+fn selected(scope: &Sql, conditions: &[(&str, Sql)]) -> Sql {
     let mut all = Sql::default();
-    for (scope, (index, condition)) in scopes.iter().flat_map(|scope| conditions.iter().map(move |one| (scope, one))) {
+    for (index, condition) in conditions {
         if !all.text.is_empty() {
-            all.text.push_str(" UNION ");
+            all.text.push_str(" UNION ALL ");
         }
-        all.text.push_str(&format!("SELECT id FROM posts INDEXED BY {index} WHERE "));
+        all.text.push_str(&format!("SELECT rowid FROM posts INDEXED BY {index} WHERE "));
         all.append(scope.clone());
         all.push(" AND ", []);
         all.append(condition.clone());
@@ -165,10 +197,10 @@ fn unknown_platforms() -> Vec<Sql> {
     ranges
 }
 
-/// A `SELECT id` for the exhausted posts that are not marked yet, without those that are running or waiting to be
+/// A `SELECT rowid` for the exhausted posts that are not marked yet, without those that are running or waiting to be
 /// resumed.
-pub(super) fn exhausted_ids(query: &DueQuery) -> Sql {
-    let mut sql = Sql::new("SELECT id FROM posts WHERE ");
+pub(super) fn exhausted_rows(query: &DueQuery) -> Sql {
+    let mut sql = Sql::new("SELECT rowid FROM posts INDEXED BY postretry_due WHERE ");
     sql.append(in_scope(query.scope));
     sql.push(
         " AND postretry_flagged = 0 AND postretry_retries >= ? AND postretry_claim_until IS NULL \
@@ -185,10 +217,35 @@ fn push_one_of(sql: &mut Sql, column: &str, names: &[&str]) {
     sql.push(&format!(" AND {column} IN ({marks})"), values);
 }
 
+/// A page of a list, the newest failure first.
+pub(super) fn list_sql(filter: &ListFilter, page: Page) -> Sql {
+    // This index has every column of the conditions. With what is due, the few rows of that are sorted instead.
+    let index = if filter.due.is_none() { " INDEXED BY postretry_list" } else { "" };
+    let mut sql = Sql::new(format!("SELECT {} FROM posts{index} WHERE ", column_list()));
+    sql.append(listed(filter));
+    let amount = |number: u64| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
+    sql.push(" ORDER BY postretry_listed_at DESC, id LIMIT ? OFFSET ?", [amount(page.limit), amount(page.skip)]);
+    sql
+}
+
+/// How many posts a list has.
+pub(super) fn count_sql(filter: &ListFilter) -> Sql {
+    // SQLite would choose an index that does not have the columns of these conditions.
+    let is_listed = filter.due.is_none() && (filter.permanent.is_some() || filter.since.is_some());
+    let index = if is_listed { " INDEXED BY postretry_list" } else { "" };
+    let mut sql = Sql::new(format!("SELECT count(*) FROM posts{index} WHERE "));
+    sql.append(listed(filter));
+    sql
+}
+
 /// The condition for a list.
-pub(super) fn listed(filter: &ListFilter) -> Sql {
-    let mut sql = Sql::new("status = 'failed'");
-    if !filter.platforms.is_empty() {
+fn listed(filter: &ListFilter) -> Sql {
+    let mut sql = match filter.due {
+        None => Sql::new("status = 'failed'"),
+        // Without status and platform, which are conditions of what is due already, SQLite looks only at those rows.
+        Some((policy, now)) => due_on(&filter.platforms, policy, now),
+    };
+    if !filter.platforms.is_empty() && filter.due.is_none() {
         let names: Vec<&str> = filter.platforms.iter().flat_map(|platform| platform.spellings()).copied().collect();
         push_one_of(&mut sql, "platform", &names);
     }
@@ -202,18 +259,125 @@ pub(super) fn listed(filter: &ListFilter) -> Sql {
     if let Some(since) = filter.since {
         sql.push(" AND postretry_listed_at >= ?", [Value::Integer(since.timestamp_millis())]);
     }
-    if let Some((policy, now)) = filter.due {
-        let platforms = Platform::ALL
-            .into_iter()
-            .filter(|platform| filter.platforms.is_empty() || filter.platforms.contains(platform));
-        sql.push(" AND id IN (", []);
-        for (index, platform) in platforms.enumerate() {
-            if index > 0 {
-                sql.push(" UNION ", []);
-            }
-            sql.append(due_ids(&DueQuery { policy, now, scope: Scope::Platform(platform) }, MalformedPosts::Excluded));
-        }
-        sql.push(")", []);
-    }
     sql
+}
+
+/// The condition that a post is due, for one of these platforms if there are some.
+fn due_on(platforms: &[Platform], policy: RetryPolicy, now: DateTime<Utc>) -> Sql {
+    let wanted = Platform::ALL.into_iter().filter(|known| platforms.is_empty() || platforms.contains(known));
+    let mut sql = Sql::new("rowid IN (");
+    for (index, platform) in wanted.enumerate() {
+        if index > 0 {
+            sql.push(" UNION ALL ", []);
+        }
+        sql.append(due_rows(&DueQuery { policy, now, scope: Scope::Platform(platform) }));
+    }
+    sql.push(&format!(") AND {}", is_readable()), []);
+    sql
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::{Connection, params_from_iter};
+
+    use super::super::{row, schema, statistics};
+    use super::*;
+    use crate::post::Category;
+
+    fn plan(connection: &Connection, sql: &Sql) -> Vec<String> {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", sql.text)).unwrap();
+        let steps = statement.query_map(params_from_iter(&sql.values), |row| row.get("detail")).unwrap();
+        steps.collect::<rusqlite::Result<_>>().unwrap()
+    }
+
+    fn store() -> Connection {
+        let mut connection = Connection::open_in_memory().unwrap();
+        row::define_is_readable(&connection).unwrap();
+        schema::migrate(&mut connection).unwrap();
+        connection
+    }
+
+    fn now() -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339("2026-11-23T10:00:00Z").unwrap().to_utc()
+    }
+
+    fn filters() -> Vec<ListFilter> {
+        let policy = RetryPolicy::default();
+        let none = ListFilter::default;
+        vec![
+            none(),
+            ListFilter { platforms: vec![Platform::YouTubeShorts], ..none() },
+            ListFilter { platforms: Platform::ALL.to_vec(), ..none() },
+            ListFilter { categories: vec![Category::Network, Category::Auth], ..none() },
+            ListFilter { permanent: Some(policy), ..none() },
+            ListFilter { since: Some(now()), ..none() },
+            ListFilter { platforms: vec![Platform::TikTok], permanent: Some(policy), since: Some(now()), ..none() },
+        ]
+    }
+
+    #[test]
+    fn no_query_looks_at_posts_that_are_not_failed() {
+        let connection = store();
+        let mut queries: Vec<Sql> = filters().iter().map(count_sql).collect();
+        queries.extend(filters().iter().map(|filter| list_sql(filter, Page { skip: 1000, limit: 50 })));
+        for backoff_from in [BackoffFrom::FirstFailure, BackoffFrom::LastAttempt] {
+            let policy = RetryPolicy { backoff_from, ..RetryPolicy::default() };
+            let due = ListFilter { due: Some((policy, now())), ..ListFilter::default() };
+            queries.extend([count_sql(&due), list_sql(&due, Page { skip: 0, limit: 50 })]);
+            for scope in [Scope::Platform(Platform::TikTok), Scope::UnknownPlatform] {
+                let query = DueQuery { policy, now: now(), scope };
+                queries.extend([due_rows(&query), exhausted_rows(&query)]);
+            }
+        }
+        queries.extend([statistics::POSTS, statistics::CATEGORIES].map(Sql::new));
+        for sql in queries {
+            let plan = plan(&connection, &sql);
+            assert!(!plan.iter().any(|step| step.starts_with("SCAN posts")), "{}: {plan:#?}", sql.text);
+        }
+    }
+
+    #[test]
+    fn what_is_due_is_found_without_a_look_at_the_other_failed_posts() {
+        let connection = store();
+        for platforms in [vec![], vec![Platform::TikTok]] {
+            let due = Some((RetryPolicy::default(), now()));
+            let filter = ListFilter { platforms, due, categories: vec![Category::Network], ..ListFilter::default() };
+            for sql in [count_sql(&filter), list_sql(&filter, Page { skip: 0, limit: 50 })] {
+                let plan = plan(&connection, &sql);
+                assert!(plan.iter().any(|step| step.contains("INTEGER PRIMARY KEY (rowid=?)")), "{plan:#?}");
+                assert!(!plan.iter().any(|step| step.ends_with("(status=?)")), "{plan:#?}");
+            }
+        }
+    }
+
+    #[test]
+    fn lists_and_statistics_are_read_in_the_order_of_an_index() {
+        let connection = store();
+        let lists = filters().into_iter().map(|filter| list_sql(&filter, Page { skip: 1000, limit: 50 }));
+        for sql in lists.chain([statistics::POSTS, statistics::CATEGORIES].map(Sql::new)) {
+            let plan = plan(&connection, &sql);
+            assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{}: {plan:#?}", sql.text);
+        }
+    }
+
+    #[test]
+    fn a_page_of_what_is_due_is_read_in_the_order_of_its_index() {
+        let connection = store();
+        for backoff_from in [BackoffFrom::FirstFailure, BackoffFrom::LastAttempt] {
+            let policy = RetryPolicy { backoff_from, ..RetryPolicy::default() };
+            let query = DueQuery { policy, now: now(), scope: Scope::Platform(Platform::YouTubeShorts) };
+            let plan = plan(&connection, &due_rows_after(&query, Some((1, 2)), 64));
+            let ranges = plan.iter().filter(|step| step.contains("postretry_retries=? AND postretry_anchor")).count();
+            // Five retry counts and the unreadable ones, under two names.
+            assert_eq!(ranges, 12, "{plan:#?}");
+        }
+    }
+
+    #[test]
+    fn the_posts_with_an_unknown_platform_are_found_in_six_ranges() {
+        let query = DueQuery { policy: RetryPolicy::default(), now: now(), scope: Scope::UnknownPlatform };
+        let plan = plan(&store(), &due_rows(&query));
+        let ranges = plan.iter().filter(|step| step.contains("postretry_due (status=? AND platform")).count();
+        assert_eq!(ranges, 6, "{plan:#?}");
+    }
 }

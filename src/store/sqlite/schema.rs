@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub const SCHEMA: &str = include_str!("schema.sql");
 
 /// The version of the schema, in the file's `user_version`.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 
 /// A date column in whole milliseconds since 1970, with smaller digits cut off. Null if it is empty or not a valid
 /// date.
@@ -76,7 +76,12 @@ const INDEXES: [(&str, &str); 5] = [
         "posts (status, platform, postretry_flagged, postretry_claim_until) WHERE postretry_claim_until IS NOT NULL",
     ),
     ("postretry_category", "posts (status, failure_category, platform)"),
-    ("postretry_list", "posts (status, postretry_listed_at DESC, id)"),
+    (
+        "postretry_list",
+        // With every column that a list asks for: a row is read only if it is shown.
+        "posts (status, postretry_listed_at DESC, id, platform, failure_category, postretry_flagged, \
+         postretry_retries)",
+    ),
 ];
 
 /// Migrates a file to the current version. A file that another program has created gets what is missing.
@@ -84,19 +89,22 @@ const INDEXES: [(&str, &str); 5] = [
 /// # Errors
 /// Where the file cannot be written.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
-    if version(connection)? == VERSION {
-        return Ok(());
-    }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have been faster.
-    if version(&transaction)? != VERSION {
+    if !is_current(&transaction)? {
         transaction.execute_batch(SCHEMA)?;
         drop_derived(&transaction)?;
-        let known = column_names(&transaction)?;
-        for (name, kind) in declared_columns() {
-            if !known.iter().any(|known| known == name) {
-                transaction.execute_batch(&format!("ALTER TABLE posts ADD COLUMN {name} {kind}"))?;
+        for table in ["posts", "stories"] {
+            let known = column_names(&transaction, table)?;
+            for (name, kind) in declared_columns(table) {
+                if !has_name(&known, name) {
+                    transaction.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {name} {kind}"))?;
+                }
             }
+        }
+        // A write to one post must never change two.
+        if !has_unique_id(&transaction)? {
+            transaction.execute_batch("CREATE UNIQUE INDEX postretry_id ON posts (id)")?;
         }
         for (name, expression) in derived_columns() {
             transaction.execute_batch(&format!(
@@ -116,9 +124,9 @@ fn drop_derived(connection: &Connection) -> rusqlite::Result<()> {
     for (name, _) in INDEXES {
         connection.execute_batch(&format!("DROP INDEX IF EXISTS {name}"))?;
     }
-    let known = column_names(connection)?;
+    let known = column_names(connection, "posts")?;
     for (name, _) in derived_columns() {
-        if known.iter().any(|known| known == name) {
+        if has_name(&known, name) {
             connection.execute_batch(&format!("ALTER TABLE posts DROP COLUMN {name}"))?;
         }
     }
@@ -130,20 +138,43 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-fn column_names(connection: &Connection) -> rusqlite::Result<Vec<String>> {
-    let mut statement = connection.prepare("SELECT name FROM pragma_table_xinfo('posts')")?;
-    statement.query_map([], |row| row.get(0))?.collect()
+/// Whether nothing has to be migrated: the version is this one, and it is ours and not another program's.
+pub(super) fn is_current(connection: &Connection) -> rusqlite::Result<bool> {
+    Ok(version(connection)? == VERSION && connection.prepare("SELECT postretry_listed_at FROM posts").is_ok())
 }
 
-/// The columns of `posts` as the schema declares them, but for the key.
-fn declared_columns() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let table = SCHEMA.split("CREATE TABLE IF NOT EXISTS posts (").nth(1).and_then(|rest| rest.split(");").next());
+/// The names of the columns of a table; none if it does not exist.
+pub(super) fn column_names(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare("SELECT name FROM pragma_table_xinfo(?)")?;
+    statement
+        .query_map([table], |row| {
+            Ok(String::from_utf8_lossy(row.get_ref(0)?.as_bytes().unwrap_or_default()).into_owned())
+        })?
+        .collect()
+}
+
+/// SQLite does not distinguish upper and lower case in names.
+fn has_name(known: &[String], name: &str) -> bool {
+    known.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// Whether the table of the posts guarantees that no two rows have the same id.
+pub(super) fn has_unique_id(connection: &Connection) -> rusqlite::Result<bool> {
+    let select = "SELECT EXISTS (SELECT 1 FROM pragma_index_list('posts') AS list \
+                  WHERE list.\"unique\" AND NOT list.partial \
+                  AND (SELECT count(*) = 1 AND max(lower(name) = 'id') FROM pragma_index_info(list.name)))";
+    connection.query_row(select, [], |row| row.get(0))
+}
+
+/// The columns of a table as the schema declares them.
+pub(super) fn declared_columns(table: &str) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
+    let start = format!("CREATE TABLE IF NOT EXISTS {table} (");
+    let table = SCHEMA.split_once(&start).and_then(|(_, rest)| rest.split(");").next());
     table
         .unwrap_or_default()
         .lines()
         .filter_map(|line| line.trim().trim_end_matches(',').split_once(' '))
         .map(|(name, kind)| (name, kind.trim()))
-        .filter(|(name, _)| *name != "id")
 }
 
 #[cfg(test)]
@@ -151,6 +182,7 @@ mod tests {
     use chrono::DateTime;
     use proptest::prelude::*;
 
+    use super::super::row::date_from;
     use super::*;
 
     #[test]
@@ -201,11 +233,82 @@ mod tests {
     }
 
     #[test]
+    fn a_table_that_lets_an_id_come_twice_gets_an_index_that_does_not() {
+        for (declared, is_unique) in [
+            ("id TEXT PRIMARY KEY", true),
+            ("ID TEXT UNIQUE", true),
+            ("id TEXT", false),
+            ("id TEXT, platform TEXT, UNIQUE (id, platform)", false),
+        ] {
+            let mut connection = Connection::open_in_memory().unwrap();
+            connection.execute_batch(&format!("CREATE TABLE posts ({declared})")).unwrap();
+            assert_eq!(has_unique_id(&connection).unwrap(), is_unique, "{declared}");
+            migrate(&mut connection).unwrap();
+            migrate(&mut connection).unwrap();
+            assert!(has_unique_id(&connection).unwrap());
+            connection.execute_batch("INSERT INTO posts (id) VALUES ('a'), ('b')").unwrap();
+            assert!(connection.execute_batch("INSERT INTO posts (id) VALUES ('a')").is_err(), "{declared}");
+        }
+    }
+
+    #[test]
+    fn the_columns_are_those_that_sqlite_declares() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE posts (id TEXT PRIMARY KEY, Title TEXT)").unwrap();
+        migrate(&mut connection).unwrap();
+        for table in ["posts", "stories", "runs", "tokens"] {
+            let known = column_names(&connection, table).unwrap();
+            let declared: Vec<&str> = declared_columns(table).map(|(name, _)| name).collect();
+            assert!(declared.len() > 1, "{table}");
+            assert!(declared.iter().all(|name| has_name(&known, name)), "{table}: {declared:?} {known:?}");
+        }
+    }
+
+    #[test]
     fn what_is_no_instant_has_no_number() {
         for text in ["", "now", "yesterday", "2026-11-23", "2026-11-23 10:00:00", "10:00:00Z", "2461367.5"] {
             assert_eq!(millis_of(text), None, "{text}");
         }
         assert_eq!(millis_of("2026-11-23t10:00:00z"), millis_of("2026-11-23T10:00:00.000Z"));
+    }
+
+    #[test]
+    fn the_program_takes_for_a_date_only_what_sqlite_reads_alike() {
+        for (text, is_date) in [
+            ("2026-11-23 10:00:00Z", true),
+            ("2026-11-23T10:00:00+14:59", true),
+            ("2026-11-23T10:00:00-00:00", true),
+            ("0000-01-01T00:00:00Z", true),
+            ("9999-12-31T23:59:59.999Z", true),
+            ("1969-12-31T23:59:59.9999Z", true),
+            ("2026-11-23T10:00:00+15:00", false),
+            ("2026-11-23T10:00:00-23:59", false),
+            ("2026-11-23T10:00:00\u{2212}01:00", false),
+            ("2026-11-23T23:59:60Z", false),
+            ("2026-11-23T24:00:00Z", false),
+            ("2026-02-30T10:00:00Z", false),
+            ("0000-01-01T00:00:00+01:00", false),
+            ("9999-12-31T23:59:59-01:00", false),
+            ("+12026-11-23T10:00:00Z", false),
+            ("-0001-11-23T10:00:00Z", false),
+            ("2026-11-23T10:00:00.Z", false),
+            ("2026-11-23T10:00:00.5e1Z", false),
+            ("2026-11-23T10:00:00 or so Z", false),
+            ("2026-11-23T10:00:00\0Z", false),
+            (" 2026-11-23T10:00:00Z", false),
+            ("2026-11-23T10:00:00Z ", false),
+            ("inf", false),
+            ("1795428000000", false),
+            ("", false),
+        ] {
+            let read = date_from(text);
+            assert_eq!(read.is_ok(), is_date, "{text}: {read:?}");
+            if let Ok(date) = read {
+                assert_eq!(millis_of(text), Some(date.timestamp_millis()), "{text}");
+            }
+        }
+        assert!(date_from("9999-12-31T23:59:59-01:00").unwrap_err().contains("out of range"));
+        assert!(date_from(&"9".repeat(1_000_000)).unwrap_err().len() < 200);
     }
 
     proptest! {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use rusqlite::types::Value;
+use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use serde_json::json;
 
-use super::query::{Sql, listed, text};
+use super::query::{Sql, count_sql, text};
 use super::tokens;
 use crate::post::{Category, Platform, RetryPolicy};
 use crate::store::statistics_builder::{AttemptTotals, PostGroup, StatisticsBuilder, start_of_days};
@@ -18,8 +18,28 @@ pub(super) fn count(connection: &Connection, sql: &Sql) -> rusqlite::Result<u64>
     connection.prepare_cached(&sql.text)?.query_row(params_from_iter(&sql.values), |row| number(row, 0))
 }
 
+/// The largest number that is counted. More come from runs that nobody has made, and their sum must fit too.
+const LARGEST: u64 = 1 << 53;
+
+/// A whole number. Of a run that another program has written it can be anything.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates, which is wanted")]
 fn number(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<u64> {
-    Ok(u64::try_from(row.get::<_, i64>(index)?).unwrap_or(0))
+    let number = match row.get_ref(index)? {
+        ValueRef::Integer(number) => u64::try_from(number).unwrap_or(0),
+        ValueRef::Real(number) => number as u64,
+        _ => 0,
+    };
+    Ok(number.min(LARGEST))
+}
+
+/// A text; none if it is something else.
+fn text_in(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<Option<String>> {
+    Ok(row.get_ref(index)?.as_str().ok().map(str::to_owned))
+}
+
+/// The SQL for a number in the totals of a run; null if they are not JSON.
+fn in_totals(name: &str) -> String {
+    format!("(CASE WHEN json_valid(totals) THEN totals ->> '{name}' END)")
 }
 
 /// What a run did on a platform.
@@ -46,8 +66,10 @@ fn given_up_from(json: &serde_json::Value) -> Option<GivenUpRecord> {
 
 /// Of each platform, why its latest run gave it up, if it did.
 pub(super) fn given_up(connection: &Connection) -> rusqlite::Result<Vec<(Platform, GivenUpRecord)>> {
-    let mut statement = connection.prepare("SELECT by_platform FROM runs ORDER BY started_at DESC LIMIT 50")?;
-    let rows = statement.query_map([], |row| row.get::<_, Option<String>>(0))?;
+    // The latest rows, without a look at the runs of years.
+    let latest = "SELECT by_platform, started_at FROM runs ORDER BY rowid DESC LIMIT 50";
+    let mut statement = connection.prepare(&format!("SELECT by_platform FROM ({latest}) ORDER BY started_at DESC"))?;
+    let rows = statement.query_map([], |row| text_in(row, 0))?;
     let runs = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     let runs: Vec<serde_json::Value> =
         runs.into_iter().flatten().filter_map(|text| serde_json::from_str(&text).ok()).collect();
@@ -60,15 +82,17 @@ pub(super) fn given_up(connection: &Connection) -> rusqlite::Result<Vec<(Platfor
 
 /// The runs of the last days, day by day in UTC.
 fn days(connection: &Connection, now: DateTime<Utc>) -> rusqlite::Result<Vec<DayStatistics>> {
-    let mut statement = connection.prepare(
-        "SELECT substr(started_at, 1, 10), sum(totals ->> 'posted'), \
-         sum((totals ->> 'failed') + (totals ->> 'permanentlyFailed')) FROM runs WHERE started_at >= ? \
-         GROUP BY 1 ORDER BY 1",
-    )?;
-    let mut rows = statement.query([super::text_of(start_of_days(now))])?;
+    let mut statement = connection.prepare(&format!(
+        "SELECT substr(started_at, 1, 10), total({}), total({} + {}) FROM runs \
+         WHERE started_at >= ? AND started_at <= ? GROUP BY 1 ORDER BY 1",
+        in_totals("posted"),
+        in_totals("failed"),
+        in_totals("permanentlyFailed")
+    ))?;
+    let mut rows = statement.query([super::text_of(start_of_days(now)), super::text_of(now)])?;
     let mut days = Vec::new();
     while let Some(row) = rows.next()? {
-        if let Ok(day) = row.get::<_, String>(0)?.parse() {
+        if let Some(day) = text_in(row, 0)?.and_then(|day| day.parse().ok()) {
             days.push(DayStatistics { day, posted: number(row, 1)?, failed: number(row, 2)? });
         }
     }
@@ -121,10 +145,7 @@ pub(super) fn gather(
     add_posts(connection, &mut builder)?;
     for platform in Platform::ALL {
         let filter = ListFilter { platforms: vec![platform], due: Some((*policy, now)), ..ListFilter::default() };
-        let condition = listed(&filter);
-        let sql =
-            Sql { text: format!("SELECT count(*) FROM posts WHERE {}", condition.text), values: condition.values };
-        builder.set_due(platform, count(connection, &sql)?);
+        builder.set_due(platform, count(connection, &count_sql(&filter))?);
     }
     add_categories(connection, &mut builder)?;
     let since = runs_since.map_or_else(String::new, super::text_of);
@@ -133,16 +154,21 @@ pub(super) fn gather(
     Ok(builder.finish(runs, &tokens::all(connection)?, given_up(connection)?))
 }
 
+/// Groups in the order of the index, so that nothing has to be sorted.
+pub(super) const POSTS: &str = "SELECT platform, postretry_flagged, postretry_retries, count(*) \
+                     FROM posts INDEXED BY postretry_due WHERE status = 'failed' \
+                     GROUP BY platform, postretry_flagged, postretry_retries";
+
+pub(super) const CATEGORIES: &str = "SELECT failure_category, count(*) FROM posts INDEXED BY postretry_category \
+                          WHERE status = 'failed' AND failure_category <> '' GROUP BY failure_category";
+
 fn add_posts(connection: &Connection, builder: &mut StatisticsBuilder) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare(
-        "SELECT platform, postretry_flagged = 1, max(postretry_retries, 0), count(*) FROM posts \
-         WHERE status = 'failed' GROUP BY 1, 2, 3",
-    )?;
+    let mut statement = connection.prepare(POSTS)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         builder.add_posts(PostGroup {
             platform: row.get_ref(0)?.as_str().ok().and_then(|name| name.parse().ok()),
-            is_flagged: row.get(1)?,
+            is_flagged: row.get_ref(1)? == ValueRef::Integer(1),
             retry_count: u32::try_from(number(row, 2)?).unwrap_or(u32::MAX),
             posts: number(row, 3)?,
         });
@@ -151,22 +177,24 @@ fn add_posts(connection: &Connection, builder: &mut StatisticsBuilder) -> rusqli
 }
 
 fn add_categories(connection: &Connection, builder: &mut StatisticsBuilder) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare(
-        "SELECT failure_category, count(*) FROM posts WHERE status = 'failed' AND typeof(failure_category) = 'text' \
-         GROUP BY 1",
-    )?;
+    let mut statement = connection.prepare(CATEGORIES)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        builder.add_category(&row.get::<_, String>(0)?, number(row, 1)?);
+        if let Some(name) = text_in(row, 0)? {
+            builder.add_category(&name, number(row, 1)?);
+        }
     }
     Ok(())
 }
 
 fn runs(connection: &Connection, since: &str) -> rusqlite::Result<RunStatistics> {
-    let sums = "SELECT count(*), coalesce(sum(totals ->> 'posted'), 0), \
-                coalesce(sum((totals ->> 'failed') + (totals ->> 'permanentlyFailed')), 0) \
-                FROM runs WHERE started_at >= ?";
-    let mut statistics = connection.query_row(sums, [since], |row| {
+    let sums = format!(
+        "SELECT count(*), total({}), total({} + {}) FROM runs WHERE started_at >= ?",
+        in_totals("posted"),
+        in_totals("failed"),
+        in_totals("permanentlyFailed")
+    );
+    let mut statistics = connection.query_row(&sums, [since], |row| {
         Ok(RunStatistics {
             run_count: number(row, 0)?,
             success_count: number(row, 1)?,
@@ -176,30 +204,31 @@ fn runs(connection: &Connection, since: &str) -> rusqlite::Result<RunStatistics>
     })?;
     let last =
         "SELECT started_at, duration_ms, outcome FROM runs WHERE started_at >= ? ORDER BY started_at DESC LIMIT 1";
-    let last: Option<(String, i64, String)> =
-        connection.query_row(last, [since], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
-    if let Some((started_at, duration_ms, outcome)) = last {
-        statistics.last_run = DateTime::parse_from_rfc3339(&started_at).ok().map(|at| at.with_timezone(&Utc));
-        statistics.last_duration_ms = Some(duration_ms);
-        statistics.last_outcome = Some(outcome);
+    let read = |row: &rusqlite::Row<'_>| Ok((text_in(row, 0)?, number(row, 1)?, text_in(row, 2)?));
+    if let Some((started_at, duration_ms, outcome)) = connection.query_row(last, [since], read).optional()? {
+        let started_at = started_at.and_then(|text| DateTime::parse_from_rfc3339(&text).ok());
+        statistics.last_run = started_at.map(|at| at.with_timezone(&Utc));
+        statistics.last_duration_ms = Some(i64::try_from(duration_ms).unwrap_or(i64::MAX));
+        statistics.last_outcome = outcome;
     }
     Ok(statistics)
 }
 
 fn add_attempts(connection: &Connection, since: &str, builder: &mut StatisticsBuilder) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(
-        "SELECT value ->> 'platform', value ->> 'attempt', sum(value ->> 'attempts'), sum(value ->> 'posted'), \
-         value ->> 'after' FROM runs, json_each(runs.attempts) WHERE started_at >= ? GROUP BY 1, 2, 5",
+        "SELECT value ->> 'platform', value ->> 'attempt', total(value ->> 'attempts'), total(value ->> 'posted'), \
+         value ->> 'after' FROM runs, json_each(CASE WHEN json_valid(runs.attempts) THEN runs.attempts ELSE '[]' END) \
+         WHERE started_at >= ? AND json_each.type = 'object' GROUP BY 1, 2, 5",
     )?;
     let mut rows = statement.query([since])?;
     while let Some(row) = rows.next()? {
         let totals = AttemptTotals {
             attempt: u32::try_from(number(row, 1)?).unwrap_or(u32::MAX),
-            after: row.get::<_, Option<String>>(4)?.and_then(|name| name.parse().ok()),
+            after: text_in(row, 4)?.and_then(|name| name.parse().ok()),
             attempts: number(row, 2)?,
             posted: number(row, 3)?,
         };
-        builder.add_attempts(row.get::<_, String>(0)?.parse().ok(), totals);
+        builder.add_attempts(text_in(row, 0)?.and_then(|name| name.parse().ok()), totals);
     }
     Ok(())
 }

@@ -25,6 +25,9 @@ impl TokenStore for SqlitePostStore {
 
     /// Takes the lease if no lease is valid.
     async fn lock_token(&self, key: &str, lease: &Lease) -> Result<LeaseWrite, StoreError> {
+        if let Some(warning) = self.exposure() {
+            log::warn!("{warning}");
+        }
         let mut sql = Sql::new(format!(
             "INSERT INTO tokens (key, refresh_by, refresh_until) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE \
              SET refresh_by = excluded.refresh_by, refresh_until = excluded.refresh_until \
@@ -77,21 +80,24 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<TokenRecord>>
     Ok(records.into_iter().flatten().collect())
 }
 
-/// A record of a platform that this version does not know is ignored.
+/// A record that cannot be read, or of a platform that this version does not know, is ignored.
 fn record_from(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<TokenRecord>> {
+    let text =
+        |name: &str| -> rusqlite::Result<Option<String>> { Ok(row.get_ref(name)?.as_str().ok().map(str::to_owned)) };
     let date = |name: &str| -> rusqlite::Result<Option<DateTime<Utc>>> {
-        let text: Option<String> = row.get(name)?;
-        Ok(text.and_then(|text| DateTime::parse_from_rfc3339(&text).ok()).map(|at| at.with_timezone(&Utc)))
+        Ok(text(name)?.and_then(|text| DateTime::parse_from_rfc3339(&text).ok()).map(|at| at.with_timezone(&Utc)))
     };
-    let platform: Option<String> = row.get("platform")?;
-    let Some(platform) = platform.and_then(|name| name.parse().ok()) else { return Ok(None) };
+    let platform = text("platform")?.and_then(|name| name.parse().ok());
+    let (Some(platform), Some(key), Some(access_token)) = (platform, text("key")?, text("access_token")?) else {
+        return Ok(None);
+    };
     Ok(Some(TokenRecord {
-        key: row.get("key")?,
+        key,
         platform,
-        source: row.get::<_, Option<String>>("source")?.unwrap_or_default(),
-        access_token: SecretString::from(row.get::<_, String>("access_token")?),
+        source: text("source")?.unwrap_or_default(),
+        access_token: SecretString::from(access_token),
         access_expires_at: date("access_expires_at")?,
-        refresh_token: row.get::<_, Option<String>>("refresh_token")?.map(SecretString::from),
+        refresh_token: text("refresh_token")?.map(SecretString::from),
         refresh_expires_at: date("refresh_expires_at")?,
     }))
 }

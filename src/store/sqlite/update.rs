@@ -3,11 +3,15 @@
 use chrono::{DateTime, Utc};
 use rusqlite::types::Value;
 
+use super::history::entry_text;
+use super::identity::has_id;
 use super::query::{Sql, latest_lease, text};
-use super::row::{NO_TICKET, entry_text};
+use super::row::NO_TICKET;
 use super::schema::millis;
 use super::{now, optional, optional_date, string};
-use crate::post::{Category, HISTORY_LIMIT, HistoryEntry, LastRetried, Post, PostId, Settlement, TicketFate};
+use crate::post::{
+    Category, EntryOutcome, HISTORY_LIMIT, HistoryEntry, LastRetried, Post, PostId, Settlement, TicketFate,
+};
 use crate::store::Lease;
 
 /// Whether the claim on the post is valid at this time.
@@ -16,9 +20,17 @@ pub(super) fn live_claim(now: DateTime<Utc>) -> Sql {
     Sql { text: condition.to_owned(), values: vec![Value::Integer(now.timestamp_millis()), latest_lease(now)] }
 }
 
+/// Matches the post with exactly this id.
+fn push_where_id(sql: &mut Sql, id: &PostId) {
+    let condition = has_id(id);
+    sql.push(" WHERE ", []);
+    sql.push(&condition.text, condition.values);
+}
+
 /// Matches the post while it is failed and this claim on it is valid.
 pub(super) fn lease_held(sql: &mut Sql, id: &PostId, lease: &Lease) {
-    sql.push(" WHERE id = ? AND claim_by = ? AND status = 'failed' AND ", [string(id.key()), string(&lease.by)]);
+    push_where_id(sql, id);
+    sql.push(" AND claim_by = ? AND status = 'failed' AND ", [string(&lease.by)]);
     let live = live_claim(now());
     sql.push(&live.text, live.values);
 }
@@ -27,7 +39,8 @@ pub(super) fn lease_held(sql: &mut Sql, id: &PostId, lease: &Lease) {
 /// nobody else has claimed the post. An expired claim on a post that is not failed any more is no risk either: nobody
 /// else will claim it.
 fn settleable(sql: &mut Sql, id: &PostId, lease: &Lease, settlement: &Settlement) {
-    sql.push(" WHERE id = ? AND claim_by = ?", [string(id.key()), string(&lease.by)]);
+    push_where_id(sql, id);
+    sql.push(" AND claim_by = ?", [string(&lease.by)]);
     if settlement.publication.is_none() {
         let live = live_claim(now());
         sql.push(&format!(" AND (status IS NOT 'failed' OR {})", live.text), live.values);
@@ -39,19 +52,15 @@ pub(super) fn unchanged_since_read(sql: &mut Sql, post: &Post) {
     let retry = &post.retry;
     let same = |column: &str| format!("{} IS ?", millis(column));
     let condition = format!(
-        " WHERE id = ? AND status = 'failed' AND postretry_flagged = 0 AND postretry_retries = ? AND {} AND {} AND {}",
+        " AND status = 'failed' AND postretry_flagged = 0 AND postretry_retries = ? AND {} AND {} AND {}",
         same("last_retried_at"),
         same("retry_not_before"),
         same("failed_at"),
     );
     let date = |at: Option<DateTime<Utc>>| at.map_or(Value::Null, |at| Value::Integer(at.timestamp_millis()));
-    let values = [
-        string(post.id.key()),
-        Value::Integer(retry.count.into()),
-        date(retry.last_retried_at),
-        date(retry.not_before),
-        date(post.failed_at),
-    ];
+    let values =
+        [Value::Integer(retry.count.into()), date(retry.last_retried_at), date(retry.not_before), date(post.failed_at)];
+    push_where_id(sql, &post.id);
     sql.push(&condition, values);
     match &retry.claim {
         None => sql.push(" AND postretry_claim_until IS NULL", []),
@@ -64,11 +73,21 @@ pub(super) fn unchanged_since_read(sql: &mut Sql, post: &Post) {
     }
 }
 
-/// Adds an entry to the history, or replaces its last one. The last 50 entries are kept.
+/// Adds an entry to the history, or replaces its last one. The last 50 entries are kept. A last entry that is not the
+/// open one of this attempt was added by another program: it stays.
 pub(super) fn set_history(sql: &mut Sql, entry: &HistoryEntry, replaces_last: bool) {
     let stored =
         "CASE WHEN json_valid(retry_history) AND json_type(retry_history) = 'array' THEN retry_history ELSE '[]' END";
-    let kept = if replaces_last { format!("json_remove({stored}, '$[#-1]')") } else { stored.to_owned() };
+    let kept = if replaces_last {
+        format!(
+            "CASE WHEN {stored} ->> '$[#-1].outcome' = '{}' AND {stored} ->> '$[#-1].attempt' = {} \
+             THEN json_remove({stored}, '$[#-1]') ELSE {stored} END",
+            EntryOutcome::Interrupted.as_str(),
+            entry.attempt
+        )
+    } else {
+        stored.to_owned()
+    };
     let longer = format!("json_insert({kept}, '$[#]', json(?))");
     sql.push(
         &format!(
@@ -90,10 +109,11 @@ pub(super) fn reset_sql(id: &PostId, by: &str, drop_ticket: bool) -> Sql {
          failure_category = NULL, updated_at = ?, retry_history = CASE \
          WHEN json_valid(retry_history) AND json_type(retry_history, '$[#-1]') = 'object' \
          THEN json_set(retry_history, '$[#-1].resetAt', ?, '$[#-1].resetBy', ?) \
-         WHEN json_valid(retry_history) AND json_type(retry_history) = 'array' THEN retry_history END \
-         WHERE id = ? AND status = 'failed'",
+         WHEN json_valid(retry_history) AND json_type(retry_history) = 'array' THEN retry_history END",
     );
-    sql.values = vec![Value::Integer(drop_ticket.into()), at.clone(), at, string(by), string(id.key())];
+    sql.values = vec![Value::Integer(drop_ticket.into()), at.clone(), at, string(by)];
+    push_where_id(&mut sql, id);
+    sql.push(" AND status = 'failed'", []);
     sql
 }
 
@@ -108,7 +128,8 @@ pub(super) fn settlement_sql(post: &Post, lease: &Lease, settlement: &Settlement
 pub(super) fn found_sql(post: &Post, settlement: &Settlement) -> Sql {
     let mut sql = settled(post, settlement);
     sql.push(", permanently_failed = 0, permanently_failed_at = NULL", []);
-    sql.push(" WHERE id = ? AND status = 'failed' AND NOT coalesce(", [string(post.id.key())]);
+    push_where_id(&mut sql, &post.id);
+    sql.push(" AND status = 'failed' AND NOT coalesce(", []);
     let live = live_claim(now());
     sql.push(&format!("{}, 0)", live.text), live.values);
     sql

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use mongodb::Collection;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{self, Bson, Document, doc};
+use mongodb::{Collection, Database};
 use postretry_mongod::Mongod;
 use postretry_sandbox::Sandbox;
 use serde_json::Value;
@@ -25,11 +26,13 @@ pub(crate) async fn mongod() -> &'static Mongod {
 
 pub(crate) struct TestEnv {
     pub(crate) sandbox: Sandbox,
-    pub(crate) database: mongodb::Database,
+    pub(crate) database: Database,
     pub(crate) posts: Collection<Document>,
     pub(crate) uri: String,
     pub(crate) settings: BTreeMap<String, String>,
     shape: Shape,
+    /// Whether the database is kept for another case.
+    is_reused: bool,
     folder: tempfile::TempDir,
 }
 
@@ -109,15 +112,36 @@ pub(crate) async fn until(mut done: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// Emptied databases with their indexes, which take a server longer to make than a pass takes.
+static EMPTIED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Takes everything out of a database but its indexes.
+async fn empty(database: &Database) -> Result<(), mongodb::error::Error> {
+    for name in ["marketing_posts", "stories", "postretry_runs", "postretry_tokens"] {
+        database.collection::<Document>(name).delete_many(doc! {}).await?;
+    }
+    Ok(())
+}
+
 /// A server slows down with every collection and index that it has, and the tests make thousands.
 impl Drop for TestEnv {
     fn drop(&mut self) {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let database = self.database.clone();
+            let (database, is_reused) = (self.database.clone(), self.is_reused);
             // The test has its result; that something is left behind does not change it.
-            runtime.spawn(async move { database.drop().await.unwrap_or_default() });
+            runtime.spawn(async move {
+                if is_reused && empty(&database).await.is_ok() {
+                    EMPTIED.lock().unwrap_or_else(PoisonError::into_inner).push(database.name().to_owned());
+                } else {
+                    database.drop().await.unwrap_or_default();
+                }
+            });
         }
     }
+}
+
+fn new_name() -> String {
+    format!("test_{}", ObjectId::new().to_hex())
 }
 
 impl TestEnv {
@@ -126,17 +150,29 @@ impl TestEnv {
         Self::on(mongod().await).await
     }
 
+    /// The same, in a database that another case may have used before: for tests with hundreds of cases.
+    pub(crate) async fn reused() -> Self {
+        let emptied = EMPTIED.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let name = emptied.unwrap_or_else(new_name);
+        let mut env = Self::named(mongod().await, &name).await;
+        env.is_reused = true;
+        env
+    }
+
     /// The same, on this server.
     pub(crate) async fn on(server: &Mongod) -> Self {
-        let name = format!("test_{}", ObjectId::new().to_hex());
-        let database = server.database(&name).await.unwrap();
+        Self::named(server, &new_name()).await
+    }
+
+    async fn named(server: &Mongod, name: &str) -> Self {
+        let database = server.database(name).await.unwrap();
         let sandbox = Sandbox::start().await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let assets = folder.path().join("assets");
         std::fs::create_dir(&assets).unwrap();
         std::fs::write(assets.join("a.mp4"), video(100_000, 1)).unwrap();
         std::fs::write(assets.join("a.jpg"), b"\xFF\xD8\xFF\xE0\0\x10JFIF\0\x01 picture").unwrap();
-        let uri = server.uri(&name);
+        let uri = server.uri(name);
         let mut settings: BTreeMap<String, String> =
             sandbox.settings().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         for (name, value) in [
@@ -151,7 +187,7 @@ impl TestEnv {
             settings.insert(name.to_owned(), value.to_owned());
         }
         let posts = database.collection("marketing_posts");
-        Self { sandbox, database, posts, uri, settings, shape: Shape::One, folder }
+        Self { sandbox, database, posts, uri, settings, shape: Shape::One, folder, is_reused: false }
     }
 
     /// The same, with documents of this shape.

@@ -42,7 +42,17 @@ struct Member {
     port: u16,
     /// What members of a set with access control know each other by.
     key: Option<PathBuf>,
+    tls: Option<TlsFiles>,
     role: Role,
+}
+
+/// What a server needs for TLS.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The server's certificate for 127.0.0.1 with its key, in one PEM file.
+    pub certificate: PathBuf,
+    /// The certificate of the authority that has signed the server's certificate and those of its clients.
+    pub authority: PathBuf,
 }
 
 /// How long a server may take to start.
@@ -172,6 +182,19 @@ impl Mongod {
         self.restart(0).await
     }
 
+    /// The same, and from now on the first member accepts only TLS connections. Clients may have certificates of their
+    /// own, but need none.
+    ///
+    /// # Errors
+    /// Where it does not come up again.
+    pub async fn demand_tls_and_sign_in(&mut self, files: TlsFiles) -> Result<(), Error> {
+        let member = &mut self.members[0];
+        member.crash().await?;
+        member.make_key().map_err(Error::custom)?;
+        member.tls = Some(files);
+        self.restart(0).await
+    }
+
     /// Has the member that takes writes hand over to another.
     ///
     /// # Errors
@@ -204,6 +227,21 @@ impl Mongod {
     }
 }
 
+impl TlsFiles {
+    /// The options of the server's command line.
+    fn options(&self) -> [&OsStr; 7] {
+        [
+            OsStr::new("--tlsMode"),
+            OsStr::new("requireTLS"),
+            OsStr::new("--tlsCertificateKeyFile"),
+            self.certificate.as_os_str(),
+            OsStr::new("--tlsCAFile"),
+            self.authority.as_os_str(),
+            OsStr::new("--tlsAllowConnectionsWithoutCertificates"),
+        ]
+    }
+}
+
 impl Member {
     /// The server is watched by a shell that reads from us: when this process ends, however it ends, the shell reads
     /// the end, stops the server and removes its data.
@@ -217,8 +255,13 @@ impl Member {
             .arg(&self.data)
             .args(["--bind_ip", "127.0.0.1", "--port", &self.port.to_string()])
             .args(["--wiredTigerCacheSizeGB", "0.25", "--quiet", "--oplogSize", "128"])
+            // The files of dropped databases go at once, and not after five minutes: with ten thousand of them every
+            // checkpoint takes long.
+            .args(["--setParameter", "minSnapshotHistoryWindowInSeconds=0"])
+            .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])
             .args(if self.role == Role::Member { ["--replSet", "rs0"].as_slice() } else { &[] })
             .args(self.key.iter().flat_map(|key| [OsStr::new("--keyFile"), key.as_os_str()]))
+            .args(self.tls.iter().flat_map(TlsFiles::options))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -231,7 +274,7 @@ impl Member {
         let data = tempfile::tempdir()?.keep();
         // Between this and the server's own bind another process could take the port; then the start fails and says so.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut member = Self { watches: Vec::new(), program, data, port, key: None, role };
+        let mut member = Self { watches: Vec::new(), program, data, port, key: None, tls: None, role };
         member.watch()?;
         Ok(member)
     }
@@ -256,9 +299,11 @@ impl Member {
     }
 
     async fn client(&self) -> Result<Client, Error> {
+        let tls = self.tls.as_ref().map(|files| format!("&tls=true&tlsCAFile={}", files.authority.display()));
         let uri = format!(
-            "mongodb://127.0.0.1:{}/?directConnection=true&serverSelectionTimeoutMS=1000&connectTimeoutMS=1000",
-            self.port
+            "mongodb://127.0.0.1:{}/?directConnection=true&serverSelectionTimeoutMS=1000&connectTimeoutMS=1000{}",
+            self.port,
+            tls.unwrap_or_default()
         );
         Client::with_uri_str(uri).await
     }

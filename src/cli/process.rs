@@ -1,0 +1,129 @@
+//! The process of a command: what ends it, and what is said if it cannot go on.
+//!
+//! The command has a thread of its own. So a stop ends the process even if the command waits for a disk, a pipe or a
+//! person, and a panic is an error like any other.
+
+use std::panic::PanicHookInfo;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use super::console;
+use super::error::{Exit, render};
+use crate::environment::Redactor;
+use crate::retry::{Shutdown, Signal, Work};
+
+/// The name of the command's thread.
+const COMMAND: &str = "command";
+
+/// As much as the main thread has.
+const STACK: usize = 8 * 1024 * 1024;
+
+/// How much of a panic's message is printed.
+const MESSAGE: usize = 300;
+
+/// What a system says when it gives no more of something, and what to do then.
+const LIMITS: [(&str, &str); 4] = [
+    ("Too many open files", "raise the limit on open files: `ulimit -n`, or `LimitNOFILE=` in a systemd unit"),
+    ("Resource temporarily unavailable", THREADS),
+    ("spawn worker thread", THREADS),
+    ("Cannot allocate memory", "raise the limit on memory: `ulimit -v`, or `MemoryMax=` in a systemd unit"),
+];
+const THREADS: &str = "raise the limits on processes and memory: `ulimit -u` and `ulimit -v`, or `TasksMax=` and \
+                       `MemoryMax=` in a systemd unit";
+
+/// Ends the process, whatever its command waits for.
+#[derive(Debug)]
+pub(super) struct Ending(Sender<Exit>);
+
+impl Ending {
+    /// Ends the process when a stop leaves it no more time.
+    pub(super) fn obey(self, shutdown: Shutdown) {
+        tokio::spawn(async move {
+            shutdown.time_over().await;
+            if shutdown.work() == Some(Work::Attempts) {
+                log::warn!("attempts were cut short; the next pass resumes them when their claims have expired");
+            }
+            if let Some(signal) = shutdown.signal() {
+                self.end(signal.into());
+            }
+        });
+    }
+
+    fn end(&self, exit: Exit) {
+        // If nobody listens, the process has ended already.
+        self.0.send(exit).unwrap_or_default();
+    }
+}
+
+impl From<Signal> for Exit {
+    fn from(signal: Signal) -> Self {
+        match signal {
+            Signal::Interrupt => Self::Interrupted,
+            Signal::Terminate => Self::Terminated,
+        }
+    }
+}
+
+/// Runs a command until it ends, or something ends the process before.
+pub(super) fn run(redactor: &Redactor, command: impl FnOnce(Ending) -> Exit + Send + 'static) -> Exit {
+    let (sender, ends) = channel();
+    report_panics(redactor.clone(), Ending(sender.clone()));
+    let ended = Ending(sender.clone());
+    let body = move || ended.end(command(Ending(sender)));
+    match thread::Builder::new().name(COMMAND.to_owned()).stack_size(STACK).spawn(body) {
+        Ok(_) => ends.recv().unwrap_or(Exit::Error),
+        Err(error) => {
+            let problem = error.to_string();
+            console::say(&render(&format!("failed to start: {problem}"), limit_hint(&problem), false));
+            Exit::Error
+        }
+    }
+}
+
+/// What to do about a limit of the system that this text is about.
+pub(super) fn limit_hint(text: &str) -> Option<&'static str> {
+    LIMITS.iter().find(|(said, _)| text.contains(said)).map(|(_, hint)| *hint)
+}
+
+/// A panic is reported in the form of all errors. In the command's thread it ends the process at once, because a runtime
+/// that could not start all its threads would wait for them for ever.
+fn report_panics(redactor: Redactor, ending: Ending) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let (problem, hint) = explain(panic, &redactor);
+        console::say(&render(&problem, Some(hint), false));
+        if thread::current().name() == Some(COMMAND) {
+            ending.end(Exit::Error);
+        }
+    }));
+}
+
+fn explain(panic: &PanicHookInfo<'_>, redactor: &Redactor) -> (String, &'static str) {
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    let text = redactor.clean(text, MESSAGE);
+    if let Some(hint) = limit_hint(&text) {
+        return (format!("failed to continue: {text}"), hint);
+    }
+    let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line())).unwrap_or_default();
+    let hint = "this is an error in postretry; please report it. Nothing is lost: the next pass continues";
+    (format!("failed unexpectedly{place}: {text}"), hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_of_the_system_is_named_with_what_to_raise() {
+        for (text, expected) in [
+            ("Too many open files (os error 24)", Some("ulimit -n")),
+            ("OS can't spawn worker thread: Resource temporarily unavailable (os error 11)", Some("ulimit -u")),
+            ("Cannot allocate memory (os error 12)", Some("ulimit -v")),
+            ("No such file or directory (os error 2)", None),
+        ] {
+            let hint = limit_hint(text);
+            assert!(expected.map_or(hint.is_none(), |word| hint.is_some_and(|hint| hint.contains(word))), "{text}");
+        }
+    }
+}

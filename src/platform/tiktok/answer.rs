@@ -1,0 +1,81 @@
+//! What an answer of TikTok means for each request, without sending one.
+
+use chrono::{DateTime, Utc};
+use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE};
+use serde::de::DeserializeOwned;
+
+use super::api::{self, read_answer};
+use super::classify::{classify, is_page, with_retry_at};
+use super::status::PublishState;
+use super::token::TokenResponse;
+use super::upload::{self, SEND_CHUNK, Source};
+use super::wire::{CreatorInfo, InitResponse, StatusResponse, VideoList};
+use crate::platform::Meaning;
+use crate::platform::http::ApiResponse;
+use crate::platform::upload::PartOutcome;
+use crate::post::Failure;
+
+/// The size of the video whose first half the chunk carries.
+const SIZE: u64 = 20_000_000;
+
+pub(in crate::platform) fn meanings(response: &ApiResponse, now: DateTime<Utc>) -> Vec<Meaning> {
+    let init = "accept the video";
+    vec![
+        call("report whether the account may post", response, now, |answer: api::Answer<CreatorInfo>| {
+            // Reading the limit converts a foreign number.
+            let _limit = answer.data.longest_video();
+            None
+        }),
+        call(init, response, now, |answer: api::Answer<InitResponse>| {
+            let is_complete = answer.data.publish_id.is_some() && answer.data.upload_url.is_some();
+            (!is_complete).then(|| answer.unexpected(init))
+        }),
+        call("report the status of the post", response, now, |answer: api::Answer<StatusResponse>| {
+            match PublishState::read(answer.data, answer.error) {
+                PublishState::Failed(failure)
+                | PublishState::Unknown(failure)
+                | PublishState::Inaccessible(failure) => Some(failure),
+                _ => None,
+            }
+        }),
+        call("list the account's videos", response, now, |_: api::Answer<VideoList>| None),
+        token(response, now),
+        chunk(response, now),
+    ]
+}
+
+fn call<T: DeserializeOwned + Default>(
+    step: &'static str,
+    response: &ApiResponse,
+    now: DateTime<Utc>,
+    failure_of: impl FnOnce(api::Answer<T>) -> Option<Failure>,
+) -> Meaning {
+    let failure = match read_answer(step, response, now) {
+        Ok(answer) => failure_of(answer),
+        Err(refusal) => Some(refusal.failure),
+    };
+    Meaning { step, failure }
+}
+
+fn token(response: &ApiResponse, now: DateTime<Utc>) -> Meaning {
+    let step = "refresh the access token";
+    let given = response.parse::<TokenResponse>().unwrap_or_default();
+    let refused = given.into_refreshed(response.is_success()).err();
+    let failure =
+        refused.map(|error| with_retry_at(classify(step, response.status, &error), response.retry_after(now), now));
+    Meaning { step, failure }
+}
+
+fn chunk(response: &ApiResponse, now: DateTime<Utc>) -> Meaning {
+    let source = if is_page(response.header(CONTENT_TYPE.as_str())) { Source::Page } else { Source::TikTok };
+    let failure = match upload::read_response(response.status, source, SIZE / 2, SIZE) {
+        PartOutcome::Interrupted(failure) => Some(with_retry_at(failure, response.retry_after(now), now)),
+        PartOutcome::StoredUntil(_) | PartOutcome::Ended(_) => None,
+    };
+    Meaning { step: SEND_CHUNK, failure }
+}
+
+/// How many bytes of the video TikTok has.
+pub(in crate::platform) fn stored_bytes(response: &ApiResponse, size: u64) -> Option<u64> {
+    upload::stored_bytes(response.header(CONTENT_RANGE.as_str())?, size)
+}

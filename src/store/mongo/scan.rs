@@ -1,0 +1,372 @@
+//! The scans that find what is due and what has no retries left.
+//!
+//! Due posts are found with one range for each retry count, `failedAt` ≤ now − base × 2^k. So an index serves the
+//! query, no derived data is stored, and a changed setting takes effect at once. Every branch of an `$or` repeats the
+//! whole condition, and the index for all of them is named: the server would plan each branch anew, with every index.
+
+use chrono::{DateTime, Utc};
+use mongodb::bson::{self, Bson, Document, doc};
+
+use super::document::{DATES, bson_date, integer};
+use super::filter::{
+    NUMBERS, at_least, count_ranges, exact_counts, extended, is_of, no_plain, not_flagged, other_than, wrong_type,
+};
+use super::index;
+use super::page::Position;
+use super::parts::{Part, RootKind};
+use super::place::{HANDED_OVER, Place, first_of};
+use crate::post::{BackoffFrom, MAX_LEASE, RetryPolicy};
+use crate::store::query::MalformedPosts;
+
+/// A scan of one index for deliveries.
+#[derive(Debug, Clone)]
+pub(super) struct IndexScan {
+    /// Where the fields are.
+    pub(super) part: Part,
+    /// It finds the deliveries that any of these matches.
+    pub(super) branches: Vec<Document>,
+    /// The index.
+    pub(super) index: String,
+    /// The field by which the index returns each branch in order; none if the server has to sort them.
+    pub(super) ordered_by: Option<String>,
+}
+
+/// The scans for what is due in a part. No two find the same delivery. What has begun comes first. Their number is always
+/// the same, because a cursor has it: one without branches finds nothing and is left out.
+pub(super) fn due(part: &Part, policy: &RetryPolicy, now: DateTime<Utc>, malformed: MalformedPosts) -> Vec<IndexScan> {
+    let from = policy.backoff_from;
+    let scan = |branches, index: String, ordered_by| IndexScan { part: part.clone(), branches, index, ordered_by };
+    let Some(place) = &part.place else { return vec![scan(vec![part.base.clone()], part.index(from), None)] };
+    let state = DueState::new(part, place, policy, now, malformed);
+    let (ordered, mut others) = state.by_date();
+    let ordered_by = state.dates.first().to_owned();
+    let undated = state.undated();
+    let mut scans = vec![
+        scan(vec![state.processing()], index::processing_of(place), None),
+        scan(state.claimed(), index::claims_of(place), None),
+    ];
+    if part.kind == RootKind::Unknown {
+        let branches = scans.into_iter().flat_map(|scan| scan.branches).chain(ordered).chain(undated).chain(others);
+        return vec![scan(branches.chain(state.unreadable()).collect(), part.index(from), None)];
+    }
+    // Pages are in the order of the first failure.
+    let is_ordered = part.kind != RootKind::Listed && from == BackoffFrom::FirstFailure;
+    if is_ordered {
+        scans.push(scan(ordered, part.index(from), Some(ordered_by)));
+    } else {
+        others.extend(ordered);
+    }
+    if part.kind == RootKind::Named {
+        scans.push(scan(undated, index::UNDATED.to_owned(), None));
+    } else {
+        others.extend(undated);
+    }
+    others.extend(state.unreadable());
+    scans.push(scan(others, part.index(from), None));
+    scans
+}
+
+/// The exhausted deliveries of a part that are not marked yet, without those that are running or waiting to be resumed.
+pub(super) fn exhausted(part: &Part, policy: &RetryPolicy) -> Option<IndexScan> {
+    let place = part.place.as_ref()?;
+    let exhausted = extended(
+        &part.base,
+        doc! {
+            place.retry("permanentlyFailed"): not_flagged(),
+            place.retry("retryCount"): at_least(policy.max_retries),
+            place.retry("retryClaim"): Bson::Null,
+            "$nor": [is_processing(place)],
+        },
+    );
+    let index = part.index(BackoffFrom::FirstFailure);
+    Some(IndexScan { part: part.clone(), branches: vec![exhausted], index, ordered_by: None })
+}
+
+/// The state of deliveries at a place, and what makes it due.
+struct DueState<'a> {
+    place: &'a Place,
+    policy: &'a RetryPolicy,
+    now: DateTime<Utc>,
+    malformed: MalformedPosts,
+    base: &'a Document,
+    /// Those that are not marked as permanently failed.
+    unflagged: Document,
+    /// Those of them that nobody works on, and that nothing but the backoff holds back.
+    unclaimed: Document,
+    dates: Dates,
+}
+
+impl<'a> DueState<'a> {
+    fn new(
+        part: &'a Part,
+        place: &'a Place,
+        policy: &'a RetryPolicy,
+        now: DateTime<Utc>,
+        malformed: MalformedPosts,
+    ) -> Self {
+        let unflagged = extended(&part.base, doc! { place.retry("permanentlyFailed"): not_flagged() });
+        let unclaimed = extended(
+            &unflagged,
+            doc! {
+                place.retry("retryNotBefore"): { "$not": { "$gt": bson_date(now) } },
+                place.retry("retryClaim"): Bson::Null,
+            },
+        );
+        let dates = Dates::of(place, policy.backoff_from);
+        Self { place, policy, now, malformed, base: &part.base, unflagged, unclaimed, dates }
+    }
+
+    /// Those that the platform is still processing.
+    fn processing(&self) -> Document {
+        extended(&self.unclaimed, is_processing(self.place))
+    }
+
+    /// Those that nobody works on and that the platform is not processing.
+    fn idle(&self) -> Document {
+        extended(&self.unclaimed, doc! { "$nor": [is_processing(self.place)] })
+    }
+
+    /// Those whose process died, or whose clock was wrong. `retryNotBefore` was checked when the attempt started.
+    fn claimed(&self) -> Vec<Document> {
+        let claim = self.place.retry("retryClaim");
+        let until = format!("{claim}.until");
+        let with = |more: Document| extended(&self.unflagged, more);
+        let is_claimed = doc! { "$exists": true };
+        let latest = self.now.checked_add_signed(MAX_LEASE).map(|latest| doc! { "$gt": bson_date(latest) });
+        let ends = [Some(doc! { "$lte": bson_date(self.now) }), latest].into_iter().flatten();
+        let mut branches: Vec<Document> =
+            ends.map(|end| with(doc! { claim.as_str(): is_claimed.clone(), until.as_str(): end })).collect();
+        if self.malformed == MalformedPosts::Excluded {
+            for dead in &mut branches {
+                dead.insert("$expr", is_readable_claim(&claim));
+            }
+            return branches;
+        }
+        let is_set = doc! { "$exists": true, "$ne": Bson::Null };
+        branches.extend([
+            with(doc! { claim.as_str(): is_set.clone(), until.as_str(): Bson::Null }),
+            with(doc! { claim.as_str(): is_set.clone(), until.as_str(): { "$exists": false } }),
+            with(doc! { claim.as_str(): is_set.clone(), until.as_str(): Bson::Array(Vec::new()) }),
+            with(doc! { claim.as_str(): is_set, until.as_str(): { "$type": other_than(&["date"]) } }),
+            with(doc! {
+                claim.as_str(): is_claimed, until: { "$type": "date" },
+                format!("{claim}.by"): { "$not": { "$type": "string" } },
+            }),
+        ]);
+        branches
+    }
+
+    /// Those whose backoff is over since a date: with an ordinary retry count and the usual date, and all others.
+    fn by_date(&self) -> (Vec<Document>, Vec<Document>) {
+        let (policy, idle) = (self.policy, self.idle());
+        let count = self.place.retry("retryCount");
+        let (mut ordered, mut others, mut latest_of_all) = (Vec::new(), Vec::new(), None);
+        for number in 0..policy.max_retries {
+            let Some(latest) = policy.latest_due_anchor(number, self.now) else { break };
+            latest_of_all = latest_of_all.max(Some(latest));
+            let latest = bson_date(latest);
+            // A filter looks into lists.
+            let in_time = doc! { self.dates.first(): { "$lte": latest.clone(), "$not": { "$type": "array" } } };
+            let in_list = doc! { self.dates.first(): { "$lte": latest, "$type": "array" } };
+            for counted in exact_counts(number).into_iter().map(|exact| extended(&idle, doc! { &count: exact })) {
+                if self.malformed == MalformedPosts::Included {
+                    others.push(extended(&counted, in_list.clone()));
+                }
+                let counted = extended(&counted, in_time.clone());
+                if self.dates.first() == TIE {
+                    ordered.push(counted);
+                } else {
+                    // Where a value of any type decides between equal dates, a page cannot tell where it ended.
+                    others.push(extended(&counted, doc! { TIE: { "$type": no_plain("date") } }));
+                    ordered.push(extended(&counted, doc! { TIE: { "$not": { "$type": no_plain("date") } } }));
+                }
+            }
+        }
+        let Some(latest) = latest_of_all else { return (ordered, others) };
+        let exact: Vec<Bson> = (0..policy.max_retries).flat_map(exact_counts).collect();
+        let unusual = extended(&idle, doc! { "$expr": self.dates.is_reached(&count, policy, self.now) });
+        let in_time = doc! { self.dates.first(): { "$lte": bson_date(latest) } };
+        if *self.place == Place::Root && !self.base.contains_key(HANDED_OVER) {
+            // Every key of the index before the date has one value, so that the server can merge by the date.
+            for due in &mut ordered {
+                due.insert(HANDED_OVER, Bson::Null);
+            }
+            let handed_over = doc! { HANDED_OVER: { "$ne": Bson::Null }, &count: { "$in": exact.clone() } };
+            others.push(extended(&extended(&unusual, handed_over), in_time.clone()));
+        }
+        let odd = doc! { &count: { "$lt": integer(policy.max_retries), "$nin": exact } };
+        others.push(extended(&extended(&unusual, odd), in_time));
+        let has_retries = doc! { &count: { "$not": { "$gte": integer(policy.max_retries) } } };
+        let open = extended(&unusual, has_retries.clone());
+        others.extend(self.dates.otherwise(latest).iter().map(|date| extended(&open, date.clone())));
+        if self.malformed == MalformedPosts::Included {
+            // What cannot be read cannot be compared with a date either.
+            let open = extended(&idle, has_retries);
+            others.extend(self.dates.unreadable().iter().map(|date| extended(&open, date.clone())));
+            others.extend(self.listed_state(latest));
+        }
+        (ordered, others)
+    }
+
+    /// Deliveries whose retry state is in a list instead of an object, so that no condition on a field of it finds them.
+    fn listed_state(&self, latest: DateTime<Utc>) -> Vec<Document> {
+        let Place::Entry(entry) = self.place else { return Vec::new() };
+        let count = self.place.retry("retryCount");
+        let without_count = doc! {
+            count.as_str(): { "$exists": false },
+            self.dates.first(): { "$lte": bson_date(latest) },
+            // Those that count as null are found as all others.
+            "$nor": [{ count.as_str(): Bson::Null }],
+        };
+        let in_list = |path: String| extended(&without_count, doc! { path: { "$type": "array" } });
+        let paths = ["postretry".to_owned(), format!("postretry.{entry}")];
+        paths.into_iter().map(in_list).map(|found| extended(self.base, found)).collect()
+    }
+
+    /// Those without any date: then the last change counts, and without that they are due.
+    fn undated(&self) -> Vec<Document> {
+        let idle = self.idle();
+        let mut branches = Vec::new();
+        for number in 0..self.policy.max_retries {
+            let Some(latest) = self.policy.latest_due_anchor(number, self.now) else { break };
+            for range in count_ranges(number) {
+                let counted = extended(&idle, doc! { self.place.retry("retryCount"): range });
+                let dates = self.dates.unset(latest, self.malformed).into_iter();
+                branches.extend(dates.map(|date| extended(&counted, date)));
+            }
+        }
+        branches
+    }
+
+    /// Those whose flag or counter cannot be read, if they are to be reported.
+    fn unreadable(&self) -> Vec<Document> {
+        if self.malformed == MalformedPosts::Excluded {
+            return Vec::new();
+        }
+        let count = self.place.retry("retryCount");
+        // With a dead claim they are found by that.
+        let is_not_dead = doc! { self.place.retry("retryClaim.until"): { "$not": { "$lte": bson_date(self.now) } } };
+        let counted = extended(&self.unflagged, is_not_dead);
+        let flags = wrong_type(&self.place.retry("permanentlyFailed"), &["bool"]);
+        let counts = wrong_type(&count, &NUMBERS);
+        flags
+            .into_iter()
+            .map(|flag| extended(self.base, flag))
+            .chain(counts.into_iter().map(|wrong| extended(&counted, wrong)))
+            .chain([extended(&counted, doc! { count: f64::NAN })])
+            .collect()
+    }
+}
+
+fn is_processing(place: &Place) -> Document {
+    doc! { place.retry("failureCategory"): "processing", place.retry("publishTicket"): { "$type": "object" } }
+}
+
+/// The dates that the backoff counts from: the first that is set.
+struct Dates(Vec<String>);
+
+impl Dates {
+    fn of(place: &Place, from: BackoffFrom) -> Self {
+        let own = match from {
+            BackoffFrom::FirstFailure => None,
+            BackoffFrom::LastAttempt => Some(place.retry("lastRetriedAt")),
+        };
+        Self(own.into_iter().chain(place.failure_dates()).collect())
+    }
+
+    /// The one that nearly every failed delivery has.
+    fn first(&self) -> &str {
+        self.0.first().map_or("failedAt", String::as_str)
+    }
+
+    /// Whether the backoff is over, as an expression. It is where there is no date.
+    fn is_reached(&self, count: &str, policy: &RetryPolicy, now: DateTime<Utc>) -> Document {
+        let count = format!("${count}");
+        let whole = doc! { "$cond": [{ "$isNumber": count.as_str() }, { "$max": [0, { "$floor": count }] }, 0] };
+        // No more retries can be asked for, and a larger number would be too large for the server.
+        let whole = doc! { "$min": [whole, policy.max_retries] };
+        let delay = doc! { "$multiply": [policy.base_interval.num_milliseconds(), { "$pow": [2, whole] }] };
+        let dates: Vec<String> = self.0.iter().cloned().chain(["updatedAt".to_owned()]).collect();
+        doc! { "$lte": [first_of(&dates, Bson::Null), { "$subtract": [bson_date(now), delay] }] }
+    }
+
+    /// The ways in which there can be a date that is rare.
+    fn otherwise(&self, latest: DateTime<Utc>) -> Vec<Document> {
+        let mut unset = Document::new();
+        let mut branches = Vec::new();
+        for (number, path) in self.0.iter().enumerate() {
+            if number > 0 {
+                branches.push(extended(&unset, doc! { path.as_str(): { "$lte": bson_date(latest) } }));
+            }
+            unset.insert(path.as_str(), Bson::Null);
+        }
+        branches
+    }
+
+    /// Values that are no dates, and dates so late that they are out of range. Those that are too early are found as they
+    /// are.
+    fn unreadable(&self) -> Vec<Document> {
+        let mut unset = Document::new();
+        let mut branches = Vec::new();
+        for path in &self.0 {
+            let late = doc! { path.as_str(): { "$gt": last_date() } };
+            let wrong = wrong_type(path, &["date"]).into_iter().chain([late]);
+            branches.extend(wrong.map(|wrong| extended(&unset, wrong)));
+            unset.insert(path.as_str(), Bson::Null);
+        }
+        branches
+    }
+
+    /// No date at all: then the last change counts, and without that it is due.
+    fn unset(&self, latest: DateTime<Utc>, malformed: MalformedPosts) -> Vec<Document> {
+        let unset: Document = self.0.iter().map(|path| (path.clone(), Bson::Null)).collect();
+        let date = bson_date(latest);
+        let changed = match malformed {
+            MalformedPosts::Included => {
+                vec![doc! { "updatedAt": { "$not": { "$gt": date } } }, doc! { "updatedAt": { "$gt": last_date() } }]
+            }
+            MalformedPosts::Excluded => vec![doc! { "updatedAt": { "$lte": date } }, doc! { "updatedAt": Bson::Null }],
+        };
+        changed.into_iter().map(|changed| extended(&unset, changed)).collect()
+    }
+}
+
+/// The branches after a place in the order of a part, of those that are ordered by this field.
+pub(super) fn after(branches: Vec<Document>, ordered_by: &str, position: &Position) -> Vec<Document> {
+    let Some(anchor) = position.date() else { return branches };
+    let rest = position.after_same_date();
+    let no_list = doc! { "$type": "array" };
+    // A range, although it holds a single instant: after an equal value the server does not merge by this field.
+    let next = anchor.timestamp_millis().checked_add(1).map(bson::DateTime::from_millis);
+    let same = doc! { "$gte": anchor, "$lt": next.map_or(Bson::MaxKey, Bson::DateTime), "$not": no_list.clone() };
+    branches
+        .into_iter()
+        .flat_map(|branch| {
+            let latest =
+                branch.get(ordered_by).and_then(Bson::as_document).and_then(|range| range.get("$lte")).cloned();
+            let is_reached = latest
+                .as_ref()
+                .and_then(Bson::as_datetime)
+                .is_none_or(|latest| latest.timestamp_millis() >= anchor.timestamp_millis());
+            let later = extended(
+                &branch,
+                doc! { ordered_by: { "$gt": anchor, "$lte": latest.unwrap_or(Bson::MaxKey), "$not": no_list.clone() } },
+            );
+            let at_same = extended(&branch, doc! { ordered_by: same.clone(), "$expr": rest.clone() });
+            [later, at_same].into_iter().filter(move |_| is_reached)
+        })
+        .collect()
+}
+
+/// Whether the claim has a holder and a date.
+fn is_readable_claim(claim: &str) -> Document {
+    doc! { "$and": [is_of(&format!("{claim}.by"), "string"), is_of(&format!("{claim}.until"), "date")] }
+}
+
+/// The field whose date decides between deliveries with the same first date.
+const TIE: &str = "failedAt";
+
+/// The last date that can be read.
+fn last_date() -> Bson {
+    Bson::DateTime(bson::DateTime::from_millis(*DATES.end()))
+}

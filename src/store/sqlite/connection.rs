@@ -1,0 +1,145 @@
+//! The ways in which the connection is used: on its own threads, and with errors that say what failed.
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
+
+use super::error::{translate, translate_for_one_post};
+use super::identity::has_id;
+use super::query::Sql;
+use super::row::{column_list, post_from};
+use super::update::lease_held;
+use super::{SqlitePostStore, string};
+use crate::post::PostId;
+use crate::store::{DueCursor, Lease, LeaseWrite, PostPage, StoreError};
+
+impl SqlitePostStore {
+    /// Runs a closure with the connection on a separate thread.
+    pub(super) async fn with<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        run: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.translated(action, translate, run).await
+    }
+
+    /// The same for a write to one post, which a rule of the file may refuse.
+    pub(super) async fn with_post<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        run: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.translated(action, translate_for_one_post, run).await
+    }
+
+    async fn translated<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        translate: fn(&str, &Path, rusqlite::Error) -> StoreError,
+        run: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (path, connection) = (Arc::clone(&self.path), Arc::clone(&self.connection));
+        on_thread(move || {
+            let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            run(&connection).map_err(|error| translate(action, &path, error))
+        })
+        .await
+    }
+
+    /// One write to a table other than the posts, only if its condition holds.
+    pub(super) async fn write(&self, action: &'static str, sql: Sql) -> Result<LeaseWrite, StoreError> {
+        self.with(action, move |connection| execute(connection, &sql)).await
+    }
+
+    /// One write to one post, only if its condition holds.
+    pub(super) async fn write_post(&self, action: &'static str, sql: Sql) -> Result<LeaseWrite, StoreError> {
+        self.with_post(action, move |connection| execute(connection, &sql)).await
+    }
+
+    /// One write to one failed post under a valid claim.
+    pub(super) async fn write_leased(
+        &self,
+        action: &'static str,
+        mut sql: Sql,
+        id: &PostId,
+        lease: &Lease,
+    ) -> Result<LeaseWrite, StoreError> {
+        lease_held(&mut sql, id, lease);
+        let mut select = Sql::new("SELECT status IS NOT 'failed' FROM posts WHERE claim_by = ? AND ");
+        select.values.push(string(&lease.by));
+        let id = has_id(id);
+        select.push(&id.text, id.values);
+        self.with_post(action, move |connection| {
+            if execute(connection, &sql)? == LeaseWrite::Applied {
+                return Ok(LeaseWrite::Applied);
+            }
+            let mut statement = connection.prepare_cached(&select.text)?;
+            let has_changed: Option<bool> =
+                statement.query_row(params_from_iter(&select.values), |row| row.get(0)).optional()?;
+            Ok(if has_changed == Some(true) { LeaseWrite::NotFailed } else { LeaseWrite::Lost })
+        })
+        .await
+    }
+
+    /// These rows in the order of a column with a date and of their numbers, after the cursor.
+    pub(super) async fn page(
+        &self,
+        rows: Sql,
+        order: &str,
+        after: Option<&DueCursor>,
+        limit: u32,
+    ) -> Result<PostPage, StoreError> {
+        let mut sql = Sql::new(format!(
+            "SELECT {}, {order} AS place, rowid AS number FROM posts WHERE rowid IN (",
+            column_list()
+        ));
+        sql.push(&rows.text, rows.values);
+        sql.push(")", []);
+        if let Some(after) = after {
+            after_cursor(&mut sql, order, after);
+        }
+        sql.push(" ORDER BY place, number LIMIT ?", [Value::Integer(limit.into())]);
+        self.with("read posts from", move |connection| {
+            let mut statement = connection.prepare_cached(&sql.text)?;
+            let mut rows = statement.query(params_from_iter(&sql.values))?;
+            let mut page = PostPage::default();
+            let mut last: Option<(i64, i64)> = None;
+            while let Some(row) = rows.next()? {
+                page.posts.push(post_from(row)?);
+                last = Some((row.get("place")?, row.get("number")?));
+            }
+            if page.posts.len() >= limit as usize {
+                page.next = last.map(|position| DueCursor(serde_json::json!(position).to_string()));
+            }
+            Ok(page)
+        })
+        .await
+    }
+}
+
+/// Runs a statement that changes one row, or none if its condition does not hold.
+fn execute(connection: &Connection, sql: &Sql) -> rusqlite::Result<LeaseWrite> {
+    let written = connection.prepare_cached(&sql.text)?.execute(params_from_iter(&sql.values))?;
+    Ok(if written == 1 { LeaseWrite::Applied } else { LeaseWrite::Lost })
+}
+
+/// The date and the number of the row that a page ends with.
+pub(super) fn position(cursor: &DueCursor) -> (i64, i64) {
+    serde_json::from_str(&cursor.0).unwrap_or_default()
+}
+
+/// Leaves out what comes before the cursor.
+pub(super) fn after_cursor(sql: &mut Sql, order: &str, after: &DueCursor) {
+    let (place, number) = position(after);
+    sql.push(&format!(" AND ({order}, rowid) > (?, ?)"), [Value::Integer(place), Value::Integer(number)]);
+}
+
+/// Runs a closure on a thread that may wait for the disk.
+pub(super) async fn on_thread<T: Send + 'static>(
+    run: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let joined = tokio::task::spawn_blocking(run).await;
+    joined.unwrap_or_else(|_| Err(StoreError::new("use the post store", "the SQLite thread failed")))
+}
