@@ -7,6 +7,7 @@ mod categories;
 mod commands;
 mod crash;
 mod deliveries;
+mod documents;
 mod failures;
 mod generated;
 mod genuine;

@@ -1,0 +1,458 @@
+//! Documents are other people's data: whatever a field holds, that one post is reported or handled, and the pass goes on.
+
+use std::collections::BTreeSet;
+
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{
+    self, Binary, Bson, Decimal128, Document, JavaScriptCodeWithScope, RawDocumentBuf, Regex, Timestamp, doc,
+};
+use serde_json::{Value, json};
+
+use crate::support::env::{Ran, TestEnv, failed_post, hours_ago, video};
+
+/// Puts a document in byte for byte, whatever a driver would make of it.
+async fn insert(env: &TestEnv, raw: &RawDocumentBuf) {
+    env.posts.clone_with_type::<RawDocumentBuf>().insert_one(raw).await.unwrap();
+}
+
+async fn bytes_of(env: &TestEnv, id: ObjectId) -> Vec<u8> {
+    let posts = env.posts.clone_with_type::<RawDocumentBuf>();
+    posts.find_one(doc! { "_id": id }).await.unwrap().unwrap().into_bytes()
+}
+
+/// A post whose fields are inserted without a look at them. Its id.
+async fn post_raw(env: &TestEnv, fields: Document) -> String {
+    let mut document = failed_post("tiktok", Document::new());
+    document.extend(fields);
+    insert(env, &RawDocumentBuf::try_from(&document).unwrap()).await;
+    document.get_object_id("_id").unwrap().to_hex()
+}
+
+fn ids(rows: &Value) -> BTreeSet<String> {
+    rows.as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The malformed posts of a list.
+fn malformed_in(list: &Value) -> BTreeSet<String> {
+    let is_malformed = |row: &&Value| row["error"].as_str().is_some_and(|error| error.starts_with("malformed field"));
+    let rows: Vec<Value> = list["posts"].as_array().unwrap().iter().filter(is_malformed).cloned().collect();
+    ids(&Value::from(rows))
+}
+
+async fn json_of(env: &TestEnv, arguments: &[&str]) -> Value {
+    let arguments: Vec<&str> = arguments.iter().copied().chain(["--format", "json"]).collect();
+    env.run(&arguments).await.expect(0).json()
+}
+
+fn date(millis: i64) -> Bson {
+    Bson::DateTime(bson::DateTime::from_millis(millis))
+}
+
+fn decimal(text: &str) -> Bson {
+    Bson::Decimal128(text.parse::<Decimal128>().unwrap())
+}
+
+/// A value of every type that a document can have, and the strange ones of each.
+fn values() -> Vec<(&'static str, Bson)> {
+    vec![
+        ("double", Bson::Double(1.5)),
+        ("NaN", Bson::Double(f64::NAN)),
+        ("infinity", Bson::Double(f64::INFINITY)),
+        ("negative infinity", Bson::Double(f64::NEG_INFINITY)),
+        ("string", "x".into()),
+        ("empty string", "".into()),
+        ("NUL, bidi and ANSI", "a\0b\u{202E}\u{2066}\u{1b}[31m\u{1b}]0;title\u{7}\r\n".into()),
+        ("combining marks", format!("e{}", "\u{301}".repeat(100_000)).into()),
+        ("object", doc! {}.into()),
+        ("$oid", doc! { "$oid": "x" }.into()),
+        ("$date", doc! { "$date": "x" }.into()),
+        ("$numberLong", doc! { "$numberLong": "x" }.into()),
+        ("$code", doc! { "$code": 7, "$scope": 8 }.into()),
+        ("$binary", doc! { "$binary": { "base64": "?", "subType": "zz" } }.into()),
+        ("empty list", Bson::Array(Vec::new())),
+        ("list", vec!["x"].into()),
+        ("binary", Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes: vec![0, 255] })),
+        ("ObjectId", Bson::ObjectId(ObjectId::new())),
+        ("true", true.into()),
+        ("false", false.into()),
+        ("date", hours_ago(3)),
+        ("first date", date(i64::MIN)),
+        ("last date", date(i64::MAX)),
+        ("null", Bson::Null),
+        (
+            "regular expression",
+            Bson::RegularExpression(Regex {
+                pattern: ".*".to_owned().try_into().unwrap(),
+                options: "i".to_owned().try_into().unwrap(),
+            }),
+        ),
+        ("code", Bson::JavaScriptCode("1".into())),
+        (
+            "code with scope",
+            Bson::JavaScriptCodeWithScope(JavaScriptCodeWithScope { code: "1".into(), scope: doc! {} }),
+        ),
+        ("int", Bson::Int32(7)),
+        ("negative int", Bson::Int32(-1)),
+        ("symbol", Bson::Symbol("x".into())),
+        ("long", Bson::Int64(i64::MAX)),
+        ("timestamp", Bson::Timestamp(Timestamp { time: u32::MAX, increment: 1 })),
+        ("decimal", decimal("1.5")),
+        ("decimal NaN", decimal("NaN")),
+        ("decimal infinity", decimal("Infinity")),
+        ("least key", Bson::MinKey),
+        ("greatest key", Bson::MaxKey),
+        ("undefined", Bson::Undefined),
+    ]
+}
+
+const FIELDS: [&str; 29] = [
+    "title",
+    "description",
+    "caption",
+    "hashtags",
+    "platform",
+    "platforms",
+    "platformStatus",
+    "sheetTriggeredAt",
+    "postretry",
+    "contentType",
+    "videoPath",
+    "imagePath",
+    "isAiGenerated",
+    "storyId",
+    "storyName",
+    "scheduledAt",
+    "updatedAt",
+    "error",
+    "failedAt",
+    "retryCount",
+    "lastRetriedAt",
+    "permanentlyFailed",
+    "permanentlyFailedAt",
+    "failureCategory",
+    "retryNotBefore",
+    "retryHistory",
+    "retryClaim",
+    "publishTicket",
+    "uploadProgress",
+];
+
+/// Fields that decide which post a document is. Servers do not agree on whether `undefined` there is null.
+const SHAPE: [&str; 4] = ["platform", "platforms", "platformStatus", "sheetTriggeredAt"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_in_every_field_is_reported_or_handled_and_all_commands_agree() {
+    let env = TestEnv::new().await;
+    env.file("a.mp4", &video(2_000, 1));
+    let mut documents = Vec::new();
+    for field in FIELDS {
+        for (kind, value) in values() {
+            if kind == "undefined" && SHAPE.contains(&field) {
+                continue;
+            }
+            let mut document = failed_post("tiktok", doc! { "updatedAt": hours_ago(3) });
+            document.insert(field, value);
+            documents.push((document.get_object_id("_id").unwrap(), format!("{field}: {kind}"), document));
+        }
+    }
+    let raw = documents.iter().map(|(.., document)| RawDocumentBuf::try_from(document).unwrap());
+    env.posts.clone_with_type::<RawDocumentBuf>().insert_many(raw.collect::<Vec<_>>()).await.unwrap();
+    let good = env.post("tiktok", doc! { "failedAt": hours_ago(500) }).await;
+    let called = |id: &str| {
+        let found = documents.iter().find(|(other, ..)| other.to_hex() == id);
+        found.map_or_else(|| id.to_owned(), |(_, name, _)| name.clone())
+    };
+    let names = |ids: &BTreeSet<String>| ids.iter().map(|id| called(id)).collect::<BTreeSet<String>>();
+
+    let plan = json_of(&env, &["run", "--dry-run"]).await;
+    let reported = ids(&plan["malformed"]);
+    let list = json_of(&env, &["list-failed", "--limit", "5000"]).await;
+    assert_eq!(list["total"].as_u64(), Some(list["posts"].as_array().unwrap().len() as u64));
+    // A pass reads what is due. This one waits for a date that is beyond all dates.
+    let unread: BTreeSet<String> = malformed_in(&list).difference(&reported).cloned().collect();
+    assert_eq!(names(&unread), BTreeSet::from(["retryNotBefore: last date".to_owned()]));
+    assert_eq!(names(&reported.difference(&malformed_in(&list)).cloned().collect()), BTreeSet::new());
+
+    let due = ids(&plan["posts"]);
+    let stats = json_of(&env, &["stats"]).await;
+    let listed = json_of(&env, &["list-failed", "--due", "--limit", "5000"]).await;
+    assert_eq!(names(&ids(&listed["posts"])), names(&due));
+    assert_eq!(listed["total"].as_u64(), Some(due.len() as u64));
+    assert_eq!(stats["due"].as_u64(), Some(due.len() as u64), "{stats}");
+    assert_eq!(stats["totalFailed"], list["total"], "{stats}");
+    env.run(&["stats", "--format", "prometheus"]).await.expect(0);
+    env.run(&["list-failed", "--format", "csv", "--limit", "5000"]).await.expect(0);
+    env.run(&["list-failed", "--limit", "5000"]).await.expect(0);
+    env.run(&["reset", "--permanent", "--dry-run"]).await.expect(0);
+
+    let ran = env.run(&["run", "--format", "json"]).await;
+    assert!(matches!(ran.code, 0 | 3), "{ran:?}");
+    assert_eq!(names(&ids(&ran.json()["malformed"])), names(&reported));
+    assert_eq!(env.document(&good).await.get_str("status").ok(), Some("posted"));
+    let malformed = malformed_in(&list);
+    for (id, name, document) in &documents {
+        if malformed.contains(&id.to_hex()) {
+            let before = RawDocumentBuf::try_from(document).unwrap().into_bytes();
+            assert!(bytes_of(&env, *id).await == before, "{name}: changed");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_looks_like_extended_json_stops_no_command_and_is_told_with_its_id() {
+    let env = TestEnv::new().await;
+    let title = post_raw(&env, doc! { "title": { "$oid": "x" } }).await;
+    let failed_at = post_raw(&env, doc! { "failedAt": { "$date": "x" } }).await;
+    // What is nobody's to read may look like anything.
+    let foreign = post_raw(&env, doc! { "custom": { "$numberInt": "x" }, "hashtags": { "x": { "$oid": "x" } } }).await;
+    let good = env.post("tiktok", Document::new()).await;
+    for arguments in [&["run", "--dry-run"][..], &["list-failed"], &["list-failed", &title], &["stats"]] {
+        env.run(arguments).await.expect(0);
+    }
+    let report = json_of(&env, &["run"]).await;
+    assert_eq!(ids(&report["malformed"]), BTreeSet::from([title.clone(), failed_at]));
+    assert_eq!(ids(&report["posts"]), BTreeSet::from([foreign, good]));
+    assert_eq!(report["totals"]["posted"], 2, "{report}");
+    env.run(&["reset", &title]).await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_is_not_utf_8_is_malformed_and_the_others_are_read() {
+    let env = TestEnv::new().await;
+    let document = failed_post("tiktok", doc! { "caption": "QQQQ" });
+    let id = document.get_object_id("_id").unwrap();
+    let mut bytes = RawDocumentBuf::try_from(&document).unwrap().into_bytes();
+    let at = bytes.windows(4).position(|part| part == b"QQQQ").unwrap();
+    bytes[at..at + 2].copy_from_slice(&[0xC3, 0x28]);
+    insert(&env, &RawDocumentBuf::from_bytes(bytes.clone()).unwrap()).await;
+    let good = env.post("tiktok", Document::new()).await;
+    let list = json_of(&env, &["list-failed"]).await;
+    assert_eq!(malformed_in(&list), BTreeSet::from([id.to_hex()]), "{list}");
+    let report = env.pass(0).await;
+    let told = &report["malformed"][0];
+    assert_eq!((&told["id"], &told["field"]), (&json!(id.to_hex()), &json!("caption")), "{report}");
+    assert_eq!(ids(&report["posts"]), BTreeSet::from([good]));
+    assert!(bytes_of(&env, id).await == bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_dates_before_all_dates_do_not_hide_the_posts_after_them() {
+    let env = TestEnv::new().await;
+    let first = (0..700).map(|_| failed_post("tiktok", doc! { "failedAt": date(i64::MIN) }));
+    env.posts.insert_many(first).await.unwrap();
+    let last = (0..700).map(|_| failed_post("tiktok", doc! { "failedAt": date(i64::MAX) }));
+    env.posts.insert_many(last).await.unwrap();
+    env.post("tiktok", Document::new()).await;
+    let report = env.pass(0).await;
+    assert_eq!(report["totals"]["posted"], 1, "{}", report["totals"]);
+    let malformed = report["malformed"].as_array().unwrap();
+    assert_eq!((malformed.len(), ids(&report["malformed"]).len()), (1400, 1400));
+    for told in malformed {
+        assert_eq!((&told["field"], &told["problem"]), (&json!("failedAt"), &json!("the date is out of range")));
+    }
+    assert_eq!(json_of(&env, &["stats"]).await["due"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_retry_state_of_a_delivery_in_a_list_is_reported() {
+    let env = TestEnv::new().await;
+    let mut wrong = BTreeSet::new();
+    for state in [
+        doc! { "postretry": [] },
+        doc! { "postretry": [5] },
+        doc! { "postretry": "x" },
+        doc! { "postretry": { "youtube": [] } },
+        doc! { "postretry": { "youtube": { "retryCount": [] } } },
+        doc! { "postretry": { "youtube": { "retryClaim": [5] } } },
+        doc! { "postretry": { "youtube": { "retryClaim": { "by": "x", "until": [] } } } },
+    ] {
+        let mut fields = doc! {
+            "platforms": ["tiktok", "youtube"],
+            "platformStatus": {
+                "tiktok": { "status": "posted" }, "youtube": { "status": "failed", "lastFailedAt": hours_ago(5) },
+            },
+        };
+        fields.extend(state);
+        wrong.insert(env.post("tiktok", fields).await);
+    }
+    let report = env.pass(0).await;
+    assert_eq!(ids(&report["malformed"]), wrong, "{report}");
+    assert_eq!(report["malformed"].as_array().unwrap().len(), wrong.len(), "each is told once");
+    assert_eq!(malformed_in(&json_of(&env, &["list-failed"]).await), wrong);
+    assert_eq!(json_of(&env, &["stats"]).await["due"], 0);
+}
+
+// Refused writes.
+
+/// Everything that a pass has said.
+fn words(ran: &Ran) -> String {
+    format!("{}{}", ran.stdout, ran.stderr)
+}
+
+/// Lets the collection refuse documents that do not match.
+async fn validate(env: &TestEnv, validator: Document) {
+    let command = doc! { "collMod": "marketing_posts", "validator": validator, "validationLevel": "strict" };
+    env.database.run_command(command).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_validator_that_refuses_one_post_stops_no_other() {
+    // The claim is refused, or the outcome.
+    for field in ["retryClaim", "retryHistory"] {
+        let env = TestEnv::new().await;
+        let refused = env.post("tiktok", doc! { "title": "secret words", "failedAt": hours_ago(9) }).await;
+        let mut good = Vec::new();
+        for platform in ["tiktok", "tiktok", "instagram"] {
+            good.push(env.post(platform, Document::new()).await);
+        }
+        let is_fine = doc! { "title": { "$ne": "secret words" } };
+        validate(&env, doc! { "$or": [is_fine, { field: { "$exists": false } }] }).await;
+        let ran = env.run(&["run", "--format", "json"]).await;
+        assert_ne!(ran.code, 5, "{ran:?}");
+        assert!(words(&ran).contains(&refused), "{field}: {ran:?}");
+        assert!(!ran.stderr.contains("secret words"), "{field}: {ran:?}");
+        for id in &good {
+            assert_eq!(env.document(id).await.get_str("status").ok(), Some("posted"), "{field}: {ran:?}");
+        }
+        assert_eq!(env.document(&refused).await.get_str("status").ok(), Some("failed"));
+        // Whatever became of it, it is not sent a second time.
+        let sent = env.sandbox.published().len();
+        env.run(&["run"]).await;
+        assert_eq!(env.sandbox.published().len(), sent, "{field}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_cannot_grow_stops_no_other() {
+    const LARGEST: usize = 16 * 1024 * 1024;
+    let env = TestEnv::new().await;
+    let mut document = failed_post("tiktok", doc! { "failedAt": hours_ago(9), "blob": "" });
+    let size = RawDocumentBuf::try_from(&document).unwrap().as_bytes().len();
+    document.insert("blob", "x".repeat(LARGEST - size - 20));
+    let id = document.get_object_id("_id").unwrap();
+    insert(&env, &RawDocumentBuf::try_from(&document).unwrap()).await;
+    let good = env.post("tiktok", Document::new()).await;
+    let ran = env.run(&["run", "--format", "json"]).await;
+    assert_ne!(ran.code, 5, "{ran:?}");
+    assert!(words(&ran).contains(&id.to_hex()), "{ran:?}");
+    assert_eq!(env.document(&good).await.get_str("status").ok(), Some("posted"));
+    assert_eq!(env.sandbox.published().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_of_16_megabytes_are_reported_and_the_pass_goes_on() {
+    let env = TestEnv::new().await;
+    let long = "x".repeat(15_000_000);
+    // Fields that an index has.
+    let indexed = "x".repeat(2_000_000);
+    let items: Vec<i32> = vec![7; 1_000_000];
+    let mut wrong = BTreeSet::new();
+    for fields in [
+        doc! { "failedAt": indexed.as_str() },
+        doc! { "retryCount": indexed.as_str() },
+        doc! { "platform": indexed.as_str() },
+        doc! { "hashtags": items },
+        doc! { "retryHistory": { "x": long.as_str() } },
+        doc! { "updatedAt": long.as_str() },
+    ] {
+        wrong.insert(post_raw(&env, fields).await);
+    }
+    post_raw(&env, doc! { "storyId": long.as_str() }).await;
+    let good = env.post("tiktok", Document::new()).await;
+    let list = json_of(&env, &["list-failed"]).await;
+    assert_eq!(malformed_in(&list), wrong);
+    json_of(&env, &["stats"]).await;
+    let ran = env.run(&["run", "--format", "json"]).await.expect(0);
+    assert_eq!(ids(&ran.json()["malformed"]), wrong);
+    assert!(ran.stdout.len() < 100_000, "{} bytes", ran.stdout.len());
+    assert_eq!(env.document(&good).await.get_str("status").ok(), Some("posted"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_no_index_can_hold_makes_a_warning_and_no_end() {
+    let env = TestEnv::new().await;
+    let id = post_raw(&env, doc! { "retryCount": [1], "failedAt": [hours_ago(50)] }).await;
+    let good = env.post("tiktok", Document::new()).await;
+    let ran = env.run(&["run", "--format", "json"]).await.expect(0);
+    assert!(ran.stderr.contains("index"), "{ran:?}");
+    assert_eq!(ids(&ran.json()["malformed"]), BTreeSet::from([id]));
+    assert_eq!(env.document(&good).await.get_str("status").ok(), Some("posted"));
+}
+
+// Operators.
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_in_a_document_is_no_question_to_the_stories() {
+    let env = TestEnv::new().await;
+    let stories = env.database.collection::<Document>("stories");
+    stories.insert_many([doc! { "_id": "s1", "name": "One" }, doc! { "_id": 2, "name": "Two" }]).await.unwrap();
+    let pattern = Bson::RegularExpression(Regex {
+        pattern: ".*".to_owned().try_into().unwrap(),
+        options: String::new().try_into().unwrap(),
+    });
+    for story in [doc! { "$gt": 1 }.into(), doc! { "$ne": Bson::Null }.into(), pattern, Bson::Array(vec!["s1".into()])]
+    {
+        post_raw(&env, doc! { "storyId": story }).await;
+    }
+    let named = post_raw(&env, doc! { "storyId": "s1" }).await;
+    let list = json_of(&env, &["list-failed"]).await;
+    for row in list["posts"].as_array().unwrap() {
+        let expected = if row["id"] == json!(named) { json!("One") } else { Value::Null };
+        assert_eq!(row["story"], expected, "{row}");
+    }
+    assert_eq!(list["total"], 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_as_an_id_names_no_post() {
+    let env = TestEnv::new().await;
+    env.posts.insert_one(failed_post("tiktok", doc! { "_id": "abc", "retryCount": 3 })).await.unwrap();
+    let before = env.posts.find_one(doc! {}).await.unwrap();
+    for id in [
+        r#"{"$regularExpression":{"pattern":".*","options":""}}"#,
+        r#"{"$gt":""}"#,
+        r#"{"$ne":null}"#,
+        r#"{"$undefined":true}"#,
+        r#"{"a\u0000b":1}"#,
+        r#"[{"$gt":""}]"#,
+        "/.*/",
+    ] {
+        for command in ["reset", "retry", "list-failed"] {
+            let ran = env.run(&[command, id]).await;
+            assert_eq!(ran.code, 6, "{command} {id}: {ran:?}");
+        }
+    }
+    assert_eq!(env.posts.find_one(doc! {}).await.unwrap(), before);
+    assert_eq!(env.sandbox.published().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_differs_only_in_case_is_another_id() {
+    let env = TestEnv::new().await;
+    let collation = doc! { "locale": "en", "strength": 2 };
+    env.database.run_command(doc! { "create": "marketing_posts", "collation": collation }).await.unwrap();
+    env.posts.insert_one(failed_post("tiktok", doc! { "_id": "ABC", "retryCount": 3 })).await.unwrap();
+    env.run(&["reset", "abc"]).await.expect(6);
+    env.run(&["reset", "ABC"]).await.expect(0);
+}
+
+// History.
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_of_the_history_that_cannot_be_read_is_kept() {
+    let env = TestEnv::new().await;
+    let interrupted = doc! { "attempt": 1, "outcome": "interrupted", "host": "h", "interruptions": 1 };
+    let strange = doc! { "attempt": 1, "outcome": "from a later version", "note": { "$oid": "x" } };
+    let fields = doc! {
+        "retryCount": 1, "retryClaim": { "by": "dead", "until": hours_ago(1) }, "retryHistory": [interrupted, strange],
+    };
+    let id = post_raw(&env, fields).await;
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    let raw = bytes_of(&env, ObjectId::parse_str(&id).unwrap()).await;
+    let document = Document::try_from(&RawDocumentBuf::from_bytes(raw).unwrap()).unwrap();
+    let history = document.get_array("retryHistory").unwrap();
+    let outcomes: Vec<_> =
+        history.iter().map(|entry| entry.as_document().unwrap().get_str("outcome").unwrap()).collect();
+    assert_eq!(outcomes, ["interrupted", "from a later version", "posted"], "{document}");
+}
