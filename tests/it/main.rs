@@ -22,6 +22,7 @@ mod outcomes;
 mod plans;
 mod privileges;
 mod publish;
+mod rows;
 mod schedule;
 mod screens;
 mod secrets;
