@@ -9,6 +9,7 @@ mod crash;
 mod deliveries;
 mod documents;
 mod failures;
+mod files;
 mod generated;
 mod genuine;
 mod holes;
