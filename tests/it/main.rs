@@ -33,3 +33,4 @@ mod sqlite;
 mod stopped;
 mod store;
 mod support;
+mod text;
