@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "the figures that a test has come to are for its reader")]
 
 mod account;
+mod answers;
 mod categories;
 mod commands;
 mod crash;
