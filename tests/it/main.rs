@@ -16,6 +16,7 @@ mod genuine;
 mod holes;
 mod hosts;
 mod kill;
+mod machine;
 mod man;
 mod memory;
 mod model;
