@@ -36,3 +36,4 @@ mod stopped;
 mod store;
 mod support;
 mod text;
+mod tls;
