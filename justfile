@@ -24,9 +24,14 @@ test-fast:
 soak minutes="30":
     SOAK_MINUTES={{ minutes }} cargo test --locked --test it soak -- --ignored --nocapture
 
-# Measures a pass over a backlog of a million posts, or of BACKLOG=N
-bench:
-    cargo bench --locked --bench backlog
+# Measures by name, or all: idle, backlog, throughput, upload, queries, hosts; docs/performance.md has the sizes
+bench *names="idle backlog throughput upload queries hosts":
+    for name in {{ names }}; do cargo bench --locked --bench "$name"; done
+
+# Fuzzes a target, or all of them, until so many inputs have run; an input that fails stays in fuzz/artifacts
+[no-exit-message]
+fuzz target="all" runs="10000000":
+    fuzz/run {{ target }} {{ runs }}
 
 # The platforms' own clients publish in the simulated platforms; needs pip and npm
 [no-exit-message]
@@ -59,6 +64,22 @@ quickstart:
 # Generates man/, completions/ and .env.example, and checks the usage text in README.md
 man:
     UPDATE_GENERATED=1 cargo test --locked --test it generated
+
+# Draws the picture in README.md from the quickstart's output
+picture:
+    UPDATE_GENERATED=1 cargo test --locked --test it picture
+
+# Lists what the program is made of (CycloneDX): target/sbom/postretry.cdx.json; `.ci/tools cargo-cyclonedx` fetches the tool
+sbom: (need "cargo-cyclonedx")
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo metadata --locked --format-version 1 > /dev/null
+    # It has no option for another folder, and describes the crates of the tests too.
+    cargo cyclonedx --quiet --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu
+    rm -f tests/*/*.cdx.json
+    mkdir -p target/sbom
+    mv ./*.cdx.json target/sbom/postretry.cdx.json
+    echo "wrote target/sbom/postretry.cdx.json"
 
 # Builds the Debian package and tries it in a clean root; needs root on Debian 12 and a Debian mirror
 [no-exit-message]

@@ -11,6 +11,7 @@ mod deliveries;
 mod documents;
 mod failures;
 mod files;
+mod fuzz;
 mod generated;
 mod genuine;
 mod holes;
