@@ -28,9 +28,9 @@ use crate::store::{Backlog, DueQuery, LeaseWrite, Pages, Scope, StoreError};
 /// How many posts are read at a time if each is worked on.
 const PAGE: u32 = 64;
 
-/// How many posts are read at a time if they are only counted, marked or listed: a store looks through all that are
-/// left for every page, so unnecessary pages cost more than a few megabytes of memory.
-pub(super) const LARGE_PAGE: u32 = 2_000;
+/// How many posts are read at a time if they are only counted, marked or listed: a question for each few would cost more
+/// than a few megabytes of memory.
+pub(super) const LARGE_PAGE: u32 = 1_000;
 
 /// How many exhausted posts are marked with one request.
 const MARKED_AT_ONCE: usize = 500;

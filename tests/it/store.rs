@@ -22,7 +22,7 @@ use rusqlite::types::Value;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use crate::support::env::{TestEnv, failed_post, hours_ago, now};
+use crate::support::env::{TestEnv, date, failed_post, hours_ago, now};
 
 /// A store of one's own, and a way to put posts into it as other programs do.
 pub(crate) enum StoreFixture {
@@ -199,6 +199,7 @@ on_every_store!(
     a_post_that_may_be_public_is_marked_as_ambiguous,
     the_history_keeps_its_last_fifty_entries,
     pages_go_through_the_whole_backlog_once_oldest_first,
+    there_is_work_as_soon_as_a_pass_would_find_something,
     a_post_that_is_due_for_two_reasons_takes_one_place_of_a_page,
     what_the_store_finds_due_is_what_the_rules_call_due,
     malformed_posts_are_found_and_told_apart,
@@ -656,6 +657,19 @@ fn stored_ticket(fixture: &StoreFixture) -> Bson {
     }
 }
 
+async fn there_is_work_as_soon_as_a_pass_would_find_something(fixture: StoreFixture) {
+    fixture.post("tiktok", doc! { "failedAt": date(now()) }).await;
+    fixture.post("instagram", doc! { "permanentlyFailed": true, "retryCount": 5 }).await;
+    let store = fixture.open().await;
+    let at = store.now().await.unwrap();
+    let policy = RetryPolicy::default();
+    // A store may always say that there may be something.
+    let is_exact = !matches!(fixture, StoreFixture::Memory(_));
+    assert!(!is_exact || !store.may_have_work(&policy, at).await.unwrap());
+    fixture.post("myspace", doc! {}).await;
+    assert!(store.may_have_work(&policy, at).await.unwrap(), "it is to be reported");
+}
+
 async fn a_post_that_is_due_for_two_reasons_takes_one_place_of_a_page(fixture: StoreFixture) {
     let processing = doc! { "failureCategory": "processing", "publishTicket": stored_ticket(&fixture) };
     for number in 0..20 {
@@ -765,6 +779,8 @@ async fn what_the_store_finds_due_is_what_the_rules_call_due(fixture: StoreFixtu
             let listed = ListFilter { due: Some((policy, now)), ..ListFilter::default() };
             assert_eq!(store.count(&listed).await.unwrap(), due.len() as u64, "{policy:?}");
             assert_eq!(sorted(store.exhausted_posts(&query, None, 1000).await.unwrap().posts), exhausted, "{policy:?}");
+            let has_work = !due.is_empty() || !exhausted.is_empty();
+            assert!(!has_work || store.may_have_work(&policy, now).await.unwrap(), "{policy:?}");
         }
     }
     // And what was found can be taken and marked, in whatever state it is.

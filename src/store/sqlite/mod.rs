@@ -35,7 +35,7 @@ use self::update::{found_sql, live_claim, reset_sql, set_history, settlement_sql
 use super::query::is_as_shown;
 use super::{
     DueCursor, DueQuery, Found, GivenUpRecord, Lease, LeaseWrite, ListFilter, Marked, Page, PostPage, PostStore, Reset,
-    ResetOptions, RunRecord, Statistics, StoreError, StoredPost, unnamed_stories,
+    ResetOptions, RunRecord, Scope, Statistics, StoreError, StoredPost, unnamed_stories,
 };
 use crate::post::{AttemptStart, BackoffFrom, Category, Platform, Post, PostId, RetryPolicy, Settlement, Ticket};
 
@@ -129,6 +129,26 @@ impl PostStore for SqlitePostStore {
     async fn prepare(&self, _backoff_from: BackoffFrom) -> Result<Vec<String>, StoreError> {
         // Opening the file has already created everything.
         Ok(self.exposure().into_iter().collect())
+    }
+
+    async fn may_have_work(&self, policy: &RetryPolicy, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let query = |scope| DueQuery { policy: *policy, now, scope };
+        let of_platform = |platform| {
+            let query = query(Scope::Platform(platform));
+            [due_rows(&query), exhausted_rows(&query)]
+        };
+        let mut searches: Vec<Sql> = Platform::ALL.into_iter().flat_map(of_platform).collect();
+        searches.push(due_rows(&query(Scope::UnknownPlatform)));
+        self.with("read posts from", move |connection| {
+            for sql in &searches {
+                let mut statement = connection.prepare_cached(&format!("SELECT EXISTS ({})", sql.text))?;
+                if statement.query_row(params_from_iter(&sql.values), |row| row.get(0))? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+        .await
     }
 
     async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
