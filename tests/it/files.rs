@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -116,6 +117,10 @@ async fn a_video_larger_than_the_platform_takes_is_refused_before_anything_is_se
     }
 }
 
+/// A video in several parts, and another of the same size.
+static ORIGINAL: LazyLock<Vec<u8>> = LazyLock::new(|| video(LARGE, 4));
+static OTHER: LazyLock<Vec<u8>> = LazyLock::new(|| video(LARGE, 9));
+
 /// What happens to a file while it is being uploaded.
 #[derive(Debug, Clone, Copy)]
 enum Change {
@@ -151,13 +156,13 @@ impl Change {
     fn make(self, path: &Path) {
         let other = path.with_file_name("other");
         match self {
-            Self::Rewritten => std::fs::write(path, video(LARGE, 9)).unwrap(),
+            Self::Rewritten => std::fs::write(path, OTHER.as_slice()).unwrap(),
             Self::Appended => File::options().append(true).open(path).unwrap().write_all(b"more").unwrap(),
             Self::CutShort => File::options().write(true).open(path).unwrap().set_len(20_000_000).unwrap(),
-            Self::ReplacedByFile => std::fs::write(&other, video(LARGE, 9)).unwrap(),
+            Self::ReplacedByFile => std::fs::write(&other, OTHER.as_slice()).unwrap(),
             Self::ReplacedByLinkToOutside => {
                 let outside = path.parent().unwrap().with_file_name("outside.mp4");
-                std::fs::write(&outside, video(LARGE, 5)).unwrap();
+                std::fs::write(&outside, OTHER.as_slice()).unwrap();
                 symlink(outside, &other).unwrap();
             }
             Self::ReplacedByPipe => make_pipe(&other),
@@ -194,9 +199,10 @@ async fn change_between_parts(platform: &'static str, change: Change) {
     };
     env.sandbox.fault(Fault::once(endpoint, act));
     let original = {
-        let bytes = video(LARGE, 4);
-        env.file("large.mp4", &bytes);
-        sha256(&bytes)
+        // Making it takes too long while an upload goes on.
+        LazyLock::force(&OTHER);
+        env.file("large.mp4", &ORIGINAL);
+        sha256(&ORIGINAL)
     };
     let id = env.post(platform, doc! { "videoPath": "large.mp4", "failedAt": hours_ago(500) }).await;
     let process = env.command(&["run", "--format", "json"]).spawn().unwrap();
@@ -237,7 +243,7 @@ async fn a_file_that_changes_between_two_parts_is_never_mixed_with_another() {
 async fn files_that_are_cut_short_say_nothing_of_the_platform() {
     let mut env = TestEnv::new().await;
     env.set("POST_RETRY_CONCURRENCY", "3");
-    env.file("large.mp4", &video(LARGE, 4));
+    env.file("large.mp4", &ORIGINAL);
     let slow = Fault::once("youtube.chunk", Act::Slow { ms: 5000 });
     env.sandbox.fault(Fault { times: 3, ..slow });
     for _ in 0..3 {

@@ -22,6 +22,8 @@ impl MongoPostStore {
             scans.extend(scan::exhausted(part, policy));
         }
         scans.retain(|scan| !scan.branches.is_empty());
+        // Where there is work, these find it at once.
+        scans.sort_by_key(|scan| scan.ordered_by.is_none());
         let search = |scan: IndexScan| async move {
             let first = vec![
                 doc! { "$match": filter::any(scan.branches) },
