@@ -87,7 +87,7 @@ async fn round(seed: u32, shape: Shape) {
     let hosts: Vec<_> = (1..=HOSTS)
         .map(|n| tokio::spawn(host(Arc::clone(&env), seed.wrapping_mul(HOSTS).wrapping_add(n), Arc::clone(&done))))
         .collect();
-    let deadline = Instant::now() + Duration::from_secs(240);
+    let deadline = Instant::now() + Duration::from_secs(600);
     loop {
         let posted = env.posted().await;
         if posted == POSTS {
