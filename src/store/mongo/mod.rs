@@ -97,16 +97,23 @@ impl MongoPostStore {
         move |error| error::translate(action, &self.address, error)
     }
 
-    /// Runs an operation with a timeout, because a dead connection would block it for ever.
+    /// Waits for the answer to an operation, with a timeout, because a dead connection would block it for ever.
+    async fn answer<T>(
+        &self,
+        action: &'static str,
+        operation: impl IntoFuture<Output = mongodb::error::Result<T>>,
+    ) -> Result<mongodb::error::Result<T>, StoreError> {
+        let answer = tokio::time::timeout(OPERATION_TIMEOUT, operation.into_future()).await;
+        answer.map_err(|_| error::unanswered(action, &self.address, OPERATION_TIMEOUT))
+    }
+
+    /// Runs an operation.
     async fn run<T>(
         &self,
         action: &'static str,
         operation: impl IntoFuture<Output = mongodb::error::Result<T>>,
     ) -> Result<T, StoreError> {
-        match tokio::time::timeout(OPERATION_TIMEOUT, operation.into_future()).await {
-            Ok(answer) => answer.map_err(|error| error::translate(action, &self.address, error)),
-            Err(_) => Err(error::unanswered(action, &self.address, OPERATION_TIMEOUT)),
-        }
+        self.answer(action, operation).await?.map_err(self.failed(action))
     }
 
     /// Runs a query and reads all its documents.
@@ -124,10 +131,8 @@ impl MongoPostStore {
         action: &'static str,
         operation: impl IntoFuture<Output = mongodb::error::Result<T>>,
     ) -> Result<T, StoreError> {
-        match tokio::time::timeout(OPERATION_TIMEOUT, operation.into_future()).await {
-            Ok(answer) => answer.map_err(|error| error::translate_write(action, &self.address, error)),
-            Err(_) => Err(error::unanswered(action, &self.address, OPERATION_TIMEOUT)),
-        }
+        let answer = self.answer(action, operation).await?;
+        answer.map_err(|error| error::translate_write(action, &self.address, error))
     }
 
     /// One write to one post, if the filter matches.
@@ -217,14 +222,14 @@ impl MongoPostStore {
         index: &str,
         read: impl Fn(Document) -> T,
     ) -> Result<Vec<T>, StoreError> {
+        const ACTION: &str = "read posts from";
         if !self.missing_indexes().contains(index) {
             let hinted = self.posts.aggregate(pipeline.clone()).allow_disk_use(true).hint(Hint::Name(index.to_owned()));
-            match tokio::time::timeout(OPERATION_TIMEOUT, read_all(hinted, &read)).await {
-                Err(_) => return Err(error::unanswered("read posts from", &self.address, OPERATION_TIMEOUT)),
-                Ok(Err(refused)) if error::is_bad_hint(&refused) => {
+            match self.answer(ACTION, read_all(hinted, &read)).await? {
+                Err(refused) if error::is_bad_hint(&refused) => {
                     self.missing_indexes().insert(index.to_owned());
                 }
-                Ok(answer) => return answer.map_err(self.failed("read posts from")),
+                answer => return answer.map_err(self.failed(ACTION)),
             }
         }
         self.collect(pipeline, read).await
