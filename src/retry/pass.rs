@@ -75,9 +75,9 @@ async fn pass(context: &Arc<RetryContext>, options: &PassOptions, search: Search
         pass.platforms.push(report.platform);
         let appended = pass
             .posts
-            .append(&report.posts)
-            .and_then(|()| pass.malformed.append(&report.malformed))
-            .and_then(|()| pass.found_published.append(&report.found_published));
+            .append(report.posts)
+            .and_then(|()| pass.malformed.append(report.malformed))
+            .and_then(|()| pass.found_published.append(report.found_published));
         // Every outcome is stored; only the report has a gap.
         if let Err(error) = appended {
             log::error!("the report of the pass is incomplete: {error}");

@@ -45,16 +45,15 @@ impl<T: Clone + Serialize + DeserializeOwned> Records<T> {
         }
     }
 
-    /// Adds many records.
-    pub fn extend(&mut self, records: impl IntoIterator<Item = T>) {
-        records.into_iter().for_each(|record| self.push(record));
-    }
-
     /// Adds the records of another report.
     ///
     /// # Errors
     /// If they cannot be read back from their file.
-    pub fn append(&mut self, other: &Self) -> io::Result<()> {
+    pub fn append(&mut self, other: Self) -> io::Result<()> {
+        if self.is_empty() {
+            *self = other;
+            return Ok(());
+        }
         for record in other.iter() {
             self.push(record?.into_owned());
         }
@@ -121,6 +120,10 @@ impl Read for FileReader<'_> {
 mod tests {
     use super::*;
 
+    fn push_all(records: &mut Records<String>, all: impl IntoIterator<Item = String>) {
+        all.into_iter().for_each(|record| records.push(record));
+    }
+
     fn read(records: &Records<String>) -> Vec<String> {
         records.iter().map(|record| record.unwrap().into_owned()).collect()
     }
@@ -129,13 +132,13 @@ mod tests {
     fn many_records_come_back_in_order_and_are_not_in_memory() {
         let mut records = Records::default();
         let expected: Vec<String> = (0..2_500).map(|number| format!("{number}\n\u{1}é")).collect();
-        records.extend(expected.clone());
+        push_all(&mut records, expected.clone());
         assert_eq!(records.len(), 2_500);
         assert_eq!(records.recent.len(), 500);
         assert_eq!(read(&records), expected);
         let mut all = Records::default();
         all.push("first".to_owned());
-        all.append(&records).unwrap();
+        all.append(records).unwrap();
         assert_eq!(all.len(), 2_501);
         assert_eq!(read(&all)[1..], expected);
     }
@@ -143,11 +146,11 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_written_costs_no_record() {
         let mut records = Records::default();
-        records.extend((0..1_000).map(|number| number.to_string()));
+        push_all(&mut records, (0..1_000).map(|number| number.to_string()));
         // Only for reading from now on.
         records.file = Some(File::open("/dev/null").unwrap());
         let length = records.length;
-        records.extend((0..3_000).map(|number| number.to_string()));
+        push_all(&mut records, (0..3_000).map(|number| number.to_string()));
         assert_eq!((records.recent.len(), records.length, records.len()), (3_000, length, 4_000));
     }
 }
