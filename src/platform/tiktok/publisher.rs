@@ -15,7 +15,7 @@ use super::ticket::TikTokTicket;
 use super::video::{LARGEST_VIDEO, video_fingerprint};
 use super::wire::CreatorInfo;
 use crate::platform::backoff::{PollBackoff, PollSettings};
-use crate::platform::media::AssetStore;
+use crate::platform::media::{AssetStore, MediaFile};
 use crate::platform::{
     CredentialExpiry, PublishContext, PublishError, Publisher, PublisherDeps, TicketAge, TicketOutcome, read_ticket,
 };
@@ -40,6 +40,17 @@ impl TikTokPublisher {
             poll: deps.poll,
             privacy_level: settings.privacy_level.clone(),
         }
+    }
+
+    /// What would be published now with this file.
+    fn fingerprint_of(&self, post: &Post, file: &MediaFile) -> Result<String, PublishError> {
+        Ok(match post.content.media_kind()? {
+            MediaKind::Video => video_fingerprint(file, &fitted_title(post)?, &post.content),
+            MediaKind::Image => {
+                let image = self.assets.public_url(file)?;
+                photo_fingerprint(file, &fitted_photo_text(post)?, &image, &post.content)
+            }
+        })
     }
 
     /// What the account may do now, if it may post with the privacy level of the settings.
@@ -101,21 +112,15 @@ impl Publisher for TikTokPublisher {
     }
 
     async fn fingerprint(&self, post: &Post) -> Result<String, PublishError> {
-        let kind = post.content.media_kind()?;
-        let file = self.assets.file_of(post, kind).await?;
-        Ok(match kind {
-            MediaKind::Video => video_fingerprint(&file, &fitted_title(post)?, &post.content),
-            MediaKind::Image => {
-                let image = self.assets.public_url(&file)?;
-                photo_fingerprint(&file, &fitted_photo_text(post)?, &image, &post.content)
-            }
-        })
+        let file = self.assets.file_of(post, post.content.media_kind()?).await?;
+        self.fingerprint_of(post, &file)
     }
 
     async fn check(&self, post: &Post) -> Result<(), PublishError> {
-        self.fingerprint(post).await?;
-        if post.content.media_kind()? == MediaKind::Video {
-            let file = self.assets.file_of(post, MediaKind::Video).await?;
+        let kind = post.content.media_kind()?;
+        let file = self.assets.file_of(post, kind).await?;
+        self.fingerprint_of(post, &file)?;
+        if kind == MediaKind::Video {
             file.ensure_at_most(LARGEST_VIDEO, Platform::TikTok)?;
         }
         Ok(())
