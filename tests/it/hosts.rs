@@ -10,7 +10,7 @@ use crate::support::env::{Shape, TestEnv, hours_ago, signal};
 use crate::support::kinds::renew_credentials_if_stranded;
 use crate::support::rng::Rng;
 
-const POSTS: u64 = 500;
+const POSTS: u64 = 300;
 const HOSTS: u32 = 8;
 
 /// One host: passes one after the other, each left alone, killed, or stopped for longer than its claims last.

@@ -25,6 +25,8 @@ enum Step {
     Request(usize, String),
     /// At the write to the store of this number.
     Write(usize, String),
+    /// At the build of indexes of this number.
+    IndexBuild(usize, String),
 }
 
 impl std::fmt::Debug for Step {
@@ -32,6 +34,7 @@ impl std::fmt::Debug for Step {
         match self {
             Self::Request(number, name) => write!(f, "request {number} ({name})"),
             Self::Write(number, name) => write!(f, "write {number} ({name})"),
+            Self::IndexBuild(number, name) => write!(f, "index build {number} ({name})"),
         }
     }
 }
@@ -44,12 +47,25 @@ struct Setup {
     standalone: Option<&'static Mongod>,
 }
 
-async fn env(setup: Setup) -> (TestEnv, Proxy) {
+/// The database of a publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Database {
+    /// Nothing is in it.
+    New,
+    /// It may have its indexes from another publish.
+    Reused,
+}
+
+async fn env(setup: Setup, database: Database) -> (TestEnv, Proxy) {
     let server = match setup.standalone {
         Some(server) => server,
         None => mongod().await,
     };
-    let mut env = TestEnv::on(server).await.shaped(setup.shape);
+    let env = match database {
+        Database::New => TestEnv::on(server).await,
+        Database::Reused => TestEnv::reused_on(server).await,
+    };
+    let mut env = env.shaped(setup.shape);
     let address = server.address();
     let proxy = Proxy::start(address).await;
     env.set("MONGODB_URI", &env.uri.replace(&address.to_string(), &format!("127.0.0.1:{}", proxy.port())));
@@ -63,7 +79,7 @@ async fn env(setup: Setup) -> (TestEnv, Proxy) {
 
 /// The steps of a publish that nobody disturbs.
 async fn steps_of(kind: &str, setup: Setup) -> Vec<Step> {
-    let (env, proxy) = env(setup).await;
+    let (env, proxy) = env(setup, Database::New).await;
     let (platform, fields) = post_of(kind);
     env.post(platform, fields).await;
     env.pass(0).await;
@@ -71,13 +87,15 @@ async fn steps_of(kind: &str, setup: Setup) -> Vec<Step> {
     assert_eq!(proxy.strays(), Vec::<String>::new(), "commands that nobody has thought about");
     let requests = world.requests.iter().enumerate().map(|(n, request)| Step::Request(n, request.endpoint.clone()));
     let writes = proxy.writes().into_iter().enumerate().map(|(n, write)| Step::Write(n, write));
-    requests.chain(writes).collect()
+    let builds = proxy.index_builds().into_iter().enumerate().map(|(n, build)| Step::IndexBuild(n, build));
+    requests.chain(writes).chain(builds).collect()
 }
 
 /// Kills a pass at a step, and lets others go on until the post is settled.
 async fn kill_at(kind: &str, setup: Setup, step: &Step, side: Side) {
     let place = format!("{kind}, {:?}: {side:?} {step:?}", setup.shape);
-    let (env, proxy) = env(setup).await;
+    let database = if matches!(step, Step::IndexBuild(..)) { Database::New } else { Database::Reused };
+    let (env, proxy) = env(setup, database).await;
     let (platform, fields) = post_of(kind);
     let id = env.post(platform, fields).await;
     match step {
@@ -86,6 +104,7 @@ async fn kill_at(kind: &str, setup: Setup, step: &Step, side: Side) {
             env.sandbox.fault(Fault::once("*", act).after(u32::try_from(*number).unwrap()));
         }
         Step::Write(number, _) => proxy.pause(*number, side),
+        Step::IndexBuild(number, _) => proxy.pause_index_build(*number, side),
     }
     let mut process = env.command(&["run"]).spawn().unwrap();
     let held = async {
@@ -93,7 +112,9 @@ async fn kill_at(kind: &str, setup: Setup, step: &Step, side: Side) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), held).await.unwrap_or_else(|_| panic!("{place}: it was never taken"));
+    tokio::time::timeout(Duration::from_secs(180), held)
+        .await
+        .unwrap_or_else(|_| panic!("{place}: it was never taken"));
     process.kill().await.unwrap();
     proxy.release();
     let was_claimed = env.get(&id).await.contains_key("retryClaim");

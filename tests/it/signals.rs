@@ -153,7 +153,7 @@ async fn a_large_reset_stops_at_once_and_says_what_it_has_reset() {
 async fn a_run_that_cannot_be_recorded_does_not_hold_a_stop_and_its_result_is_printed() {
     let mut env = TestEnv::new().await;
     let proxy = through_proxy(&mut env).await;
-    // The same pass always makes the same writes, once tokens and indexes are there.
+    // The same pass always makes the same writes, once tokens are there.
     let mut writes = 0;
     for _ in 0..2 {
         let before = proxy.writes().len();

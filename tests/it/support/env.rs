@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
@@ -31,8 +32,8 @@ pub(crate) struct TestEnv {
     pub(crate) uri: String,
     pub(crate) settings: BTreeMap<String, String>,
     shape: Shape,
-    /// Whether the database is kept for another case.
-    is_reused: bool,
+    /// The server of a database that is kept for another case.
+    kept_on: Option<SocketAddr>,
     folder: tempfile::TempDir,
 }
 
@@ -112,8 +113,8 @@ pub(crate) async fn until(mut done: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// Emptied databases with their indexes, which take a server longer to make than a pass takes.
-static EMPTIED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// Emptied databases with their indexes, which take a server longer to make than a pass takes. Each with its server.
+static EMPTIED: Mutex<Vec<(SocketAddr, String)>> = Mutex::new(Vec::new());
 
 /// Takes everything out of a database but its indexes.
 async fn empty(database: &Database) -> Result<(), mongodb::error::Error> {
@@ -127,13 +128,15 @@ async fn empty(database: &Database) -> Result<(), mongodb::error::Error> {
 impl Drop for TestEnv {
     fn drop(&mut self) {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (database, is_reused) = (self.database.clone(), self.is_reused);
+            let (database, kept_on) = (self.database.clone(), self.kept_on);
             // The test has its result; that something is left behind does not change it.
             runtime.spawn(async move {
-                if is_reused && empty(&database).await.is_ok() {
-                    EMPTIED.lock().unwrap_or_else(PoisonError::into_inner).push(database.name().to_owned());
-                } else {
-                    database.drop().await.unwrap_or_default();
+                match kept_on {
+                    Some(server) if empty(&database).await.is_ok() => {
+                        let mut emptied = EMPTIED.lock().unwrap_or_else(PoisonError::into_inner);
+                        emptied.push((server, database.name().to_owned()));
+                    }
+                    _ => database.drop().await.unwrap_or_default(),
                 }
             });
         }
@@ -152,10 +155,18 @@ impl TestEnv {
 
     /// The same, in a database that another case may have used before: for tests with hundreds of cases.
     pub(crate) async fn reused() -> Self {
-        let emptied = EMPTIED.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let name = emptied.unwrap_or_else(new_name);
-        let mut env = Self::named(mongod().await, &name).await;
-        env.is_reused = true;
+        Self::reused_on(mongod().await).await
+    }
+
+    /// The same, on this server.
+    pub(crate) async fn reused_on(server: &Mongod) -> Self {
+        let name = {
+            let mut emptied = EMPTIED.lock().unwrap_or_else(PoisonError::into_inner);
+            let on_it = emptied.iter().position(|(address, _)| *address == server.address());
+            on_it.map(|position| emptied.swap_remove(position).1)
+        };
+        let mut env = Self::named(server, &name.unwrap_or_else(new_name)).await;
+        env.kept_on = Some(server.address());
         env
     }
 
@@ -187,7 +198,7 @@ impl TestEnv {
             settings.insert(name.to_owned(), value.to_owned());
         }
         let posts = database.collection("marketing_posts");
-        Self { sandbox, database, posts, uri, settings, shape: Shape::One, folder, is_reused: false }
+        Self { sandbox, database, posts, uri, settings, shape: Shape::One, folder, kept_on: None }
     }
 
     /// The same, with documents of this shape.
@@ -309,6 +320,21 @@ impl TestEnv {
         assert_eq!(self.sandbox.world().violations, Vec::<String>::new());
         ran.json()
     }
+}
+
+/// Asserts that the figures of `stats --json` add up: each failed post is permanently failed, retryable or malformed.
+pub(crate) fn assert_adds_up(stats: &Value) {
+    let count = |name: &str| stats[name].as_u64().unwrap();
+    let sum = |list: &str, name: &str| {
+        let rows = stats[list].as_array().unwrap();
+        rows.iter().map(|row| row[name].as_u64().unwrap()).sum::<u64>()
+    };
+    let readable = count("totalFailed") - count("malformed");
+    assert_eq!(count("permanentlyFailed") + count("retryable"), readable, "{stats}");
+    assert_eq!(sum("byPlatform", "failed"), readable, "{stats}");
+    assert_eq!(sum("byPlatform", "permanentlyFailed"), count("permanentlyFailed"), "{stats}");
+    assert_eq!(sum("retryDistribution", "count"), readable, "{stats}");
+    assert!(sum("byCategory", "count") <= readable, "{stats}");
 }
 
 /// The document of a failed video post that is due since an hour, with these fields over the usual ones; one of

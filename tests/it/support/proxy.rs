@@ -1,5 +1,6 @@
 //! A proxy before MongoDB that counts the writes that pass through it, and pauses one of them, before or after it has
-//! taken effect; or that delays what passes and cuts connections at random.
+//! taken effect; or that delays what passes and cuts connections at random. It counts the builds of indexes apart: a
+//! database that was used before has its indexes, and everything else that is written is the same.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -21,7 +22,9 @@ pub(crate) enum Side {
 #[derive(Debug, Default)]
 struct State {
     writes: Vec<String>,
+    index_builds: Vec<String>,
     pause: Option<(RangeInclusive<usize>, Side)>,
+    index_build_pause: Option<(usize, Side)>,
     paused: usize,
     strays: Vec<String>,
     conditions: Option<NetworkConditions>,
@@ -45,7 +48,8 @@ pub(crate) struct Proxy {
 
 /// The commands of the wire protocol that write, and those that do not. Any other is a stray: nobody has thought about
 /// what it means for the post that the process dies in it.
-const WRITES: [&str; 5] = ["insert", "update", "delete", "findAndModify", "createIndexes"];
+const WRITES: [&str; 4] = ["insert", "update", "delete", "findAndModify"];
+const INDEX_BUILD: &str = "createIndexes";
 const READS: [&str; 10] = [
     "hello",
     "isMaster",
@@ -89,9 +93,16 @@ impl Proxy {
         lock(&self.state).pause = Some((number..=usize::MAX, Side::Before));
     }
 
+    /// Pauses the build of indexes of this number, counted from 0.
+    pub(crate) fn pause_index_build(&self, number: usize, side: Side) {
+        lock(&self.state).index_build_pause = Some((number, side));
+    }
+
     /// Pauses nothing any more.
     pub(crate) fn release(&self) {
-        lock(&self.state).pause = None;
+        let mut state = lock(&self.state);
+        state.pause = None;
+        state.index_build_pause = None;
     }
 
     pub(crate) fn paused(&self) -> usize {
@@ -113,9 +124,14 @@ impl Proxy {
         lock(&self.state).strays.clone()
     }
 
-    /// The writes that came by, each as its command and collection.
+    /// The writes that came by, each as its command and collection, without the builds of indexes.
     pub(crate) fn writes(&self) -> Vec<String> {
         lock(&self.state).writes.clone()
+    }
+
+    /// The builds of indexes that came by, each as its command and collection.
+    pub(crate) fn index_builds(&self) -> Vec<String> {
+        lock(&self.state).index_builds.clone()
     }
 }
 
@@ -153,6 +169,11 @@ async fn relay(mut client: TcpStream, server: SocketAddr, state: &Mutex<State>) 
 fn register(request: &[u8], state: &Mutex<State>) -> Option<Side> {
     let (name, of) = command_of(request)?;
     let mut state = lock(state);
+    if name == INDEX_BUILD {
+        let number = state.index_builds.len();
+        state.index_builds.push(format!("{name} {of}"));
+        return state.index_build_pause.filter(|(paused, _)| *paused == number).map(|(_, side)| side);
+    }
     if WRITES.contains(&name.as_str()) {
         let number = state.writes.len();
         state.writes.push(format!("{name} {of}"));

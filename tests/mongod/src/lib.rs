@@ -14,6 +14,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use mongodb::bson::{Bson, doc};
@@ -253,7 +254,7 @@ impl Member {
             .arg(&self.program)
             .arg("--dbpath")
             .arg(&self.data)
-            .args(["--bind_ip", "127.0.0.1", "--port", &self.port.to_string()])
+            .args(["--bind_ip", "127.0.0.1", "--port", &self.port.to_string(), "--nounixsocket"])
             .args(["--wiredTigerCacheSizeGB", "0.25", "--quiet", "--oplogSize", "128"])
             // The files of dropped databases go at once, and not after five minutes: with ten thousand of them every
             // checkpoint takes long.
@@ -272,8 +273,7 @@ impl Member {
 
     fn launch(program: PathBuf, role: Role) -> std::io::Result<Self> {
         let data = tempfile::tempdir()?.keep();
-        // Between this and the server's own bind another process could take the port; then the start fails and says so.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_port()?;
         let mut member = Self { watches: Vec::new(), program, data, port, key: None, tls: None, role };
         member.watch()?;
         Ok(member)
@@ -316,6 +316,25 @@ impl Drop for Member {
             drop(watch.wait());
         }
     }
+}
+
+/// A port that a server can have again after it was killed: the kernel gives none of these to a connection meanwhile.
+fn free_port() -> std::io::Result<u16> {
+    const FIRST: u32 = 12_000;
+    const COUNT: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Another process with tests begins elsewhere.
+    let start = std::process::id().wrapping_mul(7919);
+    let mut taken = None;
+    for _ in 0..COUNT {
+        let offset = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        let port = u16::try_from(FIRST + offset).map_err(std::io::Error::other)?;
+        match TcpListener::bind(("127.0.0.1", port)) {
+            Ok(_) => return Ok(port),
+            Err(error) => taken = Some(error),
+        }
+    }
+    Err(taken.unwrap_or_else(|| std::io::Error::other("no port is free")))
 }
 
 /// The server program: `$MONGOD`, one on the PATH, or the one that was or can be fetched.
