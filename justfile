@@ -33,7 +33,7 @@ bench *names="idle backlog throughput upload queries hosts":
 fuzz target="all" runs="10000000":
     fuzz/run {{ target }} {{ runs }}
 
-# The platforms' own clients publish in the simulated platforms; needs pip and npm
+# The platforms' own clients publish to the simulated platforms; needs pip and npm
 [no-exit-message]
 clients:
     cargo build --locked --quiet -p postretry-sandbox

@@ -34,7 +34,7 @@ async fn compare() -> BenchResult {
         env.program.on(&store).args(&["run", "-q"]).run()?;
         let ask = |arguments: &[&str]| env.program.on(&store).args(arguments);
         let shape = if deliveries > 0 { "deliveries" } else { "posts" };
-        let raw = |question: &str, skip: &str| part.clone().args(&[question, skip, shape]);
+        let raw = |query: &str, skip: &str| part.clone().args(&[query, skip, shape]);
 
         let mut report = Report::new(format!("{}: {posts} failed posts, none due", kind.name()));
         let (list, due) = (ask(&["list-failed"]), ask(&["list-failed", "--due"]));

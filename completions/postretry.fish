@@ -34,7 +34,7 @@ complete -c postretry -n "__fish_postretry_needs_command" -l color -d 'When to u
 always\t'Always'
 never\t'Never'"
 complete -c postretry -n "__fish_postretry_needs_command" -l json -d 'The same as `--format json`'
-complete -c postretry -n "__fish_postretry_needs_command" -s q -l quiet -d 'Print nothing unless the exit code is not 0'
+complete -c postretry -n "__fish_postretry_needs_command" -s q -l quiet -d 'Print the result only if the exit code is not 0; important warnings are always printed'
 complete -c postretry -n "__fish_postretry_needs_command" -s v -l verbose -d 'Log what postretry does; repeat for more detail'
 complete -c postretry -n "__fish_postretry_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c postretry -n "__fish_postretry_needs_command" -s V -l version -d 'Print version'
@@ -61,7 +61,7 @@ always\t'Always'
 never\t'Never'"
 complete -c postretry -n "__fish_postretry_using_subcommand run" -l dry-run -d 'Show what would be retried and why; write nothing and call no platform'
 complete -c postretry -n "__fish_postretry_using_subcommand run" -l json -d 'The same as `--format json`'
-complete -c postretry -n "__fish_postretry_using_subcommand run" -s q -l quiet -d 'Print nothing unless the exit code is not 0'
+complete -c postretry -n "__fish_postretry_using_subcommand run" -s q -l quiet -d 'Print the result only if the exit code is not 0; important warnings are always printed'
 complete -c postretry -n "__fish_postretry_using_subcommand run" -s v -l verbose -d 'Log what postretry does; repeat for more detail'
 complete -c postretry -n "__fish_postretry_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c postretry -n "__fish_postretry_using_subcommand run" -s V -l version -d 'Print version'
@@ -83,7 +83,7 @@ expired\t''
 interrupted\t''
 unknown\t''"
 complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l since -d 'Only posts that failed within this time, for example 7d' -r
-complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l limit -d 'Show at most N posts, at least 1; 50 if not given' -r
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l limit -d 'Show at most N posts (1 or more; 50 if not given)' -r
 complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l skip -d 'Skip the first N posts' -r
 complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l store -d 'The post store: `mongodb://…` or `sqlite:PATH`' -r
 complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l env-file -d 'Read settings from this file instead of .env' -r -F
@@ -97,7 +97,7 @@ never\t'Never'"
 complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l due -d 'Only due posts'
 complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l permanent -d 'Only permanently failed posts'
 complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -l json -d 'The same as `--format json`'
-complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -s q -l quiet -d 'Print nothing unless the exit code is not 0'
+complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -s q -l quiet -d 'Print the result only if the exit code is not 0; important warnings are always printed'
 complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -s v -l verbose -d 'Log what postretry does; repeat for more detail'
 complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c postretry -n "__fish_postretry_using_subcommand list-failed" -s V -l version -d 'Print version'
@@ -116,7 +116,7 @@ never\t'Never'"
 complete -c postretry -n "__fish_postretry_using_subcommand retry" -l force -d 'Also retry permanently failed posts, whose retry count is reset first; asks before an ambiguous one'
 complete -c postretry -n "__fish_postretry_using_subcommand retry" -l yes -d 'Do not ask for confirmation'
 complete -c postretry -n "__fish_postretry_using_subcommand retry" -l json -d 'The same as `--format json`'
-complete -c postretry -n "__fish_postretry_using_subcommand retry" -s q -l quiet -d 'Print nothing unless the exit code is not 0'
+complete -c postretry -n "__fish_postretry_using_subcommand retry" -s q -l quiet -d 'Print the result only if the exit code is not 0; important warnings are always printed'
 complete -c postretry -n "__fish_postretry_using_subcommand retry" -s v -l verbose -d 'Log what postretry does; repeat for more detail'
 complete -c postretry -n "__fish_postretry_using_subcommand retry" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c postretry -n "__fish_postretry_using_subcommand retry" -s V -l version -d 'Print version'
@@ -148,12 +148,12 @@ complete -c postretry -n "__fish_postretry_using_subcommand reset" -l color -d '
 always\t'Always'
 never\t'Never'"
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l permanent -d 'All permanently failed posts'
-complete -c postretry -n "__fish_postretry_using_subcommand reset" -l posted -d 'You have found the post on its platform: settle it as posted; with exactly one ID'
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l posted -d 'You have found the post on its platform: record it as posted; with exactly one ID'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l drop-ticket -d 'Forget the upload tickets too, so that the next attempt starts a new upload; asks first; needs IDs'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l yes -d 'Do not ask for confirmation'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l dry-run -d 'Show what would be reset; write nothing'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l json -d 'The same as `--format json`'
-complete -c postretry -n "__fish_postretry_using_subcommand reset" -s q -l quiet -d 'Print nothing unless the exit code is not 0'
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -s q -l quiet -d 'Print the result only if the exit code is not 0; important warnings are always printed'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -s v -l verbose -d 'Log what postretry does; repeat for more detail'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -s V -l version -d 'Print version'
@@ -168,7 +168,7 @@ complete -c postretry -n "__fish_postretry_using_subcommand stats" -l color -d '
 always\t'Always'
 never\t'Never'"
 complete -c postretry -n "__fish_postretry_using_subcommand stats" -l json -d 'The same as `--format json`'
-complete -c postretry -n "__fish_postretry_using_subcommand stats" -s q -l quiet -d 'Print nothing unless the exit code is not 0'
+complete -c postretry -n "__fish_postretry_using_subcommand stats" -s q -l quiet -d 'Print the result only if the exit code is not 0; important warnings are always printed'
 complete -c postretry -n "__fish_postretry_using_subcommand stats" -s v -l verbose -d 'Log what postretry does; repeat for more detail'
 complete -c postretry -n "__fish_postretry_using_subcommand stats" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c postretry -n "__fish_postretry_using_subcommand stats" -s V -l version -d 'Print version'

@@ -69,14 +69,14 @@ enum Shape {
     Deliveries,
 }
 
-/// Connects and asks: the URI, the question, where the page begins, and what kinds of posts there are.
+/// Connects and asks: the URI, the query, where the page begins, and what kinds of posts there are.
 pub(crate) async fn ask_mongodb(arguments: &[String]) -> BenchResult {
-    let [uri, question, skip, shape] = arguments else { return Err("usage: mongodb URI QUESTION SKIP SHAPE".into()) };
+    let [uri, query, skip, shape] = arguments else { return Err("usage: mongodb URI QUERY SKIP SHAPE".into()) };
     let shape = if shape == "deliveries" { Shape::Deliveries } else { Shape::Posts };
     let skip: i64 = skip.parse()?;
     let database = Client::with_uri_str(uri).await?.default_database().ok_or("the URI has no database")?;
     let posts = database.collection::<Document>(COPY);
-    match question.as_str() {
+    match query.as_str() {
         "list" => {
             let wanted = page(shape, skip);
             tokio::try_join!(collect(&posts, wanted), count(&posts, doc! { "status": "failed" }))?;
@@ -90,7 +90,7 @@ pub(crate) async fn ask_mongodb(arguments: &[String]) -> BenchResult {
             let due = doc! { "$or": due(shape) };
             tokio::try_join!(count_groups(&posts, shape), count(&posts, due))?;
         }
-        other => return Err(format!("no such question: `{other}`").into()),
+        other => return Err(format!("no such query: `{other}`").into()),
     }
     Ok(())
 }
@@ -192,9 +192,9 @@ pub(crate) fn copy_sqlite(rows: &Path, copy: &str) -> BenchResult {
     Ok(())
 }
 
-/// Opens the copy and asks: the path, the question, where the page begins, and nothing else that matters.
+/// Opens the copy and asks: the path, the query, where the page begins, and nothing else that matters.
 pub(crate) fn ask_sqlite(arguments: &[String]) -> BenchResult {
-    let [path, question, skip, _] = arguments else { return Err("usage: sqlite PATH QUESTION SKIP SHAPE".into()) };
+    let [path, query, skip, _] = arguments else { return Err("usage: sqlite PATH QUERY SKIP SHAPE".into()) };
     let connection = Connection::open(path)?;
     let read = |sql: &str| -> rusqlite::Result<usize> {
         let mut statement = connection.prepare(sql)?;
@@ -215,7 +215,7 @@ pub(crate) fn ask_sqlite(arguments: &[String]) -> BenchResult {
     };
     let all_due: Vec<String> = (0..MAX_RETRIES).map(|count| format!("({})", due(count))).collect();
     let all_due = all_due.join(" OR ");
-    match question.as_str() {
+    match query.as_str() {
         "list" => {
             let order = format!("ORDER BY failed_at DESC, id LIMIT {PAGE} OFFSET {skip}");
             read(&format!("{columns} WHERE status = 'failed' {order}"))?;
@@ -232,7 +232,7 @@ pub(crate) fn ask_sqlite(arguments: &[String]) -> BenchResult {
             )?;
             read(&format!("SELECT count(*) FROM posts WHERE {all_due}"))?;
         }
-        other => return Err(format!("no such question: `{other}`").into()),
+        other => return Err(format!("no such query: `{other}`").into()),
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use bson::{Bson, Document};
 use chrono::{DateTime, TimeDelta, Utc};
 use postretry::environment::{Environment, Redactor, Secrecy, parse_env_file};
-use postretry::platform::Answer;
+use postretry::platform::RecordedResponse;
 use postretry::post::{
     BackoffFrom, Category, Eligibility, MAX_ERROR_CHARS, Platform, RetryPolicy, Ticket, excerpt, is_hidden, one_line,
     shell_quoted, with_hashtags,
@@ -25,9 +25,9 @@ type Body = fn(&[u8]);
 pub(crate) const TARGETS: [(&str, Body); 10] = [
     ("document", document),
     ("row", row),
-    ("tiktok", |data| answer(Platform::TikTok, data)),
-    ("instagram", |data| answer(Platform::Instagram, data)),
-    ("youtube", |data| answer(Platform::YouTubeShorts, data)),
+    ("tiktok", |data| response(Platform::TikTok, data)),
+    ("instagram", |data| response(Platform::Instagram, data)),
+    ("youtube", |data| response(Platform::YouTubeShorts, data)),
     ("retry_after", retry_after),
     ("range", range),
     ("settings", settings),
@@ -140,8 +140,8 @@ fn check_post(stored: &StoredPost) {
 /// The steps of which an error status may mean that the upload is over, which is no failure by itself.
 const UPLOADS: [&str; 3] = ["accept the video data", "report the upload's progress", "receive the video's bytes"];
 
-/// An answer in HTTP's form: `STATUS`, a line for each header, an empty line, and the body.
-fn answer(platform: Platform, data: &[u8]) {
+/// A response in HTTP's form: `STATUS`, a line for each header, an empty line, and the body.
+fn response(platform: Platform, data: &[u8]) {
     let head_end = data.windows(2).position(|pair| pair == b"\n\n");
     let (head, body) = head_end.map_or((data, &b""[..]), |end| (&data[..end], &data[end + 2..]));
     let head = String::from_utf8_lossy(head);
@@ -149,7 +149,7 @@ fn answer(platform: Platform, data: &[u8]) {
     let status = lines.next().and_then(|line| line.trim().parse().ok()).unwrap_or(200);
     let headers: Vec<(&str, &str)> =
         lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.trim(), value.trim())).collect();
-    for meaning in (Answer { status, headers: &headers, body }).meanings(platform, now()) {
+    for meaning in (RecordedResponse { status, headers: &headers, body }).meanings(platform, now()) {
         let Some(failure) = meaning.failure else {
             assert!(status < 400 || UPLOADS.contains(&meaning.step), "HTTP {status} is no failure to {}", meaning.step);
             continue;
@@ -166,7 +166,7 @@ fn answer(platform: Platform, data: &[u8]) {
 fn retry_after(data: &[u8]) {
     let read = |text: &str| {
         let headers = [("Retry-After", text)];
-        (Answer { status: 503, headers: &headers, body: b"" }).retry_after(now())
+        (RecordedResponse { status: 503, headers: &headers, body: b"" }).retry_after(now())
     };
     // Any answer that it gives can be compared with the time.
     let _is_later = read(&String::from_utf8_lossy(data)).is_some_and(|at| at > now());
@@ -187,7 +187,7 @@ fn range(data: &[u8]) {
     let text = String::from_utf8_lossy(text);
     let read = |platform: Platform, text: &str| {
         let headers = [("Range", text), ("Content-Range", text)];
-        (Answer { status: 308, headers: &headers, body: b"" }).stored_bytes(platform, size, now())
+        (RecordedResponse { status: 308, headers: &headers, body: b"" }).stored_bytes(platform, size, now())
     };
     for platform in Platform::ALL {
         assert!(read(platform, &text).is_none_or(|bytes| bytes <= size), "more than the video has");

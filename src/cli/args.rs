@@ -1,10 +1,13 @@
 //! The commands, options and arguments of the command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, value_parser};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, value_parser};
 use url::Url;
 
 use super::help;
@@ -30,6 +33,25 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// Reads a command line.
+    ///
+    /// # Errors
+    /// If it is wrong. Help and version are also returned as errors.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        let cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+        // `--json --format json` says the same twice. clap can only refuse every `--format` beside `--json`.
+        let is_format_given = matches.value_source("format") == Some(ValueSource::CommandLine);
+        if cli.global.json && is_format_given && cli.global.format != Format::Json {
+            let problem = "the argument '--json' cannot be used with another '--format'";
+            return Err(command.error(ErrorKind::ArgumentConflict, problem));
+        }
+        Ok(cli)
+    }
+}
+
 /// The options of every command.
 #[derive(Debug, Args)]
 pub struct Global {
@@ -43,9 +65,9 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FORMAT", default_value = "table")]
     pub format: Format,
     /// The same as `--format json`
-    #[arg(long, global = true, conflicts_with = "format")]
+    #[arg(long, global = true)]
     pub json: bool,
-    /// Print nothing unless the exit code is not 0
+    /// Print the result only if the exit code is not 0; important warnings are always printed
     #[arg(short, long, global = true)]
     pub quiet: bool,
     /// Log what postretry does; repeat for more detail
@@ -143,9 +165,9 @@ pub enum Command {
     /// Check the account before you reset them. `--dry-run` lists the selected posts with title, platform, category and
     /// error.
     ///
-    /// `--posted` is for a post that you have found on its platform: it is settled as posted, and nothing is sent. With
-    /// `--url` the address is recorded too, and the ID of a TikTok or YouTube post is read from it. If the post failed
-    /// on several platforms, `--platform` is required.
+    /// `--posted` is for a post that you have found on its platform: it is recorded as posted, and nothing is sent.
+    /// With `--url` the address is recorded too, and the ID of a TikTok or YouTube post is read from it. If the post
+    /// failed on several platforms, `--platform` is required.
     #[command(after_long_help = help::after_help_of("reset"))]
     Reset(ResetArgs),
     /// Show counts, success rates, failure categories and past runs
@@ -198,7 +220,7 @@ pub struct ListArgs {
     /// Only posts that failed within this time, for example 7d
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub since: Option<Duration>,
-    /// Show at most N posts, at least 1; 50 if not given
+    /// Show at most N posts (1 or more; 50 if not given)
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     /// Skip the first N posts
@@ -239,7 +261,7 @@ pub struct ResetArgs {
     /// All posts whose last failure has this category (repeatable)
     #[arg(long, value_name = "C", value_parser = category())]
     pub category: Vec<Category>,
-    /// You have found the post on its platform: settle it as posted; with exactly one ID
+    /// You have found the post on its platform: record it as posted; with exactly one ID
     #[arg(long, conflicts_with_all = ["permanent", "category", "drop_ticket"])]
     pub posted: bool,
     /// The address at which you have found it

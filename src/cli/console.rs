@@ -7,11 +7,12 @@ use std::io::{BufWriter, IsTerminal, Write};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
 use super::args::{Format, Global, When};
-use super::error::{AppError, render_all};
+use super::error::{AppError, INDENT, labelled, render, render_all};
 use crate::environment::Redactor;
-use crate::report::{Paint, Screen, escape_hidden};
+use crate::report::{Paint, Screen, escape_hidden, wrapped};
 
-/// The log target of the warnings that `-q` does not hide: without them trouble would look like peace.
+/// The log target of the warnings that `-q` does not hide: without them, a wrong store looks like a store with nothing
+/// to do.
 pub(super) const ALWAYS: &str = "postretry::always";
 
 /// The longest line of the log, in characters. A failure has at most 1,000.
@@ -104,14 +105,14 @@ impl Console {
                     log::Level::Debug => ("debug:", Paint::Plain),
                     log::Level::Trace => ("trace:", Paint::Plain),
                 };
-                let level = paint.on(level, has_color);
                 // A title or a platform's answer in it must not look like another record.
                 let text = redactor.clean(&record.args().to_string(), MAX_LOG_CHARS);
                 // On a terminal the time is known; in a log file it is needed.
                 if is_terminal {
-                    writeln!(buffer, "{level} {text}")
+                    let screen = Screen { width: stderr_width(), has_color };
+                    buffer.write_all(labelled(level, paint, &text, screen).as_bytes())
                 } else {
-                    writeln!(buffer, "{} {level} {text}", buffer.timestamp_seconds())
+                    writeln!(buffer, "{} {} {text}", buffer.timestamp_seconds(), paint.on(level, has_color))
                 }
             })
             .try_init();
@@ -121,8 +122,8 @@ impl Console {
 
     /// The size and colours for a table.
     pub(super) fn screen(&self) -> Screen {
-        let width = self.out.is_terminal.then(|| comfy_table::Table::new().width()).flatten();
-        Screen { width: width.map(usize::from), has_color: self.out.has_color }
+        let width = self.out.is_terminal.then(|| width_of(&comfy_table::Table::new())).flatten();
+        Screen { width, has_color: self.out.has_color }
     }
 
     /// The progress lines, if standard error is a terminal.
@@ -152,8 +153,13 @@ impl Console {
 
     /// Asks a yes-or-no question. Any answer other than yes means no.
     pub(super) fn ask(&self, question: &str) -> bool {
-        let lines: Vec<String> = question.lines().map(|line| self.redactor.clean(line, MAX_LINE_CHARS)).collect();
-        self.error(&format!("{} [y/N] ", lines.join("\n")));
+        let mut lines: Vec<String> = question.lines().map(|line| self.redactor.clean(line, MAX_LINE_CHARS)).collect();
+        if let Some(last) = lines.last_mut() {
+            last.push_str(" [y/N]");
+        }
+        let width = stderr_width();
+        let lines: Vec<String> = lines.iter().map(|line| wrapped(line, width, INDENT)).collect();
+        self.error(&format!("{} ", lines.join("\n")));
         let mut answer = String::new();
         let read = std::io::stdin().read_line(&mut answer);
         read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
@@ -214,7 +220,8 @@ impl Console {
     fn problems<T: AsRef<str>>(&self, problems: &[T], hint: Option<&str>) {
         let clean = |text: &str| self.redactor.clean(text, MAX_LINE_CHARS);
         let problems: Vec<String> = problems.iter().map(|problem| clean(problem.as_ref())).collect();
-        self.error(&render_all(&problems, hint.map(clean).as_deref(), self.err.has_color));
+        let screen = Screen { width: stderr_width(), has_color: self.err.has_color };
+        self.error(&render_all(&problems, hint.map(clean).as_deref(), screen));
     }
 
     /// Writes to standard error.
@@ -274,17 +281,30 @@ pub(super) struct Notes {
 }
 
 impl Notes {
+    /// Writes one line, or more on a narrow terminal.
     pub(super) fn write(&self, text: &str) {
         if !self.is_quiet {
-            drop(BesideProgress(self.progress.clone()).write_all(text.as_bytes()));
+            let lines = format!("{}\n", wrapped(text, stderr_width(), INDENT));
+            drop(BesideProgress(self.progress.clone()).write_all(lines.as_bytes()));
         }
     }
 }
 
-/// Writes to standard error before there is a console. A closed pipe is not an error.
-pub(super) fn say(text: &str) {
+/// Writes an error and its hint where there is no console. A closed pipe is not an error.
+pub(super) fn say(problem: &str, hint: Option<&str>) {
+    let text = render(problem, hint, Screen { width: stderr_width(), has_color: false });
     let mut err = std::io::stderr().lock();
     drop(err.write_all(text.as_bytes()).and_then(|()| err.flush()));
+}
+
+/// The columns of the terminal that standard error is; none if it is no terminal.
+fn stderr_width() -> Option<usize> {
+    width_of(comfy_table::Table::new().use_stderr())
+}
+
+/// The columns of the terminal that a table is for. A terminal that does not know them says 0.
+fn width_of(table: &comfy_table::Table) -> Option<usize> {
+    table.width().map(usize::from).filter(|width| *width > 0)
 }
 
 /// Standard error, without disturbing the lines that are drawn there.

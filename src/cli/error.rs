@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 
 use super::process::limit_hint;
 use crate::environment::Redactor;
-use crate::report::Paint;
+use crate::report::{Paint, Screen, wrapped};
 use crate::settings::SettingsError;
 use crate::store::{RunOutcome, StoreError};
 
@@ -67,28 +67,38 @@ impl From<Exit> for ExitCode {
 /// How many characters of a wrong command line are repeated.
 const MAX_USAGE_CHARS: usize = 500;
 
-/// The lines for standard error: what failed, and what to do about it. Each is one safe line already.
-pub(super) fn render(problem: &str, hint: Option<&str>, has_color: bool) -> String {
-    render_all(&[problem], hint, has_color)
+/// Spaces before the lines that continue another one. No line of a text from outside begins where ours do.
+pub(super) const INDENT: usize = 2;
+
+/// What failed, and what to do about it: for a pipe a line each, on a terminal in lines of its width. Each is one safe
+/// line already.
+pub(super) fn render(problem: &str, hint: Option<&str>, screen: Screen) -> String {
+    render_all(&[problem], hint, screen)
 }
 
 /// The same for several problems.
-pub(super) fn render_all<T: AsRef<str>>(problems: &[T], hint: Option<&str>, has_color: bool) -> String {
-    let mut text = String::new();
-    for problem in problems {
-        text.push_str(&format!("{} {}\n", Paint::Bad.on("error:", has_color), problem.as_ref()));
-    }
-    if let Some(hint) = hint {
-        text.push_str(&format!("{} {hint}\n", Paint::Heading.on("hint:", has_color)));
-    }
-    text
+pub(super) fn render_all<T: AsRef<str>>(problems: &[T], hint: Option<&str>, screen: Screen) -> String {
+    let problems = problems.iter().map(|problem| labelled("error:", Paint::Bad, problem.as_ref(), screen));
+    let hint = hint.map(|hint| labelled("hint:", Paint::Heading, hint, screen));
+    problems.chain(hint).collect()
 }
 
-/// What is wrong with a command line, in one line, and a hint. `None` if only the usage is to be
-/// shown.
-pub(super) fn usage(error: &clap::Error) -> Option<(String, String)> {
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return None;
+/// A text after a painted label.
+pub(super) fn labelled(label: &str, paint: Paint, text: &str, screen: Screen) -> String {
+    let lines = wrapped(&format!("{label} {text}"), screen.width, INDENT);
+    match lines.strip_prefix(label) {
+        Some(rest) => format!("{}{rest}\n", paint.on(label, screen.has_color)),
+        // The terminal is too narrow even for the label.
+        None => format!("{lines}\n"),
+    }
+}
+
+const COMMANDS: &str = "the commands are `run`, `list-failed`, `retry`, `reset` and `stats`";
+
+/// What is wrong with a command line, in one line, and a hint.
+pub(super) fn usage(error: &clap::Error) -> (String, String) {
+    if matches!(error.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand) {
+        return ("no command is given".to_owned(), format!("{COMMANDS}; `postretry --help` describes them"));
     }
     let text = error.render().to_string().replace('\'', "`");
     let (said, usage) = text.split_once("Usage:").unwrap_or((&text, ""));
@@ -104,15 +114,13 @@ pub(super) fn usage(error: &clap::Error) -> Option<(String, String)> {
     }
     let usage = usage.lines().next().unwrap_or_default().trim();
     let hint = hint.unwrap_or_else(|| match usage {
-        _ if error.kind() == ErrorKind::InvalidSubcommand => {
-            "the commands are `run`, `list-failed`, `retry`, `reset` and `stats`".to_owned()
-        }
+        _ if error.kind() == ErrorKind::InvalidSubcommand => COMMANDS.to_owned(),
         "" => "see `postretry --help`".to_owned(),
         usage => format!("usage: `{usage}`; see `--help` for details"),
     });
     // An argument can be anything, a connection string with its password too.
     let redactor = Redactor::default();
-    Some((redactor.clean(&problem, MAX_USAGE_CHARS), redactor.clean(&hint, MAX_USAGE_CHARS)))
+    (redactor.clean(&problem, MAX_USAGE_CHARS), redactor.clean(&hint, MAX_USAGE_CHARS))
 }
 
 /// An error that ends a command without a result.
@@ -141,8 +149,11 @@ pub enum AppError {
         hint: Option<String>,
     },
     /// The user answered no.
-    #[error("nothing was changed")]
+    #[error("cancelled; nothing was changed")]
     Declined,
+    /// The clock of the machine shows a time that certificates, ids and dates do not have.
+    #[error("the clock of this machine is before 1970")]
+    Clock,
     /// The platforms' certificates cannot be checked.
     #[error("failed to set up HTTPS: {problem}")]
     Https {
@@ -166,7 +177,7 @@ impl AppError {
             Self::Settings(_) | Self::Unsuitable { .. } => Exit::Configuration,
             Self::Store(_) => Exit::Store,
             Self::Usage { .. } => Exit::Usage,
-            Self::Declined | Self::Https { .. } | Self::System { .. } => Exit::Error,
+            Self::Declined | Self::Clock | Self::Https { .. } | Self::System { .. } => Exit::Error,
         }
     }
 
@@ -190,7 +201,41 @@ impl AppError {
                  authorities",
             )),
             Self::System { problem, .. } => limit_hint(problem),
+            Self::Clock => Some("set it, for example with `timedatectl`"),
             Self::Declined => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROBLEM: &str = "failed to retry post `65f0a1b2c3d4e5f6a7b8c9d2`: it is permanently failed";
+    const HINT: &str = "`postretry retry --force 65f0a1b2c3d4e5f6a7b8c9d2` retries it anyway; `postretry list-failed \
+                        65f0a1b2c3d4e5f6a7b8c9d2` shows the reason";
+
+    #[test]
+    fn a_terminal_gets_lines_that_are_broken_between_words_and_a_pipe_gets_one_line() {
+        let text = |width, has_color| render(PROBLEM, Some(HINT), Screen { width, has_color });
+        assert_eq!(text(None, false), format!("error: {PROBLEM}\nhint: {HINT}\n"));
+        assert_eq!(
+            text(Some(60), false),
+            "error: failed to retry post `65f0a1b2c3d4e5f6a7b8c9d2`: it\n  is permanently failed\n\
+             hint: `postretry retry --force 65f0a1b2c3d4e5f6a7b8c9d2`\n  retries it anyway;\n  \
+             `postretry list-failed 65f0a1b2c3d4e5f6a7b8c9d2` shows the\n  reason\n"
+        );
+        assert!(text(Some(60), true).starts_with("\u{1b}[31merror:\u{1b}[0m failed to retry"));
+        for width in 56..140 {
+            let text = text(Some(width), false);
+            assert!(text.lines().all(|line| line.chars().count() <= width), "{width}:\n{text}");
+            assert_eq!(text.split_whitespace().collect::<Vec<_>>().join(" "), format!("error: {PROBLEM} hint: {HINT}"));
+            for command in HINT.split('`').skip(1).step_by(2) {
+                assert!(text.contains(command), "{width}:\n{text}");
+            }
+        }
+        // Nothing is lost on a terminal that is too narrow for anything.
+        let letters = |text: &str| text.split_whitespace().collect::<String>();
+        assert!((0..20).all(|width| letters(&text(Some(width), false)) == letters(&text(None, false))));
     }
 }

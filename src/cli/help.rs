@@ -34,7 +34,7 @@ pub fn examples_of(command: &str) -> &'static [Example] {
         ],
         "retry" => &[
             ("postretry retry 65f0a1b2c3d4e5f6a7b8c9d0", "now, without waiting for its backoff"),
-            ("postretry retry --platform tiktok 65f0a1b2c3d4e5f6a7b8c9d0", "of a post for several platforms, one"),
+            ("postretry retry --platform tiktok 65f0a1b2c3d4e5f6a7b8c9d0", "only one platform of a post for several"),
             ("postretry retry --force 65f0a1b2c3d4e5f6a7b8c9d0", "also if the post is permanently failed"),
         ],
         "reset" => &[
@@ -57,7 +57,11 @@ pub const EXIT_CODES: &[(&str, &str)] = &[
     ("0", "success, also if posts failed again and have retries left"),
     ("1", "any other error, also a result that could not be written, or a limit such as `ulimit -n`"),
     ("2", "the command line is invalid"),
-    ("3", "done, but manual action is needed: permanently failed post, refused account, failed `retry`"),
+    (
+        "3",
+        "done, but manual action is needed: a post is permanently failed, a platform refused the account, or `retry` \
+         did not publish",
+    ),
     ("4", "configuration missing or invalid; `run` and `retry` without any configured platform"),
     ("5", "the store cannot be reached or refuses the request"),
     ("6", "no such post, or the post is not failed"),

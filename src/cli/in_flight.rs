@@ -22,7 +22,8 @@ impl InFlight {
     pub(super) fn tell_when_stopping(self: &Arc<Self>, shutdown: &Shutdown, notes: Notes) {
         let (in_flight, shutdown) = (Arc::clone(self), shutdown.clone());
         tokio::spawn(async move {
-            shutdown.stopping().await;
+            // A pass can be stopping for another reason already, and then a signal must not go unanswered.
+            shutdown.signalled().await;
             // A service manager sends SIGTERM; nobody waits at a terminal then.
             if shutdown.signal() == Some(Signal::Interrupt) {
                 notes.write(&stopping(in_flight.count.load(Ordering::Relaxed)));
@@ -48,7 +49,7 @@ impl Listener for InFlight {
 
 fn stopping(in_flight: usize) -> String {
     match in_flight {
-        0 => "stopping, nothing is in flight\n".to_owned(),
-        count => format!("stopping, {count} in flight, at most 20 s; Ctrl-C again to cut short\n"),
+        0 => "stopping, nothing is in flight".to_owned(),
+        count => format!("stopping, {count} in flight, at most 20 s; Ctrl-C again to cut short"),
     }
 }

@@ -6,8 +6,8 @@ use super::args::{Format, ListArgs};
 use super::console::Console;
 use super::{AppError, Exit, on_platforms, open_store};
 use crate::environment::Redactor;
-use crate::post::{RetryPolicy, shown_id};
-use crate::report::{ListJson, ListPart, PostDetailJson, list_text, plural, post_text, posts_csv, to_json};
+use crate::post::shown_id;
+use crate::report::{ListJson, ListPart, PassRules, PostDetailJson, list_text, plural, post_text, posts_csv, to_json};
 use crate::settings::Settings;
 use crate::store::{Found, ListFilter, Page, PostStore, StoredPost};
 
@@ -24,7 +24,9 @@ pub(super) async fn run(
     let policy = settings.policy;
     let now = clock.now();
     if let Some(id) = &args.id {
-        return show(id, args, format, (&policy, now), store.as_ref(), console).await;
+        let platforms = settings.platforms.iter().map(|platform| platform.platform()).collect();
+        let rules = PassRules { policy, config: settings.pass.clone(), platforms };
+        return show(id, args, format, (&rules, now), store.as_ref(), console).await;
     }
     let filter = ListFilter {
         platforms: args.platform.clone(),
@@ -42,7 +44,7 @@ pub(super) async fn run(
         console.result(&posts_csv(&posts, &policy, now), Exit::Done)?;
         // A file with a part of the list looks like one with all of it.
         if args.limit.is_none() && posts.len() as u64 == page.limit {
-            tell_rest(store.count(&filter).await?.saturating_sub(page.skip.saturating_add(page.limit)));
+            warn_of_unlisted_posts(store.count(&filter).await?.saturating_sub(page.skip.saturating_add(page.limit)));
         }
         return Ok(Exit::Done);
     }
@@ -57,7 +59,7 @@ pub(super) async fn run(
     Ok(Exit::Done)
 }
 
-fn tell_rest(rest: u64) {
+fn warn_of_unlisted_posts(rest: u64) {
     if rest > 0 {
         log::warn!("{} not listed; `--limit` lists more", plural(rest, "post is", "posts are"));
     }
@@ -68,7 +70,7 @@ async fn show(
     id: &str,
     args: &ListArgs,
     format: Format,
-    (policy, now): (&RetryPolicy, DateTime<Utc>),
+    (rules, now): (&PassRules, DateTime<Utc>),
     store: &dyn PostStore,
     console: &Console,
 ) -> Result<Exit, AppError> {
@@ -86,10 +88,10 @@ async fn show(
         take_secrets_out(stored, console.redactor());
     }
     let text = if format == Format::Json {
-        to_json(&PostDetailJson::new(&posts, policy, now))
+        to_json(&PostDetailJson::new(&posts, rules, now))
     } else {
         let given_up = store.given_up_platforms().await?;
-        let block = |stored: &StoredPost| post_text(stored, &given_up, policy, now, console.screen());
+        let block = |stored: &StoredPost| post_text(stored, &given_up, rules, now, console.screen());
         posts.iter().map(block).collect::<Vec<_>>().join("\n")
     };
     console.result(&text, Exit::Done)?;

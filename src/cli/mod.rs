@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
+use chrono::DateTime;
 
 use crate::environment::{EnvFiles, Environment, Secrecy};
 use crate::platform::{AssetStore, Http, Pacing, PollSettings, PublisherDeps, publishers};
@@ -29,7 +29,7 @@ use crate::post::Platform;
 use crate::report::{NoopListener, ProgressListener};
 use crate::retry::{Listener, RetryContext, Shutdown, StoreClock};
 use crate::settings::{Overrides, Settings, SettingsError, variables};
-use crate::store::{self, PostStore, RunRecord, StoreError, StoredPost, TokenStore};
+use crate::store::{self, PostStore, RunRecord, StoreError, StoredPost, TokenStore, machine_now};
 
 pub use args::{Cli, Command, Format, Global, When};
 use console::{ALWAYS, Console, written};
@@ -55,7 +55,7 @@ pub fn main(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> ExitCode {
     let environment: Vec<(OsString, OsString)> = environment.into_iter().collect();
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match Cli::read(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             return wrong_usage(&error).into();
@@ -81,15 +81,13 @@ fn wrong_usage(error: &clap::Error) -> Exit {
         return match written(error.print().and_then(|()| std::io::stdout().flush())) {
             Ok(()) => Exit::Done,
             Err(failed) => {
-                console::say(&error::render(&failed.to_string(), None, false));
+                console::say(&failed.to_string(), None);
                 failed.exit()
             }
         };
     }
-    match error::usage(error) {
-        Some((problem, hint)) => console::say(&error::render(&problem, Some(&hint), false)),
-        None => drop(error.print()),
-    }
+    let (problem, hint) = error::usage(error);
+    console::say(&problem, Some(&hint));
     Exit::Usage
 }
 
@@ -103,11 +101,11 @@ fn load(cli: &Cli, process: Vec<(OsString, OsString)>) -> Result<Environment, Ap
         system: (!has_store).then_some(Path::new(SYSTEM_FILE)),
     };
     let environment = Environment::load(process, &files, variables()).map_err(SettingsError::from)?;
-    let has_store = cli.global.store.is_some() || STORE_SETTINGS.iter().any(|name| environment.value(name).is_some());
+    let has_own_store = cli.global.store.is_some() || environment.value("POSTRETRY_STORE").is_some();
     for (written, meant) in environment.misspelt(variables()) {
-        // With a store, the address of another one is the application's own.
-        if !(has_store && STORE_SETTINGS.contains(&meant)) {
-            log::warn!("`{written}` is not a setting of postretry; was `{meant}` meant?");
+        // With a store of our own, `MONGO_URI` and the like are the application's.
+        if !(has_own_store && meant == "MONGODB_URI") {
+            log::warn!(target: ALWAYS, "`{written}` is not a setting of postretry; was `{meant}` meant?");
         }
     }
     Ok(environment)
@@ -119,11 +117,15 @@ fn start(
     console: &Console,
     ending: Ending,
 ) -> Result<Exit, AppError> {
+    check_clock()?;
     check_format(cli)?;
     if let Command::Reset(args) = &cli.command {
-        reset::check(args)?;
+        reset::check(args, console)?;
     }
     let operator = operator(&environment);
+    if let Some(store) = &cli.global.store {
+        console.redactor().add_password_of(store);
+    }
     let environment = load(cli, environment)?;
     for variable in variables().filter(|variable| variable.secret == Secrecy::Secret) {
         if let Some(value) = environment.value(variable.name) {
@@ -169,6 +171,11 @@ fn start(
     exit
 }
 
+/// Checks the machine's clock. TLS and the MongoDB driver panic before 1970.
+fn check_clock() -> Result<(), AppError> {
+    if machine_now() < DateTime::UNIX_EPOCH { Err(AppError::Clock) } else { Ok(()) }
+}
+
 /// Checks the two formats that only one command supports.
 fn check_format(cli: &Cli) -> Result<(), AppError> {
     let problem = match (cli.global.format(), &cli.command) {
@@ -208,7 +215,7 @@ async fn warn_of_store(store: &dyn PostStore) -> Result<(), StoreError> {
 }
 
 /// Checks what attempts need of the settings: a platform, and the folder of the files.
-fn open_assets(settings: &Settings) -> Result<AssetStore, AppError> {
+async fn open_assets(settings: &Settings) -> Result<AssetStore, AppError> {
     if settings.platforms.is_empty() {
         return Err(AppError::Unsuitable {
             problem: "no platform is configured, so no post can be published".to_owned(),
@@ -216,7 +223,8 @@ fn open_assets(settings: &Settings) -> Result<AssetStore, AppError> {
         });
     }
     let root = &settings.assets.root;
-    AssetStore::new(root, settings.assets.public_url.clone()).map_err(|error| AppError::Unsuitable {
+    let opened = AssetStore::open(root, settings.assets.public_url.clone()).await;
+    opened.map_err(|error| AppError::Unsuitable {
         problem: format!("setting `POST_ASSET_ROOT` is not a readable directory: `{}`: {error}", root.display()),
         hint: Some("set it to the directory that contains the videos and images".to_owned()),
     })
@@ -257,8 +265,8 @@ fn without_https(error: &(dyn std::error::Error + 'static)) -> AppError {
     AppError::Https { problem: cause.to_string() }
 }
 
-/// Tells that attempts were undone because of a limit of the machine.
-fn tell_resource_limit(shutdown: &Shutdown, console: &Console) {
+/// Reports that attempts were undone because of a limit of the machine.
+fn report_resource_limit(shutdown: &Shutdown, console: &Console) {
     if let Some(why) = shutdown.resource_limit() {
         let problem = format!("failed to publish: no more files and connections can be opened: {why}");
         let hint = "no post has lost a retry; raise the limit (`ulimit -n`, in a systemd unit `LimitNOFILE=`) or lower \
@@ -310,6 +318,7 @@ fn build_context(
         config: settings.pass.clone(),
         shutdown,
         listener,
+        redactor: deps.redactor,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The process of a command: what ends it, and what is said if it cannot go on.
+//! The process of a command: what ends it, and the error if it cannot continue.
 //!
 //! The command has a thread of its own. So a stop ends the process even if the command waits for a disk, a pipe or a
 //! person, and a panic is an error like any other.
@@ -8,7 +8,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use super::console;
-use super::error::{Exit, render};
+use super::error::Exit;
 use crate::environment::Redactor;
 use crate::retry::{Shutdown, Signal, Work};
 
@@ -74,7 +74,7 @@ pub(super) fn run(redactor: &Redactor, command: impl FnOnce(Ending) -> Exit + Se
         Ok(_) => ends.recv().unwrap_or(Exit::Error),
         Err(error) => {
             let problem = error.to_string();
-            console::say(&render(&format!("failed to start: {problem}"), limit_hint(&problem), false));
+            console::say(&format!("failed to start: {problem}"), limit_hint(&problem));
             Exit::Error
         }
     }
@@ -90,7 +90,7 @@ pub(super) fn limit_hint(text: &str) -> Option<&'static str> {
 fn report_panics(redactor: Redactor, ending: Ending) {
     std::panic::set_hook(Box::new(move |panic| {
         let (problem, hint) = explain(panic, &redactor);
-        console::say(&render(&problem, Some(hint), false));
+        console::say(&problem, Some(hint));
         if thread::current().name() == Some(COMMAND) {
             ending.end(Exit::Error);
         }

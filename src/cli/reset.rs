@@ -7,10 +7,12 @@ use super::console::Console;
 use super::published_url::published_id;
 use super::{AppError, Exit, host_name, on_platforms, open_store};
 use crate::post::{Category, Platform, PostId, Publication, settle_found, shown_id};
-use crate::report::{ResultRow, ResultsJson, plural, reset_plan_text, results_text, to_json};
+use crate::report::{ResultRow, ResultsJson, plural, reset_plan_text, results_text, to_json, wrapped};
 use crate::retry::{Shutdown, StoreClock, Work};
 use crate::settings::Settings;
-use crate::store::{Found, ListFilter, Page, PostStore, Reset, ResetOptions, StoreError, StoredPost};
+use crate::store::{
+    Found, ListFilter, Page, PostStore, Reset, ResetOptions, StoreError, StoredPost, platforms_to_name,
+};
 
 /// How many posts of a selection are in memory at a time.
 const PAGE: u64 = 500;
@@ -18,8 +20,8 @@ const PAGE: u64 = 500;
 const RESET: &str = "reset";
 const POSTED: &str = "posted";
 
-/// Checks that posts are selected.
-pub(super) fn check(args: &ResetArgs) -> Result<(), AppError> {
+/// Checks that posts are selected, and that a person can be asked where that is necessary.
+pub(super) fn check(args: &ResetArgs, console: &Console) -> Result<(), AppError> {
     let usage =
         |problem: &str, hint: &str| Err(AppError::Usage { problem: problem.to_owned(), hint: Some(hint.to_owned()) });
     if args.posted && args.ids.len() != 1 {
@@ -37,6 +39,11 @@ pub(super) fn check(args: &ResetArgs) -> Result<(), AppError> {
             "no posts are selected",
             "give the IDs of the posts, or select posts with `--permanent`, `--platform` and `--category`",
         );
+    }
+    // Whether a script needs `--yes` does not depend on what matches.
+    if (args.ids.is_empty() || args.drop_ticket) && !args.yes && !args.dry_run && !console.can_ask() {
+        let action = if args.drop_ticket { "drop the tickets of posts" } else { "reset a selection of posts" };
+        return usage(&format!("cannot {action} without confirmation"), "add `--yes`, or check first with `--dry-run`");
     }
     Ok(())
 }
@@ -197,25 +204,26 @@ impl Task<'_> {
 
     /// The failed deliveries of a post that are wanted. If there are none, the result says so.
     async fn find(&mut self, id: &str) -> Result<Vec<StoredPost>, AppError> {
-        let platforms = self.args.platform.as_slice();
-        let (outcome, problem) = match self.store.find(id).await? {
+        let asked = self.args.platform.as_slice();
+        let (outcome, problem, platforms) = match self.store.find(id).await? {
             Found::Failed(deliveries) => {
-                let wanted = on_platforms(deliveries, platforms);
+                let wanted = on_platforms(deliveries, asked);
                 if !wanted.is_empty() {
                     return Ok(wanted);
                 }
-                ("notFailed", "it is not failed on this platform")
+                ("notFailed", "it is not failed on this platform", asked.iter().copied().map(Some).collect())
             }
-            Found::NotFailed(_) => ("notFailed", "it is not failed"),
-            Found::Nothing => ("notFound", "there is no such post"),
+            Found::NotFailed(platforms) => ("notFailed", "it is not failed", platforms_to_name(&platforms, asked)),
+            Found::Nothing => ("notFound", "there is no such post", vec![None]),
         };
         self.console.problem(&format!("failed to reset post `{}`: {problem}", shown_id(id)), None);
-        let platform = match platforms {
-            [only] if outcome == "notFailed" => Some(only.to_string()),
-            _ => None,
-        };
-        let error = Some(problem.to_owned());
-        self.rows.push(ResultRow { id: id.to_owned(), platform, outcome, error, ..ResultRow::default() });
+        self.rows.extend(platforms.into_iter().map(|platform| ResultRow {
+            id: id.to_owned(),
+            platform: platform.map(|platform| platform.to_string()),
+            outcome,
+            error: Some(problem.to_owned()),
+            ..ResultRow::default()
+        }));
         self.exit = self.exit.max(Exit::NoPost);
         Ok(Vec::new())
     }
@@ -234,7 +242,7 @@ impl Task<'_> {
                 return Ok(true);
             }
             Ok(refusal) => self.refused_by_store(stored, refusal),
-            // The store works, so the others go on.
+            // The store works, so the others continue.
             Err(error) if error.is_for_one_post() => self.not_written(stored, &error),
             Err(error) => return Err(error.into()),
         }
@@ -263,8 +271,10 @@ impl Task<'_> {
     }
 
     fn refused(&mut self, stored: &StoredPost, outcome: &'static str, problem: &str, exit: Exit) {
-        let action = if self.args.posted { "settle" } else { "reset" };
-        self.console.problem(&format!("failed to {action} post `{}`: {problem}", stored.id()), None);
+        let id = stored.id();
+        let action =
+            if self.args.posted { format!("record post `{id}` as posted") } else { format!("reset post `{id}`") };
+        self.console.problem(&format!("failed to {action}: {problem}"), None);
         self.rows.push(ResultRow::of(stored, outcome, Some(problem.to_owned())));
         self.exit = self.exit.max(exit);
     }
@@ -274,11 +284,7 @@ impl Task<'_> {
         let screen = self.console.screen();
         let left_out = match self.left_out {
             0 => String::new(),
-            count => format!(
-                "{} left out, because it is not known whether they were published; `--category ambiguous` selects \
-                 ambiguous posts\n",
-                plural(count, "ambiguous post is", "ambiguous posts are")
-            ),
+            count => format!("{}\n", wrapped(&left_out(count), screen.width, 2)),
         };
         if self.rows.is_empty() {
             return format!("no posts match the selection\n{left_out}");
@@ -287,7 +293,7 @@ impl Task<'_> {
             return format!("{}{left_out}", results_text(&self.rows, screen));
         }
         let (outcome, would) =
-            if self.args.posted { (POSTED, "would be settled as posted") } else { (RESET, "would be reset") };
+            if self.args.posted { (POSTED, "would be recorded as posted") } else { (RESET, "would be reset") };
         let count = self.rows.iter().filter(|row| row.outcome == outcome).count();
         let count = plural(count as u64, "post", "posts");
         format!("{}{count} {would}; nothing was changed\n{left_out}", reset_plan_text(&self.rows, screen))
@@ -296,32 +302,33 @@ impl Task<'_> {
     /// A selection can be larger than expected, so a person is asked; without a terminal `--yes` is required.
     fn confirm(&self, posts: u64) -> Result<(), AppError> {
         let count = plural(posts, "post", "posts");
-        let question = format!("Reset the retry count of {count}?");
-        self.ask(&format!("cannot reset {count} without confirmation"), &question)
+        self.ask(&format!("Reset the retry count of {count}?"))
     }
 
     /// Without its ticket nothing prevents that a post goes out a second time, so a person is asked.
     fn confirm_drop(&self, posts: usize) -> Result<(), AppError> {
         let count = plural(posts as u64, "post", "posts");
-        let question = format!(
-            "Forget the upload tickets of {count}? Each is sent anew then, even if it is on its platform already; \
-             check the accounts first."
-        );
-        self.ask(&format!("cannot drop the tickets of {count} without confirmation"), &question)
+        self.ask(&format!(
+            "Remove the upload tickets of {count}? Each post is then uploaded again, even if it is already on its \
+             platform; check the accounts first."
+        ))
     }
 
-    fn ask(&self, problem: &str, question: &str) -> Result<(), AppError> {
-        if self.args.yes || self.args.dry_run {
-            return Ok(());
-        }
-        if !self.console.can_ask() {
-            return Err(AppError::Usage {
-                problem: problem.to_owned(),
-                hint: Some("add `--yes`, or check first with `--dry-run`".to_owned()),
-            });
-        }
-        if self.console.ask(question) { Ok(()) } else { Err(AppError::Declined) }
+    /// [`check`] has made sure that somebody can answer.
+    fn ask(&self, question: &str) -> Result<(), AppError> {
+        let is_confirmed = self.args.yes || self.args.dry_run || self.console.ask(question);
+        if is_confirmed { Ok(()) } else { Err(AppError::Declined) }
     }
+}
+
+/// Why a selection leaves these ambiguous posts out.
+fn left_out(count: u64) -> String {
+    let posts = plural(count, "ambiguous post is", "ambiguous posts are");
+    let were_they = if count == 1 { "it was" } else { "they were" };
+    format!(
+        "{posts} left out, because it is not known whether {were_they} published; `--category ambiguous` selects \
+         ambiguous posts"
+    )
 }
 
 /// A person has found a post on one platform, and it is failed on several.
@@ -331,5 +338,17 @@ fn several_deliveries(id: &str, deliveries: &[StoredPost]) -> AppError {
     AppError::Usage {
         problem: format!("post `{}` is failed on several platforms: {}", shown_id(id), names.join(", ")),
         hint: Some(format!("name the one that you have looked at, for example `--platform {example}`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_post_is_left_out_in_the_singular() {
+        let (one, two) = (left_out(1), left_out(2));
+        assert!(one.starts_with("1 ambiguous post is left out") && one.contains("whether it was pub"), "{one}");
+        assert!(two.starts_with("2 ambiguous posts are left out") && two.contains("whether they were pub"), "{two}");
     }
 }

@@ -4,7 +4,7 @@ use super::args::{Format, RetryArgs};
 use super::console::Console;
 use super::{
     AppError, Exit, build_context, new_http, on_platforms, open_assets, open_store, prepare_https, record_run,
-    tell_resource_limit,
+    report_resource_limit,
 };
 use crate::environment::Redactor;
 use crate::post::{Outcome, Platform, Post, PostId, shell_quoted, shown_id};
@@ -27,13 +27,14 @@ pub(super) async fn run(
     operator: &str,
     shutdown: Shutdown,
 ) -> Result<Exit, AppError> {
-    let assets = open_assets(settings)?;
+    let assets = open_assets(settings).await?;
     let opened = open_store(settings).await?;
     let force = if args.force {
         Force::Yes { by: operator.to_owned(), confirmed: confirm(args, opened.0.as_ref(), console).await? }
     } else {
         Force::No
     };
+    let previous = opened.0.given_up_platforms().await?;
     let http = new_http(settings)?;
     prepare_https(&http)?;
     // Only now: until a person has answered, a stop leaves no time.
@@ -52,15 +53,15 @@ pub(super) async fn run(
     let exit = context.shutdown.signal().map_or(worst, Exit::from);
     let attempts = reports.iter().filter_map(|report| report.attempt.as_ref());
     // The result is printed even if the run cannot be recorded.
-    let recorded = match retry_record(&context, attempts, started_at, exit.into()) {
+    let recorded = match retry_record(&context, attempts, &platforms, &previous, started_at, exit.into()) {
         Some(run) => record_run(&context, &run).await,
         None => Ok(None),
     };
     for report in &reports {
         let has_others = reports.iter().filter(|other| other.id == report.id).count() > 1;
-        tell(report, has_others || args.platform.is_some(), console);
+        report_problem(report, has_others || args.platform.is_some(), console);
     }
-    tell_resource_limit(&context.shutdown, console);
+    report_resource_limit(&context.shutdown, console);
     let rows: Vec<ResultRow> = reports.iter().map(row).collect();
     let text = match format {
         Format::Json => to_json(&ResultsJson::new(&rows)),
@@ -104,15 +105,15 @@ async fn confirm(args: &RetryArgs, store: &dyn PostStore, console: &Console) -> 
                 "cannot send post `{id}` again without confirmation, because it may already be on {title}"
             ),
             hint: Some(format!(
-                "look at the {title} account first: if the post is there, `postretry reset --posted{} {}` records \
-                 that; if it is not, add `--yes`",
+                "look at the account first, on {title}: if the post is there, `postretry reset --posted{} {}` \
+                 records that; if it is not, add `--yes`",
                 option(first.platform, doubtful.iter().filter(|other| other.id.as_str() == id.as_str()).count() > 1),
                 shell_quoted(id.as_str())
             )),
         });
     }
     let places: String = doubtful.iter().map(|post| where_to_look(post, console.redactor())).collect();
-    if !console.ask(&format!("{places}Send {} again all the same?", if doubtful.len() == 1 { "it" } else { "them" })) {
+    if !console.ask(&format!("{places}Send {} again anyway?", if doubtful.len() == 1 { "it" } else { "them" })) {
         return Err(AppError::Declined);
     }
     let ids: Vec<PostId> = doubtful.into_iter().map(|post| post.id).collect();
@@ -127,11 +128,9 @@ fn where_to_look(post: &Post, redactor: &Redactor) -> String {
     match &post.published_id {
         Some(published) => {
             let published = shown_id(published);
-            format!(
-                "Post {id}{title} is recorded with the {platform} id {published}: look at it on {platform} first.\n"
-            )
+            format!("Post {id}{title} has the recorded {platform} ID {published}: look at it on {platform} first.\n")
         }
-        None => format!("Post {id}{title} may already be on {platform}: look at the {platform} account first.\n"),
+        None => format!("Post {id}{title} may already be on {platform}: look at the account first.\n"),
     }
 }
 
@@ -167,17 +166,16 @@ fn exit_of(outcome: RetryOutcome) -> Exit {
 
 /// Writes to standard error why no attempt was made, and what to do. Where a post has several deliveries, the hint names
 /// the platform.
-fn tell(report: &RetryReport, has_others: bool, console: &Console) {
+fn report_problem(report: &RetryReport, has_others: bool, console: &Console) {
     let (shown, id) = (shown_id(&report.id), shell_quoted(&report.id));
     let option = report.platform.map(|platform| option(platform, has_others)).unwrap_or_default();
     let hint = match report.outcome {
         RetryOutcome::Attempted(_) => return,
         RetryOutcome::Permanent if report.may_be_published => {
-            let account = report.platform.map(|platform| format!("the {} account", platform.title()));
+            let place = report.platform.map(|platform| format!(", on {}", platform.title())).unwrap_or_default();
             format!(
-                "look at {} first: if the post is there, `postretry reset --posted{option} {id}` records that; if it \
-                 is not, `postretry retry --force{option} {id}` sends it again",
-                account.as_deref().unwrap_or("the account")
+                "look at the account first{place}: if the post is there, `postretry reset --posted{option} {id}` \
+                 records that; if it is not, `postretry retry --force{option} {id}` sends it again"
             )
         }
         RetryOutcome::Permanent => {

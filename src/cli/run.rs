@@ -6,10 +6,11 @@ use super::args::{Format, RunArgs};
 use super::console::{ALWAYS, Console};
 use super::{
     AppError, Exit, alert, build_context, connect_store, new_http, open_assets, prepare_https, record_run,
-    tell_resource_limit, warn_of_store,
+    report_resource_limit, warn_of_store,
 };
 use crate::report::{
-    RunJson, alert_message, malformed_note, platform_note, relative, utc, write_dry_run, write_json, write_run,
+    RunJson, account_notes, alert_message, malformed_note, platform_note, relative, utc, write_dry_run, write_json,
+    write_run,
 };
 use crate::retry::{PassOptions, PassReport, Shutdown, Work, dry_run, idle_pass, pass_record, run_pass};
 use crate::settings::Settings;
@@ -21,7 +22,7 @@ pub(super) async fn run(
     console: &Console,
     shutdown: Shutdown,
 ) -> Result<Exit, AppError> {
-    let assets = open_assets(settings)?;
+    let assets = open_assets(settings).await?;
     let opened = connect_store(settings).await?;
     let http = new_http(settings)?;
     let context = Arc::new(build_context(settings, console, assets, shutdown, opened, http.clone()));
@@ -30,6 +31,11 @@ pub(super) async fn run(
     if args.dry_run {
         warn_of_store(context.store.as_ref()).await?;
         let report = dry_run(&context, &options).await?;
+        if format == Format::Json {
+            for note in account_notes(&report) {
+                log::warn!("{note}");
+            }
+        }
         console.write_result(Exit::Done, |out| match format {
             Format::Json => write_json(out, &RunJson::of_dry_run(&report)),
             _ => write_dry_run(out, &report, scrub, console.screen()),
@@ -55,15 +61,16 @@ pub(super) async fn run(
         idle_pass(&context, &options).await?
     };
     let exit = exit_of(&report, &context.shutdown);
-    tell_resource_limit(&context.shutdown, console);
+    report_resource_limit(&context.shutdown, console);
     // The result is printed even if the run cannot be recorded, and the alert is sent even if it cannot be printed.
-    let recorded = record_run(&context, &pass_record(&context, &report, exit.into(), &previous)).await;
+    let record = pass_record(&context, &report, exit.into(), &previous).await;
+    let recorded = record_run(&context, &record).await;
     warn_of_expiring_credentials(&report);
     if console.is_quiet() && exit == Exit::Done {
         warn_of_unconfigured_platforms(&report);
     }
     if format == Format::Json {
-        tell(&report);
+        report_notes(&report);
     }
     let printed = console.write_result(exit, |out| match format {
         Format::Json => write_json(out, &RunJson::new(&report)),
@@ -90,7 +97,7 @@ fn exit_of(report: &PassReport, shutdown: &Shutdown) -> Exit {
 }
 
 /// Writes to standard error what the JSON output does not contain, once for each platform.
-fn tell(report: &PassReport) {
+fn report_notes(report: &PassReport) {
     let platforms = report.platforms.iter().filter_map(platform_note);
     let malformed = report.malformed.iter().map_while(Result::ok).map(|post| malformed_note(&post));
     for note in platforms.chain(malformed) {

@@ -70,9 +70,15 @@ impl<'a> Reader<'a> {
         self.environment.value(name).map(str::to_owned)
     }
 
-    /// The value, if it is set, as a secret.
+    /// The value, if it is set, as a secret. No header can contain one with a line break.
     pub fn optional_secret(&mut self, name: &'static str) -> Option<SecretString> {
-        self.environment.value(name).map(SecretString::from)
+        let value = self.environment.value(name)?.to_owned();
+        if value.chars().any(char::is_control) {
+            self.problem(format!(
+                "setting `{name}` contains a line break or another control character (its value is not shown)"
+            ));
+        }
+        Some(SecretString::from(value))
     }
 
     /// The value or its default.

@@ -18,16 +18,73 @@ const REDACTED: &str = "[redacted]";
 /// Shorter values are not looked for: they would be found in ordinary words.
 const SHORTEST: usize = 6;
 
-/// Credentials by their form, whoever they belong to: `Bearer` and `OAuth` values, parameters and JSON members with
-/// telling names, and the user name and password of an address. What is kept is in the first group.
-static FORMS: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let names = "access_token|refresh_token|client_secret|fb_exchange_token|id_token|upload_id|upload_token|password";
-    let forms = format!(
-        r#"(?i)(\b(?:bearer|oauth)[ \t]+)[A-Za-z0-9._~+/|%-]{{6,}}=*|(["']?\b(?:{names})\b["']?\s*[:=]\s*["']?)[^\s"'&,;}}]+|(\b[a-z][a-z0-9+.-]*://)[^\s/@"']+@"#
-    );
+/// Credentials by their form, whoever they belong to: the values of parameters and JSON members with telling names, and
+/// the user name and password of an address. What is taken out is in a group.
+static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let forms = r#"(?isx)
+        # The name, as `access_token`, `accessToken` or `TIKTOK_ACCESS_TOKEN`.
+        (?: (?: access | refresh | exchange | upload | session | oauth | (?: \b | _ | %[0-9a-f]{2} ) id ) [_-]? token
+          | upload [_-]? id
+          | (?: client | app | api | consumer ) [_-]? secret (?: [_-]? proof )?
+          | password
+        ) \b
+        # Its end and the sign after it. JSON in a string and addresses in addresses escape them.
+        (?: \\*["'] | %(?:25)*2[27] )? \s* (?: [:=] | %(?:25)*3[ad] ) \s*
+        # The value, up to the closing quote or to what cannot belong to it.
+        (?: "( (?: [^"\\] | \\. )+ )
+          | '( (?: [^'\\] | \\. )+ )
+          | \\+"( [^"]* [^"\\] )
+          | \\+'( [^']* [^'\\] )
+          | ( [^\s"'&,;}]+ )
+        )
+        # A password can contain the sign that ends it.
+        | \b [a-z][a-z0-9+.-]* :// ( [^\s/"']+ ) @
+    "#;
     // The expression is a literal; a test compiles it.
-    Regex::new(&forms).ok()
+    Regex::new(forms).ok()
 });
+
+/// What follows `Bearer` or `OAuth`, in a header or in an address.
+static BEARER: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let form = r#"(?ix)
+        (?: \b | %[0-9a-f]{2} ) (?: bearer | oauth ) (?: \s+ | \+ | %(?:25)*20 ) ["'`(<]?
+        ( [^\s"'`<>(),;&\\{}\[\]]{6,} )
+    "#;
+    Regex::new(form).ok()
+});
+
+/// Words that follow "OAuth" and "bearer" in sentences. Whatever else follows is taken for a token.
+const WORDS: &[&str] = &[
+    "access",
+    "application",
+    "authentication",
+    "authorization",
+    "client",
+    "clients",
+    "consent",
+    "credential",
+    "credentials",
+    "error",
+    "errors",
+    "exception",
+    "header",
+    "headers",
+    "permission",
+    "permissions",
+    "provider",
+    "refresh",
+    "request",
+    "requests",
+    "required",
+    "scheme",
+    "scope",
+    "scopes",
+    "server",
+    "signature",
+    "token",
+    "tokens",
+    "value",
+];
 
 /// A string in a JSON document; in the second group the colon, if it is the name of a member.
 static STRINGS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"("(?:[^"\\]|\\.)*")(\s*:)?"#).ok());
@@ -59,13 +116,15 @@ impl Redactor {
         }
     }
 
-    /// Adds the password of an address, if it has one; the rest of the address may be shown.
+    /// Adds the password of an address, if it has one, as it is written there and as it is meant; the rest of the
+    /// address may be shown.
     pub fn add_password_of(&self, address: &str) {
         let authority = address.split_once("://").map_or(address, |(_, rest)| rest).split(['/', '?']).next();
         let credentials =
             authority.and_then(|authority| authority.rsplit_once('@')).map(|(credentials, _)| credentials);
         if let Some((_, password)) = credentials.and_then(|credentials| credentials.split_once(':')) {
             self.add(password);
+            self.add(&percent_decoded(password));
         }
     }
 
@@ -78,19 +137,8 @@ impl Redactor {
                 text = Cow::Owned(text.replace(secret, REDACTED));
             }
         }
-        let Some(forms) = FORMS.as_ref() else { return text };
-        if !forms.is_match(&text) {
-            return text;
-        }
-        let replace = |found: &Captures<'_>| {
-            let kept = (1..=3).find_map(|group| found.get(group)).map_or("", |kept| kept.as_str());
-            if found.get(1).is_some() && !is_token(&found[0][kept.len()..]) {
-                return found[0].to_owned();
-            }
-            let at = if found.get(3).is_some() { "@" } else { "" };
-            format!("{kept}{REDACTED}{at}")
-        };
-        Cow::Owned(forms.replace_all(&text, replace).into_owned())
+        let text = without(NAMED.as_ref(), text, |_| true);
+        without(BEARER.as_ref(), text, is_token)
     }
 
     /// The text without secrets, in one safe line of at most `limit` characters. It is cut last: a part of a secret
@@ -117,10 +165,44 @@ impl Redactor {
     }
 }
 
+/// A text without what the groups of a form contain, as far as that is secret.
+fn without<'t>(form: Option<&Regex>, text: Cow<'t, str>, is_secret: fn(&str) -> bool) -> Cow<'t, str> {
+    let Some(form) = form.filter(|form| form.is_match(&text)) else { return text };
+    let replace = |found: &Captures<'_>| {
+        let whole = &found[0];
+        match (found.get(0), found.iter().skip(1).flatten().next()) {
+            (Some(all), Some(secret)) if is_secret(secret.as_str()) => {
+                let (before, after) = (secret.start() - all.start(), secret.end() - all.start());
+                format!("{}{REDACTED}{}", &whole[..before], &whole[after..])
+            }
+            _ => whole.to_owned(),
+        }
+    };
+    Cow::Owned(form.replace_all(&text, replace).into_owned())
+}
+
 /// Whether what follows `Bearer` or `OAuth` is a token, and not a word such as in "the OAuth client".
-fn is_token(word: &str) -> bool {
-    const LONGEST_WORD: usize = 20;
-    word.len() > LONGEST_WORD || word.contains(|c: char| c.is_ascii_digit())
+fn is_token(value: &str) -> bool {
+    !WORDS.contains(&value.trim_end_matches(|c: char| !c.is_alphanumeric()))
+}
+
+/// A text whose characters may be written as `%40`.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        bytes.extend_from_slice(before.as_bytes());
+        let digits = after.get(..2);
+        if let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            bytes.push(byte);
+            rest = &after[2..];
+        } else {
+            bytes.push(b'%');
+            rest = after;
+        }
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -145,6 +227,11 @@ mod tests {
             redactor.scrub("hush-hush at db1, sqlite:/var/lib/posts.db"),
             "[redacted] at db1, sqlite:/var/lib/posts.db"
         );
+        redactor.add_password_of("mongodb://user:p%40ss%2fw%C3%B6rd%@db1/app");
+        assert_eq!(
+            redactor.scrub("p%40ss%2fw%C3%B6rd% means p@ss/wörd%, not p%40ss"),
+            "[redacted] means [redacted], not p%40ss"
+        );
     }
 
     #[test]
@@ -161,8 +248,72 @@ mod tests {
             ("Bearer abcdefghijklmnopqrstuvwxyz", "Bearer [redacted]"),
             ("no secret: access token refused", "no secret: access token refused"),
             ("mail me@example.com", "mail me@example.com"),
+            ("https://ann:p@ss@host/x", "https://[redacted]@host/x"),
+            ("GET https://host?next=http://ann:pw@h2/x", "GET https://host?next=http://[redacted]@h2/x"),
+            ("https://www.tiktok.com/@ann/video/1", "https://www.tiktok.com/@ann/video/1"),
         ] {
             assert_eq!(redactor.scrub(text), scrubbed);
+            assert_eq!(redactor.scrub(scrubbed), scrubbed, "a second time");
+        }
+    }
+
+    #[test]
+    fn a_bearer_value_may_look_like_words() {
+        let redactor = Redactor::default();
+        for (text, scrubbed) in [
+            ("Bearer somebody-elses-token", "Bearer [redacted]"),
+            ("Bearer AbCdEfGhIjKl is bad", "Bearer [redacted] is bad"),
+            ("OAuth PlantedSecretValue", "OAuth [redacted]"),
+            ("Bearer\nplanted", "Bearer\n[redacted]"),
+            ("bearer 'planted', BEARER <planted>", "bearer '[redacted]', BEARER <[redacted]>"),
+            ("act: Bearer act.abcdef!6448.va*x", "act: Bearer [redacted]"),
+            ("?h=Authorization%3A%20Bearer%20planted", "?h=Authorization%3A%20Bearer%20[redacted]"),
+            (r#"OAuth oauth_token="planted twice""#, r#"OAuth [redacted]"[redacted]""#),
+            ("OAuth client_secret=planted", "OAuth [redacted][redacted]"),
+        ] {
+            assert_eq!(redactor.scrub(text), scrubbed);
+        }
+        for text in [
+            "check the channel and the OAuth client",
+            "Invalid OAuth access token.",
+            "the OAuth client: deleted",
+            "no bearer tokens, or a bearer token",
+            "OAuth 2.0 Access Token",
+            "Bearer realm",
+            "the bearer of this",
+        ] {
+            assert_eq!(redactor.scrub(text), text);
+        }
+    }
+
+    #[test]
+    fn a_named_value_is_taken_out_in_every_spelling() {
+        let redactor = Redactor::default();
+        for (text, scrubbed) in [
+            ("access_token = 'planted twice' x", "access_token = '[redacted]' x"),
+            (r#"{"access_token": "planted\" twice", "a": 1}"#, r#"{"access_token": "[redacted]", "a": 1}"#),
+            (r#"{"accessToken":"planted","a":1}"#, r#"{"accessToken":"[redacted]","a":1}"#),
+            (r#"{\"refreshToken\":\"planted twice\",\"a\":1}"#, r#"{\"refreshToken\":\"[redacted]\",\"a\":1}"#),
+            ("x%26access_token%3Dplanted%26y%3D1 z", "x%26access_token%3D[redacted] z"),
+            ("access_token%253Dplanted", "access_token%253D[redacted]"),
+            ("%22id_token%22%3A%22planted%22", "%22id_token%22%3A[redacted]"),
+            ("app_secret=planted&appsecret_proof=planted", "app_secret=[redacted]&appsecret_proof=[redacted]"),
+            ("clientSecret: planted, client-secret=planted", "clientSecret: [redacted], client-secret=[redacted]"),
+            ("TIKTOK_ACCESS_TOKEN=planted", "TIKTOK_ACCESS_TOKEN=[redacted]"),
+            ("PASSWORD:planted", "PASSWORD:[redacted]"),
+        ] {
+            assert_eq!(redactor.scrub(text), scrubbed);
+            let json = serde_json::json!({ "error": text }).to_string();
+            assert_eq!(redactor.scrub_json(&json), serde_json::json!({ "error": scrubbed }).to_string());
+        }
+        for text in [
+            "access_token_invalid: the access token is invalid",
+            "invalid_token: it has expired",
+            "refresh_token_expires_in: 5",
+            "`TIKTOK_ACCESS_TOKEN` is not set",
+            r#"{"access_token":"","a":1}"#,
+        ] {
+            assert_eq!(redactor.scrub(text), text);
         }
     }
 

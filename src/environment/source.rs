@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::env_file;
@@ -31,7 +32,7 @@ pub struct EnvFiles<'a> {
     pub named: Option<&'a Path>,
     /// Read if it exists.
     pub local: &'a Path,
-    /// Read if it exists and there is no local file. As a rule only root can read it.
+    /// Read if it exists and there is no local file. Not every user can read it, because it has secrets.
     pub system: Option<&'a Path>,
 }
 
@@ -49,9 +50,10 @@ impl<'a> EnvFiles<'a> {
                 Ok(bytes) => return Ok(Some((path, bytes))),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) if error.kind() == ErrorKind::PermissionDenied && Some(path) == self.system => {
+                    let problem = readers(path).map(|readers| format!("only {readers} can read it"));
                     return Err(EnvFileError {
                         path: path.to_owned(),
-                        problem: "only root can read it".to_owned(),
+                        problem: problem.unwrap_or_else(|| error.to_string()),
                         hint: Some("run the command as root: `sudo postretry …`".to_owned()),
                     });
                 }
@@ -62,6 +64,19 @@ impl<'a> EnvFiles<'a> {
         }
         Ok(None)
     }
+}
+
+/// Who can read a file that we cannot, as far as its permissions say.
+fn readers(path: &Path) -> Option<String> {
+    let metadata = std::fs::metadata(path).ok()?;
+    let (mode, is_roots) = (metadata.mode(), metadata.uid() == 0);
+    // Then something else keeps us away.
+    if mode & 0o004 != 0 {
+        return None;
+    }
+    let owner = (!is_roots && mode & 0o400 != 0).then_some("its owner");
+    let group = (mode & 0o040 != 0).then_some("its group");
+    Some(["root"].into_iter().chain(owner).chain(group).collect::<Vec<_>>().join(" and "))
 }
 
 impl Environment {
@@ -222,6 +237,22 @@ mod tests {
         assert_eq!(value().as_deref(), Some("system"));
         std::fs::write(&local, "B=local\n").unwrap();
         assert_eq!(value(), None);
+    }
+
+    #[test]
+    fn who_can_read_a_file_is_read_from_its_permissions() {
+        use std::os::unix::fs::PermissionsExt;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let readers_with = |mode| {
+            std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            readers(file.path())
+        };
+        let is_roots = file.path().metadata().unwrap().uid() == 0;
+        assert_eq!(readers_with(0o600).as_deref(), Some(if is_roots { "root" } else { "root and its owner" }));
+        assert_eq!(readers_with(0o040).as_deref(), Some("root and its group"));
+        assert_eq!(readers_with(0o000).as_deref(), Some("root"));
+        assert_eq!(readers_with(0o644), None);
+        assert_eq!(readers(Path::new("/nowhere/settings")), None);
     }
 
     #[test]

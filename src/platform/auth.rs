@@ -83,6 +83,22 @@ impl AuthorizedClient {
         self.send_renewing(&request, None, context).await
     }
 
+    /// The same, but never a second time: for a request that may have taken effect although its token was refused. The
+    /// caller finds out what became of it, with requests that renew the token.
+    pub(super) async fn send_once<R>(
+        &self,
+        request: RequestBuilder,
+        context: &dyn PublishContext,
+    ) -> Result<ApiResponse, CallError<R>> {
+        let token = self.tokens.access_token(context).await.map_err(CallError::NoToken)?;
+        let request = request.bearer_auth(token.expose_secret());
+        let response = self.http.send(request, context).await.map_err(CallError::Send)?;
+        if (self.verdict)(&response) == TokenVerdict::Accepted {
+            context.token_accepted();
+        }
+        Ok(response)
+    }
+
     /// Sends part of a file; `request` puts the token where the platform wants it.
     pub(super) async fn upload<R>(
         &self,

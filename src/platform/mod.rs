@@ -2,20 +2,21 @@
 //!
 //! A [`Publisher`] speaks one platform's protocol. It knows nothing of retries or of other platforms, and of stores
 //! only where tokens are kept. What it needs from the attempt that it works for, it asks through [`PublishContext`]:
-//! store a ticket, make sure that the lease is valid, wait. The rules that it follows are those of the platform
-//! sheets. Every failure leaves it with a category.
+//! store a ticket, make sure that the lease is valid, wait. The rules that it follows are those of the platform's own
+//! documentation. Every failure leaves it with a category.
 
-mod answer;
 mod auth;
 mod backoff;
 mod duration;
 #[cfg(test)]
-mod hostile_answers;
+mod hostile_responses;
 mod http;
 mod instagram;
 mod limiter;
 mod media;
 mod origin;
+mod public_url;
+mod recorded_response;
 mod recovery;
 mod redacted;
 mod resource_limit;
@@ -40,12 +41,12 @@ use crate::environment::{Reader, Redactor, Variable};
 use crate::post::{Category, Failure, Platform, Post, Publication, Ticket};
 use crate::store::{StoreError, TokenStore};
 
-pub use answer::{Answer, Meaning};
 pub use backoff::PollSettings;
 pub use http::{Http, HttpSettings, client_builder};
 pub use limiter::Pacing;
 pub use media::AssetStore;
 pub use origin::Origin;
+pub use recorded_response::{Meaning, RecordedResponse};
 
 /// The platforms that posts can be published on. A new one is a folder and a line here.
 pub const PLATFORMS: [PlatformModule; 3] = [tiktok::MODULE, instagram::MODULE, youtube::MODULE];
@@ -64,6 +65,9 @@ pub struct PlatformModule {
 
 /// The checked settings of one platform.
 pub trait PublisherSettings: Send + Sync + std::fmt::Debug {
+    /// The platform.
+    fn platform(&self) -> Platform;
+
     /// The publisher for these settings.
     fn publisher(&self, deps: &PublisherDeps) -> Arc<dyn Publisher>;
 }
@@ -138,8 +142,17 @@ pub trait Publisher: Send + Sync + std::fmt::Debug {
 pub struct CredentialExpiry {
     /// When they expire.
     pub at: DateTime<Utc>,
+    /// When the stored access token expires, which may be later; `None` if the platform did not say.
+    pub access_expires_at: Option<DateTime<Utc>>,
     /// What to do before.
     pub advice: &'static str,
+}
+
+impl CredentialExpiry {
+    /// Whether nothing is left that the platform accepts.
+    pub fn is_over(&self, now: DateTime<Utc>) -> bool {
+        self.at <= now && self.access_expires_at.is_some_and(|at| at <= now)
+    }
 }
 
 /// Where a ticket comes from.

@@ -1,4 +1,5 @@
-//! A publisher whose failures contain no secret and are one safe line, whatever its platform has answered.
+//! A publisher whose failures contain no secret and are one safe line, and whose addresses of posts are those of its
+//! platform, whatever that has answered.
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
+use super::public_url::public_url;
 use super::{CredentialExpiry, PublishContext, PublishError, Publisher, TicketAge, TicketOutcome};
 use crate::environment::Redactor;
 use crate::post::{Failure, MAX_ERROR_CHARS, Platform, Post, Ticket, TokenRecord};
@@ -81,6 +83,8 @@ impl Publisher for RedactedPublisher {
         learn_addresses(&ticket.payload, &self.redactor);
         match self.inner.resume_publish(post, ticket, age, context).await {
             Ok(TicketOutcome::Published(mut publication)) => {
+                let url = publication.url.take();
+                publication.url = url.and_then(|url| public_url(self.platform(), &url, &self.redactor));
                 publication.warning = publication.warning.map(|text| self.redactor.clean(&text, MAX_ERROR_CHARS));
                 Ok(TicketOutcome::Published(publication))
             }

@@ -212,10 +212,13 @@ impl TokenProvider {
         Ok(self.store.load_token(&self.key).await?.filter(|record| record.source == self.fingerprint))
     }
 
-    /// When a person has to sign in again, as far as the stored tokens tell.
+    /// When the stored credentials expire and a person must renew them, if known.
     pub(super) async fn credential_expiry(&self) -> Result<Option<CredentialExpiry>, StoreError> {
-        let expires_at = self.stored().await?.and_then(|record| record.expires_at());
-        Ok(expires_at.map(|at| CredentialExpiry { at, advice: self.config.advice }))
+        let expiry = |record: TokenRecord| {
+            let (at, access_expires_at) = (record.expires_at()?, record.access_expires_at);
+            Some(CredentialExpiry { at, access_expires_at, advice: self.config.advice })
+        };
+        Ok(self.stored().await?.and_then(expiry))
     }
 
     /// The failure of an account whose token is refused for good.
@@ -405,7 +408,7 @@ mod tests {
             access_token: access_token.map(SecretString::from),
             refresh_token: refresh_token.map(SecretString::from),
             margin: TimeDelta::minutes(5),
-            advice: "sign in again",
+            advice: "renew TIKTOK_REFRESH_TOKEN",
             lock: TokenConfig::lock_for(Duration::from_secs(30)),
         }
     }
@@ -512,7 +515,7 @@ mod tests {
         for error in [provider.renew(&refused, &bench.context).await, without.access_token(&bench.context).await] {
             let failure = error.unwrap_err().into_failure().unwrap();
             assert_eq!(failure.category, Category::Auth);
-            assert_eq!(failure.advice.as_deref(), Some("sign in again"));
+            assert_eq!(failure.advice.as_deref(), Some("renew TIKTOK_REFRESH_TOKEN"));
         }
     }
 
@@ -608,6 +611,9 @@ mod tests {
         bench.token(&provider).await;
         let expiry = provider.credential_expiry().await.unwrap().unwrap();
         assert_eq!(expiry.at, refreshed_at + TimeDelta::days(30));
-        assert_eq!(expiry.advice, "sign in again");
+        // The access token lives for an hour, but it is only over with the refresh token.
+        assert!(!expiry.is_over(refreshed_at + TimeDelta::days(29)));
+        assert!(expiry.is_over(expiry.at));
+        assert_eq!(expiry.advice, "renew TIKTOK_REFRESH_TOKEN");
     }
 }

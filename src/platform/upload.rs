@@ -9,6 +9,10 @@ use super::backoff::{PollBackoff, PollSettings};
 use super::{PublishContext, PublishError};
 use crate::post::{Category, Failure, Ticket};
 
+/// The least progress after which the interruptions before it do not count any more. Google takes bytes in multiples of
+/// this. A platform that confirms one byte at a time would otherwise keep an upload going for ever.
+const MIN_PROGRESS: u64 = 256 * 1024;
+
 /// What became of a part that was sent.
 #[derive(Debug)]
 pub(super) enum PartOutcome<E> {
@@ -64,7 +68,8 @@ pub(super) trait ResumableUpload: Send + Sync {
 }
 
 /// Sends the bytes from `offset` on, until the upload ends or is interrupted too often without progress. Only bytes
-/// beyond all that were stored before are progress.
+/// beyond all that were stored before are progress, and only if they are enough. A part of which less is taken is an
+/// interruption.
 pub(super) async fn upload<U: ResumableUpload>(
     upload: &U,
     ticket: &mut Ticket,
@@ -82,16 +87,17 @@ pub(super) async fn upload<U: ResumableUpload>(
             context.save_ticket(ticket).await?;
         }
         let interruption = match upload.send_part(offset..end, context).await? {
-            PartOutcome::StoredUntil(next) if next > offset => {
-                if next > highest {
+            PartOutcome::StoredUntil(next) if is_progress(offset, next, end) => {
+                if is_progress(highest, next, end) {
                     highest = next;
                     backoff.restart();
                 }
                 offset = next;
                 continue;
             }
-            PartOutcome::StoredUntil(_) => {
-                let text = format!("{} accepted none of the bytes that were sent", ticket.platform.title());
+            PartOutcome::StoredUntil(next) => {
+                let (name, taken, sent) = (ticket.platform.title(), next.saturating_sub(offset), end - offset);
+                let text = format!("{name} accepted only {taken} of {sent} bytes that were sent");
                 Failure::new(Category::Network, text)
             }
             PartOutcome::Ended(end) => return Ok(end),
@@ -110,7 +116,7 @@ pub(super) async fn upload<U: ResumableUpload>(
             // What is not transient is not sent again, but the platform may say that it was no failure.
             UploadProgress::StoredUntil(_) if is_over => return Err(interruption.into()),
             UploadProgress::StoredUntil(next) => {
-                if next > highest {
+                if is_progress(highest, next, end) {
                     highest = next;
                     backoff.restart();
                 }
@@ -119,6 +125,12 @@ pub(super) async fn upload<U: ResumableUpload>(
             UploadProgress::Ended(end) => return Ok(end),
         }
     }
+}
+
+/// Whether an upload that had `before` bytes and now has `after` has made progress: to the end of the last part, or by
+/// enough bytes.
+fn is_progress(before: u64, after: u64, part_end: u64) -> bool {
+    after > before && (after >= part_end || after.abs_diff(before) >= MIN_PROGRESS)
 }
 
 #[cfg(test)]
@@ -234,6 +246,42 @@ mod tests {
         let failure = run(&script, &context).await.unwrap_err();
         assert_eq!(failure.category, Category::Network);
         assert_eq!(script.sent.lock().unwrap().len(), 12);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_platform_that_takes_a_byte_at_a_time_does_not_keep_an_upload_going() {
+        // It says so in the response to every part, or only when it is asked.
+        for is_told_at_once in [true, false] {
+            let (script, context) = (Script::default(), TestContext::default());
+            let part = |bytes| {
+                if is_told_at_once { PartOutcome::StoredUntil(bytes) } else { interrupted(Category::Network) }
+            };
+            *script.parts.lock().unwrap() = (1..20).map(part).collect();
+            *script.progress.lock().unwrap() = (1..20).map(UploadProgress::StoredUntil).collect();
+            let failure = run(&script, &context).await.unwrap_err();
+            assert_eq!(failure.category, Category::Network);
+            assert_eq!(*script.sent.lock().unwrap(), [0..10, 1..11, 2..12, 3..13], "{is_told_at_once}");
+            assert_eq!(failure.message.contains("accepted only 1 of 10 bytes"), is_told_at_once, "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn progress_is_enough_bytes_or_all_that_were_sent() {
+        const PART: u64 = 32 << 20;
+        for (before, after, part_end, is_enough) in [
+            (0, 0, PART, false),
+            (0, 1, PART, false),
+            (0, MIN_PROGRESS - 1, PART, false),
+            (0, MIN_PROGRESS, PART, true),
+            (PART - 9, PART, PART, true),
+            (PART - 9, PART - 1, PART, false),
+            // Less than there was before.
+            (PART, 9, PART, false),
+            (PART, PART, PART, false),
+            (0, u64::MAX, PART, true),
+        ] {
+            assert_eq!(is_progress(before, after, part_end), is_enough, "{before} {after} {part_end}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

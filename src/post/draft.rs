@@ -134,7 +134,7 @@ impl PostDraft {
         }
         let forged = self.left_upload.as_deref().is_some_and(|id| !platform.is_upload_id(id));
         if let Some(field) = platform.fields().left_upload.filter(|_| forged) {
-            return Err(self.malformed(field.path, format!("it is not an id that {} gives", platform.title())));
+            return Err(self.malformed(field.path, format!("it does not have the form of {}'s IDs", platform.title())));
         }
         Ok(self.into_post(platform))
     }

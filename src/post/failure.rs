@@ -50,7 +50,7 @@ pub enum Consequence {
     /// It uses no retry. The post is deferred.
     Defer,
     /// No retry can fix it. The post is permanently failed at once.
-    GiveUp,
+    FailPermanently,
 }
 
 impl Category {
@@ -98,10 +98,10 @@ impl Category {
             Self::RateLimited | Self::QuotaExhausted | Self::Auth | Self::AccountRestricted | Self::Processing => {
                 Consequence::Defer
             }
-            Self::RejectedContent | Self::Ambiguous | Self::Expired => Consequence::GiveUp,
+            Self::RejectedContent | Self::Ambiguous | Self::Expired => Consequence::FailPermanently,
             Self::MediaProcessing => match retryable {
                 Retryable::Yes => Consequence::Retry,
-                Retryable::No => Consequence::GiveUp,
+                Retryable::No => Consequence::FailPermanently,
             },
             Self::Network | Self::PlatformOutage | Self::MissingAsset | Self::Interrupted | Self::Unknown => {
                 Consequence::Retry

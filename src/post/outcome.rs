@@ -201,7 +201,7 @@ pub struct Settlement {
 /// Decides what the end of an attempt at `now` changes in the post.
 pub fn settle(work: &ClaimedPost, policy: &RetryPolicy, end: AttemptEnd, now: DateTime<Utc>) -> Settlement {
     let attempt = work.start.attempt;
-    let given_back = attempt.saturating_sub(1);
+    let count_before_attempt = attempt.saturating_sub(1);
     let mut entry = HistoryEntry {
         attempt,
         started_at: Some(work.start.started_at),
@@ -225,10 +225,10 @@ pub fn settle(work: &ClaimedPost, policy: &RetryPolicy, end: AttemptEnd, now: Da
     };
 
     let (outcome, retry_count, not_before) = match failure.consequence() {
-        Consequence::GiveUp => (Outcome::PermanentlyFailed, attempt, None),
+        Consequence::FailPermanently => (Outcome::PermanentlyFailed, attempt, None),
         Consequence::Retry if policy.is_exhausted(attempt) => (Outcome::PermanentlyFailed, attempt, None),
         Consequence::Retry => (Outcome::Failed, attempt, bounded(failure.retry_at, now)),
-        Consequence::Defer => (Outcome::Deferred, given_back, deferred_until(&failure, policy, now)),
+        Consequence::Defer => (Outcome::Deferred, count_before_attempt, deferred_until(&failure, policy, now)),
     };
     entry.outcome = match outcome {
         Outcome::Deferred => EntryOutcome::Deferred,

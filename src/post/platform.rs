@@ -71,6 +71,8 @@ struct PlatformInfo {
     /// In documents; the first is also the name in JSON and options.
     spellings: &'static [&'static str],
     fields: PlatformFields,
+    /// The domains on which published posts can be seen.
+    sites: &'static [&'static str],
     /// The form of the ids of published posts.
     post_id: IdForm,
     /// The form of the ids of uploads; none if an upload has no id.
@@ -89,6 +91,7 @@ static TIKTOK: PlatformInfo = PlatformInfo {
         url: field("tiktokShareUrl", "tiktok_share_url"),
         left_upload: Some(field("uploadProgress.publishId", "upload_publish_id")),
     },
+    sites: &["tiktok.com"],
     post_id: NUMBER,
     upload_id: Some(PUBLISH_ID),
 };
@@ -101,6 +104,7 @@ static INSTAGRAM: PlatformInfo = PlatformInfo {
         url: field("instagramPermalink", "instagram_permalink"),
         left_upload: Some(field("instagramContainerId", "instagram_container_id")),
     },
+    sites: &["instagram.com"],
     post_id: NUMBER,
     upload_id: Some(NUMBER),
 };
@@ -113,6 +117,7 @@ static YOUTUBE_SHORTS: PlatformInfo = PlatformInfo {
         url: field("youtubeUrl", "youtube_url"),
         left_upload: None,
     },
+    sites: &["youtube.com", "youtu.be"],
     post_id: VIDEO_ID,
     upload_id: None,
 };
@@ -147,6 +152,12 @@ impl Platform {
     /// The fields of a post that belong to it.
     pub fn fields(self) -> PlatformFields {
         self.info().fields
+    }
+
+    /// Whether a host is one on which its published posts can be seen: a domain of its site, or one below it.
+    pub fn is_site(self, host: &str) -> bool {
+        let is_below = |before: &str| before.is_empty() || before.ends_with('.');
+        self.info().sites.iter().any(|site| host.strip_suffix(*site).is_some_and(is_below))
     }
 
     /// Whether this has the form of its ids of published posts.
@@ -238,6 +249,16 @@ mod tests {
         assert!(!Platform::Instagram.is_upload_id(&number) && !Platform::TikTok.is_post_id(&number));
         assert!(!Platform::TikTok.is_upload_id(&other) && !Platform::YouTubeShorts.is_post_id(&other));
         assert!(!Platform::YouTubeShorts.is_upload_id("17"), "its sessions have addresses");
+    }
+
+    #[test]
+    fn a_site_is_a_domain_or_below_it() {
+        for host in ["tiktok.com", "www.tiktok.com", "vm.tiktok.com"] {
+            assert!(Platform::TikTok.is_site(host), "{host}");
+        }
+        for host in ["", "com", "eviltiktok.com", "tiktok.com.evil.example", "tiktok.com.", "www.instagram.com"] {
+            assert!(!Platform::TikTok.is_site(host), "{host}");
+        }
     }
 
     #[test]

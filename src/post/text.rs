@@ -1,5 +1,7 @@
 //! Fits texts and hashtags into a limit. A text is never shortened; hashtags are dropped from the end.
 
+use std::collections::HashSet;
+
 /// A text with as many of its hashtags as fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fitted {
@@ -10,45 +12,45 @@ pub struct Fitted {
 }
 
 /// `text`, followed by as many missing hashtags as `fits` allows. `None` if even the text alone does not
-/// fit.
+/// fit. What has one hashtag more is expected to fit no better.
 pub fn with_hashtags(text: &str, hashtags: &[String], fits: impl Fn(&str) -> bool) -> Option<Fitted> {
-    let mut missing = Vec::new();
-    for tag in normalised(hashtags) {
-        if !has_hashtag(text, &tag) {
-            missing.push(tag);
+    let mut whole = text.trim_end().to_owned();
+    if !fits(&whole) {
+        return None;
+    }
+    let mut missing = missing_hashtags(text, hashtags).into_iter();
+    let mut dropped = Vec::new();
+    // `fits` is asked once for each hashtag that fits, and once more: a document can have a million of them.
+    for tag in missing.by_ref() {
+        let length = whole.len();
+        if !whole.is_empty() {
+            whole.push(' ');
+        }
+        whole.push_str(&tag);
+        if !fits(&whole) {
+            whole.truncate(length);
+            dropped.push(tag);
+            break;
         }
     }
-    for kept in (0..=missing.len()).rev() {
-        let mut whole = text.trim_end().to_owned();
-        for tag in missing.iter().take(kept) {
-            if !whole.is_empty() {
-                whole.push(' ');
-            }
-            whole.push_str(tag);
-        }
-        if fits(&whole) {
-            return Some(Fitted { text: whole, dropped: missing.split_off(kept) });
-        }
-    }
-    None
+    dropped.extend(missing);
+    Some(Fitted { text: whole, dropped })
 }
 
-/// The hashtags with one `#` each, without empty ones and duplicates.
-fn normalised(hashtags: &[String]) -> Vec<String> {
-    let mut tags: Vec<String> = Vec::new();
+/// The hashtags with one `#` each, without empty ones, duplicates and those that the text has as whole words, in any
+/// case.
+fn missing_hashtags(text: &str, hashtags: &[String]) -> Vec<String> {
+    let present: HashSet<String> = hashtags_in(text).map(str::to_lowercase).collect();
+    let mut known = HashSet::new();
+    let mut tags = Vec::new();
     for tag in hashtags {
         let bare = tag.trim().trim_start_matches('#').trim();
-        let is_known = tags.iter().any(|known| known.get(1..).is_some_and(|known| same(known, bare)));
-        if !bare.is_empty() && !is_known {
+        let is_present = || present.contains(&bare.trim_start_matches('#').to_lowercase());
+        if !bare.is_empty() && known.insert(bare.to_lowercase()) && !is_present() {
             tags.push(format!("#{bare}"));
         }
     }
     tags
-}
-
-/// Whether the text has this hashtag (with its `#`) as a whole word, in any case.
-fn has_hashtag(text: &str, tag: &str) -> bool {
-    hashtags_in(text).any(|found| same(found, tag.trim_start_matches('#')))
 }
 
 /// The hashtags in a text, without their `#`.
@@ -59,12 +61,12 @@ pub fn hashtags_in(text: &str) -> impl Iterator<Item = &str> {
         .filter(|tag| !tag.is_empty())
 }
 
-fn same(one: &str, other: &str) -> bool {
-    one.to_lowercase() == other.to_lowercase()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn tags(list: &[&str]) -> Vec<String> {
@@ -95,5 +97,55 @@ mod tests {
     #[test]
     fn without_a_text_the_hashtags_stand_alone() {
         assert_eq!(with_hashtags("", &tags(&["a", "b"]), |_| true).unwrap().text, "#a #b");
+    }
+
+    /// If every hashtag were compared with every other one, this test would take days.
+    #[test]
+    fn a_million_hashtags_are_each_looked_at_once() {
+        let list: Vec<String> = (0..1_000_000).map(|number| format!("Tag{number}")).collect();
+        let asked = RefCell::new(Vec::new());
+        let fits = |whole: &str| {
+            asked.borrow_mut().push(whole.len());
+            whole.len() <= 2200
+        };
+        let fitted = with_hashtags("text", &list, fits).unwrap();
+        assert!(fitted.text.starts_with("text #Tag0 #Tag1 ") && fitted.dropped.len() > 999_000);
+        let asked = asked.into_inner();
+        assert!(asked.len() < 1_000 && asked.iter().all(|length| *length < 2_300), "asked {} times", asked.len());
+
+        let text = format!("#{}", list.join(" #").to_uppercase());
+        let fitted = with_hashtags(&text, &list, |_| true).unwrap();
+        assert!(fitted.text == text && fitted.dropped.is_empty(), "the text has all of them");
+        assert!(with_hashtags(&text, &list, |whole| whole.len() <= 2200).is_none());
+    }
+
+    /// What fits if every number of hashtags is tried, from all of them down to none.
+    fn by_trying_all(text: &str, hashtags: &[String], limit: usize) -> Option<Fitted> {
+        let same = |one: &str, other: &str| one.to_lowercase() == other.to_lowercase();
+        let mut tags: Vec<String> = Vec::new();
+        for tag in hashtags {
+            let bare = tag.trim().trim_start_matches('#').trim();
+            if !bare.is_empty() && !tags.iter().any(|known| same(&known[1..], bare)) {
+                tags.push(format!("#{bare}"));
+            }
+        }
+        tags.retain(|tag| !hashtags_in(text).any(|found| same(found, tag.trim_start_matches('#'))));
+        (0..=tags.len()).rev().find_map(|kept| {
+            let words = [text.trim_end()].into_iter().chain(tags[..kept].iter().map(String::as_str));
+            let whole = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+            (whole.chars().count() <= limit).then(|| Fitted { text: whole, dropped: tags[kept..].to_vec() })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn as_many_are_kept_as_if_every_number_of_them_were_tried(
+            text in "[aB#İß _.]{0,20}",
+            list in prop::collection::vec("[aAbİiß# ]{0,4}", 0..12),
+            limit in 0_usize..60,
+        ) {
+            let fitted = with_hashtags(&text, &list, |whole| whole.chars().count() <= limit);
+            prop_assert_eq!(fitted, by_trying_all(&text, &list, limit));
+        }
     }
 }

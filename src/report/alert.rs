@@ -31,8 +31,8 @@ impl FailedJson {
     }
 }
 
-/// The message for a pass in which posts became permanently failed, or a platform was given up that the runs before
-/// had not given up for the same category (`previous`); `None` for any other pass.
+/// The message for a pass in which posts became permanently failed, or a platform was skipped that the runs before had
+/// not skipped for the same category (`previous`); `None` for any other pass.
 pub fn alert_message(report: &PassReport, host: &str, previous: &[(Platform, GivenUpRecord)]) -> Option<Value> {
     let is_new = |platform: Platform, category: Category| {
         !previous.iter().any(|(known, record)| *known == platform && record.category == category)

@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, Utc};
 
-use super::explain::explain_to_person;
+use super::explain::{PassRules, explain_to_person};
 use super::json::PostJson;
 use super::table::{Cell, Column, Table};
 use super::text::{MAX_TEXT_CHARS, platform_name, title, wrapped};
 use super::wording::{outcome_words, waiting_lines};
-use super::{Paint, Screen, plural, relative, utc};
+use super::{Paint, Screen, plural, relative};
 use crate::post::{Category, Eligibility, HistoryEntry, Platform, RetryPolicy, one_line, shown_id};
 use crate::store::{GivenUpRecord, ListFilter, Page, StoredPost};
 
@@ -22,7 +22,7 @@ pub struct ListPart<'a> {
     pub total: u64,
     /// Which posts are in it.
     pub filter: &'a ListFilter,
-    /// The platforms that the latest runs had to give up.
+    /// The platforms that the latest runs skipped, and why.
     pub given_up: &'a [(Platform, GivenUpRecord)],
 }
 
@@ -30,11 +30,17 @@ pub struct ListPart<'a> {
 pub fn list_text(part: &ListPart<'_>, policy: &RetryPolicy, now: DateTime<Utc>, screen: Screen) -> String {
     let shown = part.posts.len() as u64;
     let all = plural(part.total, "failed post", "failed posts");
-    match shown {
-        0 if part.total > 0 => return format!("0 of {all}\n"),
-        0 if part.filter.is_everything() => return "no failed posts\n".to_owned(),
-        0 => return "no failed posts match the filters\n".to_owned(),
-        _ => {}
+    let platforms = &part.filter.platforms;
+    let is_listed = |platform: &Platform| platforms.is_empty() || platforms.contains(platform);
+    let given_up = part.given_up.iter().filter(|(platform, _)| is_listed(platform));
+    let mut text = waiting_lines(given_up, now, screen);
+    if shown == 0 {
+        text.push_str(&match part.total {
+            0 if part.filter.is_everything() => "no failed posts\n".to_owned(),
+            0 => "no failed posts match the filters\n".to_owned(),
+            _ => format!("0 of {all}\n"),
+        });
+        return text;
     }
     let mut table = Table::new(&[
         Column::whole("id"),
@@ -44,7 +50,7 @@ pub fn list_text(part: &ListPart<'_>, policy: &RetryPolicy, now: DateTime<Utc>, 
         Column::whole("failed").movable(),
         Column::number("retry"),
         Column::whole("next"),
-        Column::flexible("error", 20),
+        Column::sentences("error"),
     ]);
     for stored in part.posts {
         let post = PostJson::new(stored, policy, now);
@@ -59,10 +65,6 @@ pub fn list_text(part: &ListPart<'_>, policy: &RetryPolicy, now: DateTime<Utc>, 
             post.error.unwrap_or_default().into(),
         ]);
     }
-    let platforms = &part.filter.platforms;
-    let is_listed = |platform: &Platform| platforms.is_empty() || platforms.contains(platform);
-    let given_up = part.given_up.iter().filter(|(platform, _)| is_listed(platform));
-    let mut text = waiting_lines(given_up, now, screen);
     text.push_str(&table.text(screen));
     if shown < part.total {
         let skip = part.page.skip;
@@ -90,17 +92,19 @@ const NAME_WIDTH: usize = 20;
 pub fn post_text(
     stored: &StoredPost,
     given_up: &[(Platform, GivenUpRecord)],
-    policy: &RetryPolicy,
+    rules: &PassRules,
     now: DateTime<Utc>,
     screen: Screen,
 ) -> String {
+    let policy = &rules.policy;
     let post = PostJson::new(stored, policy, now);
     let history = stored.history();
     let (last_retry, failed_for_good_at) = match stored {
         StoredPost::Readable(post) => (post.retry.last_retried_at, post.retry.permanently_failed_at),
         StoredPost::Malformed(malformed) => (malformed.draft.last_retried_at, malformed.draft.permanently_failed_at),
     };
-    let times = |at: DateTime<Utc>| format!("{} ({})", relative(at, now), utc(at));
+    // The dates themselves are in the JSON.
+    let times = |at: DateTime<Utc>| relative(at, now);
     let failed_for_good = post.permanently_failed.then(|| failed_for_good_at.map_or_else(|| "yes".to_owned(), times));
     let next = stored.readable().and_then(|post| policy.next_retry_at(post, now));
     let lines = [
@@ -126,7 +130,7 @@ pub fn post_text(
             text.push_str(&format!("{}{value}\n", Paint::Heading.on(name, screen.has_color)));
         }
     }
-    let explanation = one_line(&explain_to_person(stored, policy, now), MAX_TEXT_CHARS);
+    let explanation = one_line(&explain_to_person(stored, rules, now), MAX_TEXT_CHARS);
     text.push_str(&format!("\n{}\n", wrapped(&explanation, screen.width, 0)));
     if !post.permanently_failed && stored.readable().is_some() {
         let is_its = |platform: &Platform| Some(*platform) == stored.platform();
@@ -145,8 +149,8 @@ fn history_table(history: &[HistoryEntry], now: DateTime<Utc>) -> Table {
         Column::whole("started"),
         Column::whole("outcome"),
         Column::whole("category"),
-        Column::flexible("host", 10),
-        Column::flexible("error", 20),
+        Column::whole("host").movable(),
+        Column::sentences("error"),
     ]);
     for entry in history {
         let interruptions = match entry.interruptions {
@@ -154,7 +158,7 @@ fn history_table(history: &[HistoryEntry], now: DateTime<Utc>) -> Table {
             count => Some(plural(u64::from(count), "interruption", "interruptions")),
         };
         let reset = entry.reset.as_ref().map(|reset| format!("reset by {} {}", reset.by, relative(reset.at, now)));
-        let settled = entry.settled_by.as_ref().map(|by| format!("settled by {by}"));
+        let settled = entry.settled_by.as_ref().map(|by| format!("recorded as posted by {by}"));
         let details = [entry.error.clone(), interruptions, settled, reset];
         let (outcome, paint) = outcome_words(entry.outcome.as_str());
         table.row([
@@ -224,7 +228,7 @@ mod tests {
     }
 
     fn given_up() -> [(Platform, GivenUpRecord); 1] {
-        let reason = "TikTok refused the refresh token; sign in again".to_owned();
+        let reason = "TikTok refused the refresh token; renew TIKTOK_REFRESH_TOKEN".to_owned();
         let since = now() - TimeDelta::hours(3);
         [(Platform::TikTok, GivenUpRecord { category: Category::Auth, reason, waiting: 41, since })]
     }
@@ -249,7 +253,7 @@ mod tests {
                 "malformed",
                 "1 h 49 min ago",
                 ADDRESS,
-                "41 posts have been waiting for the TikTok sign-in for 3 h",
+                "41 posts have been waiting for new TikTok credentials for 3 h",
                 "日本語の",
             ] {
                 assert!(flat.contains(wanted), "{wanted}, {width:?}:\n{text}");
@@ -260,22 +264,46 @@ mod tests {
     }
 
     #[test]
+    fn a_wide_terminal_has_the_whole_error_as_a_narrow_one_has() {
+        for width in 60..200 {
+            let text = list(&ListFilter::default(), Some(width));
+            let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            for error in [
+                "YouTube has restricted the account: `youtubeSignupRequired`, HTTP 403",
+                "malformed field `retryCount`: it is a string, not a number",
+            ] {
+                assert!(flat.contains(error), "{width}:\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_without_posts_tells_what_waits_for_a_person_too() {
+        let (filter, given_up) = (ListFilter::default(), given_up());
+        let page = Page { skip: 0, limit: 50 };
+        let part = ListPart { posts: &[], page, total: 0, filter: &filter, given_up: &given_up };
+        let text = list_text(&part, &RetryPolicy::default(), now(), Screen::default());
+        assert!(text.starts_with("41 posts have been waiting for new TikTok credentials for 3 h"), "{text}");
+        assert!(text.ends_with("\nno failed posts\n"), "{text}");
+    }
+
+    #[test]
     fn a_list_of_one_platform_tells_of_that_one_only() {
         let filter = ListFilter { platforms: vec![Platform::Instagram], ..ListFilter::default() };
-        assert!(!list(&filter, None).contains("sign-in"));
+        assert!(!list(&filter, None).contains("new TikTok credentials"));
     }
 
     #[test]
     fn a_post_in_full_tells_times_from_now() {
         let text = |post: &StoredPost, width| {
             let screen = Screen { width: Some(width), has_color: false };
-            let text = post_text(post, &given_up(), &RetryPolicy::default(), now(), screen);
+            let text = post_text(post, &given_up(), &PassRules::expiring(None), now(), screen);
             text.split_whitespace().collect::<Vec<_>>().join(" ")
         };
         let told = text(&posts()[1], 60);
-        assert!(told.contains("3 d ago (2026-11-21T10:00:00Z)"), "{told}");
+        assert!(told.contains("permanently failed 3 d ago") && !told.contains("2026-11"), "{told}");
         assert!(told.contains("Look at the account first") && told.contains("1 d 1 h ago"), "{told}");
-        assert!(!told.contains("sign-in"), "it does not wait: {told}");
+        assert!(!told.contains("new TikTok credentials"), "it does not wait: {told}");
         let told = text(&posts()[0], 80);
         assert!(told.contains("is due in 11 min"), "{told}");
     }

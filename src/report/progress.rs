@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::bytes;
-use super::text::{duration, tally};
+use super::text::duration;
 use crate::post::{Outcome, Platform, Post, PostId, one_line};
 use crate::retry::{Event, Listener, StartDelay};
 
 /// How many characters of a file's name are drawn.
 const MAX_FILE_CHARS: usize = 60;
+
+/// The line for the pass. It fits into 60 columns with five-digit counts, too.
+const PASS_LINE: &str = "{msg}, running {running}";
 
 /// How often the time that the pass has taken is drawn anew.
 const TICK: Duration = Duration::from_secs(1);
@@ -72,7 +75,7 @@ impl ProgressListener {
             // There is nobody to tell that a line could not be written.
             line.write_str(&duration(millis.max(1_000))).unwrap_or_default();
         };
-        let style = ProgressStyle::with_template("{msg}, running for {running}");
+        let style = ProgressStyle::with_template(PASS_LINE);
         style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("running", running)
     }
 }
@@ -109,7 +112,7 @@ impl Listener for ProgressListener {
     }
 }
 
-/// The finished posts of all platforms.
+/// The finished posts of all platforms. Those that are not said to be not posted are posted.
 fn pass_line<'a>(platforms: impl Iterator<Item = &'a PlatformProgress>) -> String {
     let (mut posted, mut not_posted, mut due) = (0, 0, 0);
     for platform in platforms {
@@ -117,9 +120,8 @@ fn pass_line<'a>(platforms: impl Iterator<Item = &'a PlatformProgress>) -> Strin
         not_posted += platform.not_posted;
         due += platform.total();
     }
-    let counts = tally(&[(posted, "posted"), (not_posted, "not posted")]);
-    let counts = if counts.is_empty() { String::new() } else { format!(": {counts}") };
-    format!("{} of {due} done{counts}", posted + not_posted)
+    let done = format!("{} of {due} done", posted + not_posted);
+    if not_posted == 0 { done } else { format!("{done}, {not_posted} not posted") }
 }
 
 impl PlatformProgress {
@@ -259,7 +261,9 @@ mod tests {
         progress.in_flight.clear();
         progress.delay = Some((StartDelay::RateLimit, Duration::from_secs(90)));
         assert_eq!(progress.line(Platform::TikTok), "TikTok 4/14: rate limited, next post in 90 s");
-        assert_eq!(pass_line([&progress].into_iter()), "4 of 14 done: 3 posted, 1 not posted");
+        assert_eq!(pass_line([&progress].into_iter()), "4 of 14 done, 1 not posted");
+        progress.not_posted = 0;
+        assert_eq!(pass_line([&progress].into_iter()), "3 of 14 done");
     }
 
     #[test]
@@ -271,8 +275,14 @@ mod tests {
         let line = progress.line(Platform::Instagram);
         assert!(line.contains("uploading 40 % at ") && line.contains(" min left"), "{line}");
         assert!(line.trim_end_matches(", ").width() <= 60, "{line}");
-        let line = format!("{}, running for 59 min 59 s", pass_line([&progress].into_iter()));
-        assert!(line.width() <= 60, "{line}");
+        for (due, posted, not_posted) in [(14, 10, 2), (1_400, 140, 0), (99_999, 88_888, 11_111), (99_999, 0, 99_999)] {
+            let progress = PlatformProgress { due, posted, not_posted, ..PlatformProgress::default() };
+            let line = PASS_LINE.replace("{msg}", &pass_line([&progress].into_iter()));
+            for millis in [3_599_000, 86_399_000, 863_999_000] {
+                let line = line.replace("{running}", &duration(millis));
+                assert!(line.width() <= 60, "{line}");
+            }
+        }
     }
 
     #[test]

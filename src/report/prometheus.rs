@@ -15,6 +15,21 @@ struct Metric {
 
 /// The text. A metric without samples is left out.
 pub fn exposition(statistics: &Statistics) -> String {
+    let mut text = String::new();
+    for metric in metrics(statistics).iter().filter(|metric| !metric.samples.is_empty()) {
+        let Metric { name, help, kind, samples } = metric;
+        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        for (label, value) in samples {
+            text.push_str(&match label {
+                Some((label, of)) => format!("{name}{{{label}=\"{}\"}} {value}\n", label_value(of)),
+                None => format!("{name} {value}\n"),
+            });
+        }
+    }
+    text
+}
+
+fn metrics(statistics: &Statistics) -> [Metric; 12] {
     let by_platform = |value: fn(&crate::store::PlatformStatistics) -> u64| {
         let sample = |entry: &crate::store::PlatformStatistics| {
             (Some(("platform", entry.platform.to_string())), value(entry).to_string())
@@ -23,7 +38,7 @@ pub fn exposition(statistics: &Statistics) -> String {
     };
     let seconds = |millis: i64| format!("{}.{:03}", millis.div_euclid(1000), millis.rem_euclid(1000));
     let runs = &statistics.runs;
-    let metrics = [
+    [
         Metric {
             name: "postretry_failed_posts",
             help: "Failed posts, including the permanently failed ones.",
@@ -35,6 +50,12 @@ pub fn exposition(statistics: &Statistics) -> String {
             help: "Permanently failed posts.",
             kind: "gauge",
             samples: by_platform(|entry| entry.permanently_failed),
+        },
+        Metric {
+            name: "postretry_malformed_posts",
+            help: "Failed posts with a field that cannot be read. No other metric counts them.",
+            kind: "gauge",
+            samples: vec![(None, statistics.malformed.to_string())],
         },
         Metric {
             name: "postretry_due_posts",
@@ -100,19 +121,7 @@ pub fn exposition(statistics: &Statistics) -> String {
             kind: "counter",
             samples: vec![(None, runs.run_count.to_string())],
         },
-    ];
-    let mut text = String::new();
-    for metric in metrics.iter().filter(|metric| !metric.samples.is_empty()) {
-        let Metric { name, help, kind, samples } = metric;
-        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
-        for (label, value) in samples {
-            text.push_str(&match label {
-                Some((label, of)) => format!("{name}{{{label}=\"{}\"}} {value}\n", label_value(of)),
-                None => format!("{name} {value}\n"),
-            });
-        }
-    }
-    text
+    ]
 }
 
 /// A text as the value of a label.

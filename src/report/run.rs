@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::json::ResultRow;
 use super::table::{Cell, Column, Table};
 use super::text::{MAX_TEXT_CHARS, Times, platform_name, tally, title, wrapped};
-use super::wording::outcome_words;
+use super::wording::{outcome_words, refused_since};
 use super::{Paint, Screen, plural, relative};
 use crate::post::{Category, Outcome, Totals, one_line, shown_id};
 use crate::retry::{
@@ -59,7 +59,7 @@ pub fn write_run(
         Column::whole("next").movable(),
         Column::whole("category").movable(),
         Column::number("attempt").dispensable(),
-        Column::flexible("detail", 24),
+        Column::sentences("detail"),
     ];
     let row = |post: &AttemptReport| {
         // The next pass retries a post that is already due, no matter for how long.
@@ -77,7 +77,7 @@ pub fn write_run(
         ]
     };
     write_table(out, &columns, &report.posts, row, screen)?;
-    out.write_all(summary(&report.platforms).as_bytes())?;
+    writeln!(out, "{}", wrapped(&summary(&report.platforms), screen.width, 2))?;
     for platform in &report.platforms {
         if let Some(note) = note(platform, Times::From(report.finished_at)) {
             let needs_person = platform.given_up.as_ref().is_some_and(|given_up| given_up.category.needs_person());
@@ -116,7 +116,6 @@ fn summary(platforms: &[PlatformReport]) -> String {
     if totals.flagged > 0 {
         line.push_str(&format!("; {} marked as permanently failed", totals.flagged));
     }
-    line.push('\n');
     line
 }
 
@@ -134,14 +133,18 @@ fn note(report: &PlatformReport, times: Times) -> Option<String> {
     }
     let GivenUp { category, reason, advice, until, waiting, is_circuit } = report.given_up.as_ref()?;
     let wait = plural(*waiting, "post waits", "posts wait");
-    let by_itself =
+    let retry_note =
         if *waiting == 1 { "it will be retried automatically" } else { "they will be retried automatically" };
     let advice = advice.as_deref().unwrap_or(reason);
     let until = until.map(|until| format!(" {}", times.until(until))).unwrap_or_default();
     Some(match category {
         _ if *is_circuit => format!("{platform}: circuit breaker open, {wait} for the next pass; {reason}"),
-        Category::Auth => format!("{platform}: credentials refused, {wait}; {advice}, then {by_itself}"),
-        Category::AccountRestricted => format!("{platform}: account restricted, {wait}; {advice}, then {by_itself}"),
+        Category::Auth => {
+            format!("{platform}: credentials refused, {wait}: {advice}. When this is fixed, {retry_note}")
+        }
+        Category::AccountRestricted => {
+            format!("{platform}: account restricted, {wait}: {advice}. When this is fixed, {retry_note}")
+        }
         Category::QuotaExhausted => format!("{platform}: quota used up, {wait}{until}; {advice}"),
         _ => format!("{platform}: rate limited, {wait}{until}; {advice}"),
     })
@@ -187,7 +190,7 @@ pub fn write_dry_run(
         Column::number("attempt").dispensable(),
         Column::whole("due").movable(),
         Column::flexible("title", 10),
-        Column::flexible("plan", 30),
+        Column::sentences("plan"),
     ];
     let row = |post: &PlannedPost| {
         [
@@ -200,21 +203,53 @@ pub fn write_dry_run(
         ]
     };
     write_table(out, &columns, &report.posts, row, screen)?;
-    write!(out, "{} due, {} would be started", report.posts.len(), report.would_start)?;
+    let mut line = format!("{} due, {} would be started", report.posts.len(), report.would_start);
     if report.would_fail > 0 {
-        write!(out, ", {} of them would fail", report.would_fail)?;
+        line.push_str(&format!(", {} of them would fail", report.would_fail));
+    }
+    if report.would_be_deferred > 0 {
+        line.push_str(&format!(", {} of them would be deferred", report.would_be_deferred));
     }
     if flagged > 0 {
-        write!(out, "; {flagged} would be marked as permanently failed")?;
+        line.push_str(&format!("; {flagged} would be marked as permanently failed"));
     }
-    out.write_all(b"\n")?;
+    writeln!(out, "{}", wrapped(&line, screen.width, 2))?;
+    for note in account_notes_at(report, Times::From(report.started_at)) {
+        let note = wrapped(&one_line(&note, MAX_TEXT_CHARS), screen.width, 2);
+        writeln!(out, "{}", Paint::Bad.on(&note, screen.has_color))?;
+    }
     write_malformed(out, &report.malformed, scrub, screen)
+}
+
+/// Why platforms would refuse the due posts, as far as a dry run can tell: one line without a line end for each.
+pub fn account_notes(report: &DryRunReport) -> Vec<String> {
+    account_notes_at(report, Times::Exact)
+}
+
+fn account_notes_at(report: &DryRunReport, times: Times) -> Vec<String> {
+    let note = |entry: &PlatformReport| {
+        let Some(expiry) = entry.credential_expiry else {
+            let (platform, record) = report.refused.iter().find(|(platform, _)| *platform == entry.platform)?;
+            return refused_since(*platform, record, times);
+        };
+        let (name, expired, advice) = (entry.platform.title(), times.at(expiry.at), expiry.advice);
+        Some(match expiry.access_expires_at.filter(|_| !expiry.is_over(report.started_at)) {
+            Some(until) => {
+                let until = times.at(until);
+                format!(
+                    "{name}: the stored refresh token expired {expired}, and the access token expires {until}; {advice}"
+                )
+            }
+            None => format!("{name}: the stored credentials expired {expired}; {advice}"),
+        })
+    };
+    report.platforms.iter().filter_map(note).collect()
 }
 
 /// What would be done with a due post, and why. Since when it is due has a column of its own.
 fn plan(post: &PlannedPost) -> Cell {
     match (&post.problem, post.skipped) {
-        (Some(problem), None) => Cell::painted(format!("would fail: {problem}"), Paint::Warning),
+        (Some(problem), None) => Cell::painted(problem.to_string(), Paint::Warning),
         _ => {
             let since = post.due_since.map(|at| format!("due since {}; ", at.format("%Y-%m-%dT%H:%M:%SZ")));
             let rest = since.and_then(|since| post.reason.strip_prefix(&since));
@@ -229,7 +264,7 @@ pub fn results_text(rows: &[ResultRow], screen: Screen) -> String {
         Column::whole("post"),
         Column::whole("platform"),
         Column::whole("outcome"),
-        Column::flexible("detail", 20),
+        Column::sentences("detail"),
     ]);
     for row in rows {
         table.row([
@@ -251,7 +286,7 @@ pub fn reset_plan_text(rows: &[ResultRow], screen: Screen) -> String {
         Column::whole("platform"),
         Column::whole("category"),
         Column::flexible("title", 10),
-        Column::flexible("error", 20),
+        Column::sentences("error"),
     ]);
     for row in rows.iter().filter(is_chosen) {
         table.row([

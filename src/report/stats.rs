@@ -39,7 +39,7 @@ pub fn stats_text(statistics: &Statistics, now: DateTime<Utc>, screen: Screen) -
 
 fn headline(statistics: &Statistics, screen: Screen) -> String {
     let Statistics { total_failed, permanently_failed, due, malformed, ambiguous, .. } = statistics;
-    let retryable = total_failed.saturating_sub(*permanently_failed).saturating_sub(*malformed);
+    let retryable = statistics.retryable();
     let mut line = format!(
         "{}: {permanently_failed} permanently failed, {retryable} retryable",
         plural(*total_failed, "failed post", "failed posts")
@@ -195,7 +195,7 @@ fn days(days: &[DayStatistics], now: DateTime<Utc>, screen: Screen) -> String {
         return format!("\n{}", table.text(screen));
     }
     let count_on = |day: NaiveDate, count: fn(&DayStatistics) -> u64| {
-        shown.iter().filter(|entry| entry.day == day).map(|entry| count(entry)).sum::<u64>()
+        shown.iter().filter(|entry| entry.day == day).map(|entry| count(entry)).fold(0, u64::saturating_add)
     };
     let most = shown.iter().map(|entry| entry.posted.max(entry.failed)).max().unwrap_or(0);
     let line = |name: &str, paint: Paint, count: fn(&DayStatistics) -> u64| {
@@ -204,7 +204,7 @@ fn days(days: &[DayStatistics], now: DateTime<Utc>, screen: Screen) -> String {
         let curve = paint.on(&curve(&counts, most), screen.has_color);
         format!(
             "{name:<8}{curve}  {} in all, at most {} a day\n",
-            counts.iter().sum::<u64>(),
+            counts.iter().copied().fold(0, u64::saturating_add),
             counts.iter().max().unwrap_or(&0)
         )
     };
@@ -298,7 +298,7 @@ mod tests {
             text,
             "46 failed posts: 3 permanently failed, 41 retryable, 2 malformed; 41 due\n\
              manual action needed: 3 permanently failed (1 of them may be public already), 2 malformed\n\
-             41 posts have been waiting for the TikTok sign-in for 3 h: TikTok refused the refresh token\n\n\
+             41 posts have been waiting for new TikTok credentials for 3 h: TikTok refused the refresh token\n\n\
              PLATFORM   FAILED  PERMANENT  DUE\n\
              tiktok         44          3   41\n\
              malformed       2\n\n\

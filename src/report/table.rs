@@ -3,7 +3,7 @@
 use comfy_table::{Attribute, Cell as StyledCell, CellAlignment, Color, presets};
 use unicode_width::UnicodeWidthStr;
 
-use super::text::{char_width, has_url, wrapped};
+use super::text::{char_width, has_url, words, wrapped};
 use super::{Paint, Screen};
 use crate::post::one_line;
 
@@ -24,6 +24,8 @@ enum Give {
     /// Its cells are cut, but not to fewer characters than this, and not if they have an address. If that is still too
     /// wide, they move below the row.
     Room(usize),
+    /// Its cells are never cut: they have two lines each, or move below the row.
+    Lines,
     /// Its cells move below the row as they are.
     Place,
     /// It is left out.
@@ -49,6 +51,11 @@ impl Column {
         Self { title, align: Align::Left, give: Give::Room(least) }
     }
 
+    /// A column of sentences, such as errors, whose ends matter too. They are broken into lines instead of being cut.
+    pub(super) const fn sentences(title: &'static str) -> Self {
+        Self { title, align: Align::Left, give: Give::Lines }
+    }
+
     /// A column of numbers.
     pub(super) const fn number(title: &'static str) -> Self {
         Self { title, align: Align::Right, give: Give::Nothing }
@@ -65,8 +72,8 @@ impl Column {
         Self { give: Give::Place, ..self }
     }
 
-    /// Marks that the column is left out if each row then fits into one line. The rightmost of these columns is left
-    /// out first.
+    /// Marks that the column is left out if the others then fit beside each other. The rightmost of these columns is
+    /// left out first.
     #[must_use]
     pub(super) const fn dispensable(self) -> Self {
         Self { give: Give::All, ..self }
@@ -110,8 +117,17 @@ const INDENT: usize = 2;
 /// What stands between two cells in one line below a row.
 const SEPARATOR: &str = " · ";
 
+/// How many lines a sentence may have in its cell. With more, a row is hard to tell from the next one.
+const CELL_LINES: usize = 2;
+
+/// The narrowest cell of a sentence that is broken into lines.
+const LEAST_CELL: usize = 30;
+
 /// How many lines a text may have below a row before it is cut.
 const MAX_LINES: usize = 3;
+
+/// The same for sentences. A platform's own words in an error have at most 400 characters, and what to do follows them.
+const MAX_SENTENCE_LINES: usize = 10;
 
 /// The longest cell, in characters, even where nothing has to fit. Our own errors are no longer.
 const MAX_CELL_CHARS: usize = 1_000;
@@ -171,7 +187,8 @@ impl Table {
         }
     }
 
-    /// The heading and the rows, in one line each, with the columns that have a width.
+    /// The lines of the heading and of the rows, with the columns that have a width. Only a sentence that is wider than
+    /// its column needs more than one line.
     fn grid(&self, widths: &[Option<usize>], screen: Screen) -> Vec<String> {
         let indices: Vec<usize> = (0..self.columns.len()).filter(|index| widths[*index].is_some()).collect();
         let mut table = comfy_table::Table::new();
@@ -183,8 +200,12 @@ impl Table {
         table.set_header(indices.iter().map(heading));
         for row in &self.rows {
             let cell = |index: &usize| {
-                let cell = &row[*index];
-                styled(&cut(&cell.text, widths[*index].unwrap_or_default()), cell.paint)
+                let (cell, width) = (&row[*index], widths[*index].unwrap_or_default());
+                let text = match self.columns[*index].give {
+                    Give::Lines if cell.text.width() > width => wrapped(&cell.text, Some(width), 0),
+                    _ => cut(&cell.text, width),
+                };
+                styled(&text, cell.paint)
             };
             table.add_row(indices.iter().map(cell).collect::<Vec<_>>());
         }
@@ -222,7 +243,8 @@ impl Table {
                 text.push_str(&format!("{:INDENT$}{painted}", ""));
                 used = INDENT + plain.width();
             } else {
-                text.push_str(&folded(&plain, width));
+                let most = if column.give == Give::Lines { MAX_SENTENCE_LINES } else { MAX_LINES };
+                text.push_str(&folded(&plain, width, most));
                 used = 0;
             }
         }
@@ -245,12 +267,16 @@ impl Table {
                 let addresses = texts.filter(|text| has_url(text)).map(UnicodeWidthStr::width);
                 addresses.chain([least, self.columns[index].title.width()]).max().unwrap_or(least)
             }
+            Give::Lines => {
+                let cells = self.rows.iter().map(|row| narrowest(&row[index].text));
+                cells.chain([LEAST_CELL]).max().unwrap_or(LEAST_CELL)
+            }
             Give::Nothing | Give::Place | Give::All => self.natural_width(index),
         }
     }
 
-    /// Each column gets its natural width, and those that may be cut share the rest. If that is not enough, columns are
-    /// left out; if that is not enough either, none is, but some are below the rows, or all.
+    /// Each column gets its natural width, and those that may be cut or have lines share the rest. If that is not
+    /// enough, columns are left out; if that is not enough either, none is, but some are below the rows, or all.
     fn layout(&self, width: Option<usize>) -> Layout {
         let natural: Vec<Option<usize>> =
             (0..self.columns.len()).map(|index| Some(self.natural_width(index))).collect();
@@ -269,7 +295,7 @@ impl Table {
         }
         let mut widths = natural;
         for (column, width) in self.columns.iter().zip(&mut widths) {
-            if matches!(column.give, Give::Room(_)) || column.title.is_empty() {
+            if matches!(column.give, Give::Room(_) | Give::Lines) || column.title.is_empty() {
                 *width = None;
             }
         }
@@ -282,7 +308,7 @@ impl Table {
     }
 }
 
-/// Makes the widest of the columns that may be cut narrower until all fit, or none may be cut any further.
+/// Makes the widest of the columns that may be narrower so, until all fit or none may be any narrower.
 fn shrink(widths: &mut [Option<usize>], least: &[usize], width: usize) {
     while total(widths) > width {
         let may_shrink = |index: &usize| widths[*index].is_some_and(|width| width > least[*index]);
@@ -297,13 +323,24 @@ fn total(widths: &[Option<usize>]) -> usize {
     widths.iter().flatten().map(|width| width + GAP).sum::<usize>().saturating_sub(GAP)
 }
 
-/// A text in lines below a row. It is cut if it has too many, unless it has an address.
-fn folded(text: &str, width: usize) -> String {
+/// The fewest columns in which a sentence fits into its cell with every word whole.
+fn narrowest(text: &str) -> usize {
+    let whole = text.width();
+    let widest = words(text, usize::MAX).iter().map(|word| word.width()).max().unwrap_or(0);
+    let mut width = widest.max(whole.div_ceil(CELL_LINES));
+    while width < whole && wrapped(text, Some(width), 0).lines().count() > CELL_LINES {
+        width += 1;
+    }
+    width
+}
+
+/// A text in lines below a row. It is cut if it has more than `most`, unless it has an address.
+fn folded(text: &str, width: usize, most: usize) -> String {
     let room = width.saturating_sub(INDENT);
     let lines = wrapped(text, Some(room), INDENT);
     let mut lines: Vec<String> = lines.lines().map(str::to_owned).collect();
-    if lines.len() > MAX_LINES && !has_url(text) {
-        let rest = lines.split_off(MAX_LINES);
+    if lines.len() > most && !has_url(text) {
+        let rest = lines.split_off(most);
         if let (Some(last), Some(next)) = (lines.last_mut(), rest.first()) {
             *last = cut(&format!("{last} {}", next.trim_start()), room);
         }
@@ -356,11 +393,11 @@ mod tests {
             Column::number("n"),
             Column::whole("when").movable(),
             Column::whole("more").dispensable(),
-            Column::flexible("error", 6),
+            Column::flexible("title", 6),
         ];
         let mut table = Table::new(&columns);
-        let error = "a long explanation of what went wrong";
-        table.row(["65f0a1".into(), "1".into(), "in 2 h".into(), "yes".into(), error.into()]);
+        let title = "a long explanation of what went wrong";
+        table.row(["65f0a1".into(), "1".into(), "in 2 h".into(), "yes".into(), title.into()]);
         table.row(["x".into(), "12".into(), "now".into(), "".into(), "日本語の説明が続きます 👩‍👩‍👧‍👦".into()]);
         table
     }
@@ -375,7 +412,7 @@ mod tests {
         let text = table().text(screen(38));
         assert_eq!(
             text,
-            "ID       N  WHEN    MORE  ERROR\n65f0a1   1  in 2 h  yes   a long expl…\nx       12  now           \
+            "ID       N  WHEN    MORE  TITLE\n65f0a1   1  in 2 h  yes   a long expl…\nx       12  now           \
              日本語の説…\n"
         );
     }
@@ -383,20 +420,72 @@ mod tests {
     #[test]
     fn on_a_narrow_screen_what_is_dispensable_is_left_out_and_the_rest_moves_below_its_row() {
         let text = table().text(screen(30));
-        assert_eq!(text, "ID       N  WHEN    ERROR\n65f0a1   1  in 2 h  a long ex…\nx       12  now     日本語の…\n");
+        assert_eq!(text, "ID       N  WHEN    TITLE\n65f0a1   1  in 2 h  a long ex…\nx       12  now     日本語の…\n");
         let text = table().text(screen(24));
         assert_eq!(
             text,
-            "ID       N  WHEN    MORE\n65f0a1   1  in 2 h  yes\n  error: a long\n    explanation of what\n    went \
-             wrong\nx       12  now\n  error:\n    日本語の説明が続きま\n    す 👩‍👩‍👧‍👦\n"
+            "ID       N  WHEN    MORE\n65f0a1   1  in 2 h  yes\n  title: a long\n    explanation of what\n    went \
+             wrong\nx       12  now\n  title:\n    日本語の説明が続きま\n    す 👩‍👩‍👧‍👦\n"
         );
         let text = table().text(screen(9));
         assert!(text.starts_with("65f0a1\n  n: 1\n  when:\n    in 2\n    h\n"), "{text}");
     }
 
+    fn errors(errors: &[&str]) -> Table {
+        let columns = [Column::whole("id"), Column::flexible("title", 6), Column::sentences("error")];
+        let mut table = Table::new(&columns);
+        for error in errors {
+            table.row(["65f0a1".into(), "Spring in the garden".into(), (*error).into()]);
+        }
+        table
+    }
+
+    #[test]
+    fn an_error_is_never_cut_it_has_two_lines_in_its_row_or_is_below_it() {
+        let error = "Instagram did not respond to the request to create a container";
+        let address = "it is at `https://www.instagram.com/reel/18010000000000006/` already";
+        let table = errors(&[error, "the first failure", address]);
+        for width in 20..160 {
+            let text = table.text(screen(width));
+            let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            for whole in [error, "the first failure", address] {
+                assert!(flat.contains(whole), "{whole}, {width}:\n{text}");
+            }
+            assert!(text.lines().all(|line| !line.contains('…') || line.starts_with("65f0a1")), "{width}:\n{text}");
+            let fits = |line: &str| line.width() <= width || line.contains("://");
+            assert!(text.lines().all(fits), "{width}:\n{text}");
+        }
+        // The title is cut before the error moves.
+        assert_eq!(
+            errors(&[error]).text(screen(60)),
+            "ID      TITLE               ERROR\n65f0a1  Spring in the gar…  Instagram did not respond to the\n\
+             \x20                           request to create a container\n"
+        );
+        assert_eq!(
+            errors(&[error]).text(screen(47)),
+            "ID\n65f0a1\n  title: Spring in the garden\n  error: Instagram did not respond to the\n    request to \
+             create a container\n"
+        );
+    }
+
+    #[test]
+    fn a_command_in_an_error_is_not_broken() {
+        let table = errors(&["TikTok knows it, `postretry reset --posted 65f0a1b2c3d4` records that"]);
+        for width in 44..120 {
+            let text = table.text(screen(width));
+            assert!(text.contains("`postretry reset --posted 65f0a1b2c3d4`"), "{width}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_without_an_end_is_cut() {
+        let text = errors(&["word ".repeat(200).trim_end()]).text(screen(60));
+        assert!(text.lines().count() == 3 + MAX_SENTENCE_LINES && text.ends_with("…\n"), "{text}");
+    }
+
     #[test]
     fn a_long_text_below_a_row_is_cut_but_never_an_address() {
-        let mut table = Table::new(&[Column::whole("id"), Column::flexible("detail", 10)]);
+        let mut table = Table::new(&[Column::whole("id"), Column::flexible("title", 10)]);
         let address = format!("https://example.com/{}", "a".repeat(60));
         table.row(["65f0a1b2c3d4e5f6a7b8c9d0".into(), address.clone().into()]);
         table.row(["65f0a1b2c3d4e5f6a7b8c9d1".into(), "word ".repeat(60).trim_end().into()]);
@@ -417,8 +506,7 @@ mod tests {
             &"日本".repeat(300),
             &"w".repeat(5_000),
         ];
-        let mut table =
-            Table::new(&[Column::whole("id"), Column::flexible("title", 10), Column::flexible("error", 20)]);
+        let mut table = Table::new(&[Column::whole("id"), Column::flexible("title", 10), Column::sentences("error")]);
         for text in nasty {
             table.row([text.into(), text.into(), format!("a {text}").into()]);
         }

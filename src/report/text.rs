@@ -97,11 +97,11 @@ pub fn bytes(count: u64) -> String {
 /// A text in lines of at most so many columns, broken between words; every line but the first begins with `indent`
 /// spaces. A word that is wider than a line is broken too, but an address never. Without a width the text stays in one
 /// line.
-pub(super) fn wrapped(text: &str, width: Option<usize>, indent: usize) -> String {
+pub fn wrapped(text: &str, width: Option<usize>, indent: usize) -> String {
     let Some(width) = width else { return text.to_owned() };
-    let text = with_narrow_words(text, width.saturating_sub(indent).max(1));
+    let limit = width.saturating_sub(indent).max(1);
     let (mut lines, mut used) = (String::new(), 0);
-    for word in text.split(' ') {
+    for word in words(text, limit).into_iter().flat_map(|word| narrow_parts(word, limit)) {
         let word_width = word.width();
         if used > indent && used + 1 + word_width > width {
             lines.push('\n');
@@ -111,31 +111,56 @@ pub(super) fn wrapped(text: &str, width: Option<usize>, indent: usize) -> String
             lines.push(' ');
             used += 1;
         }
-        lines.push_str(word);
+        lines.push_str(&word);
         used += word_width;
     }
     lines
 }
 
-/// The text with its words in parts of at most so many columns, except for addresses. Some languages have no spaces.
-fn with_narrow_words(text: &str, limit: usize) -> String {
-    let parts = |word: &str| {
-        if word.width() <= limit || has_url(word) {
-            return word.to_owned();
+/// The words of a text. Commands and paths are copied from it, so what stands between back quotes is one word if it is
+/// no wider than this.
+pub(super) fn words(text: &str, limit: usize) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut quoted: Vec<&str> = Vec::new();
+    for part in text.split(' ') {
+        let is_end = part.matches('`').count() % 2 == 1;
+        if quoted.is_empty() && !is_end {
+            words.push(part.to_owned());
+            continue;
         }
-        let (mut parts, mut used) = (String::new(), 0);
-        for c in word.chars() {
-            let width = char_width(c);
-            if used + width > limit && used > 0 {
-                parts.push(' ');
-                used = 0;
+        quoted.push(part);
+        if is_end && quoted.len() > 1 {
+            let whole = quoted.join(" ");
+            if whole.width() <= limit {
+                words.push(whole);
+                quoted.clear();
+            } else {
+                words.extend(quoted.drain(..).map(str::to_owned));
             }
-            parts.push(c);
-            used += width;
         }
-        parts
-    };
-    text.split(' ').map(parts).collect::<Vec<_>>().join(" ")
+    }
+    // A back quote without another one quotes nothing.
+    words.extend(quoted.into_iter().map(str::to_owned));
+    words
+}
+
+/// A word in parts of at most so many columns, or whole if it is an address. Some languages have no spaces.
+fn narrow_parts(word: String, limit: usize) -> Vec<String> {
+    if word.width() <= limit || has_url(&word) {
+        return vec![word];
+    }
+    let (mut parts, mut part, mut used) = (Vec::new(), String::new(), 0);
+    for c in word.chars() {
+        let width = char_width(c);
+        if used + width > limit && used > 0 {
+            parts.push(std::mem::take(&mut part));
+            used = 0;
+        }
+        part.push(c);
+        used += width;
+    }
+    parts.push(part);
+    parts
 }
 
 /// The columns that a character needs at most. A variation selector can make the one before it wider.
@@ -186,6 +211,16 @@ mod tests {
         assert_eq!(wrapped(text, None, 2), text);
         assert_eq!(wrapped("incomprehensibilities are long", Some(10), 2), "incompre\n  hensibil\n  ities\n  are long");
         assert_eq!(wrapped("see https://example.com/a", Some(10), 2), "see\n  https://example.com/a");
+    }
+
+    #[test]
+    fn a_command_is_broken_only_if_it_is_wider_than_a_line() {
+        let text = "it is there: run `postretry reset a`, or wait";
+        assert_eq!(wrapped(text, Some(24), 2), "it is there: run\n  `postretry reset a`,\n  or wait");
+        assert_eq!(wrapped(text, Some(20), 0), "it is there: run\n`postretry reset a`,\nor wait");
+        assert_eq!(wrapped(text, Some(19), 0), "it is there: run\n`postretry reset\na`, or wait");
+        // One back quote alone, and a gap, stay as they are.
+        assert_eq!(wrapped("a  ` lonely quote", Some(9), 0), "a  `\nlonely\nquote");
     }
 
     #[test]

@@ -21,20 +21,31 @@ pub(super) fn outcome_words(name: &str) -> (&str, Paint) {
     }
 }
 
-/// What a platform waits for a person for, since when and with how many posts. `None` if it waits for nobody.
+/// The manual action that a platform needs, since when and for how many posts. None if it needs none.
 pub(super) fn waits_for_person(platform: Platform, given_up: &GivenUpRecord, now: DateTime<Utc>) -> Option<String> {
     let GivenUpRecord { category, reason, waiting, since } = given_up;
+    if *waiting == 0 {
+        return refused_since(platform, given_up, Times::From(now.max(*since)));
+    }
     let (name, since) = (platform.title(), Times::From(now).since((*since).min(now)));
     let posts = plural(*waiting, "post has", "posts have");
-    Some(match (category, waiting) {
-        (Category::Auth, 0) => format!("{name} has refused the sign-in {since}: {reason}"),
-        (Category::Auth, _) => format!("{posts} been waiting for the {name} sign-in {since}: {reason}"),
-        (Category::AccountRestricted, 0) => format!("{name} has restricted the account {since}: {reason}"),
-        (Category::AccountRestricted, _) => {
-            format!("{posts} been waiting {since}, because {name} has restricted the account: {reason}")
+    match category {
+        Category::Auth => Some(format!("{posts} been waiting for new {name} credentials {since}: {reason}")),
+        Category::AccountRestricted => {
+            Some(format!("{posts} been waiting {since}, because {name} has restricted the account: {reason}"))
         }
-        _ => return None,
-    })
+        _ => None,
+    }
+}
+
+/// Why a platform needs manual action and since when, without the posts. None if it needs none.
+pub(super) fn refused_since(platform: Platform, given_up: &GivenUpRecord, times: Times) -> Option<String> {
+    let (name, since, reason) = (platform.title(), times.since(given_up.since), &given_up.reason);
+    match given_up.category {
+        Category::Auth => Some(format!("{name} has refused the credentials {since}: {reason}")),
+        Category::AccountRestricted => Some(format!("{name} has restricted the account {since}: {reason}")),
+        _ => None,
+    }
 }
 
 /// The same of several platforms: a line, or more on a narrow screen, for each.
@@ -65,8 +76,8 @@ mod tests {
             waits_for_person(Platform::TikTok, &GivenUpRecord { category, reason, waiting, since }, now)
         };
         for (category, waiting, text) in [
-            (Category::Auth, 41, "41 posts have been waiting for the TikTok sign-in for 3 h: it refused"),
-            (Category::Auth, 0, "TikTok has refused the sign-in for 3 h: it refused"),
+            (Category::Auth, 41, "41 posts have been waiting for new TikTok credentials for 3 h: it refused"),
+            (Category::Auth, 0, "TikTok has refused the credentials for 3 h: it refused"),
             (
                 Category::AccountRestricted,
                 1,

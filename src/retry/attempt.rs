@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::context::{ActivePlatform, Event, RetryContext};
-use super::lease::{ClockReading, LeasedAttempt, no_answer};
+use super::lease::{ClockReading, LeasedAttempt, no_response};
 use super::limiter::StartPermit;
 use super::report::AttemptReport;
 use crate::platform::{AttemptAborted, PublishContext, PublishError, TicketAge, TicketOutcome};
@@ -72,14 +72,14 @@ pub(super) async fn execute(
         Some(StoredPost::Readable(claimed)) => match changed_since_read(post, &claimed) {
             None => *claimed,
             Some(change) => {
-                log::info!("post {}: {change}; its claim is given back", post.id);
-                return give_back(context, post, &lease, start).await;
+                log::info!("post {}: {change}; its claim is released", post.id);
+                return release_claim(context, post, &lease, start).await;
             }
         },
         // It was changed between the read and the claim.
         Some(StoredPost::Malformed(malformed)) => {
-            log::warn!("post {}: field `{}`: {}; its claim is given back", post.id, malformed.field, malformed.problem);
-            return give_back(context, post, &lease, start).await;
+            log::warn!("post {}: field `{}`: {}; its claim is released", post.id, malformed.field, malformed.problem);
+            return release_claim(context, post, &lease, start).await;
         }
     };
     log::info!("post {}: attempt {} on {} starts", post.id, start.attempt, post.platform);
@@ -104,7 +104,7 @@ fn changed_since_read(read: &Post, claimed: &Post) -> Option<&'static str> {
 }
 
 /// Undoes a claim before anything was sent.
-async fn give_back(
+async fn release_claim(
     context: &RetryContext,
     post: &Post,
     lease: &Lease,
@@ -311,7 +311,7 @@ impl Attempt<'_> {
         let written = loop {
             let settling = context.store.settle(&work.post, self.leased.lease(), &settlement);
             let settled = tokio::time::timeout(self.leased.store_timeout(), settling).await;
-            match settled.unwrap_or_else(|_| Err(no_answer("record the outcome"))) {
+            match settled.unwrap_or_else(|_| Err(no_response("record the outcome"))) {
                 Ok(written) => break written,
                 Err(error) if error.is_for_one_post() => {
                     let id = work.post.id.clone();
@@ -354,7 +354,7 @@ impl Attempt<'_> {
     async fn was_recorded(&self, settlement: &Settlement) -> Result<bool, StoreError> {
         let finding = self.context.store.find_exactly(&self.work.post.id);
         let found = tokio::time::timeout(self.leased.store_timeout(), finding).await;
-        Ok(match found.unwrap_or_else(|_| Err(no_answer("read the outcome")))? {
+        Ok(match found.unwrap_or_else(|_| Err(no_response("read the outcome")))? {
             Found::NotFailed(_) => settlement.outcome == Outcome::Posted,
             Found::Failed(stored) => match stored.iter().find(|stored| *stored.id() == self.work.post.id) {
                 // The post is failed on another platform only.

@@ -1,11 +1,11 @@
-//! The one place that reads a clock.
+//! The clock of a pass: the store's.
 
 use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::store::{PostStore, StoreError};
+use crate::store::{PostStore, StoreError, machine_now};
 
 /// The store's clock, calculated from this machine's clock and the difference between the two.
 #[derive(Clone)]
@@ -26,7 +26,7 @@ impl StoreClock {
     /// # Errors
     /// Where the store does not answer.
     pub async fn set_by(store: &dyn PostStore) -> Result<Self, StoreError> {
-        Self::from_local(Arc::new(local_now), store).await
+        Self::from_local(Arc::new(machine_now), store).await
     }
 
     /// The same with another clock for this machine's.
@@ -55,9 +55,4 @@ impl StoreClock {
         let now = local.checked_add_signed(self.ahead).unwrap_or(local);
         DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now)
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "this is the clock that everything else is handed")]
-fn local_now() -> DateTime<Utc> {
-    Utc::now()
 }

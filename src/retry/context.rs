@@ -9,6 +9,7 @@ use super::breaker::CircuitBreaker;
 use super::limiter::{CredentialProbe, PlatformPause, StartLimiter};
 use super::report::AttemptReport;
 use super::{PassConfig, Shutdown, StoreClock};
+use crate::environment::Redactor;
 use crate::platform::Publisher;
 use crate::post::{Platform, Post, RetryPolicy};
 use crate::store::PostStore;
@@ -32,6 +33,8 @@ pub struct RetryContext {
     pub shutdown: Shutdown,
     /// The receiver of events.
     pub listener: Arc<dyn Listener>,
+    /// Takes secrets out of what documents say, before it is stored or sent on.
+    pub redactor: Redactor,
 }
 
 impl RetryContext {

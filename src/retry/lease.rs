@@ -154,7 +154,7 @@ impl LeasedAttempt {
     /// Renews the lease. A store that does not respond counts as one that cannot be reached.
     async fn renew_in_time(&self) -> Result<(), AttemptAborted> {
         let renewed = tokio::time::timeout(self.store_timeout(), self.renew_lease()).await;
-        renewed.unwrap_or_else(|_| Err(no_answer("renew the claim").into()))
+        renewed.unwrap_or_else(|_| Err(no_response("renew the claim").into()))
     }
 
     /// Renews the lease for as long as the attempt works; returns when it cannot be renewed.
@@ -200,7 +200,7 @@ impl LeasedAttempt {
 }
 
 /// The lease expired while the store was asked to do this.
-pub(super) fn no_answer(action: &'static str) -> StoreError {
+pub(super) fn no_response(action: &'static str) -> StoreError {
     StoreError::new(action, "the post store did not respond before the claim expired")
         .hint("check that the store is reachable from this host; the next pass finds posts that are already published")
 }

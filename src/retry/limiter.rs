@@ -77,7 +77,7 @@ pub(super) struct PlatformPause {
 }
 
 impl PlatformPause {
-    /// The longest pause that a pass waits for. For a longer one the platform is given up.
+    /// The longest pause that a pass waits for. For a longer one the platform is skipped.
     pub(super) const LONGEST: Duration = Duration::from_secs(120);
 
     pub(super) fn extend(&self, wait: Duration) {

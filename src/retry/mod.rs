@@ -32,8 +32,8 @@ pub use dry_run::dry_run;
 pub use pass::{PassOptions, idle_pass, run_pass};
 pub use records::Records;
 pub use report::{
-    AttemptReport, DryRunReport, FoundPublished, GivenUp, MalformedPost, PassReport, PlannedPost, PlatformReport,
-    SkipReason,
+    AttemptReport, DryRunReport, FoundPublished, GivenUp, MalformedPost, Obstacle, PassReport, PlannedPost,
+    PlatformReport, SkipReason,
 };
 pub use retry_post::{ActivePlatforms, Confirmed, Force, RetryOutcome, RetryReport, may_be_published, retry_post};
 pub use run_record::{pass_record, retry_record};

@@ -1,6 +1,7 @@
 //! What a pass has done, as data.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Records;
 use crate::platform::CredentialExpiry;
 use crate::post::{AttemptCounts, Category, Malformed, Outcome, Platform, Post, PostId, Totals, one_line, shown_id};
-use crate::store::StoredPost;
+use crate::store::{GivenUpRecord, StoredPost};
 
 /// One attempt and its outcome.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -74,9 +75,11 @@ pub struct PlatformReport {
     pub totals: Totals,
     /// Whether it is configured.
     pub is_configured: bool,
+    /// Whether it has accepted the account's credentials.
+    pub has_accepted_credentials: bool,
     /// Why it got no further post, if it was stopped.
     pub given_up: Option<GivenUp>,
-    /// When the account's credentials expire, if that is soon or before the next retry.
+    /// When the account's credentials expire, if that is soon or before the next retry; in a dry run when they expired.
     pub credential_expiry: Option<CredentialExpiry>,
 }
 
@@ -196,6 +199,34 @@ pub enum SkipReason {
     Limit,
 }
 
+/// Why an attempt would not publish its post, as far as that can be told without its platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Obstacle {
+    /// The attempt would fail, for this reason.
+    Failure(String),
+    /// The post would be deferred, for this reason.
+    Deferral(String),
+}
+
+impl Obstacle {
+    /// The reason.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Failure(reason) | Self::Deferral(reason) => reason,
+        }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = match self {
+            Self::Failure(_) => "fail",
+            Self::Deferral(_) => "be deferred",
+        };
+        write!(f, "would {verb}: {}", self.reason())
+    }
+}
+
 /// A post that a real pass would find due.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PlannedPost {
@@ -217,8 +248,8 @@ pub struct PlannedPost {
     pub reason: String,
     /// Why it would not be started.
     pub skipped: Option<SkipReason>,
-    /// Why it would fail, as far as that can be told without its platform.
-    pub problem: Option<String>,
+    /// Why it would not be published although it is started.
+    pub problem: Option<Obstacle>,
 }
 
 /// What a pass would do.
@@ -238,6 +269,10 @@ pub struct DryRunReport {
     pub would_start: u64,
     /// How many of those would fail, as far as that can be told without their platforms.
     pub would_fail: u64,
+    /// How many of those would be deferred, as far as that can be told without their platforms.
+    pub would_be_deferred: u64,
+    /// The platforms with due posts that refused the account in the latest run.
+    pub refused: Vec<(Platform, GivenUpRecord)>,
     /// The posts that cannot be worked on.
     pub malformed: Records<MalformedPost>,
 }

@@ -8,7 +8,7 @@ use super::attempt::{AttemptResult, Expiry, execute};
 use super::context::{ActivePlatform, RetryContext};
 use super::report::{AttemptReport, already_published};
 use crate::post::{Category, Outcome, Platform, Post, PostId};
-use crate::store::{Found, Reset, ResetOptions, StoreError, StoredPost};
+use crate::store::{Found, Reset, ResetOptions, StoreError, StoredPost, platforms_to_name};
 
 /// The result of a request to retry a post.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub enum RetryOutcome {
 pub struct RetryReport {
     /// The id as it was given.
     pub id: String,
-    /// The platform of the delivery; the one that was asked for if there is no delivery.
+    /// The platform of the delivery, or one of a post that is not failed, as far as it is known.
     pub platform: Option<Platform>,
     /// What became of it.
     pub outcome: RetryOutcome,
@@ -93,6 +93,11 @@ impl ActivePlatforms {
         let active = |platform| Some((platform, context.activate(platform)?));
         Self(Platform::ALL.into_iter().filter_map(active).collect())
     }
+
+    /// Whether a platform has accepted the account's credentials.
+    pub(super) fn has_accepted_credentials(&self, platform: Platform) -> bool {
+        self.0.get(&platform).is_some_and(|active| active.probe.is_accepted())
+    }
 }
 
 /// Retries the post with this id, as people write it: each of its failed deliveries, or the one for `only`. There is at
@@ -107,10 +112,13 @@ pub async fn retry_post(
     force: &Force,
     platforms: &ActivePlatforms,
 ) -> Result<Vec<RetryReport>, StoreError> {
-    let nothing = |outcome, error| Ok(vec![RetryReport::without_attempt(id, only, outcome, error)]);
+    let none_on = |platform, outcome, error| RetryReport::without_attempt(id, platform, outcome, error);
     let deliveries = match context.store.find(id).await? {
-        Found::Nothing => return nothing(RetryOutcome::NotFound, "there is no such post"),
-        Found::NotFailed(_) => return nothing(RetryOutcome::NotFailed, "it is not failed"),
+        Found::Nothing => return Ok(vec![none_on(None, RetryOutcome::NotFound, "there is no such post")]),
+        Found::NotFailed(platforms) => {
+            let named = platforms_to_name(&platforms, only.as_slice()).into_iter();
+            return Ok(named.map(|platform| none_on(platform, RetryOutcome::NotFailed, "it is not failed")).collect());
+        }
         Found::Failed(deliveries) => deliveries,
     };
     let is_wanted = |stored: &StoredPost| only.is_none() || stored.platform() == only;
@@ -128,7 +136,7 @@ pub async fn retry_post(
         });
     }
     if reports.is_empty() {
-        return nothing(RetryOutcome::NotFailed, "it is not failed on this platform");
+        reports.push(none_on(only, RetryOutcome::NotFailed, "it is not failed on this platform"));
     }
     Ok(reports)
 }
@@ -235,7 +243,7 @@ impl Request<'_> {
             return None;
         }
         let error = match &post.published_id {
-            Some(id) => already_published(post, id),
+            Some(id) => already_published(post, &self.context.redactor.scrub(id)),
             None => "it is permanently failed, because it may already be published".to_owned(),
         };
         Some(RetryReport { may_be_published: true, ..self.ended(RetryOutcome::Permanent, &error) })

@@ -3,31 +3,31 @@
 use chrono::{DateTime, Utc};
 
 use super::context::RetryContext;
-use super::report::{AttemptReport, PassReport, PlatformReport};
-use crate::post::{AttemptCounts, Outcome, Platform, Totals};
-use crate::store::{GivenUpRecord, PlatformRun, RunOutcome, RunRecord};
+use super::report::{AttemptReport, GivenUp, PassReport, PlatformReport};
+use super::retry_post::ActivePlatforms;
+use crate::post::{AttemptCounts, Category, Outcome, Platform, Totals};
+use crate::store::{GivenUpRecord, ListFilter, PlatformRun, RunOutcome, RunRecord};
 
-/// The record of a pass. `previous` is what the store has said before it of the platforms that were given up.
-pub fn pass_record(
+/// The record of a pass. `previous` is what the store has said before it of the platforms that were skipped.
+pub async fn pass_record(
     context: &RetryContext,
     report: &PassReport,
     outcome: RunOutcome,
     previous: &[(Platform, GivenUpRecord)],
 ) -> RunRecord {
-    let of_platform = |entry: &PlatformReport| PlatformRun {
-        platform: entry.platform,
-        totals: entry.totals,
-        given_up: entry.given_up.as_ref().map(|given_up| {
-            let earlier = previous.iter().find(|(platform, _)| *platform == entry.platform).map(|(_, record)| record);
-            let since = earlier.filter(|record| record.category == given_up.category).map(|record| record.since);
-            GivenUpRecord {
-                category: given_up.category,
-                reason: given_up.reason.clone(),
-                waiting: given_up.waiting,
-                since: since.unwrap_or(report.started_at),
+    let mut by_platform = Vec::new();
+    for entry in &report.platforms {
+        let earlier = record_of(previous, entry.platform);
+        let unresolved = earlier.filter(|record| record.category.needs_person() && !entry.has_accepted_credentials);
+        let given_up = match (&entry.given_up, unresolved) {
+            (Some(given_up), unresolved) if unresolved.is_none() || given_up.category.needs_person() => {
+                Some(new_record(given_up, earlier, report.started_at))
             }
-        }),
-    };
+            (_, Some(record)) => still_waiting(context, entry, record).await,
+            (_, None) => None,
+        };
+        by_platform.push(PlatformRun { platform: entry.platform, totals: entry.totals, given_up });
+    }
     RunRecord {
         id: report.run_id.clone(),
         command: "run",
@@ -36,29 +36,86 @@ pub fn pass_record(
         host: context.host.clone(),
         outcome,
         totals: report.totals(),
-        by_platform: report.platforms.iter().map(of_platform).collect(),
+        by_platform,
         attempts: report.attempts.clone(),
     }
 }
 
-/// The record of a `retry` that began at `started_at`; none if it made no attempt.
+/// What is recorded of a platform.
+fn record_of(records: &[(Platform, GivenUpRecord)], platform: Platform) -> Option<&GivenUpRecord> {
+    records.iter().find(|(known, _)| *known == platform).map(|(_, record)| record)
+}
+
+/// Since when a platform has been skipped for this category, in one run after another.
+fn since(earlier: Option<&GivenUpRecord>, category: Category, started_at: DateTime<Utc>) -> DateTime<Utc> {
+    earlier.filter(|record| record.category == category).map_or(started_at, |record| record.since)
+}
+
+fn new_record(given_up: &GivenUp, earlier: Option<&GivenUpRecord>, started_at: DateTime<Utc>) -> GivenUpRecord {
+    GivenUpRecord {
+        category: given_up.category,
+        reason: given_up.reason.clone(),
+        waiting: given_up.waiting,
+        since: since(earlier, given_up.category, started_at),
+    }
+}
+
+/// The record of a platform that waited for a person before the pass, and that the pass did not reach: it still waits,
+/// unless it has no post left that could.
+async fn still_waiting(
+    context: &RetryContext,
+    entry: &PlatformReport,
+    record: &GivenUpRecord,
+) -> Option<GivenUpRecord> {
+    let is_due = entry.totals.due > 0;
+    let waiting = if is_due {
+        entry.totals.skipped.saturating_add(entry.totals.deferred)
+    } else {
+        count_refused(context, entry.platform, record).await
+    };
+    (is_due || waiting > 0).then(|| GivenUpRecord { waiting, ..record.clone() })
+}
+
+/// How many posts have not been attempted since the platform refused them for this category.
+async fn count_refused(context: &RetryContext, platform: Platform, record: &GivenUpRecord) -> u64 {
+    let filter = ListFilter { platforms: vec![platform], categories: vec![record.category], ..ListFilter::default() };
+    let counted = tokio::select! {
+        counted = context.store.count(&filter) => counted.ok(),
+        () = context.shutdown.stopping() => None,
+    };
+    // Without a count the platform is taken to wait as before.
+    counted.unwrap_or_else(|| record.waiting.max(1))
+}
+
+/// The record of a `retry` that began at `started_at`; none if it made no attempt. `previous` is what the store has
+/// said before it of the platforms that were skipped.
 pub fn retry_record<'a>(
     context: &RetryContext,
     attempts: impl Iterator<Item = &'a AttemptReport> + Clone,
+    platforms: &ActivePlatforms,
+    previous: &[(Platform, GivenUpRecord)],
     started_at: DateTime<Utc>,
     outcome: RunOutcome,
 ) -> Option<RunRecord> {
     // Of a withdrawn attempt nothing was started.
     let attempts = attempts.filter(|attempt| attempt.outcome != Outcome::Withdrawn);
-    let totals_of = |platform: Platform| {
+    let of_platform = |platform: Platform| {
+        let attempts = attempts.clone().filter(|attempt| attempt.platform == platform);
         let mut totals = Totals::default();
-        attempts
-            .clone()
-            .filter(|attempt| attempt.platform == platform)
-            .for_each(|attempt| totals.count(attempt.outcome));
-        (!totals.is_empty()).then_some(PlatformRun { platform, totals, given_up: None })
+        attempts.clone().for_each(|attempt| totals.count(attempt.outcome));
+        if totals.is_empty() {
+            return None;
+        }
+        let earlier = record_of(previous, platform).filter(|record| record.category.needs_person());
+        let given_up = match verdict_of(attempts, earlier, started_at) {
+            Verdict::Refused(record) => Some(record),
+            Verdict::Accepted => None,
+            Verdict::Unknown if platforms.has_accepted_credentials(platform) => None,
+            Verdict::Unknown => earlier.cloned(),
+        };
+        Some(PlatformRun { platform, totals, given_up })
     };
-    let by_platform: Vec<PlatformRun> = Platform::ALL.into_iter().filter_map(totals_of).collect();
+    let by_platform: Vec<PlatformRun> = Platform::ALL.into_iter().filter_map(of_platform).collect();
     if by_platform.is_empty() {
         return None;
     }
@@ -73,6 +130,44 @@ pub fn retry_record<'a>(
         by_platform,
         attempts: attempt_counts(attempts),
     })
+}
+
+/// What attempts have shown of an account.
+enum Verdict {
+    /// A person is needed.
+    Refused(GivenUpRecord),
+    /// A post was published.
+    Accepted,
+    /// Nothing.
+    Unknown,
+}
+
+/// What the attempts at posts of one platform have shown of the account. The last one that shows anything counts.
+fn verdict_of<'a>(
+    attempts: impl Iterator<Item = &'a AttemptReport>,
+    earlier: Option<&GivenUpRecord>,
+    started_at: DateTime<Utc>,
+) -> Verdict {
+    let mut verdict = Verdict::Unknown;
+    let mut refused = 0;
+    for attempt in attempts {
+        let category = attempt.category.filter(|category| category.needs_person());
+        match (attempt.outcome, category) {
+            (Outcome::Posted, _) => (verdict, refused) = (Verdict::Accepted, 0),
+            (Outcome::Deferred, Some(category)) => {
+                refused += 1;
+                let waited = earlier.filter(|record| record.category == category).map_or(0, |record| record.waiting);
+                verdict = Verdict::Refused(GivenUpRecord {
+                    category,
+                    reason: attempt.error.clone().unwrap_or_default(),
+                    waiting: waited.max(refused),
+                    since: since(earlier, category, started_at),
+                });
+            }
+            _ => {}
+        }
+    }
+    verdict
 }
 
 /// The attempts by platform, number and cause.

@@ -25,7 +25,7 @@ pub enum Signal {
     Terminate,
 }
 
-/// What is in flight, and so how long the process goes on after a stop signal.
+/// What is in flight, and so how long the process continues after a stop signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
     /// Attempts at posts: they have a grace period, then they are released.
@@ -41,6 +41,7 @@ pub struct Shutdown {
     pub(super) grace_over: CancellationToken,
     time_over: CancellationToken,
     signal: Arc<OnceLock<Signal>>,
+    signalled: CancellationToken,
     work: Arc<OnceLock<Work>>,
     resource_limit: Arc<OnceLock<String>>,
 }
@@ -93,6 +94,7 @@ impl Shutdown {
         }
         // Only the first signal counts.
         self.signal.get_or_init(|| signal);
+        self.signalled.cancel();
         self.stop.cancel();
     }
 
@@ -131,6 +133,11 @@ impl Shutdown {
     /// Returns when nothing new is to be started.
     pub async fn stopping(&self) {
         self.stop.cancelled().await;
+    }
+
+    /// Returns when a stop signal has come. A stop at a limit of the machine is none, and a signal can follow it.
+    pub async fn signalled(&self) {
+        self.signalled.cancelled().await;
     }
 
     /// Returns when the grace period is over and what is in flight is to be released.
@@ -199,5 +206,19 @@ mod tests {
         assert_eq!(stages(Some(Work::Attempts), &[1]).await, (Some(21), 31));
         assert_eq!(stages(Some(Work::Attempts), &[1, 3]).await, (Some(3), 13));
         assert_eq!(stages(Some(Work::Attempts), &[1, 3, 4]).await, (Some(3), 4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_signal_is_noticed_after_a_stop_for_another_reason_too() {
+        let shutdown = Shutdown::default();
+        shutdown.begin_at_resource_limit("no more files can be opened");
+        shutdown.stopping().await;
+        let early = tokio::time::timeout(Duration::from_secs(1), shutdown.signalled()).await;
+        assert!(early.is_err() && shutdown.signal().is_none());
+        let (sender, received) = unbounded_channel();
+        tokio::spawn(shutdown.clone().follow(received));
+        sender.send(Signal::Interrupt).unwrap();
+        shutdown.signalled().await;
+        assert_eq!(shutdown.signal(), Some(Signal::Interrupt));
     }
 }

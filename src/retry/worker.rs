@@ -28,7 +28,7 @@ use crate::store::{Backlog, DueQuery, LeaseWrite, Pages, Scope, StoreError};
 /// How many posts are read at a time if each is worked on.
 const PAGE: u32 = 64;
 
-/// How many posts are read at a time if they are only counted, marked or listed: a question for each few would cost more
+/// How many posts are read at a time if they are only counted, marked or listed: a query for each few would cost more
 /// than a few megabytes of memory.
 pub(super) const LARGE_PAGE: u32 = 1_000;
 
@@ -153,6 +153,7 @@ impl PlatformWorker {
                 platform: self.platform,
                 totals: self.totals,
                 is_configured: active.is_some(),
+                has_accepted_credentials: active.as_ref().is_some_and(|active| active.probe.is_accepted()),
                 given_up: stop_reason.map(|reason| self.given_up(reason)),
                 credential_expiry,
             },
@@ -220,7 +221,11 @@ impl PlatformWorker {
             for posts in exhausted.chunks(MARKED_AT_ONCE) {
                 let marked = context.store.mark_exhausted(posts).await?;
                 self.totals.flagged += marked.applied;
-                log::info!("{}: {} posts had no retries left and are marked", self.platform, marked.applied);
+                log::info!(
+                    "{}: {} posts had no retries left and are now marked as permanently failed",
+                    self.platform,
+                    marked.applied
+                );
                 for (id, refused) in marked.refused {
                     self.report_refused(id, &refused);
                 }
@@ -234,7 +239,8 @@ impl PlatformWorker {
 
     /// Marks a post that the application has recorded as published, though it is failed: no attempt is made at it.
     async fn mark_published(&mut self, post: &Post, id: &str) -> Result<(), StoreError> {
-        let error = already_published(post, id);
+        // Before the id is cut to the length that is shown: a part of a secret could not be found.
+        let error = already_published(post, &self.context.redactor.scrub(id));
         match self.context.store.mark_ambiguous(post, &error).await {
             Ok(LeaseWrite::Applied) => {
                 self.totals.flagged += 1;
@@ -367,7 +373,7 @@ impl PlatformWorker {
         }
     }
 
-    /// The store works, but not for this post: the others go on.
+    /// The store works, but not for this post: the others continue.
     fn report_refused(&mut self, id: PostId, error: &StoreError) {
         log::error!("post {id}: {error}");
         self.refused += 1;

@@ -96,6 +96,26 @@ fn no_secret_is_printed_by_settings_or_their_errors() {
 }
 
 #[test]
+fn a_secret_with_a_control_character_is_refused_without_showing_it() {
+    for name in [
+        "TIKTOK_CLIENT_SECRET",
+        "TIKTOK_REFRESH_TOKEN",
+        "TIKTOK_ACCESS_TOKEN",
+        "INSTAGRAM_ACCESS_TOKEN",
+        "INSTAGRAM_APP_SECRET",
+        "YOUTUBE_CLIENT_SECRET",
+        "YOUTUBE_REFRESH_TOKEN",
+    ] {
+        for value in ["hush\nhush", "hush\thush", "hush\u{1b}hush", "hush\u{9b}hush", "hush\0hush"] {
+            let text = problems(&[(name, value)]);
+            assert!(text.contains(&format!("setting `{name}` contains a line break or another control character")));
+            assert!(!text.contains("hush"), "{text}");
+        }
+    }
+    assert!(resolve(&[("TIKTOK_ACCESS_TOKEN", " hush!é \n")]).is_ok());
+}
+
+#[test]
 fn the_store_must_be_named_and_have_a_database() {
     let none = Settings::resolve(&Environment::default(), &Overrides::default()).unwrap_err().to_string();
     assert!(none.contains("MONGODB_URI"), "{none}");

@@ -51,7 +51,8 @@ const COMMON: &[Variable] = &[
         PASS,
         "POST_RETRY_GAP",
         "11s",
-        "The minimum time between the starts of two publishes on one platform, up to 1h; `0s` for none, then TikTok's own limits are not kept to either",
+        "The minimum time between the starts of two publishes on one platform, up to 1h; `0s` for none, which also \
+         turns off TikTok's limits per minute",
     ),
     Variable::open(PASS, "POST_RETRY_CLAIM", "120s", "How long a claim lasts without renewal, 1s to 1h"),
     Variable::open(
@@ -108,7 +109,7 @@ pub fn env_example() -> String {
         "# Settings of postretry. Copy this file to .env and set what you need. An empty value means: not set.\n\
          # The environment takes precedence over this file, and an option over both. A value in single quotes is\n\
          # used unchanged. Elsewhere $ and \\ have a special meaning, so put a password that contains one in\n\
-         # single quotes. Settings of other programs may be in this file too; they are read past.\n",
+         # single quotes. This file may also contain settings of other programs; they are ignored.\n",
     );
     let mut group = "";
     for variable in variables() {

@@ -5,6 +5,7 @@
 //! returns: MongoDB with majority write concern, SQLite with the transaction committed.
 
 mod error;
+mod machine_clock;
 pub mod memory;
 pub mod mongo;
 mod pages;
@@ -25,6 +26,7 @@ use chrono::{DateTime, Utc};
 use crate::post::{AttemptStart, BackoffFrom, Platform, Post, PostId, RetryPolicy, Settlement, Story, Ticket};
 
 pub use error::StoreError;
+pub use machine_clock::machine_now;
 pub use mongo::MongoSettings;
 pub use pages::{Backlog, Pages};
 pub use query::{DueCursor, DueQuery, ListFilter, Page, PostPage, Scope};
@@ -87,10 +89,24 @@ pub enum LeaseWrite {
 pub enum Found {
     /// A failed post: one for each platform on which it is failed, at least one.
     Failed(Vec<StoredPost>),
-    /// A post that is not failed.
-    NotFailed(PostId),
+    /// A post that is not failed, with its platforms as far as they are known.
+    NotFailed(Vec<Platform>),
     /// No post.
     Nothing,
+}
+
+/// The platforms that are named for a post that is not failed: those of its own that were asked for, else all of its own.
+/// `None` alone if none of them is known.
+pub fn platforms_to_name(of_post: &[Platform], asked: &[Platform]) -> Vec<Option<Platform>> {
+    let wanted = of_post.iter().filter(|platform| asked.contains(platform)).copied().map(Some);
+    let mut named: Vec<Option<Platform>> = wanted.collect();
+    if named.is_empty() {
+        named.extend(of_post.iter().copied().map(Some));
+    }
+    if named.is_empty() {
+        named.push(None);
+    }
+    named
 }
 
 /// The result of a reset.
@@ -212,7 +228,7 @@ pub trait PostStore: TokenStore {
         runs_since: Option<DateTime<Utc>>,
     ) -> Result<Statistics, StoreError>;
 
-    /// The platforms that the latest runs had to give up: of each platform, what its latest recorded run says.
+    /// The platforms that the latest runs skipped: of each platform, what its latest recorded run says.
     async fn given_up_platforms(&self) -> Result<Vec<(Platform, GivenUpRecord)>, StoreError>;
 
     /// Records a run.

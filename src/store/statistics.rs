@@ -12,7 +12,7 @@ pub struct Statistics {
     pub total_failed: u64,
     pub permanently_failed: u64,
     pub due: u64,
-    /// Posts that cannot be read well enough to count them for a platform; a part of `total_failed`.
+    /// Posts with a field that cannot be read. They are a part of `total_failed`, and of nothing else.
     pub malformed: u64,
     /// A part of `permanently_failed`.
     pub ambiguous: u64,
@@ -27,9 +27,16 @@ pub struct Statistics {
     pub by_cause: Vec<CauseStatistics>,
     /// When each platform's token expires.
     pub tokens: Vec<(Platform, Option<DateTime<Utc>>)>,
-    /// The platforms that the latest runs had to give up.
+    /// The platforms that the latest runs skipped, and why.
     pub given_up: Vec<(Platform, GivenUpRecord)>,
     pub runs: RunStatistics,
+}
+
+impl Statistics {
+    /// The failed posts that are neither permanently failed nor malformed.
+    pub fn retryable(&self) -> u64 {
+        self.total_failed.saturating_sub(self.permanently_failed).saturating_sub(self.malformed)
+    }
 }
 
 /// The posts and attempts of one platform.
@@ -101,7 +108,7 @@ pub struct GivenUpRecord {
     pub reason: String,
     /// How many of its posts waited when the run ended.
     pub waiting: u64,
-    /// When the first of the runs started that had to give it up for this category, one after another.
+    /// When the first of the runs started that skipped it for this category, one after another.
     pub since: DateTime<Utc>,
 }
 

@@ -1,5 +1,5 @@
-//! Every row of the platform sheets' tables *failure to category*, on the answers that the sheets give, through the real
-//! client: which category it is, whether it costs a retry, and when the post is due again.
+//! Every failure of a platform that is documented or was seen, through the real client: which category it is, whether
+//! it costs a retry, and when the post is due again.
 
 use std::ops::RangeInclusive;
 use std::panic::AssertUnwindSafe;
@@ -83,7 +83,7 @@ fn with_header(status: u16, body: &Value, name: &str, value: &str) -> Act {
 }
 
 fn tiktok_body(code: &str) -> Value {
-    json!({ "data": {}, "error": { "code": code, "message": "as the sheet has it", "log_id": "20261123" } })
+    json!({ "data": {}, "error": { "code": code, "message": "what a person reads", "log_id": "20261123" } })
 }
 
 fn tiktok_status(status: &str) -> Act {
@@ -92,7 +92,7 @@ fn tiktok_status(status: &str) -> Act {
 }
 
 fn flat(status: u16, code: &str) -> Act {
-    Act::json(status, &json!({ "error": code, "error_description": "as the sheet has it", "log_id": "1" }))
+    Act::json(status, &json!({ "error": code, "error_description": "what a person reads", "log_id": "1" }))
 }
 
 #[expect(clippy::too_many_lines, reason = "a table")]
@@ -259,7 +259,7 @@ fn instagram_rows() -> Vec<Row> {
         let info = json!({ "retriable": retriable, "type": kind, "message": message });
         Act::json(status, &json!({ "debug_info": info }))
     };
-    let debug = |status, kind: &str, retriable: bool| debug_with(status, kind, retriable, "as the sheet has it");
+    let debug = |status, kind: &str, retriable: bool| debug_with(status, kind, retriable, "what a person reads");
     let unauthorized = r#"{"success":false,"error":{"message":"unauthorized user request"}}"#;
     let mut rows = vec![
         row("instagram", create, Act::LoseRequest, "network", Retry),
@@ -390,7 +390,7 @@ fn instagram_rows() -> Vec<Row> {
 fn youtube_rows() -> Vec<Row> {
     let session = "youtube.session";
     let refused = |status, reason, category, then| {
-        row("youtube", session, Act::youtube(status, reason, "as the sheet has it"), category, then).says(reason)
+        row("youtube", session, Act::youtube(status, reason, "what a person reads"), category, then).says(reason)
     };
     let per_day = "Quota exceeded for quota metric 'Video Uploads' and limit 'Video Uploads per day' of service";
     let status = |knobs, category, then, says| world("youtube", knobs, category, then).says(says);
@@ -549,8 +549,8 @@ async fn check(row: Row) {
     assert_eq!(post.get_str("failureCategory").ok(), Some(category), "{place}: {post}");
     let error = post.get_str("error").unwrap();
     assert!(error.contains(says), "{place}: {error}");
-    let spent = i32::from(matches!(then, Retry | GiveUp));
-    assert_eq!(post.get_i32("retryCount").ok(), Some(spent), "{place}: {post}");
+    let retries_used = i32::from(matches!(then, Retry | GiveUp));
+    assert_eq!(post.get_i32("retryCount").ok(), Some(retries_used), "{place}: {post}");
     let is_permanent = matches!(then, GiveUp);
     assert_eq!(post.get_bool("permanentlyFailed").unwrap_or(false), is_permanent, "{place}: {post}");
     let wait = || (date_of(&post, "retryNotBefore") - started_at).num_seconds();
@@ -581,17 +581,17 @@ async fn check_all(rows: Vec<Row>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_row_of_tiktoks_sheet() {
+async fn every_known_failure_of_tiktok() {
     check_all(tiktok_rows()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_row_of_instagrams_sheet() {
+async fn every_known_failure_of_instagram() {
     check_all(instagram_rows()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_row_of_youtubes_sheet() {
+async fn every_known_failure_of_youtube() {
     check_all(youtube_rows()).await;
 }
 

@@ -4,7 +4,8 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, doc};
 use serde_json::json;
 
-use crate::support::env::{TestEnv, hours_ago};
+use crate::store::insert_row;
+use crate::support::env::{TestEnv, assert_adds_up, hours_ago};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_list_is_newest_first_in_pages_with_stories_and_filters() {
@@ -78,11 +79,26 @@ async fn a_dry_run_tells_the_reasons_and_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_selection_is_reset_only_when_told_to() {
     let env = TestEnv::new().await;
-    let spent = doc! { "retryCount": 5, "permanentlyFailed": true };
-    let first = env.post("tiktok", spent.clone()).await;
-    env.post("instagram", spent).await;
+    let exhausted = doc! { "retryCount": 5, "permanentlyFailed": true };
+    let first = env.post("tiktok", exhausted.clone()).await;
+    env.post("instagram", exhausted).await;
     let unflagged = env.post("tiktok", doc! { "retryCount": 5 }).await;
     env.run(&["reset", "--permanent"]).await.expect(2);
+    // What a script has to say does not depend on what is selected.
+    for (arguments, code) in [
+        (&["reset", "--category", "expired"][..], 2),
+        (&["reset", "--category", "expired", "--dry-run"], 0),
+        (&["reset", "--category", "expired", "--yes"], 0),
+        (&["reset", "--drop-ticket", "nobody"], 2),
+        (&["reset", "--drop-ticket", "nobody", "--dry-run"], 6),
+        (&["reset", "--drop-ticket", "nobody", "--yes"], 6),
+    ] {
+        let said = env.run(arguments).await.expect(code).stderr;
+        assert_eq!(code == 2, said.contains(" without confirmation\nhint: add `--yes`"), "{arguments:?}: {said}");
+    }
+    let (code, seen) = env.on_terminal(100, &["reset", "--category", "expired"], "").await;
+    let seen = String::from_utf8_lossy(&seen).into_owned();
+    assert!(code == 0 && seen.contains("no posts match the selection"), "{code}: {seen}");
     env.run(&["reset", "--permanent", "--dry-run"]).await.expect(0);
     assert_eq!(env.get(&first).await.get_i32("retryCount").ok(), Some(5));
     let reset = env.run(&["reset", "--permanent", "--platform", "tiktok", "--yes", "--format", "json"]).await;
@@ -146,6 +162,36 @@ async fn the_statistics_count_posts_attempts_and_runs() {
     let text = env.run(&["stats", "--format", "prometheus"]).await.expect(0).stdout;
     assert!(text.contains("postretry_failed_posts{platform=\"instagram\"} 1\n"), "{text}");
     assert!(text.contains("# TYPE postretry_runs_total counter\npostretry_runs_total 1\n"));
+}
+
+/// One post has failed and is malformed: no figure counts it as anything else.
+async fn assert_one_is_malformed(env: &TestEnv) {
+    let stats = env.run(&["stats", "--json"]).await.expect(0).json();
+    let names = ["totalFailed", "malformed", "retryable", "permanentlyFailed", "due", "ambiguous"];
+    assert_eq!(names.map(|name| stats[name].as_u64().unwrap()), [1, 1, 0, 0, 0, 0], "{stats}");
+    assert_eq!((&stats["retryDistribution"], &stats["byCategory"]), (&json!([]), &json!([])), "{stats}");
+    assert_adds_up(&stats);
+    let text = env.run(&["stats"]).await.expect(0).stdout;
+    assert!(text.starts_with("1 failed post: 0 permanently failed, 0 retryable, 1 malformed; 0 due\n"), "{text}");
+    let metrics = env.run(&["stats", "--format", "prometheus"]).await.expect(0).stdout;
+    assert!(metrics.contains("\npostretry_malformed_posts 1\n"), "{metrics}");
+    assert!(metrics.contains("\npostretry_permanently_failed_posts{platform=\"tiktok\"} 0\n"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_post_is_counted_as_nothing_else() {
+    let wrong = doc! { "retryCount": "three", "permanentlyFailed": true, "failureCategory": "ambiguous" };
+    let mut env = TestEnv::new().await;
+    env.post("tiktok", wrong.clone()).await;
+    assert_one_is_malformed(&env).await;
+    // The first pass makes the indexes.
+    env.pass(0).await;
+    assert_one_is_malformed(&env).await;
+    let mut row = doc! { "id": "1", "platform": "tiktok", "status": "failed", "failedAt": hours_ago(2) };
+    row.extend(wrong);
+    let path = env.on_sqlite().await;
+    insert_row(&path, &row);
+    assert_one_is_malformed(&env).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

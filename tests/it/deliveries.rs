@@ -5,7 +5,7 @@ use mongodb::bson::{Bson, Document, doc};
 use postretry_sandbox::{Act, Fault};
 use serde_json::{Value, json};
 
-use crate::support::env::{TestEnv, date_of, hours_ago, until};
+use crate::support::env::{TestEnv, assert_adds_up, date_of, hours_ago, until};
 
 /// A failed entry of `platformStatus`, as the application writes it.
 fn failed() -> Document {
@@ -241,7 +241,8 @@ async fn malformed_posts_and_entries_are_told_and_nothing_of_them_is_published()
     assert_eq!(listed["total"], 5, "{listed}");
     assert_eq!(listed["posts"].as_array().unwrap().len(), 5, "{listed}");
     let stats = env.run(&["stats", "--format", "json"]).await.expect(0).json();
-    assert_eq!(stats["totalFailed"], 5, "{stats}");
+    assert_eq!((&stats["totalFailed"], &stats["malformed"]), (&json!(5), &json!(5)), "{stats}");
+    assert_adds_up(&stats);
 }
 
 #[tokio::test(flavor = "multi_thread")]

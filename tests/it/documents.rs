@@ -9,7 +9,7 @@ use mongodb::bson::{
 };
 use serde_json::{Value, json};
 
-use crate::support::env::{Ran, TestEnv, failed_post, hours_ago, video};
+use crate::support::env::{Ran, TestEnv, assert_adds_up, failed_delivery, failed_post, hours_ago, now, video};
 
 /// Puts a document in byte for byte, whatever a driver would make of it.
 async fn insert(env: &TestEnv, raw: &RawDocumentBuf) {
@@ -181,6 +181,8 @@ async fn every_type_in_every_field_is_reported_or_handled_and_all_commands_agree
     assert_eq!(listed["total"].as_u64(), Some(due.len() as u64));
     assert_eq!(stats["due"].as_u64(), Some(due.len() as u64), "{stats}");
     assert_eq!(stats["totalFailed"], list["total"], "{stats}");
+    assert_eq!(stats["malformed"].as_u64(), Some(malformed_in(&list).len() as u64), "{stats}");
+    assert_adds_up(&stats);
     env.run(&["stats", "--format", "prometheus"]).await.expect(0);
     env.run(&["list-failed", "--format", "csv", "--limit", "5000"]).await.expect(0);
     env.run(&["list-failed", "--limit", "5000"]).await.expect(0);
@@ -191,12 +193,411 @@ async fn every_type_in_every_field_is_reported_or_handled_and_all_commands_agree
     assert_eq!(names(&ids(&ran.json()["malformed"])), names(&reported));
     assert_eq!(env.document(&good).await.get_str("status").ok(), Some("posted"));
     let malformed = malformed_in(&list);
+    // The pass has made the indexes.
+    let stats = json_of(&env, &["stats"]).await;
+    assert_eq!(stats["malformed"].as_u64(), Some(malformed.len() as u64), "{stats}");
+    assert_adds_up(&stats);
     for (id, name, document) in &documents {
         if malformed.contains(&id.to_hex()) {
             let before = RawDocumentBuf::try_from(document).unwrap().into_bytes();
             assert!(bytes_of(&env, *id).await == before, "{name}: changed");
         }
     }
+}
+
+/// What decides about a delivery, and the ids of published posts.
+const FIELDS_OF_DELIVERY: [&str; 21] = [
+    "status",
+    "platform",
+    "platforms",
+    "platformStatus.tiktok",
+    "platformStatus.tiktok.status",
+    "platformStatus.tiktok.error",
+    "platformStatus.tiktok.lastFailedAt",
+    "platformStatus.tiktok.mediaId",
+    "tiktokVideoId",
+    "postretry",
+    "postretry.tiktok",
+    "postretry.tiktok.failedAt",
+    "postretry.tiktok.retryCount",
+    "postretry.tiktok.lastRetriedAt",
+    "postretry.tiktok.permanentlyFailed",
+    "postretry.tiktok.permanentlyFailedAt",
+    "postretry.tiktok.failureCategory",
+    "postretry.tiktok.retryNotBefore",
+    "postretry.tiktok.retryHistory",
+    "postretry.tiktok.retryClaim",
+    "postretry.tiktok.publishTicket",
+];
+
+/// Sets the field at a path through objects.
+fn set_at(document: &mut Document, path: &str, value: Bson) {
+    match path.split_once('.') {
+        None => drop(document.insert(path, value)),
+        Some((name, rest)) => {
+            let mut inner = document.get_document(name).cloned().unwrap_or_default();
+            set_at(&mut inner, rest, value);
+            document.insert(name, inner);
+        }
+    }
+}
+
+/// Whether a field is no field of a post with this value, or one on which servers do not agree.
+fn is_left_out(field: &str, kind: &str) -> bool {
+    let shape = ["status", "platform", "platforms", "platformStatus.tiktok", "platformStatus.tiktok.status"];
+    let is_state = ["postretry", "postretry.tiktok"].contains(&field);
+    (kind == "undefined" && shape.contains(&field)) || (kind.starts_with('$') && is_state)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_in_every_field_of_a_delivery_is_reported_or_handled_and_all_commands_agree() {
+    let mut env = TestEnv::new().await;
+    env.set("POST_RETRY_CONCURRENCY", "16");
+    env.file("a.mp4", &video(2_000, 1));
+    let mut documents = Vec::new();
+    for field in FIELDS_OF_DELIVERY {
+        for (kind, value) in values().into_iter().filter(|(kind, _)| !is_left_out(field, kind)) {
+            let mut document = failed_delivery("tiktok", doc! { "updatedAt": hours_ago(3) });
+            set_at(&mut document, field, value);
+            documents.push((document.get_object_id("_id").unwrap(), format!("{field}: {kind}"), document));
+        }
+    }
+    let raw = documents.iter().map(|(.., document)| RawDocumentBuf::try_from(document).unwrap());
+    env.posts.clone_with_type::<RawDocumentBuf>().insert_many(raw.collect::<Vec<_>>()).await.unwrap();
+    let good = failed_delivery("tiktok", doc! { "failedAt": hours_ago(500) });
+    let good_id = good.get_object_id("_id").unwrap().to_hex();
+    env.posts.insert_one(good).await.unwrap();
+    let names = |ids: &BTreeSet<String>| -> BTreeSet<String> {
+        let found = documents.iter().filter(|(id, ..)| ids.contains(&id.to_hex()));
+        found.map(|(_, name, _)| name.clone()).collect()
+    };
+
+    let plan = json_of(&env, &["run", "--dry-run"]).await;
+    let reported = ids(&plan["malformed"]);
+    let list = json_of(&env, &["list-failed", "--limit", "5000"]).await;
+    assert_eq!(list["total"].as_u64(), Some(list["posts"].as_array().unwrap().len() as u64));
+    let malformed = malformed_in(&list);
+    let unread: BTreeSet<String> = malformed.difference(&reported).cloned().collect();
+    assert_eq!(names(&unread), BTreeSet::from(["postretry.tiktok.retryNotBefore: last date".to_owned()]));
+    assert_eq!(names(&reported.difference(&malformed).cloned().collect()), BTreeSet::new());
+    let told = names(&ids(&list["posts"]));
+    for field in ["status", "platformStatus.tiktok.status"] {
+        let of_field = format!("{field}: ");
+        assert!(!told.iter().any(|name| name.starts_with(&of_field)), "{field} has no value that is `failed`");
+    }
+
+    // What is recorded as published is due, but no attempt is made.
+    let texts = ["string", "NUL, bidi and ANSI", "combining marks"];
+    let published = ["platformStatus.tiktok.mediaId", "tiktokVideoId"].into_iter();
+    let published = published.flat_map(|field| texts.map(|text| format!("{field}: {text}")));
+    let due: BTreeSet<String> = names(&ids(&plan["posts"])).into_iter().chain(published).collect();
+    let listed = json_of(&env, &["list-failed", "--due", "--limit", "5000"]).await;
+    assert_eq!(names(&ids(&listed["posts"])), due);
+    let check = async || {
+        let stats = json_of(&env, &["stats"]).await;
+        assert_adds_up(&stats);
+        assert_eq!(stats["malformed"].as_u64(), Some(malformed.len() as u64), "{stats}");
+        stats
+    };
+    let stats = check().await;
+    assert_eq!((&stats["due"], &stats["totalFailed"]), (&listed["total"], &list["total"]), "{stats}");
+    let metrics = env.run(&["stats", "--format", "prometheus"]).await.expect(0).stdout;
+    for line in [
+        format!("postretry_due_posts{{platform=\"tiktok\"}} {}\n", listed["total"]),
+        format!("postretry_malformed_posts {}\n", malformed.len()),
+    ] {
+        assert!(metrics.contains(&line), "{line} {metrics}");
+    }
+
+    let ran = env.run(&["run", "--format", "json"]).await;
+    assert!(matches!(ran.code, 0 | 3), "{ran:?}");
+    assert_eq!(names(&ids(&ran.json()["malformed"])), names(&reported));
+    let status = env.document(&good_id).await.get_document("platformStatus").unwrap().clone();
+    assert_eq!(status.get_document("tiktok").unwrap().get_str("status").ok(), Some("posted"));
+    // The pass has made the indexes.
+    check().await;
+    for (id, name, document) in &documents {
+        if !told.contains(name) || malformed.contains(&id.to_hex()) {
+            let before = RawDocumentBuf::try_from(document).unwrap().into_bytes();
+            assert!(bytes_of(&env, *id).await == before, "{name}: changed");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_with_failed_in_it_is_no_failed_post() {
+    let env = TestEnv::new().await;
+    let with_status = |status: Bson| doc! { "platformStatus": { "tiktok": { "status": status } } };
+    for fields in [
+        doc! { "status": ["failed"] },
+        with_status(vec!["failed"].into()),
+        with_status(Bson::Array(Vec::new())),
+        with_status(vec![Bson::Null].into()),
+        with_status(Bson::Null),
+        doc! { "platforms": ["myspace"], "platformStatus": { "myspace": { "status": ["failed"] } } },
+    ] {
+        let id = env.post("tiktok", fields).await;
+        let before = env.document(&id).await;
+        let list = json_of(&env, &["list-failed"]).await;
+        assert_eq!((&list["total"], &list["posts"]), (&json!(0), &json!([])), "{before}");
+        assert_eq!(list["hasMore"], false, "{before}");
+        for filter in [&["--platform", "tiktok"][..], &["--since", "9d"], &["--due"]] {
+            let list = json_of(&env, &[&["list-failed"][..], filter].concat()).await;
+            assert_eq!((&list["total"], &list["posts"]), (&json!(0), &json!([])), "{filter:?} {before}");
+        }
+        let stats = json_of(&env, &["stats"]).await;
+        assert_eq!((&stats["totalFailed"], &stats["malformed"], &stats["due"]), (&json!(0), &json!(0), &json!(0)));
+        assert_adds_up(&stats);
+        let report = env.pass(0).await;
+        assert_eq!((&report["totals"]["due"], &report["malformed"]), (&json!(0), &json!([])), "{report}");
+        for command in ["retry", "reset"] {
+            env.run(&[command, &id]).await.expect(6);
+        }
+        assert_eq!(env.document(&id).await, before);
+        env.posts.delete_many(doc! {}).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_with_tens_of_thousands_of_platforms_is_malformed_and_no_command_waits_for_it() {
+    let env = TestEnv::new().await;
+    let names = |count: u32| (0..count).map(|number| format!("name{number}"));
+    let failed = || Bson::from(doc! { "status": "failed" });
+    let statuses = |count: u32, tiktok: Bson| {
+        let others = names(count).map(|name| (name, failed()));
+        others.chain([("tiktok".to_owned(), tiktok)]).collect::<Document>()
+    };
+    let listed = |count: u32| ["tiktok".to_owned()].into_iter().chain(names(count)).collect::<Vec<_>>();
+    let mut wrong = BTreeSet::new();
+    for fields in [
+        doc! { "platforms": listed(80_000) },
+        doc! { "platforms": listed(80_000), "platformStatus": statuses(1, failed()) },
+        doc! { "platforms": names(60_000).collect::<Vec<_>>(), "platformStatus": statuses(60_000, Bson::Null) },
+        doc! { "platforms": listed(60_000), "platformStatus": statuses(60_000, doc! { "status": "posted" }.into()) },
+        doc! { "platforms": ["tiktok"], "platformStatus": statuses(60_000, failed()) },
+        doc! { "platforms": ["tiktok"], "platformStatus": statuses(60_000, Bson::Null) },
+    ] {
+        wrong.insert(env.post("tiktok", fields).await);
+    }
+    // As many as there may be.
+    let most = doc! { "platforms": listed(99), "platformStatus": statuses(99, failed()) };
+    let good = env.post("tiktok", most).await;
+    let told = |list: &Value| {
+        let ids = list.as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned());
+        ids.filter(|id| *id != good).collect::<Vec<String>>()
+    };
+    let check = async || {
+        let list = json_of(&env, &["list-failed", "--limit", "1000"]).await;
+        assert_eq!(list["total"].as_u64(), Some(list["posts"].as_array().unwrap().len() as u64));
+        assert_eq!(told(&list["posts"]).into_iter().collect::<BTreeSet<_>>(), wrong);
+        assert_eq!(told(&list["posts"]).len(), wrong.len(), "each is told once");
+        let stats = json_of(&env, &["stats"]).await;
+        assert_adds_up(&stats);
+        assert_eq!(stats["totalFailed"], list["total"], "{stats}");
+        // The unknown platforms of the other document are malformed, too.
+        assert_eq!(stats["malformed"].as_u64(), Some(wrong.len() as u64 + 99), "{stats}");
+        stats
+    };
+    assert_eq!(check().await["due"], 1);
+    let report = env.pass(0).await;
+    assert_eq!(report["totals"]["posted"], 1, "{}", report["totals"]);
+    assert_eq!(told(&report["malformed"]).into_iter().collect::<BTreeSet<_>>(), wrong);
+    assert_eq!(told(&report["malformed"]).len(), wrong.len(), "each is told once");
+    // The pass has made the indexes; what it has posted is still failed on 99 platforms that are not known.
+    let list = json_of(&env, &["list-failed", "--limit", "1000"]).await;
+    assert_eq!(list["total"].as_u64(), Some(wrong.len() as u64 + 99));
+    let stats = json_of(&env, &["stats"]).await;
+    assert_eq!((&stats["totalFailed"], &stats["malformed"]), (&list["total"], &list["total"]), "{stats}");
+}
+
+// Ids.
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_of_every_type_is_shown_found_and_published() {
+    let env = TestEnv::new().await;
+    let last = |before: i64| date(i64::MAX - before);
+    let values = [
+        Bson::ObjectId(ObjectId::new()),
+        "spring-42".into(),
+        Bson::Int32(42),
+        Bson::Int64(i64::MAX),
+        Bson::Double(1.5),
+        Bson::Double(f64::NAN),
+        Bson::Double(f64::INFINITY),
+        decimal("2.5"),
+        true.into(),
+        Bson::Null,
+        date(1_700_000_000_000),
+        date(i64::MIN),
+        last(0),
+        last(1),
+        doc! { "shop": 1, "at": last(0) }.into(),
+        doc! { "shop": 1, "at": last(1) }.into(),
+        Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes: vec![0, 255] }),
+        Bson::Binary(bson::Uuid::new().into()),
+        Bson::Timestamp(Timestamp { time: 5, increment: 1 }),
+        Bson::JavaScriptCode("1".into()),
+        Bson::MinKey,
+        Bson::MaxKey,
+        // As long as an id can be: a string has five bytes more.
+        "x".repeat(1_019).into(),
+    ];
+    for value in &values {
+        let document = failed_post("tiktok", doc! { "_id": value.clone() });
+        insert(&env, &RawDocumentBuf::try_from(&document).unwrap()).await;
+    }
+    let list = json_of(&env, &["list-failed"]).await;
+    assert_eq!(malformed_in(&list), BTreeSet::new());
+    let shown = ids(&list["posts"]);
+    assert_eq!((shown.len(), &list["total"]), (values.len(), &json!(values.len())), "no two look alike: {shown:?}");
+    for id in &shown {
+        let post = env.run(&["list-failed", "--format", "json", "--", id]).await.expect(0).json();
+        assert_eq!(post["post"]["id"], json!(id));
+    }
+    assert_eq!(env.pass(0).await["totals"]["posted"], values.len());
+    assert_eq!(env.posted().await, values.len() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_that_are_too_long_are_told_and_hide_no_other_post() {
+    let mut env = TestEnv::new().await;
+    env.set("POST_RETRY_CONCURRENCY", "16");
+    let with = |id: Bson, hours: i64| {
+        failed_post("tiktok", doc! { "_id": id, "failedAt": hours_ago(hours), "videoPath": "none.mp4" })
+    };
+    // Two pages with nothing but such ids, and then one every few posts; a page ends with the largest.
+    let mut documents: Vec<Document> =
+        (0..150).map(|number| with(format!("{number:04}{}", "x".repeat(2_000)).into(), 9)).collect();
+    for number in 0..150 {
+        let long = match number {
+            105 => 3_000_000,
+            number if number % 7 == 0 => 40_000,
+            _ => 0,
+        };
+        documents.push(with(format!("{number:04}{}", "x".repeat(long)).into(), 5));
+    }
+    documents.push(with(doc! { "a": "x".repeat(2_000) }.into(), 5));
+    documents.push(with(Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes: vec![7; 2_000] }), 5));
+    env.posts.insert_many(&documents).await.unwrap();
+    let (malformed, good) = (150 + 22 + 2, 150 - 22);
+    let check = async || {
+        let list = json_of(&env, &["list-failed", "--limit", "1000"]).await;
+        let rows = list["posts"].as_array().unwrap();
+        let wrong: Vec<&Value> =
+            rows.iter().filter(|row| row["error"].as_str().unwrap().contains("field `_id`")).collect();
+        assert_eq!((wrong.len(), rows.len(), &list["total"]), (malformed, malformed + good, &json!(malformed + good)));
+        assert!(wrong.iter().all(|row| row["id"].as_str().unwrap().chars().count() < 50), "{}", wrong[0]);
+        assert!(wrong[0]["error"].as_str().unwrap().contains("longer than 1024 bytes"), "{}", wrong[0]);
+        let stats = json_of(&env, &["stats"]).await;
+        assert_eq!((&stats["malformed"], &stats["totalFailed"]), (&json!(malformed), &list["total"]), "{stats}");
+        assert_adds_up(&stats);
+        (list, stats)
+    };
+    let (list, stats) = check().await;
+    assert_eq!(stats["due"], good);
+    let due = json_of(&env, &["list-failed", "--due", "--limit", "1000"]).await;
+    assert_eq!((&due["total"], due["posts"].as_array().unwrap().len()), (&json!(good), good));
+    let plan = json_of(&env, &["run", "--dry-run"]).await;
+    let count = |name: &str| plan[name].as_array().unwrap().len();
+    assert_eq!((count("posts"), count("malformed")), (good, malformed));
+    let shown = ids(&list["posts"]).into_iter().find(|id| id.ends_with('…')).unwrap();
+    for id in [shown, format!("0000{}", "x".repeat(2_000))] {
+        for command in ["list-failed", "retry", "reset"] {
+            env.run(&[command, &id]).await.expect(6);
+        }
+    }
+    let report = env.run(&["run", "--format", "json"]).await.expect(0).json();
+    assert_eq!(report["totals"]["failed"], good, "{}", report["totals"]);
+    assert_eq!(report["malformed"].as_array().unwrap().len(), malformed);
+    check().await;
+    env.run(&["reset", "--platform", "tiktok", "--yes"]).await.expect(6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exhausted_posts_are_marked_however_long_the_ids_of_others_are() {
+    let env = TestEnv::new().await;
+    let exhausted = |id: Bson| failed_post("tiktok", doc! { "_id": id, "retryCount": 5 });
+    let long = (0..450).map(|number| exhausted(format!("{number:04}{}", "x".repeat(40_000)).into()));
+    // As long as they can be, so that one request has as much as possible.
+    let most = (0..600).map(|number| exhausted(format!("{number:04}{}", "y".repeat(1_000)).into()));
+    env.posts.insert_many(long.chain(most)).await.unwrap();
+    for flagged in [600, 0] {
+        let ran = env.run(&["run", "--format", "json"]).await;
+        assert!(matches!(ran.code, 0 | 3), "{} {}", ran.code, ran.stderr);
+        let report = ran.json();
+        assert_eq!(report["totals"]["flagged"], flagged);
+        assert_eq!(report["malformed"].as_array().unwrap().len(), 450);
+    }
+    assert_eq!(env.posts.count_documents(doc! { "permanentlyFailed": true }).await.unwrap(), 600);
+}
+
+// Runs and tokens.
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_and_tokens_that_nobody_can_read_stop_no_command() {
+    let env = TestEnv::new().await;
+    env.post("tiktok", Document::new()).await;
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    let tokens = env.database.collection::<RawDocumentBuf>("postretry_tokens");
+    let kept = tokens.find_one(doc! {}).await.unwrap().unwrap();
+    let mut kept = Document::try_from(&kept).unwrap();
+    kept.insert("note", doc! { "$oid": "x" });
+    let key = kept.get_str("_id").unwrap().to_owned();
+    tokens.delete_many(doc! { "_id": &key }).await.unwrap();
+    let late = date(i64::MAX);
+    let records = [
+        kept,
+        doc! { "_id": "a", "platform": "tiktok", "accessToken": 5, "source": { "$date": "x" } },
+        doc! { "_id": "b", "platform": ["tiktok"], "accessToken": "y", "refresh": "x" },
+        doc! {
+            "_id": "c", "platform": "instagram", "source": "x", "accessToken": "y", "accessExpiresAt": late.clone(),
+            "refreshToken": 7, "refreshExpiresAt": [late.clone()],
+        },
+    ];
+    tokens.insert_many(records.iter().map(|record| RawDocumentBuf::try_from(record).unwrap())).await.unwrap();
+
+    let most = Bson::Int64(i64::MAX);
+    let attempt = doc! { "platform": "tiktok", "attempt": 1, "attempts": most.clone(), "posted": most.clone() };
+    let odd = doc! { "platform": 5, "attempt": "y", "attempts": decimal("1E300"), "posted": f64::NAN, "after": ["x"] };
+    let totals = doc! { "posted": most.clone(), "failed": most.clone(), "permanentlyFailed": most.clone() };
+    let runs = [
+        doc! { "_id": 1, "startedAt": [hours_ago(1)], "totals": totals.clone() },
+        doc! { "_id": 2, "startedAt": late.clone(), "durationMs": "x", "outcome": 5, "totals": totals.clone() },
+        doc! { "_id": 3, "startedAt": date(i64::MIN), "totals": { "failed": "x", "permanentlyFailed": [1] } },
+        doc! { "_id": 4, "startedAt": hours_ago(1), "totals": { "failed": "x", "posted": f64::NAN }, "attempts": "x" },
+        doc! { "_id": 5, "startedAt": hours_ago(1), "host": { "$oid": "x" }, "totals": { "$numberLong": "x" } },
+        doc! {
+            "_id": 6, "startedAt": hours_ago(0), "totals": totals.clone(), "durationMs": most,
+            "attempts": [attempt.clone(), attempt.clone(), attempt, odd, 7, Bson::Null, "x", []],
+            "byPlatform": {
+                "tiktok": 5, "instagram": { "givenUp": "x" },
+                "youtube_shorts": { "givenUp": { "category": "auth", "reason": 7, "waiting": "x", "since": late } },
+            },
+        },
+        doc! { "_id": 7, "startedAt": "x", "totals": [totals], "byPlatform": [1], "attempts": [[]] },
+        doc! { "_id": 8 },
+        doc! { "_id": { "host": "x".repeat(2_000) }, "startedAt": { "$date": "x" } },
+    ];
+    let recorded = env.database.collection::<RawDocumentBuf>("postretry_runs");
+    recorded.insert_many(runs.iter().map(|run| RawDocumentBuf::try_from(run).unwrap())).await.unwrap();
+
+    let good = env.post("tiktok", Document::new()).await;
+    let stats = json_of(&env, &["stats"]).await;
+    assert_eq!(stats["runs"]["runCount"].as_u64(), Some(runs.len() as u64 + 1), "{stats}");
+    assert!(stats["runs"]["successCount"].as_u64().is_some_and(|count| count >= 1), "{stats}");
+    assert_eq!(json_of(&env, &["stats", "--since", "1d"]).await["due"], 1);
+    for arguments in [
+        &["stats"][..],
+        &["stats", "--format", "prometheus"],
+        &["list-failed"],
+        &["list-failed", &good],
+        &["run", "--dry-run"],
+    ] {
+        env.run(arguments).await.expect(0);
+    }
+    let (code, _) = env.on_terminal(100, &["stats"], "").await;
+    assert_eq!(code, 0);
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -280,7 +681,9 @@ async fn the_retry_state_of_a_delivery_in_a_list_is_reported() {
     assert_eq!(ids(&report["malformed"]), wrong, "{report}");
     assert_eq!(report["malformed"].as_array().unwrap().len(), wrong.len(), "each is told once");
     assert_eq!(malformed_in(&json_of(&env, &["list-failed"]).await), wrong);
-    assert_eq!(json_of(&env, &["stats"]).await["due"], 0);
+    let stats = json_of(&env, &["stats"]).await;
+    assert_eq!((&stats["due"], &stats["malformed"]), (&json!(0), &json!(wrong.len())), "{stats}");
+    assert_adds_up(&stats);
 }
 
 // Refused writes.
@@ -321,6 +724,53 @@ async fn a_validator_that_refuses_one_post_stops_no_other() {
         env.run(&["run"]).await;
         assert_eq!(env.sandbox.published().len(), sent, "{field}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_validator_that_refuses_a_mark_or_what_a_person_asks_for_stops_no_other() {
+    let env = TestEnv::new().await;
+    let secret = |fields: Document| {
+        let mut all = doc! { "title": "secret words" };
+        all.extend(fields);
+        all
+    };
+    let refused = env.post("tiktok", secret(doc! { "retryCount": 5 })).await;
+    let waiting = env.post("tiktok", secret(doc! { "failedAt": date(now().timestamp_millis()) })).await;
+    let good = env.post("tiktok", doc! { "retryCount": 5 }).await;
+    let is_fine = doc! { "title": { "$ne": "secret words" } };
+    let is_unchanged = doc! { "permanentlyFailed": { "$exists": false }, "retryClaim": { "$exists": false } };
+    validate(&env, doc! { "$or": [is_fine, is_unchanged] }).await;
+    let before = [env.document(&refused).await, env.document(&waiting).await];
+    let is_told = |ran: &Ran| {
+        assert!(words(ran).contains("validation rules") && !ran.stderr.contains("secret words"), "{ran:?}");
+    };
+
+    let ran = env.run(&["run", "--format", "json"]).await.expect(3);
+    is_told(&ran);
+    let report = ran.json();
+    assert_eq!(report["totals"]["flagged"], 1, "{report}");
+    assert_eq!(ids(&report["malformed"]), BTreeSet::from([refused.clone()]));
+    assert!(env.document(&good).await.get_bool("permanentlyFailed").unwrap());
+
+    let ran = env.run(&["reset", "--format", "json", &refused, &good]).await.expect(1);
+    is_told(&ran);
+    let outcomes: Vec<Value> =
+        ran.json()["posts"].as_array().unwrap().iter().map(|row| row["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["failed", "reset"], "{ran:?}");
+    assert!(!env.document(&good).await.get_bool("permanentlyFailed").unwrap());
+    let ran = env.run(&["reset", "--format", "json", "--platform", "tiktok", "--yes"]).await.expect(1);
+    is_told(&ran);
+    assert_eq!(ran.json()["posts"].as_array().unwrap().len(), 3, "{ran:?}");
+    let ran = env.run(&["reset", "--format", "json", "--posted", &refused]).await.expect(1);
+    is_told(&ran);
+    assert_eq!(ran.json()["posts"][0]["outcome"], "failed", "{ran:?}");
+    for arguments in [&["retry", waiting.as_str()][..], &["retry", "--force", refused.as_str()]] {
+        let ran = env.run(&[arguments, &["--format", "json"]].concat()).await.expect(1);
+        is_told(&ran);
+        assert_eq!(ran.json()["posts"][0]["outcome"], "malformed", "{ran:?}");
+    }
+    assert_eq!([env.document(&refused).await, env.document(&waiting).await], before);
+    assert_eq!(env.sandbox.published().len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

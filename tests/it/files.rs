@@ -117,6 +117,33 @@ async fn a_video_larger_than_the_platform_takes_is_refused_before_anything_is_se
     }
 }
 
+/// Though it is fetched from its public address: what is there is the file below the asset root.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_larger_than_the_platform_takes_is_refused_before_anything_is_sent() {
+    for (kind, largest) in [("tiktok photo", 20u64 << 20), ("instagram image", 8 << 20)] {
+        let (platform, fields) = post_of(kind);
+        for (size, is_taken) in [(largest, true), (largest + 1, false)] {
+            let env = TestEnv::new().await;
+            File::options().write(true).open(asset(&env, "a.jpg")).unwrap().set_len(size).unwrap();
+            env.post(platform, fields.clone()).await;
+            if is_taken {
+                assert_eq!(pass(&env, 0).await["totals"]["posted"], 1, "{platform}");
+                continue;
+            }
+            let planned = env.run(&["run", "--dry-run", "--format", "json"]).await.expect(0).stdout;
+            assert!(planned.contains(&format!("at most {largest}")), "{platform}: {planned}");
+            let output = pass(&env, 3).await;
+            let post = &output["posts"][0];
+            assert_eq!(post["outcome"], "permanentlyFailed", "{platform}: {output}");
+            assert_eq!(post["category"], "media_processing", "{platform}: {output}");
+            let error = post["error"].as_str().unwrap();
+            let expected = format!("the image has {size} bytes, but ");
+            assert!(error.contains(&expected) && error.contains(&format!("at most {largest}")), "{platform}: {error}");
+            assert_nothing_was_begun(&env);
+        }
+    }
+}
+
 /// A video in several parts, and another of the same size.
 static ORIGINAL: LazyLock<Vec<u8>> = LazyLock::new(|| video(LARGE, 4));
 static OTHER: LazyLock<Vec<u8>> = LazyLock::new(|| video(LARGE, 9));

@@ -18,7 +18,9 @@ use tokio::sync::Notify;
 
 use crate::genuine::Wire;
 use crate::store::insert_row;
-use crate::support::env::{Ran, TestEnv, date, date_of, hours_ago, is_cleared, mongod, now, sha256, until, video};
+use crate::support::env::{
+    Ran, Shape, TestEnv, date, date_of, hours_ago, is_cleared, mongod, now, sha256, until, video,
+};
 use crate::support::kinds::{is_settled, post_of};
 
 /// Failed so long ago that it is due whatever its retry count.
@@ -198,11 +200,14 @@ async fn take_away_at(kind: &str, endpoint: &str, status: &str, is_public: bool)
     env.sandbox.fault(Fault::once(endpoint, Act::Slow { ms: 1500 }));
     let (platform, fields) = post_of(kind);
     let id = env.post(platform, fields).await;
-    let process = env.command(&["run"]).spawn().unwrap();
+    let process = env.command(&["run", "--json"]).spawn().unwrap();
     until(async || env.sandbox.calls(endpoint) > 0).await;
     change(&env, &id, doc! { "status": status }).await;
     let output = process.wait_with_output().await.unwrap();
     assert_eq!(output.status.code(), Some(0), "{place}: {}", String::from_utf8_lossy(&output.stderr));
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let outcome = if is_public { "posted" } else { "interrupted" };
+    assert_eq!((&result["posts"][0]["id"], &result["posts"][0]["outcome"]), (&json!(id), &json!(outcome)), "{place}");
 
     let (post, published) = (env.get(&id).await, env.sandbox.published());
     assert_eq!(published.len(), usize::from(is_public), "{place}: {post}");
@@ -548,6 +553,22 @@ async fn an_upload_whose_offset_goes_up_and_down_comes_to_an_end() {
         assert_eq!(published.len(), 1, "{platform}");
         assert_eq!(published[0].sha256, sha256(&bytes), "{platform}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_of_which_a_byte_is_taken_at_a_time_comes_to_an_end() {
+    let env = TestEnv::new().await;
+    env.sandbox.world().knobs.youtube_sessions_crawl = true;
+    let id = env.post("youtube", old()).await;
+    let ran = ended(&env, &["run", "--max-duration", "30s", "--format", "json"]).await.expect(0);
+    assert_eq!(ran.json()["posts"][0]["category"], "network", "{ran:?}");
+    assert_eq!(env.sandbox.calls("youtube.chunk"), 4, "no more than after four failures in a row");
+    assert_eq!(env.get(&id).await.get_i32("retryCount").ok(), Some(1));
+    env.sandbox.world().knobs.youtube_sessions_crawl = false;
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    let published = env.sandbox.published();
+    assert_eq!((published.len(), published[0].sha256.clone()), (1, sha256(&video(100_000, 1))));
+    assert_eq!(env.sandbox.calls("youtube.session"), 1, "the upload goes on where it stood");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -980,6 +1001,95 @@ async fn a_secret_that_a_platform_quotes_is_not_told_on() {
     secrets.extend(["-access-", "upload_token=secret", "upload_id=upload", "hush"].map(str::to_owned));
     let quoted = texts_with(&words).into_iter().map(|(kind, endpoint, act)| quote_at(kind, endpoint, act, &secrets));
     stream::iter(quoted).buffer_unordered(6).collect::<Vec<()>>().await;
+}
+
+// Addresses and names.
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_not_one_of_instagrams_site_is_not_stored() {
+    let long = "x".repeat(500_000);
+    for permalink in [
+        format!("javascript:alert(1)//\u{1b}[2J access_token={{token}}{long}"),
+        "javascript:alert(1)".to_owned(),
+        "http://www.instagram.com/reel/x/".to_owned(),
+        "https://www.instagram.com.evil.example/reel/x/".to_owned(),
+        "https://www.instagram.com/reel/{token}/".to_owned(),
+        format!("https://www.instagram.com/{long}"),
+    ] {
+        for shape in [Shape::One, Shape::Several] {
+            let place = format!("{permalink:.60}, {shape:?}");
+            let env = TestEnv::new().await.shaped(shape);
+            let media = json!({ "id": "1", "permalink": permalink });
+            env.sandbox.fault(Fault::once("instagram.permalink", Act::json(200, &media)));
+            let id = env.post("instagram", Document::new()).await;
+            let ran = ended(&env, &["run", "--format", "json"]).await.expect(0);
+            let told = ran.json()["posts"][0].clone();
+            assert_eq!((&told["outcome"], &told["url"]), (&json!("posted"), &Value::Null), "{place}");
+            assert!(is_cleared(&env.get(&id).await, "instagramPermalink"), "{place}");
+            let document = env.document(&id).await.to_string();
+            for text in [&document, &ran.stdout, &ran.stderr] {
+                let is_told = ["javascript", "http:", "evil", "xxxx", "sandbox-instagram-token"];
+                assert!(is_told.iter().all(|part| !text.contains(part)), "{place}: {text:.2000}");
+            }
+            assert_eq!(env.sandbox.calls("instagram.permalink"), 1, "{place}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_video_that_is_listed_with_a_foreign_address_gets_that_of_its_id() {
+    for share_url in ["javascript:alert(1)", "https://evil.example/video/7", "https://www.tiktok.com/@x/video/{token}"]
+    {
+        let env = TestEnv::new().await;
+        env.sandbox.world().knobs.tiktok_forgets_ids = true;
+        let listed = json!({
+            "id": "7512345678901234999", "title": "A caption #one", "create_time": now().timestamp(),
+            "share_url": share_url,
+        });
+        let body = json!({ "data": { "videos": [listed] }, "error": { "code": "ok" } });
+        env.sandbox.fault(Fault::always("tiktok.video_list", Act::json(200, &body)));
+        let id = env.post("tiktok", Document::new()).await;
+        assert_eq!(env.pass(0).await["totals"]["posted"], 1, "{share_url}");
+        let post = env.get(&id).await;
+        let own = "https://www.tiktok.com/@sandbox_creator/video/7512345678901234999";
+        assert_eq!(post.get_str("tiktokShareUrl").ok(), Some(own), "{share_url}: {post}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_no_account_has_gets_into_no_ticket_and_no_link() {
+    for name in ["x".repeat(500_000), "me\u{1b}[2J".to_owned()] {
+        let mut env = TestEnv::new().await;
+        env.set("POST_RETRY_WAIT", "50ms");
+        env.sandbox.world().knobs.tiktok_looks = u32::MAX;
+        let creator = json!({ "creator_username": name, "privacy_level_options": ["PUBLIC_TO_EVERYONE"] });
+        let body = json!({ "data": creator, "error": { "code": "ok" } });
+        env.sandbox.fault(Fault::once("tiktok.creator_info", Act::json(200, &body)));
+        let id = env.post("tiktok", old()).await;
+        assert_eq!(env.pass(0).await["posts"][0]["category"], "processing");
+        let ticket = env.get(&id).await.get_document("publishTicket").unwrap().clone();
+        assert!(!ticket.to_string().contains("username"), "{:.2000}", ticket.to_string());
+        env.sandbox.world().knobs.tiktok_looks = 0;
+        env.sandbox.world().release();
+        env.set("POST_RETRY_WAIT", "2s");
+        assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+        let post = env.get(&id).await;
+        assert!(is_cleared(&post, "tiktokShareUrl") && post.get_str("tiktokVideoId").is_ok(), "{post}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_in_an_id_that_the_application_recorded_is_not_told_on() {
+    let mut env = TestEnv::new().await;
+    env.set("ALERT_WEBHOOK_URL", &format!("{}/hooks/alerts", env.sandbox.url()));
+    let id = env.post("tiktok", doc! { "tiktokVideoId": "sandbox-tiktok-refresh-0 access_token=planted" }).await;
+    let ran = ended(&env, &["run", "--format", "json"]).await.expect(3);
+    let post = env.get(&id).await;
+    let (error, alert) = (post.get_str("error").unwrap(), body_of(&env, "nowhere").to_string());
+    assert!(error.contains("[redacted]") && alert.contains("[redacted]"), "{error}, {alert}");
+    for told in [error, &alert, &ran.stdout, &ran.stderr] {
+        assert!(!told.contains("sandbox-tiktok-refresh") && !told.contains("planted"), "{told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

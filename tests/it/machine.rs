@@ -1,6 +1,7 @@
 //! Faults of the machine: a full disk, limits of the system, closed streams, a wrong clock, an odd environment, missing
 //! certificates. Each is told in a line, and the store stays whole: later passes publish every post exactly once.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::LazyLock;
@@ -297,7 +298,8 @@ async fn a_clock_that_is_wrong_by_days_publishes_nothing_twice_and_loses_nothing
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_set_in_the_middle_of_an_attempt_publishes_nothing_twice_and_loses_nothing() {
-    for days in [-400, -1, 1, 400] {
+    // The first one is before 1970.
+    for days in [-80 * 366, -400, -1, 1, 400] {
         let (env, path) = on_sqlite().await;
         let jump = env.folder().join("jump");
         for (n, endpoint) in ["youtube.session", "youtube.chunk"].into_iter().enumerate() {
@@ -310,11 +312,69 @@ async fn a_clock_that_is_set_in_the_middle_of_an_attempt_publishes_nothing_twice
             std::fs::write(&jump, "").unwrap();
             let output = process.wait_with_output().await.unwrap();
             assert_told(&output, &format!("{days} d, {endpoint}"));
+            assert!(!stderr_of(&output).contains("failed unexpectedly"), "{days} d: {}", stderr_of(&output));
             std::fs::remove_file(&jump).unwrap();
             all_are_published_once(&env, &path).await;
             assert_eq!(env.sandbox.published().len(), n + 1, "{days} d, {endpoint}");
         }
     }
+}
+
+/// TikTok's count of the bytes may be late. It must not be the clock that turns it into a second video.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_a_day_ahead_makes_no_second_upload_of_a_video_that_was_sent_whole() {
+    let (mut env, path) = on_sqlite().await;
+    env.set("POST_RETRY_WAIT", "50ms");
+    env.sandbox.world().knobs.tiktok_looks = u32::MAX;
+    let row = doc! {
+        "id": "p1", "title": "A title", "platform": "tiktok", "status": "failed", "videoPath": "a.mp4",
+        "failedAt": hours_ago(24 * 100),
+    };
+    insert_row(&path, &row);
+    env.run(&["run"]).await.expect(0);
+    assert_eq!(count(&path, "failure_category = 'processing'"), 1);
+
+    env.set("POST_RETRY_WAIT", "2s");
+    env.sandbox.world().knobs.tiktok_looks = 0;
+    env.sandbox.world().release();
+    let late = serde_json::json!({
+        "data": { "status": "PROCESSING_UPLOAD", "uploaded_bytes": 40_000 }, "error": { "code": "ok" },
+    });
+    env.sandbox.fault(Fault::once("tiktok.status", Act::json(200, &late)));
+    let output = shifted(&env, 1, &["run"]).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr_of(&output));
+    assert_eq!(count(&path, "status = 'posted'"), 1, "{}", stderr_of(&output));
+    assert_eq!(env.sandbox.calls("tiktok.video_init"), 1);
+    all_are_published_once(&env, &path).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_clock_before_1970_every_command_names_the_clock_and_does_nothing() {
+    let (sqlite, path) = on_sqlite().await;
+    insert(&path, "due", 2400);
+    let mongo = TestEnv::new().await;
+    let id = mongo.post("tiktok", Document::new()).await;
+    let before = mongo.get(&id).await;
+    for (env, id) in [(&sqlite, "due"), (&mongo, &*id)] {
+        for arguments in [
+            &["run"][..],
+            &["run", "--dry-run"],
+            &["list-failed"],
+            &["list-failed", id],
+            &["retry", id],
+            &["reset", id],
+            &["stats"],
+        ] {
+            let output = shifted(env, -80 * 366, arguments).output().await.unwrap();
+            let expected = "error: the clock of this machine is before 1970\n\
+                            hint: set it, for example with `timedatectl`\n";
+            assert_eq!((output.status.code(), &*stderr_of(&output)), (Some(1), expected), "{arguments:?}");
+            assert_eq!(output.stdout, b"", "{arguments:?}");
+        }
+        assert_eq!(env.sandbox.published().len(), 0);
+    }
+    assert_eq!(mongo.get(&id).await, before);
+    all_are_published_once(&sqlite, &path).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -380,31 +440,96 @@ fn settings_of(env: &TestEnv) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_line_of_the_crontab_runs_a_pass_with_what_cron_gives_it() {
-    let crontab = include_str!("../../packaging/postretry.cron");
-    let line = crontab.lines().find(|line| line.contains("/usr/bin/postretry")).unwrap();
-    let (schedule, command) = line.split_once("  root  ").unwrap();
-    assert_eq!(schedule.split_whitespace().count(), 5, "{line}");
-    // cron takes what follows this character for input.
-    assert!(!command.contains('%'), "{line}");
+    for (text, start) in [
+        (include_str!("../../packaging/postretry.cron"), "7 * * * *  root  "),
+        (include_str!("../../README.md"), "7 * * * *  "),
+        (include_str!("../../docs/operations.md"), "7 * * * *  "),
+    ] {
+        let command = text.lines().find_map(|line| line.strip_prefix(start)).unwrap();
+        // cron takes what follows a `%` for input, and its shell may know nothing of the user.
+        assert!(!command.contains(['%', '$', '~']), "{command}");
+        let mut env = TestEnv::new().await;
+        let id = env.post("tiktok", Document::new()).await;
+        let folder = env.folder().join("application");
+        std::fs::create_dir(&folder).unwrap();
+        let file = folder.join(".env");
+        std::fs::write(&file, settings_of(&env)).unwrap();
+        env.settings.clear();
+        let command = command
+            .replace("/home/marketing/.cargo/bin/postretry", BINARY)
+            .replace("/usr/bin/postretry", BINARY)
+            .replace("/etc/postretry/postretry.env", file.to_str().unwrap())
+            .replace("/srv/marketing", folder.to_str().unwrap());
+        assert!(command.contains(BINARY) && command.contains(folder.to_str().unwrap()), "{command}");
+        let cron = async || {
+            let starter = ["env", "-i", "PATH=/usr/bin:/bin", "sh", "-c", &command];
+            let output = started_by(&env, &starter, &[]).output().await.unwrap();
+            (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned(), stderr_of(&output))
+        };
+        assert_eq!(cron().await, (Some(0), String::new(), String::new()), "{command}: no mail if all is well");
+        assert_eq!(env.get(&id).await.get_str("status").ok(), Some("posted"), "{command}");
+        env.post("youtube", doc! { "contentType": "carousel" }).await;
+        let (code, result, _) = cron().await;
+        assert_eq!(code, Some(3), "{command}");
+        assert!(result.contains("rejected_content"), "{result}");
+    }
+}
+
+/// The values of a YAML file, each under the path of its keys. Enough for a file without anchors and without texts of
+/// several lines. Of a list the last entry counts.
+fn values_in(yaml: &'static str) -> BTreeMap<String, &'static str> {
+    let mut values = BTreeMap::new();
+    let mut path: Vec<(usize, &str)> = Vec::new();
+    for line in yaml.lines() {
+        // The dash of an entry indents its keys.
+        let text = line.trim_start_matches([' ', '-']);
+        let Some((key, value)) = text.split_once(':').filter(|_| !text.starts_with('#')) else { continue };
+        let column = line.len() - text.len();
+        path.retain(|(other, _)| *other < column);
+        path.push((column, key));
+        if !value.is_empty() {
+            let keys: Vec<&str> = path.iter().map(|(_, key)| *key).collect();
+            values.insert(keys.join("."), value.trim());
+        }
+    }
+    values
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cronjob_runs_a_pass_and_only_the_next_one_repeats_it() {
+    const JOB: &str = "spec.jobTemplate.spec";
+    const POD: &str = "spec.jobTemplate.spec.template.spec";
+    let values = values_in(include_str!("../../packaging/cronjob.yaml"));
+    let value = |path: String| *values.get(&path).unwrap_or_else(|| panic!("no {path} in {values:?}"));
+    assert_eq!(value("spec.concurrencyPolicy".to_owned()), "Forbid");
+    assert_eq!(value(format!("{JOB}.backoffLimit")), "0");
+    assert_eq!(value(format!("{POD}.restartPolicy")), "Never");
+    // A whole pass of 50 minutes ends before the deadline, and the deadline comes before the next pass.
+    let deadline: u64 = value(format!("{JOB}.activeDeadlineSeconds")).parse().unwrap();
+    assert!((3030..3600).contains(&deadline), "{deadline}");
+    // A stop takes 20 s and 10 s.
+    let grace_period: u64 = value(format!("{POD}.terminationGracePeriodSeconds")).parse().unwrap();
+    assert!(grace_period > 30, "{grace_period}");
+
     let mut env = TestEnv::new().await;
     let id = env.post("tiktok", Document::new()).await;
+    assert_eq!(value(format!("{POD}.containers.env.name")), "POST_ASSET_ROOT");
+    let assets = format!("POST_ASSET_ROOT={}", env.settings.remove("POST_ASSET_ROOT").unwrap());
     let file = env.folder().join("postretry.env");
     std::fs::write(&file, settings_of(&env)).unwrap();
     env.settings.clear();
-    let command =
-        command.replace("/usr/bin/postretry", BINARY).replace("/etc/postretry/postretry.env", file.to_str().unwrap());
-    assert!(command.contains(BINARY) && command.contains("postretry.env run"), "{command}");
-    let cron = async || {
-        let output = started_by(&env, &["env", "-i", "PATH=/usr/bin:/bin", "sh", "-c", &command], &[]).output().await;
-        let output = output.unwrap();
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned(), stderr_of(&output))
+    let here = |word: &'static str| match word {
+        "/usr/bin/postretry" => BINARY,
+        "/etc/postretry/postretry.env" => file.to_str().unwrap(),
+        word => word,
     };
-    assert_eq!(cron().await, (Some(0), String::new(), String::new()), "no mail if all is well");
+    let lists = ["command", "args"].map(|name| value(format!("{POD}.containers.{name}")));
+    let words = lists.into_iter().flat_map(|list| list.trim_matches(['[', ']']).split(", "));
+    let words: Vec<&str> = words.map(here).collect();
+    assert!(words[0] == BINARY && words.contains(&"run") && words.contains(&"--max-duration"), "{words:?}");
+    let output = started_by(&env, &["env", &assets], &words).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr_of(&output));
     assert_eq!(env.get(&id).await.get_str("status").ok(), Some("posted"));
-    env.post("youtube", doc! { "contentType": "carousel" }).await;
-    let (code, result, _) = cron().await;
-    assert_eq!(code, Some(3));
-    assert!(result.contains("rejected_content"), "{result}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -448,6 +573,10 @@ async fn the_settings_of_the_package_are_found_and_whoever_may_not_read_them_is_
     let expected = "error: failed to read settings from `/etc/postretry/postretry.env`: only root can read it\n\
                     hint: run the command as root: `sudo postretry …`\n";
     assert_eq!(said, expected);
+    // docs/operations.md opens it to a group.
+    let (code, _, said) = run("040", &[&["unshare", "-U", BINARY][..], &listed].concat()).await;
+    assert_eq!(code, Some(4), "{said}");
+    assert_eq!(said, expected.replace("only root can", "only root and its group can"));
 
     // A local file comes before it, even if it says nothing.
     std::fs::write(env.folder().join(".env"), "APP=1\n").unwrap();

@@ -11,6 +11,7 @@ mod deliveries;
 mod documents;
 mod failures;
 mod files;
+mod forecast;
 mod fuzz;
 mod generated;
 mod genuine;

@@ -234,9 +234,9 @@ fn program() -> String {
     page.paragraph(
         "Every command warns on standard error if the collection of the posts is missing, if it is empty while another \
          one has a similar name, and if it has just created the file of an embedded store or added its tables to a \
-         database with other tables. `run` warns if posts are due and none of their platforms is configured. These \
-         warnings are printed with `-q` too. A variable whose name differs from a setting in one or two characters is \
-         reported with the setting that was probably meant.",
+         database with other tables. `run` warns if posts are due and none of their platforms is configured. A \
+         variable whose name differs in one or two characters from a setting that is not set is reported with the \
+         setting that was probably meant. These warnings are printed with `-q` too.",
     );
     page.examples(EXAMPLES);
     page.section("SEE ALSO");
@@ -280,7 +280,6 @@ const FIELDS: &[(&str, &str)] = &[
     ("status", "`posted` on success; otherwise it stays `failed`."),
     ("postedAt", "The date of the successful publish."),
     ("error", "The last failure in one line, at most 1,000 characters; null on success."),
-    ("failedAt", "The date of the first failure. postretry never changes it."),
     (
         "retryCount",
         "The number of retries: plus one when an attempt starts, minus one if it is deferred, 0 on success.",
@@ -337,14 +336,14 @@ fn consequence(category: Category) -> &'static str {
              MiB, YouTube 256 GiB). Uses a retry, or the post is permanently failed at once if no retry can help."
         }
         Category::Processing => {
-            "The platform still processes the post. Uses no retry. The next pass checks the ticket and sends nothing. \
-             After 24 hours the category becomes `ambiguous`."
+            "The platform still processes the post. Uses no retry. The next pass checks the ticket and continues with \
+             it; nothing is sent twice. After 24 hours the category becomes `ambiguous`."
         }
         Category::RejectedContent => "Caption too long, format refused, policy. Permanently failed at once.",
         Category::Ambiguous => {
             "It is not known whether the post was published. Permanently failed at once. Look at the account first. If \
-             the post is there, `postretry reset --posted` settles it. If not, `postretry retry --force` sends it \
-             again."
+             the post is there, `postretry reset --posted` records it as posted. If not, `postretry retry --force` \
+             sends it again."
         }
         Category::AccountRestricted => {
             "The account is banned or not allowed to publish. Uses no retry. The posts wait until the account may \
@@ -381,9 +380,9 @@ fn formats() -> String {
     page.paragraph(
         "Posts are documents as a Mongoose application writes them. postretry reads: _id, title, description, caption, \
          hashtags (a list, or an object of lists by platform), platform (`tiktok`, `instagram`, `youtube_shorts` or \
-         `youtube`), status, contentType (`video`, `image`), videoPath, imagePath, storyId, storyName, scheduledAt, \
-         updatedAt, sheetTriggeredAt, uploadProgress.publishId, instagramContainerId, isAiGenerated. postretry writes \
-         only these fields:",
+         `youtube`), status, failedAt (the date of the first failure), contentType (`video`, `image`), videoPath, \
+         imagePath, storyId, storyName, scheduledAt, updatedAt, sheetTriggeredAt, uploadProgress.publishId, \
+         instagramContainerId, isAiGenerated. postretry writes only these fields:",
     );
     for (field, meaning) in FIELDS {
         page.item(field, meaning);
@@ -393,7 +392,8 @@ fn formats() -> String {
          a date is outside the years 0 to 9999, if the platform is unknown, if an ID that the application has left of \
          an upload does not have the form of the platform's IDs (uploadProgress.publishId: at most 128 letters, digits \
          and `_~-.`; instagramContainerId: at most 20 digits), if the ticket cannot be read or belongs to another \
-         platform, or if the `_id` is one that a query cannot look up. The other posts are retried as usual.",
+         platform, if `platforms` or `platformStatus` has more than 100 names, or if the `_id` is one that a query cannot \
+         look up or has more than 1,024 bytes of BSON. The other posts are retried as usual.",
     );
     page.paragraph(
         "If the store refuses to write to a post, for example because of a schema validator, this concerns only that \

@@ -11,6 +11,7 @@ use mongodb::bson::{Bson, Document, doc};
 use postretry_sandbox::{Act, Fault};
 use serde_json::{Value, json};
 
+use crate::store::insert_row;
 use crate::support::env::{TestEnv, date, failed_post, hours_ago, now, signal, until};
 
 /// A post for several platforms, failed on all of them, with these fields over the usual ones.
@@ -73,8 +74,8 @@ async fn a_post_for_several_platforms_is_shown_in_one_block_each_and_reset_on_on
     let shown = env.run(&["list-failed", "--json", &one]).await.expect(0).json();
     assert_eq!((&shown["post"]["id"], &shown["posts"]), (&json!(one), &Value::Null));
 
-    let spent = doc! { "retryCount": 5, "permanentlyFailed": true };
-    let state = doc! { "tiktok": spent.clone(), "instagram": spent };
+    let exhausted = doc! { "retryCount": 5, "permanentlyFailed": true };
+    let state = doc! { "tiktok": exhausted.clone(), "instagram": exhausted };
     let both = post_for(&env, &["tiktok", "instagram"], doc! { "postretry": state }).await;
     let shown = env.run(&["list-failed", "--json", &both]).await.expect(0).json();
     let mut platforms: Vec<_> = shown["posts"].as_array().unwrap().iter().map(|post| &post["platform"]).collect();
@@ -109,7 +110,7 @@ async fn a_post_that_a_person_has_found_is_settled_without_sending_anything() {
     for (platform, url, field, id) in cases {
         let post = env.post(platform, ambiguous()).await;
         let dry = env.run(&["reset", "--posted", "--url", url, "--dry-run", &post]).await.expect(0);
-        assert!(dry.stdout.ends_with("1 post would be settled as posted; nothing was changed\n"), "{}", dry.stdout);
+        assert!(dry.stdout.ends_with("1 post would be recorded as posted; nothing was changed\n"), "{}", dry.stdout);
         assert_eq!(env.get(&post).await.get_str("status").ok(), Some("failed"));
         let settled = env.run(&["reset", "--posted", "--url", url, "--json", &post]).await.expect(0).json();
         assert_eq!(settled["posts"][0]["outcome"], "posted", "{settled}");
@@ -171,7 +172,7 @@ async fn an_ambiguous_post_is_sent_again_only_when_a_person_has_said_so() {
     let id = env.post("instagram", ambiguous()).await;
     let ran = env.run(&["retry", &id]).await.expect(3);
     let hint = ran.stderr.lines().find(|line| line.starts_with("hint: ")).unwrap_or_default();
-    assert!(hint.starts_with("hint: look at the Instagram account first"), "{}", ran.stderr);
+    assert!(hint.starts_with("hint: look at the account first, on Instagram: "), "{}", ran.stderr);
     assert!(hint.contains("`postretry reset --posted") && hint.contains("`postretry retry --force"), "{hint}");
     let before = env.get(&id).await;
     let ran = env.run(&["retry", "--force", &id]).await.expect(2);
@@ -179,7 +180,9 @@ async fn an_ambiguous_post_is_sent_again_only_when_a_person_has_said_so() {
     let (code, seen) = env.on_terminal(100, &["retry", "--force", &id], "n\n").await;
     let seen = text_of(&seen);
     assert_eq!(code, 1, "{seen}");
-    assert!(seen.contains("Spring in the garden") && seen.contains("look at the Instagram account first"), "{seen}");
+    let flat = seen.split_whitespace().collect::<Vec<_>>().join(" ");
+    let question = "\"Spring in the garden\" may already be on Instagram: look at the account first.";
+    assert!(flat.contains(question), "{seen}");
     assert_eq!((env.get(&id).await, env.sandbox.world().requests.len()), (before, 0));
 
     let (code, seen) = env.on_terminal(100, &["retry", "--force", &id], "y\n").await;
@@ -194,8 +197,8 @@ async fn an_ambiguous_post_is_sent_again_only_when_a_person_has_said_so() {
     let ran = env.run(&["retry", &both]).await.expect(3);
     assert!(ran.stderr.contains(&format!("--posted --platform tiktok {both}")), "{}", ran.stderr);
     // A post that nobody doubts needs no answer.
-    let spent = env.post("tiktok", doc! { "retryCount": 5, "permanentlyFailed": true }).await;
-    env.run(&["retry", "--force", &spent]).await.expect(0);
+    let exhausted = env.post("tiktok", doc! { "retryCount": 5, "permanentlyFailed": true }).await;
+    env.run(&["retry", "--force", &exhausted]).await.expect(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -232,9 +235,65 @@ async fn platforms_and_categories_repeat_and_a_dry_run_tells_what_it_would_reset
 
     // An ambiguous post is left out of a selection that does not name it, and the result says so.
     let text = env.run(&["reset", "--platform", "youtube", "--yes"]).await.expect(0).stdout;
-    assert!(text.contains(&third) && text.contains("1 ambiguous post is left out"), "{text}");
+    let left_out = "1 ambiguous post is left out, because it is not known whether it was published";
+    assert!(text.contains(&third) && text.contains(left_out), "{text}");
     env.run(&["list-failed", "--limit", "0"]).await.expect(2);
-    env.run(&["list-failed", "--json", "--format", "csv"]).await.expect(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_format_may_be_named_twice_but_only_one() {
+    let env = TestEnv::new().await;
+    env.post("tiktok", Document::new()).await;
+    let json = env.run(&["list-failed", "--json"]).await.expect(0).stdout;
+    for arguments in [
+        &["list-failed", "--json", "--format", "json"][..],
+        &["list-failed", "--format", "json", "--json"],
+        &["--format", "json", "list-failed", "--json"],
+        &["--json", "list-failed", "--format=json"],
+    ] {
+        assert_eq!(env.run(arguments).await.expect(0).stdout, json, "{arguments:?}");
+    }
+    for arguments in [
+        &["list-failed", "--json", "--format", "csv"][..],
+        &["list-failed", "--format", "table", "--json"],
+        &["--json", "list-failed", "--format", "csv"],
+        &["--format", "csv", "list-failed", "--json"],
+    ] {
+        let ran = env.run(arguments).await.expect(2);
+        assert!(ran.stderr.starts_with("error: the argument `--json` cannot be used with "), "{}", ran.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_is_not_failed_has_its_own_platform_in_every_row() {
+    let mut env = TestEnv::new().await;
+    let posted = env.post("tiktok", doc! { "status": "posted" }).await;
+    let both = post_for(&env, &["tiktok", "instagram"], doc! { "status": "approved" }).await;
+    for command in ["retry", "reset"] {
+        let told = async |arguments: &[&str]| {
+            let ran = env.run(&[&[command, "--json"][..], arguments].concat()).await.expect(6);
+            assert!(ran.stderr.contains(": it is not failed\n"), "{}", ran.stderr);
+            ran.json()
+        };
+        let of_posted = [[posted.as_str(), "tiktok", "notFailed"]];
+        assert_eq!(rows(&told(&[posted.as_str()]).await), of_posted, "{command}");
+        assert_eq!(rows(&told(&["--platform", "instagram", &posted]).await), of_posted, "{command}");
+        let of_both = [[both.as_str(), "tiktok", "notFailed"], [both.as_str(), "instagram", "notFailed"]];
+        assert_eq!(rows(&told(&[both.as_str()]).await), of_both, "{command}");
+        assert_eq!(rows(&told(&["--platform", "instagram", &both]).await), of_both[1..], "{command}");
+        let nobody = env.run(&[command, "--json", "--platform", "instagram", "nobody"]).await.expect(6).json();
+        assert_eq!(rows(&nobody), [["nobody", "null", "notFound"]], "{command}");
+    }
+    let path = env.on_sqlite().await;
+    let row = doc! { "id": "1", "platform": "youtube", "status": "posted", "videoPath": "a.mp4" };
+    insert_row(&path, &row);
+    for command in ["retry", "reset"] {
+        for arguments in [&[command, "--json", "1"][..], &[command, "--json", "--platform", "tiktok", "1"]] {
+            let output = env.run(arguments).await.expect(6).json();
+            assert_eq!(rows(&output), [["1", "youtube_shorts", "notFailed"]], "{arguments:?}");
+        }
+    }
+    assert_eq!(env.sandbox.world().requests.len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -286,6 +345,9 @@ async fn help_and_version_are_everywhere() {
 async fn no_command_takes_a_wrong_store_for_peace() {
     let mut env = TestEnv::new().await;
     env.database.collection::<Document>("marketingposts").insert_one(doc! {}).await.unwrap();
+    let missing = " has no collection `marketing_posts`; was `marketingposts` meant? `POST_COLLECTION` sets it\n";
+    let ran = env.run(&["stats", "-q"]).await.expect(0);
+    assert!(ran.stderr.contains(missing), "{}", ran.stderr);
     for arguments in [&["run", "-q"][..], &["list-failed", "-q"], &["stats", "-q"], &["list-failed", "--json"]] {
         let ran = env.run(arguments).await.expect(0);
         assert!(ran.stderr.contains("`marketingposts`"), "{arguments:?}: {}", ran.stderr);
@@ -294,6 +356,22 @@ async fn no_command_takes_a_wrong_store_for_peace() {
         let ran = env.run(arguments).await.expect(6);
         assert!(ran.stderr.contains("`marketingposts`"), "{arguments:?}: {}", ran.stderr);
     }
+    let said = async || env.run(&["stats", "-q"]).await.expect(0).stderr;
+    let database = env.database.name().to_owned();
+    // The pass has made the collection with its indexes.
+    let empty = format!("collection `marketing_posts` of database `{database}` is empty; was `marketingposts` meant? ");
+    assert!(said().await.contains(&empty), "{}", said().await);
+    // A collection that is empty too, or is about something else, was not meant.
+    env.database.collection::<Document>("marketingposts").delete_many(doc! {}).await.unwrap();
+    env.database.collection::<Document>("users").insert_one(doc! {}).await.unwrap();
+    assert_eq!(said().await, "");
+    for name in ["posts", "Blog-Posts"] {
+        env.database.collection::<Document>(name).insert_one(doc! {}).await.unwrap();
+    }
+    let told = said().await;
+    assert!(told.contains("is empty; was `Blog-Posts` or `posts` meant? `POST_COLLECTION` sets it"), "{told}");
+    env.post("tiktok", Document::new()).await;
+    assert_eq!(said().await, "");
     let path = env.folder().join("new.db");
     env.set("POSTRETRY_STORE", &format!("sqlite:{}", path.display()));
     let ran = env.run(&["stats", "-q"]).await.expect(0);
@@ -335,6 +413,9 @@ async fn settings_that_are_nearly_right_are_told_and_those_of_others_are_read_pa
     assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("`POST_RETRY_INTERVALL_MINUTES`"), "{}", ran.stderr);
     assert!(ran.stderr.contains("was `POST_RETRY_INTERVAL_MINUTES` meant?"), "{}", ran.stderr);
+    let quiet = env.run(&["list-failed", "-q"]).await.expect(0);
+    assert_eq!(quiet.stdout, "");
+    assert!(quiet.stderr.contains("was `POST_RETRY_INTERVAL_MINUTES` meant?"), "{}", quiet.stderr);
     env.set("POST_RETRY_INTERVALL_MINUTES", "");
 
     std::fs::write(env.folder().join(".env"), "APP=a b\nTIKTOK_CLIENT_SECRET=hush hush\n").unwrap();
@@ -354,10 +435,58 @@ async fn settings_that_are_nearly_right_are_told_and_those_of_others_are_read_pa
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_misspelt_store_is_told_and_the_applications_own_is_not() {
+    let mut env = TestEnv::new().await;
+    let wanted = format!("sqlite:{}", env.folder().join("wanted.db").display());
+    env.set("POSTRETRY_STOR", &wanted);
+    for arguments in [&["stats"][..], &["stats", "-q"], &["stats", "-q", "--store", &env.uri]] {
+        let ran = env.run(arguments).await.expect(0);
+        let expected = "`POSTRETRY_STOR` is not a setting of postretry; was `POSTRETRY_STORE` meant?\n";
+        assert!(ran.stderr.contains(expected), "{arguments:?}: {}", ran.stderr);
+    }
+    assert!(!env.folder().join("wanted.db").exists());
+    env.set("POSTRETRY_STOR", "");
+
+    // The address of the application's own database is a slip only if there is no other store.
+    let own = env.uri.clone();
+    env.set("MONGODB_URI", "");
+    env.set("MONGO_URI", "mongodb://localhost/application");
+    let said = env.run(&["stats", "-q"]).await.expect(4).stderr;
+    assert!(said.contains("`MONGO_URI` is not a setting of postretry; was `MONGODB_URI` meant?"), "{said}");
+    let ran = env.run(&["stats", "--store", &own]).await.expect(0);
+    assert!(!ran.stderr.contains("MONGO_URI"), "{}", ran.stderr);
+    env.set("POSTRETRY_STORE", &own);
+    let ran = env.run(&["stats"]).await.expect(0);
+    assert!(!ran.stderr.contains("MONGO_URI"), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_result_that_cannot_be_written_is_an_error() {
     let env = TestEnv::new().await;
     env.post("tiktok", Document::new()).await;
-    for arguments in [&["run"][..], &["list-failed"], &["stats", "--format", "prometheus"], &["--help"]] {
+    let waiting = || doc! { "failedAt": date(now()), "retryCount": 3 };
+    let retried = [env.post("instagram", waiting()).await, env.post("instagram", waiting()).await];
+    let reset = [env.post("youtube", waiting()).await, env.post("youtube", waiting()).await];
+    for arguments in [
+        &["run"][..],
+        &["run", "--json"],
+        &["run", "--dry-run"],
+        &["run", "--dry-run", "--json"],
+        &["list-failed"],
+        &["list-failed", "--json"],
+        &["list-failed", "--format", "csv"],
+        &["list-failed", &reset[0]],
+        &["list-failed", "--json", &reset[0]],
+        &["retry", &retried[0]],
+        &["retry", "--json", &retried[1]],
+        &["reset", &reset[0]],
+        &["reset", "--json", &reset[1]],
+        &["stats"],
+        &["stats", "--json"],
+        &["stats", "--format", "prometheus"],
+        &["--help"],
+        &["-V"],
+    ] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let process = env.command(arguments).stdout(Stdio::from(full)).spawn().unwrap();
         let ran = process.wait_with_output().await.unwrap();
@@ -365,7 +494,10 @@ async fn a_result_that_cannot_be_written_is_an_error() {
         assert_eq!(ran.status.code(), Some(1), "{arguments:?}: {said}");
         assert!(said.contains("error: failed to write the result: "), "{arguments:?}: {said}");
     }
-    assert_eq!(env.sandbox.published().len(), 1, "what was done is done");
+    assert_eq!(env.sandbox.published().len(), 3, "what was done is done");
+    for id in reset {
+        assert_eq!(env.get(&id).await.get_i32("retryCount").ok(), Some(0), "what was done is done");
+    }
     let mut process = env.command(&["stats"]).spawn().unwrap();
     drop(process.stdout.take());
     assert_eq!(process.wait().await.unwrap().code(), Some(0), "a reader that has gone away is no error");
@@ -398,6 +530,33 @@ async fn a_platform_that_is_given_up_is_told_once_until_it_changes() {
     env.post("tiktok", Document::new()).await;
     env.run(&["run"]).await.expect(3);
     assert_eq!(env.sandbox.calls("nowhere"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quotas_and_rate_limits_end_by_themselves_and_raise_no_alert() {
+    let mut env = TestEnv::new().await;
+    env.set("ALERT_WEBHOOK_URL", &format!("{}/hooks/alerts", env.sandbox.url()));
+    env.sandbox.fault(Fault::always("nowhere", Act::json(200, &json!({}))));
+    env.sandbox.fault(Fault::always("youtube.session", Act::youtube(403, "quotaExceeded", "")));
+    let too_fast = Act::Answer {
+        status: 429,
+        body: r#"{"error":{"code":"rate_limit_exceeded","message":"","log_id":"x"}}"#.to_owned(),
+        headers: [("retry-after".to_owned(), "7200".to_owned())].into(),
+    };
+    env.sandbox.fault(Fault::always("tiktok.video_init", too_fast));
+    let posts = [
+        (env.post("tiktok", Document::new()).await, "rate_limited"),
+        (env.post("youtube", Document::new()).await, "quota_exhausted"),
+    ];
+    assert_eq!(env.pass(0).await["totals"]["deferred"], 2);
+    for (id, category) in posts {
+        assert_eq!(env.get(&id).await.get_str("failureCategory").ok(), Some(category));
+    }
+    assert_eq!(env.sandbox.calls("nowhere"), 0);
+    // The webhook would have been called.
+    env.post("youtube", doc! { "contentType": "carousel" }).await;
+    env.pass(3).await;
+    assert_eq!(env.sandbox.calls("nowhere"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

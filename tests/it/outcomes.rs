@@ -1,11 +1,11 @@
-//! What an attempt leads to, and the exit codes of the contract.
+//! What an attempt leads to, and the exit codes that the man page postretry(1) lists.
 
 use std::process::Stdio;
 
 use chrono::TimeDelta;
 use mongodb::bson::{Bson, Document, doc};
 use postretry_sandbox::{Act, Fault};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::env::{TestEnv, date, date_of, hours_ago, is_cleared, now};
 
@@ -27,10 +27,10 @@ async fn a_failure_consumes_a_retry_and_the_last_one_is_permanent_until_reset() 
         assert_eq!(output["posts"][0]["attempt"], attempt);
         assert_eq!(output["posts"][0]["nextRetryAt"].is_null(), attempt == 5);
     }
-    let spent = env.get(&id).await;
-    assert_eq!(spent.get_bool("permanentlyFailed").ok(), Some(true));
-    date_of(&spent, "permanentlyFailedAt");
-    assert_eq!(spent.get_array("retryHistory").unwrap().len(), 5);
+    let exhausted = env.get(&id).await;
+    assert_eq!(exhausted.get_bool("permanentlyFailed").ok(), Some(true));
+    date_of(&exhausted, "permanentlyFailedAt");
+    assert_eq!(exhausted.get_array("retryHistory").unwrap().len(), 5);
 
     let calls = env.sandbox.calls("tiktok.video_init");
     assert_eq!(env.pass(0).await["totals"]["due"], 0);
@@ -249,15 +249,15 @@ async fn a_post_that_is_too_old_is_given_up_unless_forced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn spent_posts_are_marked_and_only_those() {
+async fn exhausted_posts_are_marked_and_only_those() {
     let env = TestEnv::new().await;
-    let spent = env.post("tiktok", doc! { "retryCount": 7 }).await;
+    let exhausted = env.post("tiktok", doc! { "retryCount": 7 }).await;
     let ticket = doc! { "kind": "x" };
     let malformed = env.post("tiktok", doc! { "retryCount": 7, "publishTicket": ticket }).await;
     let output = env.pass(0).await;
     assert_eq!(output["totals"]["flagged"], 1);
     assert_eq!(output["totals"]["due"], 0);
-    assert_eq!(env.get(&spent).await.get_bool("permanentlyFailed").ok(), Some(true));
+    assert_eq!(env.get(&exhausted).await.get_bool("permanentlyFailed").ok(), Some(true));
     assert!(!env.get(&malformed).await.contains_key("permanentlyFailed"));
 }
 
@@ -331,8 +331,20 @@ async fn an_alert_names_what_needs_a_person_and_its_failure_changes_nothing_else
     assert_eq!(message["permanentlyFailed"][0]["id"], rejected.as_str());
     assert_eq!(message["permanentlyFailed"][0]["category"], "rejected_content");
     assert_eq!(message["givenUp"], json!([{ "platform": "tiktok", "category": "auth", "waiting": 2 }]));
-    assert!(message["text"].as_str().unwrap().contains("2 posts wait"), "{message}");
+    let runs = env.database.collection::<Document>("postretry_runs");
+    let run = runs.find_one(doc! {}).await.unwrap().unwrap();
+    let host = run.get_str("host").unwrap();
+    assert_eq!((&message["run"]["id"], &message["run"]["host"]), (&json!(run.get_str("_id").unwrap()), &json!(host)));
     assert!(message["run"]["startedAt"].as_str().unwrap().ends_with('Z'));
+    let lines: Vec<&str> = message["text"].as_str().unwrap().lines().collect();
+    let [first, platform, count, post] = &lines[..] else { panic!("{message}") };
+    assert_eq!((*first, *count), (format!("postretry on {host}:").as_str(), "1 post is permanently failed:"));
+    assert!(platform.starts_with("tiktok: ") && platform.contains("(auth), 2 posts wait: "), "{message}");
+    assert!(post.starts_with(&format!("{rejected} (youtube_shorts): ")), "{message}");
+    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&message), ["text", "run", "permanentlyFailed", "givenUp"]);
+    assert_eq!(names(&message["run"]), ["id", "startedAt", "host"]);
+    assert_eq!(names(&message["permanentlyFailed"][0]), ["id", "platform", "category", "error"]);
 
     // A pass that needs nobody sends nothing.
     env.run(&["run", "--platform", "instagram"]).await.expect(0);

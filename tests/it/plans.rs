@@ -43,9 +43,8 @@ async fn examined(env: &TestEnv, arguments: &[&str]) -> (serde_json::Value, i64,
     (output, documents, keys, plans)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pass_and_a_page_of_the_list_examine_what_is_due_and_not_the_20_000_others() {
-    let env = TestEnv::new().await;
+/// Puts in 45,000 documents with nothing that is due: 28,000 failed posts and deliveries, and others.
+async fn fill_with_posts_that_wait(env: &TestEnv) {
     let platforms = ["tiktok", "instagram", "youtube_shorts"];
     let others = (0..20_000).zip(platforms.iter().cycle()).map(|(n, platform)| {
         let fields = match n % 5 {
@@ -85,6 +84,12 @@ async fn a_pass_and_a_page_of_the_list_examine_what_is_due_and_not_the_20_000_ot
     });
     env.posts.insert_many(handed_over).await.unwrap();
     env.posts.insert_many(others).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_and_a_page_of_the_list_examine_what_is_due_and_not_the_20_000_others() {
+    let env = TestEnv::new().await;
+    fill_with_posts_that_wait(&env).await;
     for count in 0..5 {
         env.post("tiktok", doc! { "retryCount": count, "failedAt": hours_ago(100) }).await;
     }
@@ -115,19 +120,42 @@ async fn a_pass_and_a_page_of_the_list_examine_what_is_due_and_not_the_20_000_ot
     assert!(documents <= 150, "{documents} documents examined");
 
     let list = ["list-failed", "--limit", "20", "--skip", "20", "--format", "json"];
-    let (output, documents, _, plans) = examined(&env, &list).await;
-    assert_eq!(output["posts"].as_array().unwrap().len(), 20);
+    let (listed, documents, _, plans) = examined(&env, &list).await;
+    assert_eq!(listed["posts"].as_array().unwrap().len(), 20);
     assert!(!plans.iter().any(|plan| plan.contains("COLLSCAN")), "{plans:?}");
     // Those without `failedAt`, a fifth of the posts for one platform, and the 12,000 deliveries have no index to be
     // sorted by, and the deliveries and the 5,000 of another publisher are counted one by one.
     println!("{documents} documents examined for a page of 20 among 28,000 failed posts and deliveries");
     assert!(documents <= 40 + 4_000 + 2 * 12_000 + 2 * 5_000 + 100, "{documents} documents examined: {plans:?}");
+
+    let (output, documents, _, plans) = examined(&env, &["stats", "--format", "json"]).await;
+    assert_eq!(output["totalFailed"], listed["total"], "{output}");
+    assert_eq!(output["malformed"], 0, "{output}");
+    assert!(!plans.iter().any(|plan| plan.contains("COLLSCAN")), "{plans:?}");
+    // The 12,000 deliveries are counted one by one. What may be malformed is found without a look at the others.
+    println!("{documents} documents examined for the statistics of 28,000 failed posts and deliveries");
+    assert!(documents <= 12_000 + 150, "{documents} documents examined: {plans:?}");
+    for fields in [doc! { "title": 7 }, doc! { "failedAt": "yesterday" }, doc! { "hashtags": "#a" }] {
+        env.post("tiktok", fields).await;
+    }
+    let (output, documents, ..) = examined(&env, &["stats", "--format", "json"]).await;
+    assert_eq!(output["malformed"], 3, "{output}");
+    assert!(documents <= 12_000 + 200, "{documents} documents examined for three that are malformed");
+
     let indexes = env.posts.list_index_names().await.unwrap();
-    let of_posts =
-        ["due_posts", "undated_posts", "platforms", "platform_status", "claims_of_posts", "categories", "failed_posts"];
+    let of_posts = [
+        "due_posts",
+        "undated_posts",
+        "platforms",
+        "platform_status",
+        "claims_of_posts",
+        "categories",
+        "failed_posts",
+        "suspects",
+    ];
     let of_deliveries = ["tiktok", "instagram"]
         .iter()
-        .flat_map(|name| ["due", "claims", "processing"].map(|kind| format!("{kind}_{name}")));
+        .flat_map(|name| ["due", "claims", "processing", "suspects"].map(|kind| format!("{kind}_{name}")));
     let mut expected: Vec<String> = of_posts.iter().map(|name| (*name).to_owned()).chain(of_deliveries).collect();
     for name in &mut expected {
         name.insert_str(0, "postretry_");

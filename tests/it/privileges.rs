@@ -136,3 +136,19 @@ async fn the_documented_role_is_enough_and_what_is_missing_is_told() {
     assert!(ran.stderr.contains("the user name or the password was refused"), "{}", ran.stderr);
     assert_eq!(env.sandbox.world().requests.len(), sent, "nothing was sent without the right to record it");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_password_in_the_option_store_is_printed_neither_as_it_is_written_nor_as_it_is_meant() {
+    let (_server, mut env) = guarded(&[]).await;
+    let made = doc! { "createUser": "ann", "pwd": "hush/of@ann", "roles": ["dbOwner"] };
+    env.database.run_command(made).await.unwrap();
+    let title = "Spring hush/of@ann";
+    let id = env.post("tiktok", doc! { "title": title, "error": "refused: hush%2Fof%40ann, hush/of@ann" }).await;
+    let store = env.uri.replace("mongodb://", "mongodb://ann:hush%2Fof%40ann@");
+    env.settings.remove("MONGODB_URI");
+    for arguments in [&["list-failed"][..], &["list-failed", "--json"], &["list-failed", &id], &["run", "--dry-run"]] {
+        let ran = env.run(&[&["--store", &store][..], arguments].concat()).await.expect(0);
+        assert!(!ran.stdout.contains("hush") && !ran.stderr.contains("hush"), "{arguments:?}: {ran:?}");
+        assert!(ran.stdout.contains("[redacted]") || arguments[0] == "run", "{arguments:?}: {ran:?}");
+    }
+}

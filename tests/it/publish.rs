@@ -149,8 +149,8 @@ async fn a_platform_that_is_not_configured_is_left_alone_and_said_so() {
     let mut env = TestEnv::new().await;
     env.unset("INSTAGRAM_");
     let id = env.post("instagram", Document::new()).await;
-    let spent = env.post("instagram", doc! { "retryCount": 9 }).await;
-    let before = (env.get(&id).await, env.get(&spent).await);
+    let exhausted = env.post("instagram", doc! { "retryCount": 9 }).await;
+    let before = (env.get(&id).await, env.get(&exhausted).await);
     let ran = env.run(&["run", "--format", "json"]).await.expect(0);
     assert_eq!(
         ran.json()["totals"],
@@ -159,7 +159,7 @@ async fn a_platform_that_is_not_configured_is_left_alone_and_said_so() {
         })
     );
     assert_eq!(ran.stderr.matches("not configured").count(), 1, "{}", ran.stderr);
-    assert_eq!((env.get(&id).await, env.get(&spent).await), before);
+    assert_eq!((env.get(&id).await, env.get(&exhausted).await), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

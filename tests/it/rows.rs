@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::store::insert_row;
-use crate::support::env::{Ran, TestEnv, hours_ago};
+use crate::support::env::{Ran, TestEnv, assert_adds_up, hours_ago};
 
 /// The columns that a pass reads, but for the id, the status, and the ids of published posts.
 const COLUMNS: [&str; 26] = [
@@ -190,8 +190,11 @@ async fn whatever_a_column_contains_the_pass_goes_on_and_all_commands_agree() {
     let stats = env.run(&["stats", "--format", "json"]).await.expect(0).json();
     assert_eq!(stats["due"], due);
     assert_eq!(stats["totalFailed"], total);
+    assert_eq!(stats["malformed"].as_u64(), Some(listed.len() as u64), "{stats}");
+    assert_adds_up(&stats);
     let metrics = env.run(&["stats", "--format", "prometheus"]).await.expect(0).stdout;
     assert!(metrics.contains(&format!("postretry_due_posts{{platform=\"tiktok\"}} {due}\n")), "{metrics}");
+    assert!(metrics.contains(&format!("\npostretry_malformed_posts {}\n", listed.len())), "{metrics}");
     let list = env.run(&["list-failed", "--due", "--limit", "5000", "--format", "json"]).await.expect(0).json();
     assert_eq!(list["total"], due);
     assert_eq!(ids(&list["posts"]), ids(&dry["posts"]));

@@ -1,5 +1,7 @@
 //! Settings that cannot be used are refused before anything else happens.
 
+use mongodb::bson::Document;
+
 use crate::support::env::TestEnv;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,6 +29,21 @@ async fn the_file_gives_what_the_environment_does_not() {
     std::fs::write(env.folder().join("mine.env"), "MAX_POST_RETRIES=x y z\nnonsense\n").unwrap();
     let ran = env.run(&["stats", "--env-file", "mine.env"]).await.expect(4);
     assert!(ran.stderr.contains("mine.env") && ran.stderr.contains("line"), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_with_a_line_break_is_refused_before_a_post_loses_a_retry() {
+    let mut env = TestEnv::new().await;
+    let id = env.post("tiktok", Document::new()).await;
+    let before = env.get(&id).await;
+    env.unset("TIKTOK_");
+    let expected = "error: setting `TIKTOK_ACCESS_TOKEN` contains a line break or another control character (its value \
+                    is not shown)\nhint: `.env.example` lists every setting with its default\n";
+    std::fs::write(env.folder().join(".env"), r#"TIKTOK_ACCESS_TOKEN="abc\ndef123""#).unwrap();
+    assert_eq!(env.run(&["run"]).await.expect(4).stderr, expected);
+    env.set("TIKTOK_ACCESS_TOKEN", "abc\ndef123");
+    assert_eq!(env.run(&["retry", &id]).await.expect(4).stderr, expected);
+    assert_eq!(env.get(&id).await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,7 +88,16 @@ async fn a_command_line_that_is_wrong_is_exit_2() {
     ] {
         let ran = env.run(arguments).await;
         assert_eq!(ran.code, 2, "{arguments:?}: {ran:?}");
-        assert!(!ran.stderr.is_empty());
+        let lines: Vec<&str> = ran.stderr.lines().collect();
+        let [error, hint] = &lines[..] else { panic!("{arguments:?}: {ran:?}") };
+        assert!(error.starts_with("error: ") && hint.starts_with("hint: "), "{arguments:?}: {ran:?}");
+        assert_eq!(ran.stdout, "", "{arguments:?}");
+    }
+    for arguments in [&["-q"][..], &["--json"], &[]] {
+        let expected = "error: no command is given\n\
+                        hint: the commands are `run`, `list-failed`, `retry`, `reset` and `stats`; `postretry --help` \
+                        describes them\n";
+        assert_eq!(env.run(arguments).await.expect(2).stderr, expected, "{arguments:?}");
     }
     env.run(&["--help"]).await.expect(0);
     env.run(&["--version"]).await.expect(0);

@@ -203,6 +203,7 @@ on_every_store!(
     a_post_that_is_due_for_two_reasons_takes_one_place_of_a_page,
     what_the_store_finds_due_is_what_the_rules_call_due,
     malformed_posts_are_found_and_told_apart,
+    malformed_posts_are_counted_as_nothing_else,
     a_claim_is_refused_once_the_post_has_changed,
     a_reset_gives_the_retries_back_and_forgets_an_ambiguous_ticket,
     a_reset_drops_the_ticket_if_asked_to,
@@ -286,7 +287,8 @@ async fn a_claim_runs_out_by_the_stores_clock_and_its_holder_writes_nothing_more
         settle(&work, &RetryPolicy::default(), AttemptEnd::Posted(Publication::default()), store.now().await.unwrap());
     assert_eq!(store.settle(&post, &short, &late).await.unwrap(), LeaseWrite::Lost);
     assert_eq!(store.settle(&work.post, &lease("next"), &late).await.unwrap(), LeaseWrite::Applied);
-    assert!(matches!(store.find(&id).await.unwrap(), Found::NotFailed(_)));
+    let found = store.find(&id).await.unwrap();
+    assert!(matches!(&found, Found::NotFailed(platforms) if platforms.contains(&Platform::TikTok)), "{found:?}");
 }
 
 async fn tickets_and_outcomes_come_back_as_they_were_written(fixture: StoreFixture) {
@@ -833,6 +835,32 @@ async fn malformed_posts_are_found_and_told_apart(fixture: StoreFixture) {
     assert_eq!(unknown.len(), 1);
     let unknown = unknown.into_iter().next().unwrap().into_result();
     assert_eq!(unknown.unwrap_err().field, "platform");
+}
+
+async fn malformed_posts_are_counted_as_nothing_else(fixture: StoreFixture) {
+    let network = |more: Document| {
+        let mut fields = doc! { "failureCategory": "network" };
+        fields.extend(more);
+        fields
+    };
+    fixture.post("tiktok", network(doc! { "retryCount": 0 })).await;
+    fixture.post("youtube", doc! { "retryCount": 5, "failureCategory": "ambiguous" }).await;
+    fixture.post("tiktok", network(doc! { "retryCount": "three" })).await;
+    fixture.post("tiktok", network(doc! { "retryCount": 0, "isAiGenerated": "yes" })).await;
+    fixture.post("instagram", network(doc! { "permanentlyFailed": true, "failedAt": "yesterday" })).await;
+    fixture.post("instagram", doc! { "retryHistory": "none", "retryCount": 5, "failureCategory": "ambiguous" }).await;
+    fixture.post("myspace", network(doc! { "retryCount": 0 })).await;
+    let store = fixture.open().await;
+    let policy = RetryPolicy::default();
+    let counted = store.statistics(&policy, store.now().await.unwrap(), None).await.unwrap();
+    assert_eq!((counted.total_failed, counted.malformed), (7, 5));
+    assert_eq!((counted.permanently_failed, counted.retryable(), counted.due, counted.ambiguous), (1, 1, 1, 1));
+    assert_eq!(counted.retry_distribution, [(0, 1), (5, 1)]);
+    assert_eq!(counted.by_category, [(Category::Network, 1), (Category::Ambiguous, 1)]);
+    let failed: Vec<_> = counted.by_platform.iter().map(|entry| (entry.platform, entry.failed)).collect();
+    assert_eq!(failed, [(Platform::TikTok, 1), (Platform::Instagram, 0), (Platform::YouTubeShorts, 1)]);
+    let listed = store.list(&ListFilter::default(), Page { skip: 0, limit: 50 }).await.unwrap().posts;
+    assert_eq!(listed.iter().filter(|post| post.readable().is_none()).count(), 5, "{listed:?}");
 }
 
 async fn a_claim_is_refused_once_the_post_has_changed(fixture: StoreFixture) {

@@ -6,7 +6,7 @@ use rusqlite::types::Value;
 /// What failed posts wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// None is due: most wait for their backoff, every tenth was given up. For all three platforms.
+    /// None is due: most wait for their backoff, every tenth is permanently failed. For all three platforms.
     Waiting,
     /// All are due, after 0 to 4 retries. For TikTok.
     Due,

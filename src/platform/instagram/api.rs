@@ -21,7 +21,7 @@ use crate::platform::http::{ApiResponse, Http};
 use crate::platform::media::MediaFile;
 use crate::platform::token_provider::TokenProvider;
 use crate::platform::{Origin, PublishContext, unexpected_response};
-use crate::post::{Failure, Platform};
+use crate::post::{Category, Failure, Platform};
 
 // What each call asks of Instagram, as the texts of failures say it.
 pub(super) const READ_LIMIT: &str = "report how many posts the account has left";
@@ -44,6 +44,13 @@ pub(super) struct Refusal {
     pub(super) failure: Failure,
     /// Empty where the response was not understood.
     pub(super) code: GraphCode,
+}
+
+impl Refusal {
+    /// Whether the token is what was refused. A response that was not understood has this category only with HTTP 401.
+    pub(super) fn is_token_refused(&self) -> bool {
+        self.failure.category == Category::Auth && self.code.is_token_refused(401)
+    }
 }
 
 impl From<Refusal> for Failure {
@@ -132,7 +139,7 @@ impl InstagramApi {
         self.call(CREATE, classify, || self.client.http().post(url.clone()).json(container), context).await
     }
 
-    /// Sends the bytes of a reel from `offset` on. They always go to the end of the file (section 3).
+    /// Sends the bytes of a reel from `offset` on. They always go to the end of the file ("Content Publishing").
     pub(super) async fn send_bytes(
         &self,
         url: &Url,
@@ -151,8 +158,8 @@ impl InstagramApi {
         read_upload_response(&response, context.now()).map_err(CallError::Refused)
     }
 
-    /// What a container reports of itself. The Graph API refuses a read with a field that the object does not have.
-    /// Then it is read at once with those that all have (section 7).
+    /// What a container reports of itself. The Graph API refuses a read with a field that the object does not have
+    /// (seen, not documented). Then it is read at once with those that all have.
     pub(super) async fn read_container(
         &self,
         container: Container<'_>,
@@ -178,13 +185,16 @@ impl InstagramApi {
         self.call(READ_CONTAINER, classify_read, request, context).await
     }
 
-    /// Makes a container public. The only call that cannot be undone (section 5).
+    /// Makes a container public. The only call that cannot be undone, so it is never repeated in here: even if its token
+    /// is refused, it may have published the container.
     pub(super) async fn publish(&self, container_id: &str, context: &dyn PublishContext) -> Result<Created, ApiError> {
         let url = self.account_url("media_publish");
         // The id is in the body too: only a body is withheld when the lease has expired meanwhile.
         let body = PublishContainer { creation_id: container_id };
-        let request = || self.client.http().post(url.clone()).query(&[("creation_id", container_id)]).json(&body);
-        self.call(PUBLISH, classify, request, context).await
+        let request = self.client.http().post(url).query(&[("creation_id", container_id)]).json(&body);
+        let response = self.client.send_once::<Refusal>(request, context).await?;
+        report_usage(&response, context);
+        read_response(PUBLISH, &response, classify, context.now()).map_err(CallError::Refused)
     }
 
     /// The link of a post; none where the response does not say.

@@ -1,4 +1,4 @@
-//! The caption, within Instagram's limits (platform sheet, section 2).
+//! The caption, within Instagram's limits: "IG User Media" on <https://developers.facebook.com>.
 
 use crate::post::{Category, Failure, Post, hashtags_in, with_hashtags};
 

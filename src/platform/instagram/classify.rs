@@ -1,5 +1,9 @@
-//! The Graph API's codes as failures: the tables of the platform sheet, sections 7 and 10. The texts are localised, so
-//! only the numbers decide. A response without Instagram's own numbers decides nothing: see [`foreign`].
+//! The Graph API's codes as failures. The codes are those of "Error Codes", "Handling Errors" and "Rate Limits" on
+//! <https://developers.facebook.com>, and some that were seen and are not documented. Which category a code has is our
+//! decision.
+//!
+//! The texts are localised, so only the numbers decide. A response without Instagram's own numbers decides nothing: see
+//! [`foreign`].
 
 use super::api::SEND_BYTES;
 use super::wire::{ErrorEnvelope, GraphError};
@@ -124,12 +128,13 @@ impl GraphCode {
         self.code == Some(100) && self.subcode == Some(MISSING)
     }
 
-    /// Whether what was read may be found again soon (sections 4 and 7).
+    /// Whether what was read may be found again soon. "Error Codes" says so of 2207008; of a missing object it was seen
+    /// and is not documented.
     pub(super) fn may_reappear(self) -> bool {
         self.is_missing() || self.subcode == Some(2_207_008)
     }
 
-    /// Whether the fields that a read asked for were refused, and not what was read (section 7).
+    /// Whether the fields that a read asked for were refused, and not what was read (seen, not documented).
     pub(super) fn is_about_fields(self) -> bool {
         self.code == Some(100) && self.subcode != Some(MISSING)
     }
@@ -163,7 +168,8 @@ pub(super) fn classify(step: &str, status: u16, graph: GraphCode, detail: &str) 
     failure(step, status, graph, detail, rule(status, graph))
 }
 
-/// The failure of a step that sends nothing of the post, such as a read. It is never about the content (section 7).
+/// The failure of a step that sends nothing of the post, such as a read. It is never about the content (seen, not
+/// documented).
 pub(super) fn classify_read(step: &str, status: u16, graph: GraphCode, detail: &str) -> Failure {
     let found = match rule(status, graph) {
         (RejectedContent, ..) => (Unknown, Yes, "the error is not about the post but about the request"),
@@ -239,8 +245,8 @@ fn rule(status: u16, graph: GraphCode) -> (Category, Retryable, &'static str) {
     }
 }
 
-/// The failure of the upload host, whose errors have a form of their own (section 3). That an error is not `retriable`
-/// ends nothing by itself: the container tells what became of the bytes.
+/// The failure of the upload host, whose errors have a form of their own ("Content Publishing"). That an error is not
+/// `retriable` ends nothing by itself (seen, not documented): the container tells what became of the bytes.
 pub(super) fn classify_upload(status: u16, body: &ErrorEnvelope) -> Failure {
     if body.error.as_ref().is_some_and(GraphError::is_own) {
         return refusal(SEND_BYTES, status, body.error.as_ref(), classify).0;
@@ -287,7 +293,7 @@ mod tests {
     use crate::post::TicketFate;
 
     #[test]
-    fn every_row_of_the_sheet_has_its_category() {
+    fn every_known_code_has_its_category() {
         for (status, code, subcode, category, retryable) in [
             (500, Some(424_242), None, PlatformOutage, Yes),
             (400, Some(1), None, PlatformOutage, Yes),
@@ -421,7 +427,7 @@ mod tests {
         ErrorEnvelope { error: Some(error), debug_info: None }
     }
 
-    /// The vendor's own sample.
+    /// From a sample of "Upload Video to Meta Servers".
     const UNAUTHORIZED: &str = r#"{"success":false,"error":{"message":"unauthorized user request"}}"#;
 
     #[test]

@@ -81,8 +81,8 @@ impl ContainerKind {
     }
 }
 
-/// How containers are polled: a read costs part of the account's quota, and one within ten seconds is mostly wasted
-/// (platform sheet, sections 4 and 8).
+/// How containers are polled: a read costs part of the account's quota ("Rate Limits"), and one within ten seconds is
+/// mostly wasted (not documented).
 pub(super) fn container_poll(poll: PollSettings) -> PollSettings {
     PollSettings { first: poll.first.saturating_mul(5).min(LONGEST_FIRST_WAIT), total: poll.total }
 }
@@ -90,8 +90,11 @@ pub(super) fn container_poll(poll: PollSettings) -> PollSettings {
 /// The waits double up to this.
 const LONGEST_FIRST_WAIT: Duration = Duration::from_secs(60);
 
-/// The largest reel that Instagram takes: 300 MB (section 2), if its MB are 2^20 bytes.
+/// The largest reel that Instagram takes: 300 MB ("IG User Media"), if its MB are 2^20 bytes.
 const LARGEST_REEL: u64 = 300 << 20;
+
+/// The largest image that Instagram takes: 8 MiB ("Error Codes").
+const LARGEST_IMAGE: u64 = 8 << 20;
 
 /// What would be sent of a post now.
 #[derive(Debug)]
@@ -117,8 +120,8 @@ impl Draft {
 
     /// Checks that Instagram takes a file of this size.
     pub(super) fn check_size(&self) -> Result<(), Failure> {
-        // Images it fetches by itself.
-        if self.image_url.is_some() { Ok(()) } else { self.file.ensure_at_most(LARGEST_REEL, Platform::Instagram) }
+        let largest = if self.image_url.is_some() { LARGEST_IMAGE } else { LARGEST_REEL };
+        self.file.ensure_at_most(largest, Platform::Instagram)
     }
 
     /// The same text for the same post.
@@ -145,8 +148,7 @@ pub(super) enum ContainerState {
     },
     Finished,
     Published,
-    /// It is published, but bytes are missing, as in the vendor's own sample of an interrupted upload (section 3). This
-    /// proves neither.
+    /// It is published, but bytes are missing, as in a sample of "Upload Video to Meta Servers". This proves neither.
     Contradictory {
         /// Bytes of the reel that have arrived.
         uploaded: u64,
@@ -213,7 +215,7 @@ impl InstagramPublisher {
                 Err(CallError::Refused(Refusal { failure, code })) if code.is_gone() => {
                     return Ok(ContainerState::Unreadable(failure));
                 }
-                // A container that exists is sometimes not found for a while (section 4).
+                // A container that exists is sometimes not found for a while.
                 Err(CallError::Refused(Refusal { failure, code })) if code.may_reappear() => {
                     if backoff.budget().try_consume() && backoff.wait(context).await.is_continue() {
                         continue;

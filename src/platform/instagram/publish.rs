@@ -1,7 +1,8 @@
 //! The call that makes a container public, and how its result is checked.
 //!
-//! No error of it proves that nothing was published (platform sheet, section 5). After any error the container is read,
-//! and only what it reports decides.
+//! No error of it proves that nothing was published: posts were seen to be public after one, which is not documented.
+//! After any error the container is read, and only what it reports decides. "Content Publishing" on
+//! <https://developers.facebook.com> advises that read if the call returns no id.
 
 use std::time::Duration;
 
@@ -13,11 +14,12 @@ use crate::platform::stale_ticket::judge_ticket_failure;
 use crate::platform::{PublishContext, PublishError, TicketAge, TicketOutcome, still_processing};
 use crate::post::{Category, Consequence, Failure, Platform, Post, Ticket};
 
-/// How often one attempt makes the call: once more if the first call seems to have got lost.
+/// How often one attempt makes the call: once more if the first call seems to have got lost, or if its token was
+/// refused.
 const MAX_CALLS: u32 = 2;
 
 /// How many reads in a row must report a finished container before it is certain that it was not published: one at
-/// once, and two after a wait each, since the status may lag behind (section 5).
+/// once, and two after a wait each, since the status may lag behind (not documented).
 const FINISHED_READS: u32 = 3;
 
 /// Whether a publish call has made the container public.
@@ -56,13 +58,16 @@ impl InstagramPublisher {
                 Err(error) => error,
             };
             let is_refused = matches!(error, CallError::Refused(_));
+            let is_token_refused = matches!(&error, CallError::Refused(refusal) if refusal.is_token_refused());
             let failure = error.into_retryable(Platform::Instagram, PUBLISH).into_failure()?;
             log::debug!("post {}: reading the container after a failed publish call: {}", post.id, failure.message);
             let check = self.confirm_publish(container, &failure, context).await?;
             if let Some(outcome) = self.outcome_of(check, post, ticket, &failure, context).await? {
                 return Ok(outcome);
             }
-            if calls == MAX_CALLS || !may_have_got_lost(failure.category, is_refused) {
+            // The reads have renewed a token that has expired.
+            let may_be_repeated = is_token_refused || may_have_got_lost(failure.category, is_refused);
+            if calls == MAX_CALLS || !may_be_repeated {
                 return Err(failure.into());
             }
         }
@@ -154,7 +159,7 @@ fn may_have_got_lost(category: Category, is_refused: bool) -> bool {
 /// does not prove that nothing was published, so before the container is read it must not make the post permanently
 /// failed: the next attempt reads it.
 fn unconfirmed(call: &Failure, read: Failure) -> Failure {
-    if call.consequence() == Consequence::GiveUp {
+    if call.consequence() == Consequence::FailPermanently {
         let message = format!("{}; it is not known yet whether the post was published", read.message);
         Failure { message, ..read }
     } else {
@@ -165,6 +170,8 @@ fn unconfirmed(call: &Failure, read: Failure) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::instagram::api::Refusal;
+    use crate::platform::instagram::classify::GraphCode;
 
     fn failure(category: Category) -> Failure {
         Failure::new(category, category.as_str())
@@ -203,6 +210,25 @@ mod tests {
         ] {
             let found = (may_have_got_lost(category, true), may_have_got_lost(category, false));
             assert_eq!(found, (if_refused, if_not_sent), "{category}");
+        }
+    }
+
+    #[test]
+    fn a_refused_token_is_told_from_a_missing_permission() {
+        use Category::{AccountRestricted, Auth, Unknown};
+        for (category, code, subcode, is_token_refused) in [
+            // A page with HTTP 401.
+            (Auth, None, None, true),
+            (Auth, Some(190), Some(463), true),
+            (Auth, Some(102), None, true),
+            (Auth, Some(190), Some(492), false),
+            (Auth, Some(10), None, false),
+            (AccountRestricted, Some(190), Some(459), false),
+            (Unknown, None, None, false),
+        ] {
+            let code = GraphCode { code, subcode, is_transient: false };
+            let refusal = Refusal { failure: failure(category), code };
+            assert_eq!(refusal.is_token_refused(), is_token_refused, "{refusal:?}");
         }
     }
 

@@ -1,5 +1,5 @@
-//! How much of its limits the account has used, and how long it has to wait when it is throttled (platform sheet,
-//! section 8).
+//! How much of its limits the account has used, and how long it has to wait when it is throttled: "Rate Limits" on
+//! <https://developers.facebook.com>.
 #![warn(clippy::arithmetic_side_effects)]
 
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
-//! A post whose container is published or can no longer be read: the account's own list tells what became of it
-//! (platform sheet, sections 6 and 11).
+//! A post whose container is published or can no longer be read: the account's own list tells what became of it. A
+//! container does not name its post ("IG Container" on <https://developers.facebook.com>).
 #![warn(clippy::arithmetic_side_effects)]
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,7 +12,8 @@ use crate::platform::recovery::{only_unrecorded, slack_after, slack_before};
 use crate::platform::{PublishContext, PublishError, TicketOutcome};
 use crate::post::{Category, Failure, Platform, Post, Publication, Ticket, shell_quoted};
 
-/// How long a container lives (section 2). The application may have published it that long before its attempt failed.
+/// How long a container lives ("IG User Media"). The application may have published it that long before its attempt
+/// failed.
 const CONTAINER_LIFE: TimeDelta = TimeDelta::hours(24);
 
 impl InstagramPublisher {
@@ -55,14 +56,14 @@ impl InstagramPublisher {
     }
 
     /// The container has expired. Instagram says so of one that was not published within a day. If the publish call was
-    /// made, that proves nothing (section 11).
+    /// made, that proves nothing: no page says whether a published container expires too.
     pub(super) async fn resolve_expired(
         &self,
         post: &Post,
         ticket: &Ticket,
         context: &dyn PublishContext,
     ) -> Result<TicketOutcome, PublishError> {
-        if is_untouched(ticket) {
+        if is_unpublished_application_ticket(ticket) {
             let found = self.search(post, ticket, context).await?;
             return Ok(found.map_or(TicketOutcome::Dead, TicketOutcome::Published));
         }
@@ -92,7 +93,7 @@ impl InstagramPublisher {
 }
 
 /// Whether the application made the ticket, and postretry has never made the publish call for it.
-fn is_untouched(ticket: &Ticket) -> bool {
+fn is_unpublished_application_ticket(ticket: &Ticket) -> bool {
     ticket.is_from_application() && ticket.committed_at == Some(ticket.made_at)
 }
 
@@ -108,8 +109,8 @@ fn searched_since(ticket: &Ticket) -> DateTime<Utc> {
 fn ambiguous(post: &Post, failure: &Failure) -> Failure {
     let text = format!(
         "Instagram's container can no longer tell whether the post was published ({}); check the account: if the post \
-         is there, `postretry reset --posted {id}` records it, and if not, `postretry reset --drop-ticket {id}` sends \
-         it anew",
+         is there, `postretry reset --posted {id}` records it, and if not, `postretry reset --drop-ticket {id}` makes \
+         the next attempt upload it again",
         failure.message,
         id = shell_quoted(post.id.as_str())
     );
@@ -149,9 +150,10 @@ mod tests {
         let now = at("2026-11-24T10:00:00Z");
         let adopted = Ticket::from_application(Platform::Instagram, failed_at, now, Value::Null);
         let own = Ticket::new(Platform::Instagram, failed_at, Value::Null);
-        assert!(is_untouched(&adopted));
-        assert!(!is_untouched(&adopted.clone().committed(now)));
-        assert!(!is_untouched(&own) && !is_untouched(&own.clone().committed(failed_at)));
+        assert!(is_unpublished_application_ticket(&adopted));
+        assert!(!is_unpublished_application_ticket(&adopted.clone().committed(now)));
+        assert!(!is_unpublished_application_ticket(&own));
+        assert!(!is_unpublished_application_ticket(&own.clone().committed(failed_at)));
         assert_eq!(searched_since(&adopted), at("2026-11-22T09:55:00Z"));
         assert_eq!(searched_since(&own), at("2026-11-23T09:55:00Z"));
     }

@@ -1,5 +1,6 @@
-//! The bytes of a reel: one request to the end of the file, resumed at the offset that the container reports (platform
-//! sheet, section 3). Whatever the upload host says of an error, the container is read after it.
+//! The bytes of a reel: one request to the end of the file, resumed at the offset that the container reports. That is
+//! "Upload Video to Meta Servers" on <https://developers.facebook.com>. Whatever the upload host says of an error, the
+//! container is read after it.
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use super::InstagramPublisher;
 use crate::environment::{Reader, Variable};
 use crate::platform::{ADDRESSES, Origin, PlatformModule, Publisher, PublisherDeps, PublisherSettings};
+use crate::post::Platform;
 
 /// How requests are sent to Instagram.
 #[derive(Debug, Clone)]
@@ -68,6 +69,10 @@ const VARIABLES: &[Variable] = &[
 ];
 
 impl PublisherSettings for InstagramSettings {
+    fn platform(&self) -> Platform {
+        Platform::Instagram
+    }
+
     fn publisher(&self, deps: &PublisherDeps) -> Arc<dyn Publisher> {
         Arc::new(InstagramPublisher::new(self, deps))
     }

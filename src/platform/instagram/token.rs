@@ -1,4 +1,5 @@
-//! The account's token, which can be exchanged for a fresh one until it expires (platform sheet, section 9).
+//! The account's token, which can be exchanged for a fresh one until it expires: "Long-Lived Access Tokens" on
+//! <https://developers.facebook.com>.
 
 use std::sync::Arc;
 

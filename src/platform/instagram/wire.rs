@@ -1,4 +1,4 @@
-//! The JSON of the Graph API's requests and responses (platform sheet, sections 2 to 9).
+//! The JSON of the Graph API's requests and responses. The types name their pages on <https://developers.facebook.com>.
 //!
 //! Responses are read tolerantly: unknown fields are ignored, and an optional field that is missing or has the wrong
 //! type is read as none.
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::platform::http::{ApiResponse, lenient, number_or_text, text_or_number};
 use crate::post::{MAX_CODE_CHARS, MAX_WORDS_CHARS, Platform, excerpt};
 
-/// Creates a container for a reel whose bytes are uploaded (section 2).
+/// Creates a container for a reel whose bytes are uploaded ("IG User Media").
 #[derive(Debug, Serialize)]
 pub(super) struct NewReel<'a> {
     media_type: &'static str,
@@ -27,7 +27,7 @@ impl<'a> NewReel<'a> {
     }
 }
 
-/// Creates a container for an image, which Instagram fetches itself (section 2).
+/// Creates a container for an image, which Instagram fetches itself ("IG User Media").
 #[derive(Debug, Serialize)]
 pub(super) struct NewImage<'a> {
     pub(super) image_url: &'a str,
@@ -36,7 +36,7 @@ pub(super) struct NewImage<'a> {
     pub(super) is_ai_generated: bool,
 }
 
-/// Makes a container public (section 5).
+/// Makes a container public ("IG User Media Publish").
 #[derive(Debug, Serialize)]
 pub(super) struct PublishContainer<'a> {
     pub(super) creation_id: &'a str,
@@ -66,7 +66,7 @@ pub(super) struct List<T> {
     pub(super) data: Vec<T>,
 }
 
-/// How many posts the account may publish in 24 hours (section 5).
+/// How many posts the account may publish in 24 hours ("IG User Content Publishing Limit").
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct PublishingLimit {
     #[serde(default, deserialize_with = "number_or_text")]
@@ -81,7 +81,7 @@ pub(super) struct LimitConfig {
     pub(super) quota_total: Option<u64>,
 }
 
-/// A container's own report of itself (sections 3 and 4).
+/// A container's own report of itself ("IG Container"); of its upload, "Upload Video to Meta Servers".
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct ContainerStatus {
     #[serde(default, deserialize_with = "lenient")]
@@ -127,7 +127,7 @@ pub(super) struct CopyrightCheck {
     pub(super) matches_found: bool,
 }
 
-/// A published post (section 6).
+/// A published post ("IG User Media" lists them).
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Media {
     #[serde(default, deserialize_with = "optional_id")]
@@ -140,14 +140,14 @@ pub(super) struct Media {
     pub(super) permalink: Option<String>,
 }
 
-/// The upload host's response to bytes (section 3).
+/// The upload host's response to bytes ("Content Publishing").
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct UploadResponse {
     #[serde(default, deserialize_with = "lenient")]
     pub(super) success: bool,
 }
 
-/// A fresh token (section 9). Not `Debug`, since it is a secret.
+/// A fresh token ("Long-Lived Access Tokens"). Not `Debug`, since it is a secret.
 #[derive(Deserialize)]
 pub(super) struct ExchangedToken {
     pub(super) access_token: String,
@@ -171,7 +171,7 @@ impl ErrorEnvelope {
     }
 }
 
-/// The Graph API's error (section 7). One without a code is not its own.
+/// The Graph API's error ("Handling Errors", "Error Codes"). One without a code is not its own.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct GraphError {
     #[serde(default, deserialize_with = "lenient")]
@@ -225,7 +225,7 @@ fn adds_nothing(message: &str, for_people: &str) -> bool {
     VAGUE.contains(&bare.as_str()) || for_people.to_lowercase().contains(&bare)
 }
 
-/// The upload host's error (section 3).
+/// The upload host's error ("Content Publishing").
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct DebugInfo {
     #[serde(default, rename = "type", deserialize_with = "lenient")]
@@ -243,7 +243,8 @@ impl DebugInfo {
         !self.kind.is_empty() || self.retriable.is_some()
     }
 
-    /// Whether the token was refused, which the host says in two ways, and with HTTP 400 (section 3).
+    /// Whether the token was refused, which the host says in two ways, and with HTTP 400. The message is in a sample of
+    /// "Upload Video to Meta Servers"; the type was seen and is not documented.
     pub(super) fn is_unauthorized(&self) -> bool {
         self.kind == "NotAuthorizedError" || self.message.to_lowercase().contains("unauthorized")
     }
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_have_the_fields_of_the_sheet() {
+    fn requests_have_the_documented_fields() {
         let json = |request: Value| request.to_string();
         let reel = |is_ai_generated| json(serde_json::to_value(NewReel::new("Hi", is_ai_generated)).unwrap());
         assert_eq!(reel(false), r#"{"media_type":"REELS","upload_type":"resumable","caption":"Hi"}"#);

@@ -73,6 +73,17 @@ impl Default for Disk {
 }
 
 impl Disk {
+    /// One whose threads are all held by a mount that does not answer.
+    #[cfg(test)]
+    pub(super) fn stuck() -> Self {
+        Self { threads: Arc::new(Semaphore::new(0)), time_limit: Duration::from_millis(50) }
+    }
+
+    /// How long one piece of work may take.
+    pub(super) fn time_limit(&self) -> Duration {
+        self.time_limit
+    }
+
     /// Does a piece of work. What takes too long is left to itself: nobody waits for it, not even the end of the process.
     pub(super) async fn run<T: Send + 'static>(
         &self,

@@ -27,6 +27,7 @@ pub(in crate::platform) struct MediaFile {
     pub(in crate::platform) size: u64,
     /// Its type, from its first bytes.
     pub(in crate::platform) mime: &'static str,
+    kind: MediaKind,
     /// Its real path below the root.
     path: PathBuf,
     disk: Disk,
@@ -64,7 +65,7 @@ impl MediaFile {
         let length = read_up_to(&file, &mut head)?;
         match recognise(&head[..length], version.size) {
             Some((found, mime)) if found == kind => {
-                Ok(Self { handle: Arc::new(file), version, size: version.size, mime, path, disk })
+                Ok(Self { handle: Arc::new(file), version, size: version.size, mime, kind, path, disk })
             }
             Some((found, _)) => unusable(format!("the file is {}, not {}", found.with_article(), kind.with_article())),
             None => unusable(
@@ -96,7 +97,7 @@ impl MediaFile {
         digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The platform would refuse a larger file only after it has received all of it.
+    /// The platform would refuse a larger file only after it has received all of it, or has fetched it.
     ///
     /// # Errors
     /// That the file is larger than `largest`.
@@ -105,7 +106,8 @@ impl MediaFile {
             return Ok(());
         }
         let text = format!(
-            "the video has {} bytes, but {} takes at most {largest}: `{}`",
+            "the {} has {} bytes, but {} takes at most {largest}: `{}`",
+            self.kind.as_str(),
             self.size,
             platform.title(),
             self.path.display()
@@ -241,7 +243,7 @@ mod tests {
         let file = media_file(&path);
         assert_eq!(file.ensure_at_most(1000, Platform::TikTok), Ok(()));
         let failure = file.ensure_at_most(999, Platform::TikTok).unwrap_err();
-        assert_eq!(failure.consequence(), crate::post::Consequence::GiveUp);
+        assert_eq!(failure.consequence(), crate::post::Consequence::FailPermanently);
         let text = "the video has 1000 bytes, but TikTok takes at most 999: `a.mp4`; make it smaller";
         assert_eq!(failure.message, text);
     }

@@ -5,6 +5,7 @@ mod disk;
 mod file;
 mod signature;
 
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use url::Url;
@@ -26,13 +27,27 @@ pub struct AssetStore {
 
 impl AssetStore {
     /// # Errors
-    /// If the root is not a directory.
-    pub fn new(root: &Path, public_url: Option<Url>) -> std::io::Result<Self> {
-        let root = root.canonicalize()?;
-        if !root.is_dir() {
-            return Err(std::io::Error::from(std::io::ErrorKind::NotADirectory));
+    /// If the root is not a directory, or its mount does not respond.
+    pub async fn open(root: &Path, public_url: Option<Url>) -> io::Result<Self> {
+        Self::on(Disk::default(), root, public_url).await
+    }
+
+    async fn on(disk: Disk, root: &Path, public_url: Option<Url>) -> io::Result<Self> {
+        let root = root.to_owned();
+        let found = disk.run(move || Ok(real_folder(&root))).await;
+        match found {
+            Ok(root) => Ok(Self { root: root?, public_url, disk }),
+            Err(_) => {
+                let limit = humantime::format_duration(disk.time_limit());
+                Err(io::Error::new(io::ErrorKind::TimedOut, format!("no response within {limit}")))
+            }
         }
-        Ok(Self { root, public_url, disk: Disk::default() })
+    }
+
+    /// The same at once, for tests.
+    #[cfg(test)]
+    pub(super) fn new(root: &Path, public_url: Option<Url>) -> io::Result<Self> {
+        Ok(Self { root: real_folder(root)?, public_url, disk: Disk::default() })
     }
 
     /// The file that a post of this kind publishes, opened. Whatever its path leads to later, only this file is read.
@@ -77,6 +92,12 @@ impl AssetStore {
         }
         Ok(url)
     }
+}
+
+/// The real path of a folder.
+fn real_folder(path: &Path) -> io::Result<PathBuf> {
+    let real = path.canonicalize()?;
+    if real.is_dir() { Ok(real) } else { Err(io::Error::from(io::ErrorKind::NotADirectory)) }
 }
 
 fn missing(message: String) -> Failure {
@@ -166,6 +187,20 @@ mod tests {
             assert!(failure.message.contains(problem), "{name}: {}", failure.message);
             assert!(failure.message.ends_with(&format!("`{name}` of `videoPath`")), "{name}: {}", failure.message);
         }
+    }
+
+    #[tokio::test]
+    async fn a_root_is_a_folder_and_one_that_does_not_answer_takes_the_time_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.mp4"), MP4).unwrap();
+        let opened = async |disk, path: &Path| AssetStore::on(disk, path, None).await.map(|assets| assets.root);
+        let root = folder.path().canonicalize().unwrap();
+        assert_eq!(opened(Disk::default(), &root.join(".")).await.unwrap(), root);
+        for (name, kind) in [("none", io::ErrorKind::NotFound), ("a.mp4", io::ErrorKind::NotADirectory)] {
+            assert_eq!(opened(Disk::default(), &root.join(name)).await.unwrap_err().kind(), kind);
+        }
+        let error = opened(Disk::stuck(), &root).await.unwrap_err();
+        assert_eq!(error.to_string(), "no response within 50ms");
     }
 
     #[tokio::test]

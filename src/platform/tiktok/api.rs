@@ -1,4 +1,5 @@
-//! The calls of the Content Posting API (platform sheet, sections 1 and 2).
+//! The calls of the Content Posting API: "Query Creator Info", "Direct Post", "Photo", "Get Post Status" and
+//! "Rate Limits" on <https://developers.tiktok.com>.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -32,7 +33,8 @@ const UPLOAD_DOMAIN: &str = "tiktokapis.com";
 /// The most videos that one call lists.
 const MAX_LISTED: u32 = 20;
 
-/// TikTok counts requests in any window of 60 s (section 2), when they arrive. One second more is for one that was slow.
+/// TikTok counts requests in any window of 60 s ("Rate Limits"), when they arrive. One second more is for one that was
+/// slow.
 const RATE_WINDOW: Duration = Duration::from_secs(61);
 
 /// The most requests of each kind within the window. Videos and photos are started under one limit.
@@ -85,14 +87,14 @@ struct Envelope<T> {
 
 /// What a successful call gave.
 #[derive(Debug)]
-pub(super) struct Answer<T> {
+pub(super) struct Success<T> {
     pub(super) data: T,
     status: u16,
     /// Its log id is worth telling where the data is of no use.
     pub(super) error: ApiError,
 }
 
-impl<T> Answer<T> {
+impl<T> Success<T> {
     /// The data is not what was expected.
     pub(super) fn unexpected(&self, step: &str) -> Failure {
         unexpected(step, self.status, &self.error)
@@ -100,12 +102,12 @@ impl<T> Answer<T> {
 }
 
 impl<T> Envelope<T> {
-    /// The data of a success. The status alone does not tell: TikTok refuses with HTTP 200 too (section 1).
-    fn into_answer(self, step: &str, status: u16) -> Result<Answer<T>, Refusal> {
+    /// The data of a success. The status alone does not tell: TikTok refuses with HTTP 200 too ("Query Creator Info").
+    fn into_success(self, step: &str, status: u16) -> Result<Success<T>, Refusal> {
         let Self { data, error } = self;
         let is_success = (200..300).contains(&status);
         let failure = match error.code.as_str() {
-            "ok" if is_success => return Ok(Answer { data, status, error }),
+            "ok" if is_success => return Ok(Success { data, status, error }),
             "ok" => unexpected(step, status, &error),
             "" if is_success => unexpected(step, status, &error),
             _ => classify(step, status, &error),
@@ -115,14 +117,14 @@ impl<T> Envelope<T> {
 }
 
 /// What a response of the API says of the call.
-pub(super) fn read_answer<T: DeserializeOwned + Default>(
+pub(super) fn read_response<T: DeserializeOwned + Default>(
     step: &str,
     response: &ApiResponse,
     now: DateTime<Utc>,
-) -> Result<Answer<T>, Refusal> {
+) -> Result<Success<T>, Refusal> {
     let envelope = response.parse::<Envelope<T>>().unwrap_or_default();
-    let answer = envelope.into_answer(step, response.status);
-    answer.map_err(|refusal| refusal.with_retry_at(response.retry_after(now), now))
+    let success = envelope.into_success(step, response.status);
+    success.map_err(|refusal| refusal.with_retry_at(response.retry_after(now), now))
 }
 
 /// A response that is neither a success nor a refusal as TikTok documents them.
@@ -202,7 +204,7 @@ impl TikTokApi {
         path: &'static str,
         body: Option<&(impl Serialize + Sync)>,
         context: &dyn PublishContext,
-    ) -> Result<Answer<T>, CallError> {
+    ) -> Result<Success<T>, CallError> {
         self.call_with(&self.client, step, path, body, context).await
     }
 
@@ -213,7 +215,7 @@ impl TikTokApi {
         path: &'static str,
         body: Option<&(impl Serialize + Sync)>,
         context: &dyn PublishContext,
-    ) -> Result<Answer<T>, CallError> {
+    ) -> Result<Success<T>, CallError> {
         let request = || {
             let request = client.http().post(self.origin.at(path)).header(CONTENT_TYPE, JSON_UTF8);
             match body {
@@ -222,10 +224,10 @@ impl TikTokApi {
             }
         };
         let response = client.send::<Refusal>(request, context).await?;
-        read_answer(step, &response, context.now()).map_err(CallError::Refused)
+        read_response(step, &response, context.now()).map_err(CallError::Refused)
     }
 
-    /// Asks whether and how the account may post now. TikTok requires that before every post (section 3).
+    /// Asks whether and how the account may post now. The "Content Sharing Guidelines" require that before every post.
     pub(super) async fn creator_info(&self, context: &dyn PublishContext) -> Result<CreatorInfo, PublishError> {
         let step = "report whether the account may post";
         let path = "/v2/post/publish/creator_info/query/";
@@ -240,7 +242,8 @@ impl TikTokApi {
         self.inits.wait_turn(context).await
     }
 
-    /// Starts a video. If the response is lost, nothing can come of it: nobody knows the upload address (section 9).
+    /// Starts a video. If the response is lost, nothing can come of it: nobody knows the upload address, and posting
+    /// starts with the last byte ("Media Transfer Guide").
     pub(super) async fn start_video(
         &self,
         video: &VideoInit<'_>,
@@ -249,10 +252,10 @@ impl TikTokApi {
         let step = "accept the video";
         self.wait_for_init(context).await?;
         let sent = self.call::<InitResponse>(step, "/v2/post/publish/video/init/", Some(video), context).await;
-        let mut answer = sent.map_err(|error| error.into_retryable(Platform::TikTok, step))?;
-        match (answer.data.publish_id.take(), answer.data.upload_url.take()) {
+        let mut success = sent.map_err(|error| error.into_retryable(Platform::TikTok, step))?;
+        match (success.data.publish_id.take(), success.data.upload_url.take()) {
             (Some(publish_id), Some(upload_url)) => Ok(StartedVideo { publish_id, upload_url }),
-            _ => Err(answer.unexpected(step).into()),
+            _ => Err(success.unexpected(step).into()),
         }
     }
 
@@ -265,10 +268,10 @@ impl TikTokApi {
     ) -> Result<String, CallError> {
         let path = "/v2/post/publish/content/init/";
         let client = &self.photo_client;
-        let mut answer = self.call_with::<InitResponse>(client, START_PHOTO, path, Some(photo), context).await?;
-        answer.data.publish_id.take().ok_or_else(|| {
-            let failure = answer.unexpected(START_PHOTO);
-            CallError::Refused(Refusal { failure, status: answer.status, code: answer.error.code })
+        let mut success = self.call_with::<InitResponse>(client, START_PHOTO, path, Some(photo), context).await?;
+        success.data.publish_id.take().ok_or_else(|| {
+            let failure = success.unexpected(START_PHOTO);
+            CallError::Refused(Refusal { failure, status: success.status, code: success.error.code })
         })
     }
 
@@ -281,7 +284,7 @@ impl TikTokApi {
         let body = StatusRequest { publish_id };
         self.statuses.wait_turn(context).await?;
         match self.call::<StatusResponse>(step, "/v2/post/publish/status/fetch/", Some(&body), context).await {
-            Ok(answer) => Ok(PublishState::read(answer.data, answer.error)),
+            Ok(success) => Ok(PublishState::read(success.data, success.error)),
             Err(CallError::Refused(refusal)) if refusal.code == UNKNOWN_ID => {
                 Ok(PublishState::Unknown(refusal.failure))
             }
@@ -305,7 +308,7 @@ impl TikTokApi {
         self.origin.trusted(address, UPLOAD_DOMAIN, Platform::TikTok)
     }
 
-    /// Sends a chunk. The address has a token of its own; the account's is not sent there (section 1).
+    /// Sends a chunk. The address has a token of its own; the account's is not sent there ("Direct Post").
     pub(super) async fn send_chunk(
         &self,
         address: &Url,
@@ -327,7 +330,7 @@ mod tests {
     /// The response to a request for a video's `init`.
     fn init(status: u16, body: &str) -> Result<(Option<String>, Option<String>), Refusal> {
         let envelope: Envelope<InitResponse> = serde_json::from_str(body).unwrap();
-        envelope.into_answer("test", status).map(|answer| (answer.data.publish_id, answer.data.upload_url))
+        envelope.into_success("test", status).map(|success| (success.data.publish_id, success.data.upload_url))
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The chunk plan of an upload: the floor rule of TikTok's media transfer guide (platform sheet, section 4).
+//! The chunk plan of an upload: the floor rule of the "Media Transfer Guide" on <https://developers.tiktok.com>.
 #![warn(clippy::arithmetic_side_effects)]
 
 /// Up to this size a file can go in one chunk, whether TikTok's MB are 10^6 or 2^20 bytes.

@@ -1,4 +1,5 @@
-//! TikTok's codes as failures: the table of the platform sheet, section 11.
+//! TikTok's codes as failures. The codes are those of "Error Handling", "OAuth Error Handling", "Get Post Status" and
+//! the endpoints' own pages on <https://developers.tiktok.com>. Which category a code has is our decision.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -18,7 +19,7 @@ const UNAVAILABLE: &str = "TikTok is unavailable; the post will be retried autom
 /// The advice for too many requests.
 const RATE_LIMITED: &str = "TikTok's rate limit is reached; the post will be retried automatically";
 
-/// How long to wait after too many requests if TikTok does not say: its window is one minute (section 2).
+/// How long to wait after too many requests if TikTok does not say: its window is one minute ("Rate Limits").
 const RATE_WINDOW: TimeDelta = TimeDelta::seconds(65);
 
 /// A code, what it means for the post, and what a person can do about it.
@@ -83,7 +84,7 @@ const RULES: &[Rule] = &[
         Yes,
         "verify the domain of ASSET_PUBLIC_URL at TikTok's developer portal",
     ),
-    // Somebody cancelled it on purpose, so it is parked until a person asks for it.
+    // Somebody cancelled it on purpose, so it is marked as ambiguous until a person asks for it.
     ("publish_cancelled", Ambiguous, No, "the publish was cancelled at TikTok; reset the post to send it again"),
     (UNKNOWN_ID, Unknown, No, "TikTok no longer knows the upload"),
 ];
@@ -160,7 +161,7 @@ mod tests {
     use crate::post::TicketFate;
 
     #[test]
-    fn every_row_of_the_sheet_has_its_category() {
+    fn every_known_code_has_its_category() {
         for (status, code, category, retryable) in [
             (503, "internal_error", PlatformOutage, Yes),
             (200, "internal", PlatformOutage, Yes),

@@ -1,5 +1,5 @@
-//! Photos: TikTok fetches them, so there is no upload, and `init` itself starts the publish (platform sheet,
-//! section 5).
+//! Photos: TikTok fetches them, so there is no upload, and `init` itself starts the publish. That is inferred from
+//! "Photo" on <https://developers.tiktok.com>, which names no second step.
 
 use url::Url;
 
@@ -19,6 +19,9 @@ use crate::platform::{
 };
 use crate::post::{Category, Content, Failure, MediaKind, Platform, Post, Ticket};
 
+/// The largest photo that TikTok takes: 20 MB ("Media Transfer Guide"), if its MB are 2^20 bytes.
+pub(super) const LARGEST_PHOTO: u64 = 20 << 20;
+
 impl TikTokPublisher {
     /// The intent is stored before `init`: if the response is lost, nobody can tell whether the photo is published.
     pub(super) async fn create_photo_ticket(
@@ -27,6 +30,7 @@ impl TikTokPublisher {
         context: &dyn PublishContext,
     ) -> Result<Ticket, PublishError> {
         let file = self.assets.file_of(post, MediaKind::Image).await?;
+        file.ensure_at_most(LARGEST_PHOTO, Platform::TikTok)?;
         let image = self.assets.public_url(&file)?;
         let text = fitted_photo_text(post)?;
         let creator = self.creator(context).await?;

@@ -8,18 +8,19 @@ use serde_json::json;
 
 use super::TikTokSettings;
 use super::api::TikTokApi;
-use super::photo::photo_fingerprint;
+use super::photo::{LARGEST_PHOTO, photo_fingerprint};
 use super::status::PublishState;
 use super::text::{fitted_photo_text, fitted_title};
 use super::ticket::TikTokTicket;
 use super::video::{LARGEST_VIDEO, video_fingerprint};
 use super::wire::CreatorInfo;
+use crate::environment::Redactor;
 use crate::platform::backoff::{PollBackoff, PollSettings};
 use crate::platform::media::{AssetStore, MediaFile};
 use crate::platform::{
     CredentialExpiry, PublishContext, PublishError, Publisher, PublisherDeps, TicketAge, TicketOutcome, read_ticket,
 };
-use crate::post::{Category, Failure, MediaKind, Platform, Post, Ticket};
+use crate::post::{Category, Failure, MAX_WORDS_CHARS, MediaKind, Platform, Post, Ticket, excerpt};
 use crate::store::StoreError;
 
 /// Publishes on TikTok.
@@ -29,6 +30,8 @@ pub(super) struct TikTokPublisher {
     pub(super) assets: Arc<AssetStore>,
     pub(super) poll: PollSettings,
     pub(super) privacy_level: String,
+    /// Knows the secrets that no address of a post may contain.
+    pub(super) redactor: Redactor,
 }
 
 impl TikTokPublisher {
@@ -39,6 +42,7 @@ impl TikTokPublisher {
             assets: Arc::clone(&deps.assets),
             poll: deps.poll,
             privacy_level: settings.privacy_level.clone(),
+            redactor: deps.redactor.clone(),
         }
     }
 
@@ -89,7 +93,7 @@ fn check_privacy_level(level: &str, offered: &[String]) -> Result<(), Failure> {
     }
     let message = format!(
         "TikTok does not offer the account the privacy level `{level}`; set TIKTOK_PRIVACY_LEVEL to one of {}",
-        offered.join(", ")
+        excerpt(&offered.join(", "), MAX_WORDS_CHARS)
     );
     Err(Failure::new(Category::RejectedContent, message).not_retryable())
 }
@@ -120,10 +124,11 @@ impl Publisher for TikTokPublisher {
         let kind = post.content.media_kind()?;
         let file = self.assets.file_of(post, kind).await?;
         self.fingerprint_of(post, &file)?;
-        if kind == MediaKind::Video {
-            file.ensure_at_most(LARGEST_VIDEO, Platform::TikTok)?;
-        }
-        Ok(())
+        let largest = match kind {
+            MediaKind::Video => LARGEST_VIDEO,
+            MediaKind::Image => LARGEST_PHOTO,
+        };
+        Ok(file.ensure_at_most(largest, Platform::TikTok)?)
     }
 
     async fn create_ticket(&self, post: &Post, context: &dyn PublishContext) -> Result<Ticket, PublishError> {

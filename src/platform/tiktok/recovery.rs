@@ -1,29 +1,32 @@
-//! Finding a video that was sent whole and whose `publish_id` does not tell what became of it (platform sheet,
-//! section 12).
+//! Finding a video that was sent whole and whose `publish_id` does not tell what became of it. The search is our own
+//! method, not a documented one.
 #![warn(clippy::arithmetic_side_effects)]
 
 use chrono::{DateTime, Utc};
 
 use super::publisher::TikTokPublisher;
 use super::text::fitted_title;
+use super::ticket::VideoTicket;
 use super::wire::ListedVideo;
+use crate::platform::public_url::public_url;
 use crate::platform::recovery::{only_unrecorded, slack_before};
 use crate::platform::{PublishContext, PublishError, TicketOutcome};
-use crate::post::{Category, Failure, Post, Publication, Ticket, shell_quoted};
+use crate::post::{Category, Failure, Platform, Post, Publication, Ticket, shell_quoted};
 
 impl TikTokPublisher {
     /// Searches for the video among the account's public ones. It is found only if it is the single one that has the
-    /// caption and the time and is not recorded as another post. Otherwise the post is parked, and never sent again
-    /// automatically. The list needs the scope `video.list` and never contains private videos, so that the video is
-    /// not in it proves nothing.
+    /// caption and the time and is not recorded as another post. Otherwise the post is marked as ambiguous, and never
+    /// sent again automatically. The list needs the scope `video.list` and never contains private videos, so that the
+    /// video is not in it proves nothing.
     pub(super) async fn find_listed(
         &self,
         post: &Post,
         ticket: &Ticket,
+        own: &VideoTicket,
         failure: &Failure,
         context: &dyn PublishContext,
     ) -> Result<TicketOutcome, PublishError> {
-        match self.search_listed(post, ticket, context).await {
+        match self.search_listed(post, ticket, own, context).await {
             Ok(Some(publication)) => Ok(TicketOutcome::Published(publication)),
             Ok(None) => Err(maybe_published(failure).into()),
             Err(PublishError::Failed(refusal)) => {
@@ -51,6 +54,7 @@ impl TikTokPublisher {
         &self,
         post: &Post,
         ticket: &Ticket,
+        own: &VideoTicket,
         context: &dyn PublishContext,
     ) -> Result<Option<Publication>, PublishError> {
         let title = fitted_title(post)?;
@@ -63,7 +67,11 @@ impl TikTokPublisher {
         let matching = videos.into_iter().filter(|video| is_match(video, &title, since));
         let candidates: Vec<_> = matching.filter_map(|mut video| Some((video.id.take()?, video))).collect();
         let found = only_unrecorded(candidates, context).await?;
-        Ok(found.map(|(id, video)| Publication { id: Some(id), url: video.share_url, warning: None }))
+        Ok(found.map(|(id, video)| {
+            let shared = video.share_url.and_then(|url| public_url(Platform::TikTok, &url, &self.redactor));
+            let built = own.publication(Some(id));
+            Publication { url: shared.or(built.url), ..built }
+        }))
     }
 }
 
@@ -87,7 +95,7 @@ fn inaccessible(post: &Post, ticket: &Ticket, failure: Failure) -> Result<Ticket
     }
     let advice = format!(
         "check whether the post is on TikTok, on this account or an earlier one; `postretry reset --drop-ticket {}` \
-         sends it anew",
+         makes the next attempt upload it again",
         shell_quoted(post.id.as_str())
     );
     Err(Failure::new(Category::Ambiguous, failure.message).advise(advice))
@@ -96,7 +104,7 @@ fn inaccessible(post: &Post, ticket: &Ticket, failure: Failure) -> Result<Ticket
 /// The failure of a post that the application sent as a draft: only the creator can finish it.
 pub(super) fn left_as_draft(post: &Post) -> Failure {
     let advice = format!(
-        "finish it in the TikTok app, then settle the post with `postretry reset --posted {}`",
+        "finish it in the TikTok app, then record the post as posted with `postretry reset --posted {}`",
         shell_quoted(post.id.as_str())
     );
     let text = "TikTok has put the post into the creator's inbox as a draft, and a person has to finish it there";
@@ -109,7 +117,7 @@ mod tests {
 
     use super::*;
     use crate::platform::test_context::post;
-    use crate::post::{Platform, TicketFate};
+    use crate::post::TicketFate;
 
     #[test]
     fn a_ticket_that_may_not_be_asked_about_is_dead_only_before_its_last_chunk() {

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use super::TikTokPublisher;
 use crate::environment::{Reader, Variable};
 use crate::platform::{ADDRESSES, Origin, PlatformModule, Publisher, PublisherDeps, PublisherSettings};
+use crate::post::Platform;
 
 /// How to reach TikTok, and as whom.
 #[derive(Debug, Clone)]
@@ -72,6 +73,10 @@ const VARIABLES: &[Variable] = &[
 ];
 
 impl PublisherSettings for TikTokSettings {
+    fn platform(&self) -> Platform {
+        Platform::TikTok
+    }
+
     fn publisher(&self, deps: &PublisherDeps) -> Arc<dyn Publisher> {
         Arc::new(TikTokPublisher::new(self, deps))
     }

@@ -1,4 +1,4 @@
-//! What TikTok says of a publish (platform sheet, section 6).
+//! What TikTok says of a publish: "Get Post Status" on <https://developers.tiktok.com>.
 
 use super::classify::{classify, log_id_text};
 use super::wire::{ApiError, StatusResponse};
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn every_status_of_the_sheet_is_read() {
+    fn every_documented_status_is_read() {
         for (text, expected) in [
             (
                 r#"{"status":"PUBLISH_COMPLETE","publicaly_available_post_id":[7512345678901234567]}"#,

@@ -1,4 +1,5 @@
-//! Fits a post's texts into TikTok's limits (platform sheet, sections 4 and 5).
+//! Fits a post's texts into TikTok's limits: "Direct Post" for videos and "Photo" for photos, on
+//! <https://developers.tiktok.com>.
 
 use crate::post::{Category, Content, Failure, Post, with_hashtags};
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::wire::{optional_publish_id, publish_id};
+use super::wire::{optional_publish_id, publish_id, username};
 use crate::post::Publication;
 
 /// It cannot be printed, since an upload address is a secret.
@@ -28,7 +28,7 @@ pub(super) struct VideoTicket {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) size: Option<u64>,
     /// The account's name, for the link.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "username")]
     pub(super) username: Option<String>,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct PhotoTicket {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_publish_id")]
     pub(super) publish_id: Option<String>,
     /// The account's name, for the link.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "username")]
     pub(super) username: Option<String>,
 }
 
@@ -111,6 +111,16 @@ mod tests {
         let without = json!({ "kind": "photo", "publishId": null });
         assert!(serde_json::from_value::<TikTokTicket>(without).is_ok(), "it is not known yet");
         assert!(serde_json::from_value::<TikTokTicket>(json!({ "kind": "video" })).is_err());
+    }
+
+    #[test]
+    fn a_name_that_no_account_has_is_left_out_of_a_ticket() {
+        let long = json!("x".repeat(500));
+        for (name, read) in [(json!("me"), Some("me")), (long, None), (json!("\u{1b}"), None), (json!(7), None)] {
+            let stored = json!({ "kind": "video", "publishId": "v1", "username": name });
+            let Ok(TikTokTicket::Video(ticket)) = serde_json::from_value(stored) else { panic!("{name} is no ticket") };
+            assert_eq!(ticket.username.as_deref(), read, "{name}");
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The account's tokens, and how TikTok gives new ones (platform sheet, section 7).
+//! The account's tokens, and how TikTok gives new ones: "Refresh a User Access Token" and "Manage OAuth Access Tokens"
+//! on <https://developers.tiktok.com>.
 
 use std::sync::Arc;
 
@@ -106,7 +107,7 @@ pub(super) struct TokenResponse {
 }
 
 impl TokenResponse {
-    /// The new tokens. The status alone does not tell: an error has been seen with HTTP 200 (section 1).
+    /// The new tokens. The status alone does not tell: an error was seen with HTTP 200 (not documented).
     pub(super) fn into_refreshed(self, is_success: bool) -> Result<Refreshed, ApiError> {
         match self.access_token {
             Some(token) if is_success && matches!(self.error.as_str(), "" | "ok") => Ok(Refreshed {

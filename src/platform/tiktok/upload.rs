@@ -1,4 +1,4 @@
-//! The upload of a video, chunk by chunk (platform sheet, section 4).
+//! The upload of a video, chunk by chunk: the "Media Transfer Guide" on <https://developers.tiktok.com>.
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -103,7 +103,7 @@ impl ResumableUpload for VideoUpload<'_> {
         interruption: &Failure,
         context: &dyn PublishContext,
     ) -> Result<UploadProgress<UploadEnd>, PublishError> {
-        // The upload address itself cannot be asked (section 4).
+        // The upload address itself cannot be asked: the guide names no such request.
         let state = self.api.status(self.publish_id, context).await?;
         Ok(read_progress(&state, interruption, self.reported(), self.plan.size)?)
     }
@@ -118,7 +118,8 @@ pub(super) enum Source {
     Page,
 }
 
-/// What the response to a chunk that ends at `end` means: the table of section 4.
+/// What the response to a chunk that ends at `end` means: the guide's table of statuses. HTTP 405 was seen and is not
+/// documented.
 pub(super) fn read_response(status: u16, source: Source, end: u64, size: u64) -> PartOutcome<UploadEnd> {
     if source == Source::Page {
         return PartOutcome::Interrupted(foreign(SEND_CHUNK, status));
@@ -147,7 +148,7 @@ pub(super) fn read_response(status: u16, source: Source, end: u64, size: u64) ->
 }
 
 /// How many bytes TikTok has, from the `Content-Range` of a response: `bytes 0-N/TOTAL`. Whether N is a count or the
-/// index of the last byte is not documented clearly (section 4). As a count it never skips a byte.
+/// index of the last byte is not documented clearly. As a count it never skips a byte.
 pub(super) fn stored_bytes(content_range: &str, size: u64) -> Option<u64> {
     let (range, total) = content_range.trim().strip_prefix("bytes ")?.split_once('/')?;
     let (first, stored) = range.split_once('-')?;

@@ -6,7 +6,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::chunks::ChunkPlan;
 use super::publisher::TikTokPublisher;
@@ -23,10 +23,10 @@ use crate::platform::upload::upload;
 use crate::platform::{PublishContext, PublishError, TicketAge, TicketOutcome, still_processing, ticket_payload};
 use crate::post::{Category, Content, Failure, MediaKind, PROCESSING_LIMIT, Platform, Post, Ticket};
 
-/// The largest video that TikTok takes: 4 GB (platform sheet, section 6), if its GB are 2^30 bytes.
+/// The largest video that TikTok takes: 4 GB ("Media Transfer Guide"), if its GB are 2^30 bytes.
 pub(super) const LARGEST_VIDEO: u64 = 4 << 30;
 
-/// How long an upload address accepts bytes (platform sheet, section 4).
+/// How long an upload address accepts bytes ("Direct Post").
 const UPLOAD_WINDOW: TimeDelta = TimeDelta::hours(1);
 
 impl TikTokPublisher {
@@ -114,7 +114,7 @@ impl VideoPublish<'_> {
         Facts {
             is_committed,
             trusts_count: self.age == TicketAge::Stored || !is_committed,
-            accepts_bytes: self.own.upload_url.is_some() && self.ticket.age(self.context.now()) < UPLOAD_WINDOW,
+            accepts_bytes: self.own.upload_url.is_some() && may_be_open(&self.ticket, self.context.now()),
             // The application's ticket does not tell the size of its video, and today's file may be another one.
             total: self.own.size,
         }
@@ -182,9 +182,17 @@ impl VideoPublish<'_> {
             End::Inaccessible(failure) => {
                 self.publisher.judge_inaccessible(self.post, &self.ticket, failure, self.context).await
             }
-            End::Unknown(failure) => self.publisher.find_listed(self.post, &self.ticket, &failure, self.context).await,
+            End::Unknown(failure) => {
+                self.publisher.find_listed(self.post, &self.ticket, &self.own, &failure, self.context).await
+            }
         }
     }
+}
+
+/// Whether an upload address may still accept bytes. As long as nothing can be public, the clock is enough to tell. Later
+/// a wrong clock would lead to a second video, so TikTok itself has to refuse the bytes.
+fn may_be_open(ticket: &Ticket, now: DateTime<Utc>) -> bool {
+    ticket.is_committed() || ticket.age(now) < UPLOAD_WINDOW
 }
 
 /// What the next step depends on besides the state.
@@ -194,7 +202,7 @@ struct Facts {
     /// Whether a count of bytes that falls short means that bytes are missing. Right after this attempt has sent the
     /// last of them, it may only be late.
     trusts_count: bool,
-    /// Whether the upload address is known and still accepts bytes.
+    /// Whether the upload address is known and may still accept bytes.
     accepts_bytes: bool,
     total: Option<u64>,
 }
@@ -222,7 +230,8 @@ enum End {
     Inaccessible(Failure),
 }
 
-/// What follows from the state of a video (platform sheet, section 12).
+/// What follows from the state of a video. The states are those of "Get Post Status". No page says what to do next: it
+/// is inferred from the "Media Transfer Guide", by which TikTok starts posting when it has all bytes.
 fn next_step(state: PublishState, facts: Facts) -> Step {
     match state {
         PublishState::Published(id) => Step::Finish(End::Published(id)),
@@ -310,6 +319,23 @@ mod tests {
         ] {
             let text = format!("{state:?} {letters}");
             assert_eq!(next_step(state, facts(letters)), step, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_clock_closes_an_upload_address_only_while_nothing_can_be_public() {
+        let made_at = DateTime::<Utc>::UNIX_EPOCH;
+        let ticket = Ticket::new(Platform::TikTok, made_at, serde_json::Value::Null);
+        let committed = ticket.clone().committed(made_at);
+        for (age, is_open) in [
+            (TimeDelta::minutes(59), true),
+            (TimeDelta::hours(1), false),
+            (TimeDelta::days(1), false),
+            // The clock was set back.
+            (TimeDelta::days(-1), true),
+        ] {
+            assert_eq!(may_be_open(&ticket, made_at + age), is_open, "{age}");
+            assert!(may_be_open(&committed, made_at + age), "{age}");
         }
     }
 

@@ -1,5 +1,8 @@
-//! The JSON of the Content Posting API (platform sheet, sections 3 to 6 and 12). Responses are read tolerantly: unknown
-//! fields are ignored, and a field that is missing or of a wrong type does not spoil the others.
+//! The JSON of the Content Posting API: "Query Creator Info", "Direct Post", "Photo" and "Get Post Status" on
+//! <https://developers.tiktok.com>.
+//!
+//! Responses are read tolerantly: unknown fields are ignored, and a field that is missing or of a wrong type does not
+//! spoil the others.
 #![warn(clippy::arithmetic_side_effects)]
 
 use std::time::Duration;
@@ -41,6 +44,17 @@ pub(super) fn optional_publish_id<'de, D: Deserializer<'de>>(input: D) -> Result
     id.map(|id| publish_id(id).map_err(D::Error::custom)).transpose()
 }
 
+/// The longest name of an account. TikTok allows 24 characters today, and some limits of its documentation are known to
+/// be exceeded.
+const MAX_USERNAME: usize = 64;
+
+/// Reads the name of an account, which becomes part of a link; none for anything that is not one.
+pub(super) fn username<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    let name: Option<String> = lenient(input)?;
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.".contains(&byte);
+    Ok(name.filter(|name| (1..=MAX_USERNAME).contains(&name.len()) && name.bytes().all(is_allowed)))
+}
+
 /// Reads the id of a published post, a text or a number; none for anything that is not one, such as a number that has
 /// lost its last digits.
 fn post_id<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
@@ -57,7 +71,7 @@ pub(super) struct ApiError {
     pub(super) message: String,
     #[serde(deserialize_with = "text_or_number")]
     pub(super) log_id: Option<String>,
-    /// The other spelling of the vendor's pages (section 1).
+    /// The spelling in the tables of "Direct Post"; its samples have the other.
     #[serde(deserialize_with = "text_or_number")]
     pub(super) logid: Option<String>,
 }
@@ -73,7 +87,7 @@ impl ApiError {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct CreatorInfo {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "username")]
     pub(super) creator_username: Option<String>,
     #[serde(deserialize_with = "lenient_list")]
     pub(super) privacy_level_options: Vec<String>,
@@ -94,7 +108,7 @@ impl CreatorInfo {
     }
 }
 
-/// The table of the vendor's page requires both though its sample leaves them out (section 4).
+/// The table of "Direct Post" requires both though its sample leaves them out.
 #[derive(Debug, Default, Serialize)]
 struct BrandToggles {
     brand_content_toggle: bool,
@@ -179,7 +193,7 @@ pub(super) struct PhotoInit<'a> {
     post_mode: &'static str,
     post_info: PhotoInfo<'a>,
     source_info: PhotoSource<'a>,
-    /// Not in `post_info`, unlike for a video (section 5).
+    /// Not in `post_info`, unlike for a video.
     #[serde(skip_serializing_if = "Option::is_none")]
     is_aigc: Option<bool>,
 }
@@ -323,6 +337,21 @@ mod tests {
         assert_eq!(creator.longest_video(), Some(Duration::from_secs(180)));
         let none: CreatorInfo = read(r#"{"privacy_level_options":"SELF_ONLY","max_video_post_duration_sec":-1}"#);
         assert!(none.privacy_level_options.is_empty() && none.longest_video().is_none());
+    }
+
+    #[test]
+    fn a_name_that_no_account_has_is_none() {
+        let name = |text: &str| {
+            let creator: CreatorInfo = read(&json!({ "creator_username": text }).to_string());
+            creator.creator_username
+        };
+        for given in ["me", "user.name_7", &"x".repeat(64)] {
+            assert_eq!(name(given).as_deref(), Some(given));
+        }
+        let long = "x".repeat(65);
+        for given in ["", "me/../you?x", "a b", "\u{202e}me", "\u{1b}[2J", "日本", &long] {
+            assert_eq!(name(given), None);
+        }
     }
 
     #[test]

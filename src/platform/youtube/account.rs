@@ -1,4 +1,5 @@
-//! The channel's tokens, and what a response says of them (sections 6 and 8).
+//! The channel's tokens, and what a response says of them: Google Identity's "OAuth 2.0" for web servers, and
+//! "YouTube Data API - Errors" on <https://developers.google.com>.
 
 use std::sync::Arc;
 

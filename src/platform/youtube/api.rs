@@ -1,4 +1,5 @@
-//! The calls of the Data API, and the bodies of requests (sections 1 to 3, 7 and 8).
+//! The calls of the Data API, and the bodies of requests: "Resumable Uploads", "Videos: insert" and the resource
+//! "Videos" on <https://developers.google.com>, and Google Identity's "OAuth 2.0" for web servers.
 
 use std::ops::Range;
 
@@ -75,7 +76,7 @@ impl NewVideo<'_> {
     }
 }
 
-/// A refresh at the token endpoint (section 8). It contains secrets, so it has no `Debug`.
+/// A refresh at the token endpoint. It contains secrets, so it has no `Debug`.
 #[derive(Serialize)]
 pub(super) struct TokenRequest<'a> {
     pub(super) client_id: &'a str,
@@ -126,7 +127,7 @@ impl YouTubeApi {
                 .header(CONTENT_TYPE, JSON_UTF8)
                 .json(video)
         };
-        // A session whose address is lost gets no bytes, and without bytes there is no video (section 10).
+        // A session whose address is lost gets no bytes, and without bytes there is no video.
         let sent = self.client.send::<Refusal>(request, context).await;
         let response = sent.map_err(|error| error.into_retryable(Platform::YouTubeShorts, step))?;
         match response.header(LOCATION.as_str()) {
@@ -138,7 +139,7 @@ impl YouTubeApi {
         }
     }
 
-    /// Asks a session how far the upload has come (section 3).
+    /// Asks a session how far the upload has come.
     pub(super) async fn session_progress(
         &self,
         session: &Url,
@@ -152,7 +153,8 @@ impl YouTubeApi {
         read_session(ASK_PROGRESS, &response, size, context.now()).map_err(CallError::Refused)
     }
 
-    /// Sends a chunk (section 2).
+    /// Sends a chunk. If the token is refused, it is renewed and the chunk is sent again, even if it is the last: a session
+    /// makes one video at most, and repeats its response when it is complete ("Resumable Uploads").
     pub(super) async fn send_chunk(
         &self,
         session: &Url,
@@ -181,7 +183,7 @@ impl YouTubeApi {
         read_session(RECEIVE_BYTES, &response, file.size, now).map_err(CallError::Refused)
     }
 
-    /// How far the processing of a video has come (section 7); none if the channel has no such video.
+    /// How far the processing of a video has come; none if the channel has no such video.
     pub(super) async fn video_processing(
         &self,
         id: &str,

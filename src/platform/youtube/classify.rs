@@ -1,4 +1,6 @@
-//! YouTube's reasons as failures: the table of section 9.
+//! YouTube's reasons as failures. The reasons are those of "Videos: insert", "Videos" and "YouTube Data API - Errors"
+//! on <https://developers.google.com>, and of Google Identity's "OAuth 2.0" for web servers. Which category a reason
+//! has is our decision.
 
 use chrono::{DateTime, Days, NaiveTime, TimeZone, Utc};
 use chrono_tz::America::Los_Angeles;
@@ -47,9 +49,9 @@ const RULES: &[Rule] = &[
     ("authenticatedUserNotChannel", AccountRestricted, No, "the Google account has no channel; choose one"),
     ("accountDelegationForbidden", AccountRestricted, No, "the account may not act for the channel"),
     ("authenticatedUserAccountClosed", AccountRestricted, No, "the account is closed"),
-    ("authenticatedUserAccountSuspended", AccountRestricted, No, "the account is suspended; ask YouTube"),
+    ("authenticatedUserAccountSuspended", AccountRestricted, No, "the account is suspended; contact YouTube"),
     ("channelClosed", AccountRestricted, No, "the channel is closed"),
-    ("channelSuspended", AccountRestricted, No, "the channel is suspended; ask YouTube"),
+    ("channelSuspended", AccountRestricted, No, "the channel is suspended; contact YouTube"),
     ("defaultLanguageNotSet", RejectedContent, No, "YouTube does not accept the video's metadata"),
     ("forbiddenPrivacySetting", RejectedContent, No, "set YOUTUBE_PRIVACY_STATUS to what the channel may use"),
     ("forbiddenLicenseSetting", RejectedContent, No, "YouTube does not accept the licence"),
@@ -158,7 +160,7 @@ pub(super) enum Processing {
     Failed(Failure),
 }
 
-/// Reads the `status` and the `processingDetails` of a video (section 7).
+/// Reads the `status` and the `processingDetails` of a video ("Videos").
 pub(super) fn read_processing(video: &Video) -> Processing {
     let (status, details) = (&video.status, &video.processing_details);
     match status.upload_status.as_deref().unwrap_or_default() {
@@ -182,7 +184,7 @@ pub(super) fn read_processing(video: &Video) -> Processing {
 
 fn processing_failed(reason: Option<&str>) -> Failure {
     let reason = reason.unwrap_or("unknown");
-    let text = format!("YouTube failed to process the video: `{reason}`");
+    let text = format!("YouTube failed to process the video: `{}`", excerpt(reason, MAX_CODE_CHARS));
     match reason {
         // What was interrupted on the way may arrive the next time.
         "uploadAborted" | "uploadFailed" => {
@@ -197,11 +199,14 @@ fn processing_failed(reason: Option<&str>) -> Failure {
 fn rejected(reason: Option<&str>) -> Failure {
     let reason = reason.unwrap_or("unknown");
     let (category, advice) = match reason {
-        "uploaderAccountClosed" | "uploaderAccountSuspended" => (AccountRestricted, "ask YouTube about the channel"),
+        "uploaderAccountClosed" | "uploaderAccountSuspended" => {
+            (AccountRestricted, "contact YouTube about the channel")
+        }
         "duplicate" => (RejectedContent, "the channel already has this video; find the earlier one"),
         _ => (RejectedContent, "check the video in YouTube Studio"),
     };
-    Failure::new(category, format!("YouTube rejected the video: `{reason}`; {advice}")).not_retryable()
+    let shown = excerpt(reason, MAX_CODE_CHARS);
+    Failure::new(category, format!("YouTube rejected the video: `{shown}`; {advice}")).not_retryable()
 }
 
 #[cfg(test)]
@@ -220,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn every_row_of_the_sheet_has_its_category() {
+    fn every_known_reason_has_its_category() {
         for (status, reason, category, retryable) in [
             (500, "internalError", PlatformOutage, Yes),
             (503, "backendError", PlatformOutage, Yes),
@@ -359,6 +364,17 @@ mod tests {
             assert_eq!((failure.category, failure.ticket), (category, TicketFate::Kept));
         }
         assert_eq!(failure_of(video(json!({ "uploadStatus": "deleted" }))).category, Ambiguous);
+    }
+
+    #[test]
+    fn what_to_do_is_told_however_long_the_reason_is() {
+        let long = "x".repeat(500_000);
+        let failed = json!({ "uploadStatus": "failed", "failureReason": long });
+        let rejected = json!({ "uploadStatus": "rejected", "rejectionReason": long });
+        for (status, advice) in [(failed, "encode the file again"), (rejected, "check the video in YouTube Studio")] {
+            let message = failure_of(json!({ "status": status })).message;
+            assert!(message.ends_with(advice) && message.chars().count() < 300, "{message:.400}");
+        }
     }
 
     #[test]

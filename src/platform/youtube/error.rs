@@ -30,7 +30,7 @@ impl PlatformError {
     }
 }
 
-/// An error of the API (section 6).
+/// An error of the API ("YouTube Data API - Errors").
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct ApiErrorResponse {
@@ -66,7 +66,7 @@ impl ApiErrorResponse {
     }
 }
 
-/// An error of the token endpoint: one flat code (section 8).
+/// An error of the token endpoint: one flat code (Google Identity's "OAuth 2.0" for web servers).
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct TokenErrorResponse {
@@ -116,7 +116,7 @@ impl From<Refusal> for Failure {
 mod tests {
     use super::*;
 
-    /// Section 6.
+    /// With the members that newer responses add.
     const API: &str = r#"{ "error": {
         "code": 429, "message": "Quota exceeded", "status": "RESOURCE_EXHAUSTED", "details": [{ "@type": "x" }],
         "errors": [
@@ -125,7 +125,7 @@ mod tests {
         ]
     } }"#;
 
-    /// Section 8.
+    /// The error of a refresh.
     const TOKEN: &str = r#"{
         "error": "invalid_grant", "error_description": "Token has been revoked.", "error_subtype": "invalid_rapt"
     }"#;

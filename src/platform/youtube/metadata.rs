@@ -1,4 +1,7 @@
-//! The title, description and tags of a video, within YouTube's limits (section 4).
+//! The title, description and tags of a video, within YouTube's limits: the resource "Videos" on
+//! <https://developers.google.com>.
+
+use std::collections::HashSet;
 
 use super::YouTubeSettings;
 use super::api::{NewSnippet, NewStatus, NewVideo};
@@ -59,6 +62,7 @@ fn description(post: &Post) -> Result<String, Failure> {
 /// As many hashtags as fit, without their mark.
 fn tags(hashtags: &[String]) -> Vec<String> {
     let mut tags: Vec<String> = Vec::new();
+    let mut known = HashSet::new();
     let mut used = 0;
     for tag in hashtags {
         let tag = unbracketed(tag.trim().trim_start_matches('#').trim());
@@ -68,7 +72,7 @@ fn tags(hashtags: &[String]) -> Vec<String> {
         if used + cost > TAGS {
             break;
         }
-        if !tag.is_empty() && !tags.contains(&tag) {
+        if !tag.is_empty() && known.insert(tag.clone()) {
             used += cost;
             tags.push(tag);
         }

@@ -1,12 +1,12 @@
-//! Waiting until an uploaded video is processed (section 7). The video exists, so nothing is sent again for it unless
-//! YouTube says that the upload failed.
+//! Waiting until an uploaded video is processed: the resource "Videos" on <https://developers.google.com>. The video
+//! exists, so nothing is sent again for it unless YouTube says that the upload failed.
 
 use super::classify::{Processing, read_processing};
 use super::publisher::YouTubePublisher;
 use super::responses::Video;
 use crate::platform::backoff::PollBackoff;
 use crate::platform::{PublishContext, PublishError, TicketAge, TicketOutcome, still_processing};
-use crate::post::{Category, Failure, Platform, Publication, Retryable};
+use crate::post::{Category, Failure, MAX_CODE_CHARS, Platform, Publication, Retryable, excerpt};
 
 /// What follows from what was learnt of the processing.
 #[derive(Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl YouTubePublisher {
 }
 
 /// Why an attempt that has polled long enough ends. A video of an earlier attempt that the channel never lists is gone;
-/// a new one may only be listed late (section 10).
+/// a new one may only be listed late (not documented).
 fn out_of_time(id: &str, was_seen: bool, age: TicketAge) -> Failure {
     if was_seen || age == TicketAge::Fresh {
         return still_processing(Platform::YouTubeShorts);
@@ -98,10 +98,11 @@ fn out_of_time(id: &str, was_seen: bool, age: TicketAge) -> Failure {
     Failure::new(Category::Ambiguous, text)
 }
 
-/// `requested` is the privacy status that was asked for. YouTube may give another one (section 4).
+/// `requested` is the privacy status that was asked for. YouTube may give another one ("Revision history").
 fn publication(id: &str, video: &Video, requested: &str) -> Publication {
     let given = video.status.privacy_status.as_deref().filter(|given| *given != requested);
     let warning = given.map(|given| {
+        let given = excerpt(given, MAX_CODE_CHARS);
         format!(
             "YouTube set video {id} to `{given}` although `{requested}` was requested; check the channel's settings"
         )
@@ -153,5 +154,7 @@ mod tests {
         assert_eq!(warning(None), None);
         assert_eq!(warning(Some("public")), None);
         assert!(warning(Some("private")).unwrap().contains("`private` although `public`"));
+        let long = warning(Some(&"x".repeat(500_000))).unwrap();
+        assert!(long.ends_with("check the channel's settings") && long.chars().count() < 300, "{long:.400}");
     }
 }

@@ -21,7 +21,7 @@ use crate::platform::{
 use crate::post::{Category, Failure, MediaKind, Platform, Post, Ticket};
 use crate::store::StoreError;
 
-/// The largest video that YouTube takes: 256 GB (section 2), if its GB are 2^30 bytes.
+/// The largest video that YouTube takes: 256 GB ("Videos: insert"), if its GB are 2^30 bytes.
 const LARGEST_VIDEO: u64 = 256 << 30;
 
 /// Publishes on YouTube.
@@ -134,7 +134,7 @@ impl Publisher for YouTubePublisher {
                 (id, video, TicketAge::Stored)
             }
             SessionEnd::Failed(refusal) => return refused_before_the_last_byte(refusal, age),
-            // Without the last byte there is no video (section 10).
+            // Without the last byte there is no video.
             SessionEnd::Gone if !ticket.is_committed() => return Ok(TicketOutcome::Dead),
             SessionEnd::Gone => {
                 let (id, video) = self.find_uploaded(post, &ticket, session.size, context).await?;
@@ -193,7 +193,7 @@ mod tests {
         assert!(ticket.is_from_application() && ticket.is_committed());
         let Err(failure) = read_ticket::<SessionTicket>(&ticket) else { panic!("it is no session") };
         assert_eq!(failure.category, Category::Ambiguous);
-        assert_eq!((failure.consequence(), failure.ticket), (Consequence::GiveUp, TicketFate::Kept));
+        assert_eq!((failure.consequence(), failure.ticket), (Consequence::FailPermanently, TicketFate::Kept));
     }
 
     #[test]

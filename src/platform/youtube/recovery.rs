@@ -1,4 +1,5 @@
-//! Finding the video of a session that is gone, although its last byte was sent (section 10).
+//! Finding the video of a session that is gone, although its last byte was sent. The search is our own method, not
+//! a documented one.
 #![warn(clippy::arithmetic_side_effects)]
 
 use chrono::{DateTime, Utc};
@@ -13,7 +14,7 @@ use crate::post::{Category, Failure, Post, Retryable, Ticket};
 
 impl YouTubePublisher {
     /// Searches the channel's uploads for the video and its id, for as long as an attempt polls. Only a single match
-    /// counts. Without one the post is parked as ambiguous, and is never sent again automatically. A search that fails
+    /// counts. Without one the post is marked as ambiguous, and is never sent again automatically. A search that fails
     /// for a reason that passes says nothing: the next attempt searches again.
     pub(super) async fn find_uploaded(
         &self,

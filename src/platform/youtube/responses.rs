@@ -187,7 +187,7 @@ where
     Ok(items.map(|items| items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect()))
 }
 
-/// The tokens of a refresh (section 8). Secrets too, so it has no `Debug`.
+/// The tokens of a refresh (Google Identity's "OAuth 2.0" for web servers). Secrets too, so it has no `Debug`.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct TokenResponse {
@@ -205,14 +205,14 @@ pub(super) struct TokenResponse {
 mod tests {
     use super::*;
 
-    /// The response to the last byte: the parts `snippet` and `status` (section 1).
+    /// The response to the last byte: the parts `snippet` and `status` ("Videos: insert").
     const UPLOADED: &str = r#"{
         "kind": "youtube#video", "etag": "x", "id": "dQw4w9WgXcQ",
         "snippet": { "title": "A title", "tags": ["one"] },
         "status": { "uploadStatus": "uploaded", "privacyStatus": "private", "license": "youtube", "embeddable": true }
     }"#;
 
-    /// Section 7.
+    /// The response of `videos.list` (the resource "Videos").
     const VIDEOS: &str = r#"{
         "kind": "youtube#videoListResponse", "pageInfo": { "totalResults": 1 },
         "items": [{
@@ -223,7 +223,7 @@ mod tests {
         }]
     }"#;
 
-    /// Section 10.
+    /// The response of `channels.list`.
     const CHANNELS: &str = r#"{ "items": [{
         "id": "UC1", "contentDetails": { "relatedPlaylists": { "likes": "LL", "uploads": "UU1" } }
     }] }"#;
@@ -238,7 +238,7 @@ mod tests {
         { "snippet": { "publishedAt": "2026-11-23T10:00:00Z", "resourceId": { "videoId": "snippet" } } }
     ] }"#;
 
-    /// Section 8.
+    /// The response to a refresh (Google Identity's "OAuth 2.0" for web servers).
     const TOKENS: &str = r#"{
         "access_token": "ya29.a", "expires_in": 3599, "scope": "https://www.googleapis.com/auth/youtube",
         "token_type": "Bearer", "refresh_token": "1//r", "refresh_token_expires_in": 604799

@@ -1,4 +1,5 @@
-//! The resumable upload session: what it says, and the upload of a video through it (sections 1 to 3).
+//! The resumable upload session: what it says, and the upload of a video through it. "Resumable Uploads" on
+//! <https://developers.google.com> documents the protocol.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,8 +23,8 @@ use crate::post::{Category, Failure, Platform, Ticket};
 /// The status of a session that waits for more bytes. It is no redirect, though HTTP has another use for the number.
 pub(super) const RESUME_INCOMPLETE: u16 = 308;
 
-/// How much is sent at a time: a multiple of 256 KiB, as the protocol demands (section 2). Larger files are not sent in
-/// one piece: the commitment is stored before the last chunk, and a session that dies before it has made no video.
+/// How much is sent at a time: a multiple of 256 KiB, as the protocol demands. Larger files are not sent in one piece:
+/// the commitment is stored before the last chunk, and a session that dies before it has made no video.
 const CHUNK: u64 = 32 * 1024 * 1024;
 
 /// The payload of a ticket. The address authorises the upload, so it has no `Debug`.
@@ -100,8 +101,8 @@ fn read_progress(
     }
 }
 
-/// The end of the session, if the refusal ends it. YouTube repeats its own for as long as the session lives (section
-/// 3), unless it is about the account or the time.
+/// The end of the session, if the refusal ends it. YouTube repeats its own for as long as the session lives, unless it
+/// is about the account or the time.
 fn session_end(refusal: Refusal) -> Result<SessionEnd, Refusal> {
     let is_final = refusal.is_own_form
         && (400..500).contains(&refusal.status)

@@ -8,6 +8,7 @@ use url::Url;
 use super::YouTubePublisher;
 use crate::environment::{Reader, Variable};
 use crate::platform::{ADDRESSES, Origin, PlatformModule, Publisher, PublisherDeps, PublisherSettings};
+use crate::post::Platform;
 
 /// How YouTube is reached, and how its videos are published.
 #[derive(Debug, Clone)]
@@ -65,6 +66,10 @@ const VARIABLES: &[Variable] = &[
 ];
 
 impl PublisherSettings for YouTubeSettings {
+    fn platform(&self) -> Platform {
+        Platform::YouTubeShorts
+    }
+
     fn publisher(&self, deps: &PublisherDeps) -> Arc<dyn Publisher> {
         Arc::new(YouTubePublisher::new(self, deps))
     }

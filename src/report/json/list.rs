@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Date, date};
 use crate::post::{Category, Eligibility, EntryOutcome, HistoryEntry, Malformed, Post, RetryPolicy};
-use crate::report::explain::explain;
+use crate::report::explain::{PassRules, explain};
 use crate::report::list::ListPart;
 use crate::report::utc;
 use crate::store::{Page, StoredPost};
@@ -157,7 +157,7 @@ fn is_zero(number: &u32) -> bool {
 }
 
 impl DetailJson {
-    fn new(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>) -> Self {
+    fn new(stored: &StoredPost, rules: &PassRules, now: DateTime<Utc>) -> Self {
         let entry = |entry: &HistoryEntry| EntryJson {
             attempt: entry.attempt,
             started_at: date(entry.started_at),
@@ -172,8 +172,8 @@ impl DetailJson {
             settled_by: entry.settled_by.clone(),
         };
         Self {
-            post: PostJson::new(stored, policy, now),
-            explanation: explain(stored, policy, now),
+            post: PostJson::new(stored, &rules.policy, now),
+            explanation: explain(stored, rules, now),
             retry_history: stored.history().iter().map(entry).collect(),
             claimed_by: stored.claim().map(|claim| claim.by.clone()),
         }
@@ -182,8 +182,8 @@ impl DetailJson {
 
 impl PostDetailJson {
     /// Of the deliveries of one post.
-    pub fn new(deliveries: &[StoredPost], policy: &RetryPolicy, now: DateTime<Utc>) -> Self {
-        let detail = |stored: &StoredPost| DetailJson::new(stored, policy, now);
+    pub fn new(deliveries: &[StoredPost], rules: &PassRules, now: DateTime<Utc>) -> Self {
+        let detail = |stored: &StoredPost| DetailJson::new(stored, rules, now);
         match deliveries {
             [only] => Self::Post(Box::new(detail(only))),
             several => Self::Posts(several.iter().map(detail).collect()),

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Date, List, Shape, date};
 use crate::post::{Category, Platform, Totals};
-use crate::retry::{AttemptReport, DryRunReport, MalformedPost, PassReport, PlannedPost, PlatformReport};
+use crate::retry::{AttemptReport, DryRunReport, MalformedPost, Obstacle, PassReport, PlannedPost, PlatformReport};
 use crate::store::StoredPost;
 
 #[derive(Debug, Serialize)]
@@ -80,7 +80,7 @@ pub(super) struct RunPostJson<'a> {
     /// Why it is due; only a dry run tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
-    /// Why its attempt would fail, as far as a dry run can tell.
+    /// Why its attempt would not publish it, as far as a dry run can tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<&'a str>,
 }
@@ -118,7 +118,7 @@ impl Shape for PlannedPost {
             next_retry_at: date(self.due_since),
             url: None,
             reason: Some(&self.reason),
-            problem: self.problem.as_deref(),
+            problem: self.problem.as_ref().map(Obstacle::reason),
         }
     }
 }

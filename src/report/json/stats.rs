@@ -58,7 +58,7 @@ struct CategoryJson {
     count: u64,
 }
 
-/// What retrying after a failure of a category has led to; beyond what the contract names.
+/// What the retries after failures of one category have led to.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct CauseJson {
@@ -75,7 +75,7 @@ struct TokenJson {
     expires_at: Option<Date>,
 }
 
-/// A platform that the latest run on it had to give up; beyond what the contract names.
+/// A platform that the latest run on it skipped, and why.
 #[derive(Debug, Serialize)]
 struct GivenUpJson<'a> {
     platform: Platform,
@@ -109,7 +109,7 @@ impl<'a> StatsJson<'a> {
         Self {
             total_failed: statistics.total_failed,
             permanently_failed: statistics.permanently_failed,
-            retryable: statistics.total_failed.saturating_sub(statistics.permanently_failed),
+            retryable: statistics.retryable(),
             due: statistics.due,
             malformed: statistics.malformed,
             ambiguous: statistics.ambiguous,

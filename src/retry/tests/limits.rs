@@ -64,7 +64,7 @@ async fn a_post_with_an_earlier_upload_does_not_wait_for_the_gap() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_posts_are_started_than_the_limit_says_and_the_rest_is_untouched() {
+async fn no_more_posts_are_started_than_the_limit_says_and_the_rest_is_unchanged() {
     let bench = TestBench::new().await;
     bench.add_due(&["a", "b", "c", "d"]);
     let before = [bench.stored("c"), bench.stored("d")];
@@ -109,7 +109,7 @@ async fn a_pass_whose_limit_another_platform_reaches_does_not_wait_for_the_gap()
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_time_is_up_posts_in_flight_end_and_the_rest_is_skipped_untouched() {
+async fn when_the_time_is_up_posts_in_flight_end_and_the_rest_is_skipped_unchanged() {
     let bench = TestBench::with(|context| context.config.concurrency = 1).await;
     bench.add_due(&["a", "b", "c", "d"]);
     bench.tiktok.otherwise(Step::Resume, upload(10));

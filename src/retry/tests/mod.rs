@@ -27,6 +27,7 @@ use super::{
     Event, Listener, PassConfig, PassOptions, PassReport, PlatformReport, Records, RetryContext, Shutdown, StoreClock,
     run_pass,
 };
+use crate::environment::Redactor;
 use crate::platform::Publisher;
 use crate::post::{Platform, Post, PostDraft, PostId, RetryPolicy, Ticket};
 use crate::store::memory::InMemoryPostStore;
@@ -122,6 +123,7 @@ impl TestBench {
             },
             shutdown: Shutdown::default(),
             listener: Arc::<RecordingListener>::clone(&listener),
+            redactor: Redactor::default(),
         };
         change(&mut context);
         Self { clock, store, tiktok, instagram, listener, context: Arc::new(context) }

@@ -125,12 +125,12 @@ async fn a_refused_post_is_given_up_at_once() {
 #[tokio::test(start_paused = true)]
 async fn posts_whose_retries_are_used_up_are_flagged_and_not_published() {
     let bench = TestBench::new().await;
-    let mut post = due_post("spent");
+    let mut post = due_post("exhausted");
     post.retry.count = 5;
     bench.add(post);
     let report = bench.run().await;
     assert_eq!(report.totals(), Totals { flagged: 1, ..Totals::default() });
-    assert!(bench.stored("spent").retry.permanently_failed);
+    assert!(bench.stored("exhausted").retry.permanently_failed);
     assert!(bench.tiktok.calls().is_empty());
 }
 
@@ -162,15 +162,15 @@ async fn malformed_posts_are_reported_and_the_others_go_on() {
 async fn posts_of_a_platform_without_credentials_are_left_alone_and_counted_as_skipped() {
     let bench = TestBench::new().await;
     bench.add(due_post_on(Platform::YouTubeShorts, "y"));
-    let mut spent = due_post_on(Platform::YouTubeShorts, "spent");
-    spent.retry.count = 5;
-    bench.add(spent);
-    let before = [bench.stored("y"), bench.stored("spent")];
+    let mut exhausted = due_post_on(Platform::YouTubeShorts, "exhausted");
+    exhausted.retry.count = 5;
+    bench.add(exhausted);
+    let before = [bench.stored("y"), bench.stored("exhausted")];
     let report = bench.run().await;
     let youtube = report_on(&report, Platform::YouTubeShorts);
     assert!(!youtube.is_configured);
     assert_eq!(youtube.totals, Totals { due: 1, skipped: 1, ..Totals::default() });
-    assert_eq!([bench.stored("y"), bench.stored("spent")], before);
+    assert_eq!([bench.stored("y"), bench.stored("exhausted")], before);
 }
 
 #[tokio::test(start_paused = true)]

@@ -35,8 +35,8 @@ fn delivery(platform: Platform) -> Post {
     post
 }
 
-/// A post that was given up after its fifth retry.
-fn given_up(id: &str) -> Post {
+/// A post that became permanently failed after its fifth retry.
+fn permanently_failed_post(id: &str) -> Post {
     let mut post = due_post(id);
     post.retry.count = 5;
     post.retry.permanently_failed = true;
@@ -102,7 +102,7 @@ async fn a_post_that_another_process_works_on_is_busy() {
     let bench = TestBench::new().await;
     let mut claimed = due_post("claimed");
     claimed.retry.claim = Some(live_claim());
-    let mut permanent = given_up("permanent");
+    let mut permanent = permanently_failed_post("permanent");
     permanent.retry.claim = Some(live_claim());
     for post in [&claimed, &permanent] {
         bench.add(post.clone());
@@ -148,9 +148,9 @@ async fn a_retry_whose_claim_is_lost_on_the_way_is_busy() {
 #[tokio::test(start_paused = true)]
 async fn a_permanently_failed_post_is_left_alone_unless_it_is_forced() {
     let bench = TestBench::new().await;
-    let mut spent = due_post("spent");
-    spent.retry.count = 5;
-    for post in [given_up("given up"), spent] {
+    let mut exhausted = due_post("exhausted");
+    exhausted.retry.count = 5;
+    for post in [permanently_failed_post("permanent"), exhausted] {
         let id = post.id.to_string();
         bench.add(post.clone());
         assert_eq!(retry(&bench, &id, &Force::No).await.outcome, RetryOutcome::Permanent);
@@ -162,7 +162,7 @@ async fn a_permanently_failed_post_is_left_alone_unless_it_is_forced() {
 #[tokio::test(start_paused = true)]
 async fn a_forced_post_gets_its_retries_back_first() {
     let bench = TestBench::new().await;
-    bench.add(given_up("a"));
+    bench.add(permanently_failed_post("a"));
     bench.tiktok.on(Step::Create, "a", [fail(Category::MediaProcessing)]);
     let report = retry(&bench, "a", &forced()).await;
     assert_eq!(report.outcome, RetryOutcome::Attempted(Outcome::Failed));
@@ -214,16 +214,16 @@ async fn a_malformed_post_is_reported_with_its_field() {
 #[tokio::test(start_paused = true)]
 async fn a_post_of_a_platform_without_credentials_is_left_as_it_is() {
     let bench = TestBench::new().await;
-    let mut spent = due_post_on(Platform::YouTubeShorts, "spent");
-    spent.retry.count = 5;
+    let mut exhausted = due_post_on(Platform::YouTubeShorts, "exhausted");
+    exhausted.retry.count = 5;
     let plain = due_post_on(Platform::YouTubeShorts, "plain");
-    for post in [&plain, &spent] {
+    for post in [&plain, &exhausted] {
         bench.add(post.clone());
     }
     let outcome = RetryOutcome::NotConfigured(Platform::YouTubeShorts);
     assert_eq!(retry(&bench, "plain", &Force::No).await.outcome, outcome);
-    assert_eq!(retry(&bench, "spent", &forced()).await.outcome, outcome);
-    assert_eq!([bench.stored("plain"), bench.stored("spent")], [plain, spent]);
+    assert_eq!(retry(&bench, "exhausted", &forced()).await.outcome, outcome);
+    assert_eq!([bench.stored("plain"), bench.stored("exhausted")], [plain, exhausted]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -283,7 +283,7 @@ async fn an_id_means_every_delivery_unless_a_platform_is_named() {
 #[tokio::test(start_paused = true)]
 async fn a_post_that_may_be_published_is_sent_only_when_a_person_has_confirmed_it() {
     let bench = TestBench::new().await;
-    let mut ambiguous = given_up("ambiguous");
+    let mut ambiguous = permanently_failed_post("ambiguous");
     ambiguous.retry.category = Some(Category::Ambiguous);
     let mut recorded = due_post("recorded");
     recorded.published_id = Some("7301".to_owned());

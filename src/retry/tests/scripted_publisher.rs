@@ -93,7 +93,14 @@ impl ScriptedPublisher {
 
     /// When a person has to renew the credentials.
     pub(super) fn credentials_expire(&self, at: DateTime<Utc>) {
-        *self.expiry.lock().unwrap() = Some(CredentialExpiry { at, advice: "sign in again" });
+        self.credentials_expire_before(at, at);
+    }
+
+    /// The same, with an access token that lasts longer.
+    pub(super) fn credentials_expire_before(&self, at: DateTime<Utc>, access_expires_at: DateTime<Utc>) {
+        let advice = "renew TIKTOK_REFRESH_TOKEN";
+        let expiry = CredentialExpiry { at, access_expires_at: Some(access_expires_at), advice };
+        *self.expiry.lock().unwrap() = Some(expiry);
     }
 
     /// What it was asked, in this order.

@@ -13,7 +13,7 @@ use crate::post::{Category, EntryOutcome, Failure, Platform, Totals};
 use crate::retry::{RetryContext, Shutdown, Signal};
 
 #[tokio::test(start_paused = true)]
-async fn three_network_failures_in_a_row_leave_the_rest_untouched_until_the_next_pass() {
+async fn three_network_failures_in_a_row_leave_the_rest_unchanged_until_the_next_pass() {
     let bench = TestBench::with(|context| context.config.concurrency = 1).await;
     bench.add_due(&["a", "b", "c", "d", "e"]);
     for id in ["a", "b", "c"] {
@@ -36,7 +36,7 @@ async fn a_refused_token_gives_the_platform_up_at_no_cost_and_the_others_go_on()
     let bench = TestBench::new().await;
     bench.add_due(&["a", "b", "c"]);
     bench.add(due_post_on(Platform::Instagram, "i"));
-    let refused = Failure::new(Category::Auth, "TikTok refused the token").advise("sign in again");
+    let refused = Failure::new(Category::Auth, "TikTok refused the token").advise("renew TIKTOK_REFRESH_TOKEN");
     bench.tiktok.on(Step::Create, "a", [Act::Fail(refused)]);
     let before = [bench.stored("b"), bench.stored("c")];
     let report = bench.run().await;
@@ -46,7 +46,7 @@ async fn a_refused_token_gives_the_platform_up_at_no_cost_and_the_others_go_on()
     let given_up = tiktok.given_up.as_ref().unwrap();
     assert!(!given_up.is_circuit);
     assert_eq!((given_up.category, given_up.waiting), (Category::Auth, 3));
-    assert_eq!(given_up.advice.as_deref(), Some("sign in again"));
+    assert_eq!(given_up.advice.as_deref(), Some("renew TIKTOK_REFRESH_TOKEN"));
     assert!(report.needs_person());
     assert_eq!(bench.tiktok.calls(), ["create a"]);
     let post = bench.stored("a");
@@ -73,7 +73,7 @@ async fn posts_in_flight_end_when_their_platform_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_post_that_waits_for_the_gap_when_its_platform_is_given_up_is_untouched() {
+async fn a_post_that_waits_for_the_gap_when_its_platform_is_given_up_is_unchanged() {
     let bench = TestBench::with(|context| context.config.gap = seconds(30)).await;
     bench.add_due(&["a", "b", "c"]);
     let before = bench.stored("c");

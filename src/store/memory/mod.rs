@@ -233,11 +233,14 @@ impl PostStore for InMemoryPostStore {
 
     async fn find(&self, id: &str) -> Result<Found, StoreError> {
         let state = self.state();
-        let Some(any) = state.find(id) else { return Ok(Found::Nothing) };
-        let failed = state.posts.values().filter(|record| record.id().as_str() == id && record.is_failed());
-        let mut posts: Vec<StoredPost> = failed.map(Record::read).collect();
+        let deliveries: Vec<&Record> = state.posts.values().filter(|record| record.id().as_str() == id).collect();
+        if deliveries.is_empty() {
+            return Ok(Found::Nothing);
+        }
+        let failed = deliveries.iter().filter(|record| record.is_failed());
+        let mut posts: Vec<StoredPost> = failed.map(|record| record.read()).collect();
         if posts.is_empty() {
-            return Ok(Found::NotFailed(any.id().clone()));
+            return Ok(Found::NotFailed(deliveries.iter().filter_map(|record| record.platform).collect()));
         }
         state.name_stories(&mut posts);
         Ok(Found::Failed(posts))

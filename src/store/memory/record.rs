@@ -125,6 +125,10 @@ impl Record {
         self.status == FAILED
     }
 
+    pub(super) fn is_malformed(&self) -> bool {
+        self.fault.is_some()
+    }
+
     /// Whether it is a failed post of the scope.
     pub(super) fn is_in(&self, scope: Scope) -> bool {
         self.is_failed()

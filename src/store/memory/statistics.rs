@@ -19,13 +19,14 @@ pub(super) fn gather(
     let mut builder = StatisticsBuilder::new(*policy);
     for record in state.posts.values().filter(|record| record.is_failed()) {
         let retry = &record.post.retry;
+        let platform = record.platform.filter(|_| !record.is_malformed());
         builder.add_posts(PostGroup {
-            platform: record.platform,
+            platform,
             is_flagged: retry.permanently_failed,
             retry_count: retry.count,
             posts: 1,
         });
-        if let Some(category) = retry.category {
+        if let Some(category) = retry.category.filter(|_| platform.is_some()) {
             builder.add_category(category.as_str(), 1);
         }
     }

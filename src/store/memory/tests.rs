@@ -58,7 +58,7 @@ async fn a_post_that_changed_its_status_is_not_retried() {
     assert_eq!(store.due_posts(&query, None, 10).await.unwrap().posts.len(), 1);
     store.set_status("1", "rejected");
     assert_eq!(store.due_posts(&query, None, 10).await.unwrap().posts.len(), 0);
-    assert_eq!(store.find("1").await.unwrap(), Found::NotFailed(PostId::from_text("1")));
+    assert_eq!(store.find("1").await.unwrap(), Found::NotFailed(vec![Platform::TikTok]));
     assert_eq!(store.get("1").unwrap().status, "rejected");
 }
 

@@ -44,12 +44,24 @@ pub(super) async fn read_all<T>(
     operation: impl IntoFuture<Output = mongodb::error::Result<Cursor<Document>>>,
     read: impl Fn(Document) -> T,
 ) -> mongodb::error::Result<Vec<T>> {
+    read_some(operation, usize::MAX, read).await.map(|(all, _)| all)
+}
+
+/// The same, until the documents have this many bytes together. What is left of them is none if there may be more
+/// documents.
+pub(super) async fn read_some<T>(
+    operation: impl IntoFuture<Output = mongodb::error::Result<Cursor<Document>>>,
+    bytes: usize,
+    read: impl Fn(Document) -> T,
+) -> mongodb::error::Result<(Vec<T>, usize)> {
     let mut cursor = operation.await?;
-    let mut all = Vec::new();
-    while cursor.advance().await? {
-        all.push(read(decode(cursor.current())));
+    let (mut some, mut left) = (Vec::new(), bytes);
+    while left > 0 && cursor.advance().await? {
+        let raw = cursor.current();
+        left = left.saturating_sub(raw.as_bytes().len());
+        some.push(read(decode(raw)));
     }
-    Ok(all)
+    Ok((some, left))
 }
 
 #[cfg(test)]

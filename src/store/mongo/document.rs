@@ -8,9 +8,9 @@ use mongodb::bson::{self, Bson, Document};
 use serde_json::Value;
 
 use super::decode::UNDECODABLE;
-use super::identity::{can_be_id, delivery_id, story_key};
+use super::identity::{can_be_id, delivery_id, problem_of, story_key, unaskable_id};
 use super::place::{Place, places, platform_of_root};
-use crate::post::{Claim, EntryOutcome, HistoryEntry, Malformed, Platform, Post, PostDraft, PostId, ResetMark, Ticket};
+use crate::post::{Claim, EntryOutcome, HistoryEntry, Malformed, Platform, Post, PostDraft, ResetMark, Ticket};
 use crate::store::{StoreError, StoredPost};
 
 /// The fields that every post is read from, beside those of its platform; no others are fetched.
@@ -77,14 +77,13 @@ fn read_post(document: &Document, place: &Place) -> Result<Post, Malformed> {
     // An id that cannot be read is shown, but a query for it would find another post or none.
     let is_askable = undecodable != Some("_id") && document.get("_id").is_some_and(can_be_id);
     let id = document.get("_id").unwrap_or(&Bson::Null);
-    let id = delivery_id(id, place);
-    let mut draft = PostDraft::new(if is_askable { id } else { PostId::new(id.as_str(), "") });
+    let mut draft = PostDraft::new(if is_askable { delivery_id(id, place) } else { unaskable_id(id) });
     let empty = Document::new();
     let problem: RefCell<Option<(String, String)>> = RefCell::default();
     if let Some(field) = undecodable {
         *problem.borrow_mut() = Some((field.to_owned(), "it cannot be decoded".to_owned()));
     } else if !is_askable {
-        *problem.borrow_mut() = Some(("_id".to_owned(), "a query cannot ask for it".to_owned()));
+        *problem.borrow_mut() = Some(("_id".to_owned(), problem_of(id)));
     }
     let root = Fields { document, prefix: String::new(), problem: &problem };
     // Of a post for one platform all are the same.
@@ -269,7 +268,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn date_from(value: &Bson) -> Option<DateTime<Utc>> {
+/// A date, if RFC 3339 can write it.
+pub(super) fn date_from(value: &Bson) -> Option<DateTime<Utc>> {
     let millis = value.as_datetime()?.timestamp_millis();
     if DATES.contains(&millis) { DateTime::from_timestamp_millis(millis) } else { None }
 }
@@ -488,6 +488,7 @@ mod tests {
             ("permanentlyFailed", Bson::Undefined),
             ("_id", Bson::Document(doc! { "$oid": "65f0a1b2c3d4e5f6a7b8c9d0" })),
             ("_id", Bson::Array(Vec::new())),
+            ("_id", Bson::String("x".repeat(3_000_000))),
         ];
         for (field, value) in wrong {
             let mut document = doc! { "_id": 1, "platform": "tiktok", "status": "failed" };

@@ -68,6 +68,11 @@ pub(super) fn is_unindexable(error: &Error) -> bool {
     matches!(error.kind.as_ref(), ErrorKind::Command(command) if CANNOT_INDEX.contains(&command.code))
 }
 
+/// Whether the server has understood a command and refuses it.
+pub(super) fn is_refusal(error: &Error) -> bool {
+    matches!(error.kind.as_ref(), ErrorKind::Command(_))
+}
+
 /// Whether the server refuses a query because it has no index of the name that was given.
 pub(super) fn is_bad_hint(error: &Error) -> bool {
     const BAD_VALUE: i32 = 2;

@@ -5,8 +5,9 @@ use std::cmp::Ordering;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Bson, Document, RawDocumentBuf, Uuid, doc};
+use serde_json::{Map, Value, json};
 
-use super::document::number_from;
+use super::document::{DATES, number_from};
 use super::place::Place;
 use crate::post::PostId;
 
@@ -33,16 +34,49 @@ pub(super) fn delivery_of(id: &PostId) -> (Bson, Place) {
     }
 }
 
+/// The longest id in bytes of BSON. A query can have an id in each of its branches, and one request many ids; the server
+/// refuses a request that is too large.
+const MAX_ID: usize = 1_024;
+
+/// How much of a longer id is shown, in characters.
+const SHOWN: usize = 32;
+
+/// The bytes of a document before its only value, whose name is empty, and after it.
+const BEFORE_VALUE: usize = 6;
+const AFTER_VALUE: usize = 1;
+
+/// The id of a post that no query can ask for: the key finds nothing.
+pub(super) fn unaskable_id(value: &Bson) -> PostId {
+    PostId::new(if is_short(value) { text_of(value) } else { beginning_of(value) }, "")
+}
+
+/// Why no query can ask for this value as an id.
+pub(super) fn problem_of(value: &Bson) -> String {
+    if is_short(value) { "a query cannot look it up".to_owned() } else { format!("it is longer than {MAX_ID} bytes") }
+}
+
 /// The longest key of a story. Nobody names a story like that, and a query has a limited size.
 const MAX_STORY_KEY: usize = 2_000;
 
 /// The lossless form of a value, from which [`value_of`] makes the same value again: its BSON in hexadecimal. In extended
 /// JSON some documents would become other values. Empty if the value has no BSON.
 pub(super) fn key_of(value: &Bson) -> String {
-    let raw = RawDocumentBuf::try_from(&doc! { "": value.clone() });
-    let bytes = raw.map(RawDocumentBuf::into_bytes).unwrap_or_default();
+    hex(&raw_of(value).unwrap_or_default())
+}
+
+/// The BSON of a document that has only this value; none if there is none.
+fn raw_of(value: &Bson) -> Option<Vec<u8>> {
+    RawDocumentBuf::try_from(&doc! { "": value.clone() }).ok().map(RawDocumentBuf::into_bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
+}
+
+/// Whether a value is short enough for the id of a post.
+pub(super) fn is_short(value: &Bson) -> bool {
+    raw_of(value).is_some_and(|raw| raw.len() <= MAX_ID + BEFORE_VALUE + AFTER_VALUE)
 }
 
 /// The value of a key. Of what is no key: a list, which no `_id` can be.
@@ -81,8 +115,41 @@ fn text_of(value: &Bson) -> String {
     }
 }
 
+/// Whether the id of a document is longer than that, as an expression.
+pub(super) fn has_long_id() -> Document {
+    // The value has a name of one character here.
+    let longest = i64::try_from(MAX_ID + BEFORE_VALUE + AFTER_VALUE + 1).unwrap_or(i64::MAX);
+    doc! { "$gt": [{ "$bsonSize": { "i": "$_id" } }, longest] }
+}
+
+/// How a value begins that is too long to be shown: a string by its characters, anything else by its BSON.
+fn beginning_of(value: &Bson) -> String {
+    let beginning: String = match value {
+        Bson::String(text) => text.chars().take(SHOWN).collect(),
+        other => {
+            let raw = raw_of(other).unwrap_or_default();
+            hex(&raw.into_iter().skip(BEFORE_VALUE).take(SHOWN / 2).collect::<Vec<u8>>())
+        }
+    };
+    format!("{beginning}…")
+}
+
 fn relaxed(value: &Bson) -> String {
-    value.clone().into_relaxed_extjson().to_string()
+    json_of(value).to_string()
+}
+
+/// A value in relaxed extended JSON. Of all dates that it cannot write as a text, the driver would write the same.
+fn json_of(value: &Bson) -> Value {
+    match value {
+        Bson::DateTime(date) if date.timestamp_millis() > *DATES.end() => {
+            json!({ "$date": { "$numberLong": date.timestamp_millis().to_string() } })
+        }
+        Bson::Document(fields) => {
+            fields.iter().map(|(name, value)| (name.clone(), json_of(value))).collect::<Map<_, _>>().into()
+        }
+        Bson::Array(values) => values.iter().map(json_of).collect::<Vec<_>>().into(),
+        other => other.clone().into_relaxed_extjson(),
+    }
 }
 
 /// Whether a query may ask for this value as an id. Others it would take for operators, or could not hold.
@@ -92,7 +159,7 @@ pub(super) fn can_be_id(value: &Bson) -> bool {
         Bson::Document(fields) => fields.keys().all(|name| !name.starts_with('$')),
         _ => true,
     };
-    is_value && RawDocumentBuf::try_from(&doc! { "": value.clone() }).is_ok()
+    is_value && is_short(value)
 }
 
 /// Matches the document with this `_id` and no other. `$eq` never takes a value for an operator.
@@ -135,7 +202,7 @@ pub(super) fn values_written(text: &str) -> Vec<Bson> {
     if let Ok(uuid) = Uuid::parse_str(text) {
         values.push(Bson::Binary(uuid.into()));
     }
-    if let Ok(json) = serde_json::from_str::<serde_json::Value>(text)
+    if let Ok(json) = serde_json::from_str::<Value>(text)
         && let Ok(value) = Bson::try_from(json)
         && !values.contains(&value)
     {
@@ -149,6 +216,7 @@ pub(super) fn values_written(text: &str) -> Vec<Bson> {
 mod tests {
     use super::*;
     use mongodb::bson::{DateTime, doc};
+    use std::collections::HashSet;
 
     #[test]
     fn every_kind_of_id_is_found_by_what_is_written() {
@@ -160,6 +228,9 @@ mod tests {
             Bson::Binary(uuid.into()),
             Bson::Document(doc! { "shop": 1, "nr": "7" }),
             Bson::DateTime(DateTime::from_millis(1_700_000_000_000)),
+            Bson::DateTime(DateTime::from_millis(DATES.end() + 1)),
+            Bson::DateTime(DateTime::from_millis(DATES.end() + 2)),
+            Bson::Document(doc! { "shop": 1, "at": [DateTime::MAX], "since": DateTime::MIN }),
             Bson::Double(1.5),
         ] {
             let id = id_of(&value);
@@ -186,6 +257,29 @@ mod tests {
         for no_key in ["", "?", "0", "zz", "0500000000", "{\"$oid\":\"65f0a1b2c3d4e5f6a7b8c9d0\"}"] {
             assert_eq!(value_of(no_key), Bson::Array(Vec::new()), "{no_key}");
         }
+    }
+
+    #[test]
+    fn dates_beyond_all_years_are_not_written_alike() {
+        let dates = [*DATES.end(), DATES.end() + 1, DATES.end() + 2, i64::MAX].map(DateTime::from_millis);
+        let written: HashSet<String> = dates.into_iter().map(|date| id_of(&date.into()).to_string()).collect();
+        assert_eq!(written.len(), dates.len(), "{written:?}");
+    }
+
+    #[test]
+    fn a_longer_id_than_anybody_needs_is_never_asked_for() {
+        // A string has its length before it, and a NUL after it.
+        let (longest, longer) = ("ä".repeat(MAX_ID / 2 - 3), "ä".repeat(MAX_ID / 2 - 2));
+        assert!(can_be_id(&Bson::from(longest.as_str())));
+        assert_eq!(values_written(&longest), [Bson::from(longest.as_str())]);
+        assert_eq!(values_written(&longer), Vec::<Bson>::new());
+        for value in [Bson::from(longer), Bson::from("x".repeat(3_000_000)), doc! { "a": "x".repeat(MAX_ID) }.into()] {
+            let id = unaskable_id(&value);
+            assert!(id.as_str().ends_with('…') && id.as_str().chars().count() <= SHOWN + 1, "{id}");
+            assert_eq!(problem_of(&value), "it is longer than 1024 bytes");
+            assert_eq!(value_of(id.key()), Bson::Array(Vec::new()));
+        }
+        assert_eq!(problem_of(&Bson::Undefined), "a query cannot look it up");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::IndexOptions;
 
 use super::place::{HANDED_OVER, Place, spellings};
+use super::suspects::{faults_of_entry, faults_of_root};
 use crate::post::{BackoffFrom, Platform};
 
 /// For the ranges of the query for due posts, for exhausted posts and for counts.
@@ -23,6 +24,9 @@ const CLAIMS: &str = "postretry_claims_of_posts";
 const LIST: &str = "postretry_failed_posts";
 /// For the posts that a platform is still processing, and for lists by category.
 const CATEGORY: &str = "postretry_categories";
+
+/// For documents that may be malformed, because of a field in their root.
+const SUSPECTS: &str = "postretry_suspects";
 
 /// What [`usage`] calls a list of platforms.
 pub(super) const ANY_LIST: &str = "*";
@@ -112,6 +116,34 @@ pub(super) fn of_deliveries(name: &str) -> [IndexModel; 3] {
             doc! { "status": "failed", category: "processing" },
         ),
     ]
+}
+
+/// The indexes of what may be malformed, in a database in which these names have a status.
+///
+/// An index is not created again if its name exists. So if the faults change, the name must change too. Servers before
+/// MongoDB 6.0 refuse these indexes, because of the `$or` in the filter.
+pub(super) fn of_suspects(names: impl Iterator<Item = &'static str>) -> Vec<IndexModel> {
+    let suspects = |place: &Place, more: Document, faults: Vec<Document>| {
+        let mut filter = doc! { "status": "failed" };
+        filter.extend(more);
+        filter.insert("$or", faults);
+        index(&suspects_of(place), doc! { "status": 1, "_id": 1 }, filter)
+    };
+    let of_entry = |name: &str| {
+        let failed = doc! { format!("platformStatus.{name}.status"): "failed" };
+        suspects(&Place::entry(name), failed, faults_of_entry(name))
+    };
+    let mut indexes = vec![suspects(&Place::Root, Document::new(), faults_of_root())];
+    indexes.extend(names.map(of_entry));
+    indexes
+}
+
+/// The name of the index of what may be malformed.
+pub(super) fn suspects_of(place: &Place) -> String {
+    match place {
+        Place::Root => SUSPECTS.to_owned(),
+        Place::Entry(name) => format!("{SUSPECTS}_{name}"),
+    }
 }
 
 /// The name of the index of due deliveries whose entry is spelled so.

@@ -1,14 +1,17 @@
 //! Lists of failed deliveries, newest failure first, and how long they are.
+#![warn(clippy::arithmetic_side_effects)]
 
 use std::convert::identity;
 
 use mongodb::bson::{Bson, Document, doc};
 
 use super::MongoPostStore;
-use super::filter::{any, other_than};
+use super::filter::{any, extended, other_than};
 use super::page::{ANCHOR, ENTRY, deliveries_in, deliveries_of, projection_of, suspects_of};
 use super::parts::{self, Part};
-use super::place::{HANDED_OVER, Place, has_no_statuses, says_nothing, spellings, unknown_entries};
+use super::place::{
+    HANDED_OVER, Place, has_unset_statuses, is_failed, is_without_status, says_nothing, spellings, unknown_entries,
+};
 use super::scan::IndexScan;
 use super::statistics::count_in;
 use crate::post::Platform;
@@ -88,9 +91,9 @@ impl MongoPostStore {
     /// How many deliveries a list has.
     pub(super) async fn count_listed(&self, filter: &ListFilter) -> Result<u64, StoreError> {
         if filter.due.is_some() {
-            let mut sum = 0;
+            let mut sum: u64 = 0;
             for (query, scan, condition) in self.listed_scans(filter).await? {
-                sum += self.count_scan(&scan, condition, None, &query).await?;
+                sum = sum.saturating_add(self.count_scan(&scan, condition, None, &query).await?);
             }
             return Ok(sum);
         }
@@ -102,31 +105,45 @@ impl MongoPostStore {
         // Nearly all documents are posts for one platform. The others are counted instead, by an index.
         let failed = doc! { "status": "failed" };
         let has_status = spellings().map(|name| {
-            let mut filter = failed.clone();
-            filter.insert(format!("platformStatus.{name}.status"), doc! { "$type": "string" });
-            filter
+            let is_set = doc! { format!("platformStatus.{name}.status"): { "$ne": Bson::Null } };
+            extended(&failed, is_set)
         });
         let with_status = any(has_status.collect());
-        let mut handed_over = doc! { "status": "failed", HANDED_OVER: { "$ne": Bson::Null } };
-        handed_over.extend(has_no_statuses());
+        let mut handed_over = doc! { "status": is_failed(), HANDED_OVER: { "$ne": Bson::Null } };
+        handed_over.extend(has_unset_statuses());
         handed_over.insert("$nor", vec![Place::Root.not_handed_over()]);
-        let all = self.count_parts(vec![failed]).await?;
-        let not_ours = self.count_parts(vec![with_status, handed_over, says_nothing()]).await?;
+        let silent = extended(&says_nothing(), Place::Root.not_handed_over());
+        let has_failed = doc! { "$eq": ["$status", "failed"] };
+        let all = self.count_where(failed, has_failed.clone()).await?;
+        let has_status = doc! { "$and": [has_failed, { "$not": [is_without_status()] }] };
+        let with_status = self.count_where(with_status, has_status).await?;
+        let not_ours = with_status.saturating_add(self.count_parts(vec![handed_over, silent]).await?);
         let entries = parts.iter().filter(|part| matches!(part.place, Some(Place::Entry(_))));
         let known = self.count_parts(entries.map(|part| part.base.clone()).collect()).await?;
-        Ok(all.saturating_sub(not_ours) + known + self.count_unknown_entries().await?)
+        let unknown = self.count_unknown_entries().await?;
+        Ok(all.saturating_sub(not_ours).saturating_add(known).saturating_add(unknown))
+    }
+
+    /// How many of the documents that a filter matches meet a condition. A filter looks into lists, and an expression
+    /// does not. An index serves both, unless it holds lists: then the server goes to the documents.
+    async fn count_where(&self, filter: Document, condition: Document) -> Result<u64, StoreError> {
+        let grouped = doc! { "$group": { "_id": condition, "n": { "$sum": 1 } } };
+        let counted = self.collect(vec![doc! { "$match": filter }, grouped], identity).await?;
+        let met = counted.iter().find(|group| group.get_bool("_id").is_ok_and(|is_met| is_met));
+        Ok(met.map_or(0, |group| count_in(group, "n")))
     }
 
     /// How many failed deliveries have names that are not known.
     pub(super) async fn count_unknown_entries(&self) -> Result<u64, StoreError> {
         let parts = parts::listed_parts(&ListFilter::default());
-        let mut sum = 0;
+        let mut sum: u64 = 0;
         for part in parts.iter().filter(|part| part.place.is_none()) {
             let pipeline = vec![
                 doc! { "$match": part.base.clone() },
                 doc! { "$group": { "_id": Bson::Null, "n": { "$sum": unknown_entries() } } },
             ];
-            sum += self.collect(pipeline, identity).await?.first().map_or(0, |counted| count_in(counted, "n"));
+            let counted = self.collect(pipeline, identity).await?;
+            sum = sum.saturating_add(counted.first().map_or(0, |counted| count_in(counted, "n")));
         }
         Ok(sum)
     }

@@ -1,6 +1,6 @@
 //! Marks many exhausted posts with one request, each on its own condition.
 
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
 
 use super::{MongoPostStore, error, filter, identity, update};
 use crate::post::Post;
@@ -8,18 +8,64 @@ use crate::store::{Marked, StoreError};
 
 const ACTION: &str = "mark exhausted posts in";
 
+/// How many bytes the updates of one request may have together. A server takes 16 MiB.
+const REQUEST_BYTES: usize = 8 * 1024 * 1024;
+
+/// An update as an element of a request, and its size.
+struct Statement<'a> {
+    post: &'a Post,
+    update: Document,
+    bytes: usize,
+}
+
+impl<'a> Statement<'a> {
+    fn new(post: &'a Post) -> Self {
+        let (id, place) = identity::delivery_of(&post.id);
+        let filter = filter::unchanged_since_read(id, &place, post);
+        let update = doc! { "q": filter, "u": update::exhausted(&place) };
+        // What has no BSON is refused by the driver.
+        let bytes = RawDocumentBuf::try_from(&update).map_or(0, |raw| raw.as_bytes().len());
+        Self { post, update, bytes }
+    }
+}
+
+/// Splits updates into requests that the server takes. Each has one at least.
+fn requests(statements: Vec<Statement<'_>>) -> Vec<Vec<Statement<'_>>> {
+    let mut requests: Vec<Vec<Statement<'_>>> = Vec::new();
+    let mut bytes: usize = 0;
+    for statement in statements {
+        bytes = bytes.saturating_add(statement.bytes);
+        match requests.last_mut() {
+            Some(request) if bytes <= REQUEST_BYTES => request.push(statement),
+            _ => {
+                bytes = statement.bytes;
+                requests.push(vec![statement]);
+            }
+        }
+    }
+    requests
+}
+
 impl MongoPostStore {
+    /// Marks posts, each on its own condition.
+    pub(super) async fn mark_all(&self, posts: &[Post]) -> Result<Marked, StoreError> {
+        let mut marked = Marked::default();
+        for request in requests(posts.iter().map(Statement::new).collect()) {
+            let Marked { applied, refused } = self.mark_at_once(request).await?;
+            marked.applied = marked.applied.saturating_add(applied);
+            marked.refused.extend(refused);
+        }
+        Ok(marked)
+    }
+
     /// The driver sends many different updates at a time only to servers of version 8, so the command is ours. The driver
     /// does not repeat it after a failover; it can be repeated, because what is marked already is left alone.
-    pub(super) async fn mark_all(&self, posts: &[Post]) -> Result<Marked, StoreError> {
-        let statement = |post: &Post| {
-            let (id, place) = identity::delivery_of(&post.id);
-            let filter = filter::unchanged_since_read(id, &place, post);
-            doc! { "q": filter, "u": update::exhausted(&place) }
-        };
+    async fn mark_at_once(&self, statements: Vec<Statement<'_>>) -> Result<Marked, StoreError> {
+        let (posts, updates): (Vec<&Post>, Vec<Document>) =
+            statements.into_iter().map(|statement| (statement.post, statement.update)).unzip();
         let command = doc! {
             "update": self.posts.name(),
-            "updates": posts.iter().map(statement).collect::<Vec<_>>(),
+            "updates": updates,
             "ordered": false,
             "writeConcern": super::connection::majority_document(),
         };
@@ -56,5 +102,42 @@ impl MongoPostStore {
             let problem = format!("a write was refused (code {code})");
             StoreError::new(format!("{ACTION} the post store at `{}`", self.address), problem)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::post::PostId;
+    use crate::store::mongo::stored_post_from;
+
+    fn posts(ids: &[usize]) -> Vec<Post> {
+        let read = |length: &usize| {
+            let document = doc! { "_id": "x".repeat(*length), "platform": "tiktok", "status": "failed" };
+            stored_post_from(&document).into_result().unwrap()
+        };
+        ids.iter().map(read).collect()
+    }
+
+    #[test]
+    fn no_request_is_larger_than_a_server_takes() {
+        let mut posts = posts(&[10; 500]);
+        let sizes = |posts: &[Post]| {
+            let requests = requests(posts.iter().map(Statement::new).collect());
+            let size = |request: &Vec<Statement<'_>>| request.iter().map(|statement| statement.bytes).sum::<usize>();
+            let counts: Vec<usize> = requests.iter().map(Vec::len).collect();
+            (counts, requests.iter().map(size).max().unwrap_or(0))
+        };
+        let (counts, _) = sizes(&posts);
+        assert_eq!(counts, [500], "one request is enough for ordinary posts");
+        // What else can be large is in the condition, too.
+        for (number, post) in posts.iter_mut().enumerate() {
+            let long = Bson::String("x".repeat(40_000 + number));
+            post.id = PostId::new("x", identity::key_of(&long));
+        }
+        let (counts, largest) = sizes(&posts);
+        assert!(counts.len() > 1 && largest <= REQUEST_BYTES, "{counts:?} {largest}");
+        assert_eq!(counts.iter().sum::<usize>(), 500);
+        assert_eq!(sizes(&[]).0, Vec::<usize>::new());
     }
 }

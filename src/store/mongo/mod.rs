@@ -35,10 +35,10 @@ use mongodb::options::{Hint, ReturnDocument};
 use mongodb::{Collection, Cursor, Database};
 use tokio::sync::OnceCell;
 
-use self::decode::{decode, read_all};
+use self::decode::{decode, read_all, read_some};
 use self::page::projection;
 use self::parts::Usage;
-use self::place::{Place, places};
+use self::place::{Place, known_platforms, places};
 use self::scan::IndexScan;
 use super::query::{MalformedPosts, is_as_shown};
 use super::{
@@ -52,6 +52,9 @@ pub use connection::MongoSettings;
 /// The timeout of any operation. It is longer than the wait for a majority and than a count of all posts
 /// takes.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How many stories are asked for at a time. A request has a limited size, and a key can have a thousand bytes.
+const STORIES_AT_ONCE: usize = 5_000;
 
 /// Posts in a MongoDB database.
 #[derive(Debug)]
@@ -222,50 +225,71 @@ impl MongoPostStore {
         index: &str,
         read: impl Fn(Document) -> T,
     ) -> Result<Vec<T>, StoreError> {
+        self.collect_by(pipeline, &[index], read).await
+    }
+
+    /// The same, by the first of these indexes that there is.
+    async fn collect_by<T>(
+        &self,
+        pipeline: Vec<Document>,
+        indexes: &[&str],
+        read: impl Fn(Document) -> T,
+    ) -> Result<Vec<T>, StoreError> {
+        self.collect_some(pipeline, indexes, usize::MAX, read).await.map(|(all, _)| all)
+    }
+
+    /// The same, until the documents have this many bytes together. What is left of them is none if there may be more
+    /// documents.
+    async fn collect_some<T>(
+        &self,
+        pipeline: Vec<Document>,
+        indexes: &[&str],
+        bytes: usize,
+        read: impl Fn(Document) -> T,
+    ) -> Result<(Vec<T>, usize), StoreError> {
         const ACTION: &str = "read posts from";
-        if !self.missing_indexes().contains(index) {
-            let hinted = self.posts.aggregate(pipeline.clone()).allow_disk_use(true).hint(Hint::Name(index.to_owned()));
-            match self.answer(ACTION, read_all(hinted, &read)).await? {
+        for index in indexes {
+            if self.missing_indexes().contains(*index) {
+                continue;
+            }
+            let hint = Hint::Name((*index).to_owned());
+            let hinted = self.posts.aggregate(pipeline.clone()).allow_disk_use(true).hint(hint);
+            match self.answer(ACTION, read_some(hinted, bytes, &read)).await? {
                 Err(refused) if error::is_bad_hint(&refused) => {
-                    self.missing_indexes().insert(index.to_owned());
+                    self.missing_indexes().insert((*index).to_owned());
                 }
                 answer => return answer.map_err(self.failed(ACTION)),
             }
         }
-        self.collect(pipeline, read).await
+        let operation = self.posts.aggregate(pipeline).allow_disk_use(true);
+        self.run(ACTION, read_some(operation, bytes, read)).await
     }
 
     /// The failed posts of parts, each with the filter that applies to it, counted.
     async fn count_parts(&self, filters: Vec<Document>) -> Result<u64, StoreError> {
-        let mut sum = 0;
+        let mut sum: u64 = 0;
         for filter in filters {
-            sum += self.run("count posts in", self.posts.count_documents(filter)).await?;
+            sum = sum.saturating_add(self.run("count posts in", self.posts.count_documents(filter)).await?);
         }
         Ok(sum)
     }
 
-    /// Adds the story names to the posts that have only a story key, with one query for all.
+    /// Adds the story names to the posts that have only a story key, with one query for many.
     async fn name_stories(&self, posts: &mut [StoredPost]) -> Result<(), StoreError> {
         let mut stories = unnamed_stories(posts);
-        let keys: Vec<Bson> = stories
-            .iter()
-            .filter_map(|story| story.key.as_deref())
-            .map(identity::value_of)
-            // They are in the documents: whatever is an operator is no id.
-            .filter(identity::can_be_id)
-            .collect();
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let operation = self.stories.find(doc! { "_id": { "$in": keys } }).projection(doc! { "name": 1, "title": 1 });
-        let found = self.run_query("read stories from", operation).await?;
-        let names: HashMap<String, String> = found
-            .iter()
-            .filter_map(|story| {
+        let keys: HashSet<&str> = stories.iter().filter_map(|story| story.key.as_deref()).collect();
+        // They are in the documents: whatever is an operator is no id.
+        let keys: Vec<Bson> = keys.into_iter().map(identity::value_of).filter(identity::can_be_id).collect();
+        let mut names: HashMap<String, String> = HashMap::new();
+        for keys in keys.chunks(STORIES_AT_ONCE) {
+            let filter = doc! { "_id": { "$in": keys.to_vec() } };
+            let operation = self.stories.find(filter).projection(doc! { "name": 1, "title": 1 });
+            let found = self.run_query("read stories from", operation).await?;
+            names.extend(found.iter().filter_map(|story| {
                 let name = story.get_str("name").or_else(|_| story.get_str("title")).ok()?;
                 Some((identity::key_of(story.get("_id")?), name.to_owned()))
-            })
-            .collect();
+            }));
+        }
         for story in &mut stories {
             story.name = story.key.as_ref().and_then(|key| names.get(key)).cloned();
         }
@@ -281,7 +305,7 @@ impl MongoPostStore {
             Vec::new()
         };
         if places.is_empty() {
-            return Ok(Found::NotFailed(identity::id_of(document.get("_id").unwrap_or(&Bson::Null))));
+            return Ok(Found::NotFailed(known_platforms(document)));
         }
         let mut posts: Vec<StoredPost> = places.iter().map(|place| document::post_from(document, place)).collect();
         self.name_stories(&mut posts).await?;
@@ -441,7 +465,7 @@ impl PostStore for MongoPostStore {
         let mut filter = identity::with_id(id.clone());
         filter.extend(place.failed());
         filter.insert("$expr", doc! { "$not": [filter::has_live_claim(&place)] });
-        match self.write("settle a post in", filter, update::found(&place, post.platform, settlement)).await? {
+        match self.write("mark a post as posted in", filter, update::found(&place, post.platform, settlement)).await? {
             LeaseWrite::Applied => Ok(Reset::Done),
             LeaseWrite::Lost | LeaseWrite::NotFailed => self.reset_refusal(id, &place, false).await,
         }

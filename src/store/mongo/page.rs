@@ -2,13 +2,14 @@
 //!
 //! What is due is found by several scans, one after another, each of an index of its own. The scan that finds nearly all
 //! deliveries reads no more than the page needs; what the others find is little, and sorted by the server.
+#![warn(clippy::arithmetic_side_effects)]
 
 use mongodb::bson::{self, Bson, Document, doc};
 
 use super::decode::UNDECODABLE;
 use super::filter;
 use super::parts::Part;
-use super::place::{Place, place_of_malformed, places};
+use super::place::{Place, has_known_status, is_handed_over, is_without_known_name, place_of_malformed, places};
 use super::scan::{self, IndexScan};
 use super::suspects::suspects;
 use super::{MongoPostStore, document, identity};
@@ -23,6 +24,10 @@ const TIE: &str = "postretryTie";
 pub(super) const ENTRY: &str = "postretryEntry";
 /// The field that is true if the document stands for all its deliveries with unknown names.
 const UNKNOWN: &str = "postretryUnknown";
+
+/// How many bytes of documents are read for a page. A page of ordinary posts has fewer, but a document can have
+/// megabytes of text, and all posts of a page are in memory.
+const PAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// The fields that are read. Every read uses the same projection, so that all see the same document.
 pub(super) fn projection() -> Document {
@@ -50,6 +55,7 @@ pub(super) fn deliveries_in(found: &Document) -> Vec<StoredPost> {
     let read = |place: &Place| document::post_from(found, place);
     let wanted = found.get_str(ENTRY).map_or(Place::Root, Place::entry);
     match places(found) {
+        Err(_) if wanted == Place::Root && is_handed_over(found) => Vec::new(),
         // It is not clear which deliveries it has, so it counts as one post, for the platform that it names first.
         Err(_) if wanted == place_of_malformed(found) || found.contains_key(UNDECODABLE) => vec![read(&Place::Root)],
         Err(_) => Vec::new(),
@@ -67,9 +73,17 @@ pub(super) fn deliveries_of(found: &Document, scope: Scope) -> Vec<StoredPost> {
 
 /// Whether a delivery that was found in this document belongs to a scope.
 fn is_in(found: &Document, stored: &StoredPost, scope: Scope) -> bool {
-    // What is malformed as a whole and was found by one of its entries is told there.
-    if found.contains_key(ENTRY) && places(found).is_err() {
-        return true;
+    // What is malformed as a whole and was found by one of its entries is told there. With a status for a known
+    // platform, but none that is failed, it is found with the unknown names only.
+    let is_unknown = found.contains_key(UNKNOWN);
+    if (is_unknown || found.contains_key(ENTRY)) && places(found).is_err() {
+        if !is_unknown || has_known_status(found) {
+            return true;
+        }
+        // It is also found as a post for one platform, and told there.
+        if is_without_known_name(found) {
+            return false;
+        }
     }
     // A filter looks into lists.
     let listed = found.get("platform").and_then(Bson::as_array);
@@ -80,12 +94,36 @@ fn is_in(found: &Document, stored: &StoredPost, scope: Scope) -> bool {
     }
 }
 
-/// A position in the order of the pages: the number of a scan, and a delivery that it finds.
+/// A position in the order of the pages: the number of a scan, and where in it a page starts.
 #[derive(Debug, Clone)]
 pub(super) struct Cursor {
     scan: usize,
-    /// None at the start of the scan.
-    position: Option<Document>,
+    start: PageStart,
+}
+
+/// Where in a scan a page starts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PageStart {
+    /// After this delivery; none at the start of the scan.
+    after: Option<Position>,
+    /// After so many more documents. Their ids are too long for a query.
+    skip: i64,
+}
+
+impl PageStart {
+    pub(super) fn after(&self) -> Option<&Position> {
+        self.after.as_ref()
+    }
+
+    /// After the documents that were found from here on, each with its position if a query can have that.
+    fn behind<T>(&self, found: &[(T, Option<Position>)]) -> Self {
+        let unnamed = found.iter().rev().take_while(|(_, position)| position.is_none()).count();
+        let skip = i64::try_from(unnamed).unwrap_or(i64::MAX);
+        match found.iter().rev().find_map(|(_, position)| position.clone()) {
+            Some(last) => Self { after: Some(last), skip },
+            None => Self { after: self.after.clone(), skip: self.skip.saturating_add(skip) },
+        }
+    }
 }
 
 impl Cursor {
@@ -93,29 +131,33 @@ impl Cursor {
         let read = identity::value_of(&cursor.0);
         let read = read.as_document();
         let scan = read.and_then(|cursor| cursor.get_i64("scan").ok()).and_then(|scan| usize::try_from(scan).ok());
-        let position = read.and_then(|cursor| cursor.get_document("position").ok()).cloned();
-        Self { scan: scan.unwrap_or(0), position }
+        let after = read.and_then(|cursor| cursor.get_document("position").ok()).cloned().map(Position);
+        let skip = read.and_then(|cursor| cursor.get_i64("skip").ok()).unwrap_or(0);
+        Self { scan: scan.unwrap_or(0), start: PageStart { after, skip } }
     }
 
     /// Before all others.
     pub(super) fn start() -> Self {
-        Self { scan: 0, position: None }
+        Self { scan: 0, start: PageStart::default() }
     }
 
-    /// After this position in a scan, or at its start.
-    fn at(scan: usize, last: Option<&Position>) -> DueCursor {
-        let mut cursor = doc! { "scan": i64::try_from(scan).unwrap_or(i64::MAX) };
-        if let Some(Position(last)) = last {
+    /// Here in a scan.
+    fn at(scan: usize, start: &PageStart) -> DueCursor {
+        let mut cursor = doc! { "scan": i64::try_from(scan).unwrap_or(i64::MAX), "skip": start.skip };
+        if let Some(Position(last)) = &start.after {
             cursor.insert("position", last.clone());
         }
         DueCursor(identity::key_of(&Bson::Document(cursor)))
     }
 
-    /// The scans that are not at their end, each with the position after which it goes on.
-    pub(super) fn rest(self, scans: Vec<IndexScan>) -> impl Iterator<Item = (usize, IndexScan, Option<Position>)> {
-        let Self { scan: first, position } = self;
+    /// The scans that are not at their end, each with where it goes on.
+    pub(super) fn rest(self, scans: Vec<IndexScan>) -> impl Iterator<Item = (usize, IndexScan, PageStart)> {
+        let Self { scan: first, start } = self;
         let numbered = scans.into_iter().enumerate().skip(first).filter(|(_, scan)| !scan.branches.is_empty());
-        numbered.map(move |(number, scan)| (number, scan, position.clone().filter(|_| number == first).map(Position)))
+        numbered.map(move |(number, scan)| {
+            let start = if number == first { start.clone() } else { PageStart::default() };
+            (number, scan, start)
+        })
     }
 }
 
@@ -124,9 +166,11 @@ impl Cursor {
 pub(super) struct Position(Document);
 
 impl Position {
-    fn of(found: &Document) -> Self {
+    /// None if the id is too long: a query has the position once in each branch.
+    fn of(found: &Document) -> Option<Self> {
         let part = |name: &str| found.get(name).cloned().unwrap_or(Bson::Null);
-        Self(doc! { "anchor": part(ANCHOR), "tie": part(TIE), "id": part("_id") })
+        let id = part("_id");
+        identity::is_short(&id).then(|| Self(doc! { "anchor": part(ANCHOR), "tie": part(TIE), "id": id }))
     }
 
     fn part(&self, name: &str) -> Bson {
@@ -167,14 +211,18 @@ fn follows(value: &Bson, than: &Bson, next: Option<Document>) -> Document {
 }
 
 /// The query for what a scan finds, in order; none if no branch of it can have more.
-fn query(scan: &IndexScan, after: Option<&Position>, limit: u32) -> Option<Vec<Document>> {
+fn query(scan: &IndexScan, start: &PageStart, limit: u32) -> Option<Vec<Document>> {
+    let after = start.after();
+    let skip = (start.skip > 0).then(|| doc! { "$skip": start.skip });
     let limit = doc! { "$limit": i64::from(limit) };
     let project = doc! { "$project": projection_of(&scan.part) };
     let order = doc! { "$sort": { ANCHOR: 1, TIE: 1, "_id": 1 } };
     let Some(ordered_by) = &scan.ordered_by else {
         let mut stages = vec![doc! { "$match": filter::any(scan.branches.clone()) }, project];
         stages.extend(after.map(Position::after));
-        stages.extend([order, limit]);
+        stages.push(order);
+        stages.extend(skip);
+        stages.push(limit);
         return Some(stages);
     };
     let branches = match after {
@@ -186,7 +234,10 @@ fn query(scan: &IndexScan, after: Option<&Position>, limit: u32) -> Option<Vec<D
     }
     let mut by_index = doc! { ordered_by.as_str(): 1 };
     by_index.extend(doc! { "failedAt": 1, "_id": 1 });
-    Some(vec![doc! { "$match": filter::any(branches) }, doc! { "$sort": by_index }, limit, project])
+    let mut stages = vec![doc! { "$match": filter::any(branches) }, doc! { "$sort": by_index }];
+    stages.extend(skip);
+    stages.extend([limit, project]);
+    Some(stages)
 }
 
 impl MongoPostStore {
@@ -200,17 +251,19 @@ impl MongoPostStore {
     ) -> Result<PostPage, StoreError> {
         let cursor = after.map_or_else(Cursor::start, Cursor::read);
         let mut page = PostPage::default();
-        let mut left = limit;
-        for (number, scan, position) in cursor.rest(scans) {
-            let Some(pipeline) = query(&scan, position.as_ref(), left) else { continue };
+        let (mut left, mut bytes_left) = (limit, PAGE_BYTES);
+        for (number, scan, start) in cursor.rest(scans) {
+            let Some(pipeline) = query(&scan, &start, left) else { continue };
             // Of each document no more is kept than is needed: together they can be very large.
             let read = |found: Document| (deliveries_of(&found, scope), Position::of(&found));
-            let found = self.collect_hinted(pipeline, &scan.index, read).await?;
+            let (found, bytes) = self.collect_some(pipeline, &[scan.index.as_str()], bytes_left, read).await?;
+            bytes_left = bytes;
             left = left.saturating_sub(u32::try_from(found.len()).unwrap_or(left));
-            let last = found.last().map(|(_, position)| position.clone());
+            if left == 0 || bytes_left == 0 {
+                page.next = Some(Cursor::at(number, &start.behind(&found)));
+            }
             page.posts.extend(found.into_iter().flat_map(|(posts, _)| posts));
-            if left == 0 {
-                page.next = Some(Cursor::at(number, last.as_ref()));
+            if page.next.is_some() {
                 break;
             }
         }
@@ -224,10 +277,11 @@ impl MongoPostStore {
         query: &DueQuery,
         after: Option<&DueCursor>,
     ) -> Result<u64, StoreError> {
-        let mut sum = 0;
-        for (_, scan, position) in after.map_or_else(Cursor::start, Cursor::read).rest(scans) {
+        let mut sum: u64 = 0;
+        // What a page starts after besides its position cannot be read, so it is not counted anyway.
+        for (_, scan, start) in after.map_or_else(Cursor::start, Cursor::read).rest(scans) {
             let condition = filter::any(scan.branches.clone());
-            sum += self.count_scan(&scan, condition, position.as_ref(), query).await?;
+            sum = sum.saturating_add(self.count_scan(&scan, condition, start.after(), query).await?);
         }
         Ok(sum)
     }
@@ -249,9 +303,9 @@ impl MongoPostStore {
             return Ok(0);
         }
         let suspects = self.suspects_in(scan, condition, after, query).await?;
-        let readable: usize = suspects.iter().map(Vec::len).sum();
+        let readable = suspects.iter().map(Vec::len).fold(0, usize::saturating_add);
         let others = count.saturating_sub(suspects.len().try_into().unwrap_or(u64::MAX));
-        Ok(others + u64::try_from(readable).unwrap_or(u64::MAX))
+        Ok(others.saturating_add(u64::try_from(readable).unwrap_or(u64::MAX)))
     }
 
     /// The documents of a scan that have to be read to be counted: of each the deliveries that are due and can be read.

@@ -95,7 +95,10 @@ pub(super) fn parts(scope: Scope, usage: &Usage) -> Vec<Part> {
             let known: Vec<&str> = spellings().collect();
             let unknown = doc! {
                 "platform": { "$nin": known.clone() },
-                "platforms": { "$in": [Bson::Null, Bson::Array(Vec::new())] },
+                "$or": [
+                    { "platforms": { "$in": [Bson::Null, Bson::Array(Vec::new())] } },
+                    { "platforms": { "$not": { "$type": "array" } } },
+                ],
             };
             let mut parts = vec![root(unknown, RootKind::Unknown)];
             if usage.has_lists {
@@ -110,11 +113,14 @@ pub(super) fn parts(scope: Scope, usage: &Usage) -> Vec<Part> {
 /// Parts with all deliveries, whatever their platforms are, in as few queries as possible.
 pub(super) fn all_parts(usage: &Usage) -> Vec<Part> {
     let of_platforms = Platform::ALL.into_iter().flat_map(|platform| parts(Scope::Platform(platform), usage));
-    // One query serves the posts of all platforms that are named in the usual way.
-    let mut all: Vec<Part> = of_platforms.filter(|part| part.kind != RootKind::Named).collect();
+    let mut all: Vec<Part> = of_platforms.filter(|part| part.kind == RootKind::Other).collect();
+    // One query serves the posts of all platforms that are named in the same way.
     let known: Vec<&str> = spellings().collect();
-    let base = extended(&Place::Root.failed(), doc! { "platform": one_of(&known) });
-    all.push(Part::new(Some(Place::Root), base, RootKind::Named));
+    let root = |more: Document, kind| Part::new(Some(Place::Root), extended(&Place::Root.failed(), more), kind);
+    all.push(root(doc! { "platform": one_of(&known) }, RootKind::Named));
+    if usage.has_lists {
+        all.push(root(doc! { "platforms": one_of(&known), "platform": { "$nin": known } }, RootKind::Listed));
+    }
     all.extend(parts(Scope::UnknownPlatform, usage));
     all
 }
@@ -125,7 +131,8 @@ pub(super) fn listed_parts(filter: &ListFilter) -> Vec<Part> {
         let scopes = filter.platforms.iter().flat_map(|platform| parts(Scope::Platform(*platform), &Usage::all()));
         let exactly = |part: Part| match &part.place {
             Some(place @ Place::Entry(_)) => Part { base: place.counted(), ..part },
-            _ => part,
+            Some(place @ Place::Root) => Part { base: extended(&part.base, place.counted()), ..part },
+            None => part,
         };
         return scopes.map(exactly).collect();
     }

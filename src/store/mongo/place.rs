@@ -23,6 +23,10 @@ pub(super) const HANDED_OVER: &str = "sheetTriggeredAt";
 /// The place of an entry whose name cannot be part of a path. Nothing is ever written there.
 const NO_PATH: &str = "?";
 
+/// How many names the list of platforms and `platformStatus` may have. No post has so many, and each name is looked up,
+/// here and by the server.
+const MAX_NAMES: u32 = 100;
+
 /// The error of a shape that is neither: the field, and what is wrong with it.
 pub(super) type ShapeError = (String, String);
 
@@ -85,10 +89,10 @@ impl Place {
     /// Matches the documents in which there is a failed delivery at this place, as far as an index can tell; whoever
     /// reads the document decides with [`places`].
     pub(super) fn failed(&self) -> Document {
-        let mut filter = doc! { "status": "failed" };
+        let mut filter = doc! { "status": is_failed() };
         match self {
             Self::Root => filter.extend(has_no_statuses()),
-            Self::Entry(entry) => drop(filter.insert(format!("platformStatus.{entry}.status"), "failed")),
+            Self::Entry(entry) => filter.extend(is_failed_entry(entry)),
         }
         filter
     }
@@ -97,18 +101,20 @@ impl Place {
     pub(super) fn counted(&self) -> Document {
         let mut filter = self.failed();
         filter.extend(self.not_handed_over());
-        if let Self::Entry(entry) = self {
-            let no_list = doc! { "platforms": { "$in": [Bson::Null, Bson::Array(Vec::new())] }, "platform": entry };
-            let is_no_name = doc! { "$not": { "$type": "string" } };
-            let listed =
-                doc! { "platforms": { "$eq": entry, "$type": "array", "$not": { "$elemMatch": is_no_name.clone() } } };
-            // A list that cannot be read is counted once, with the first entry that failed.
-            let unreadable = vec![
-                doc! { "platforms": { "$ne": Bson::Null, "$not": { "$type": "array" } } },
-                doc! { "platforms": { "$elemMatch": is_no_name } },
-            ];
-            let told_here = doc! { "$expr": { "$eq": [first_failed_entry(), entry] }, "$or": unreadable };
-            filter.insert("$or", vec![no_list, listed, told_here]);
+        match self {
+            Self::Root => drop(filter.insert("$and", vec![doc! { "$nor": [has_other_entries()] }])),
+            Self::Entry(entry) => {
+                let no_list = doc! { "platforms": { "$in": [Bson::Null, Bson::Array(Vec::new())] }, "platform": entry };
+                let named = doc! { "$expr": is_clear(), "$or": [no_list, { "platforms": entry }] };
+                // A shape that is not clear is counted once, with the first entry that failed.
+                let mut told_here = doc! { "$expr": { "$not": [is_clear()] } };
+                let earlier = spellings().take_while(|name| *name != entry).map(is_failed_entry);
+                let earlier: Vec<Document> = earlier.collect();
+                if !earlier.is_empty() {
+                    told_here.insert("$nor", earlier);
+                }
+                filter.insert("$or", vec![named, told_here]);
+            }
         }
         filter
     }
@@ -166,14 +172,53 @@ pub(super) fn has_no_statuses() -> Document {
     spellings().map(|name| (format!("platformStatus.{name}.status"), doc! { "$exists": false }.into())).collect()
 }
 
-/// Matches documents that say something of their platforms, but have a status for none that is known: whatever that is,
-/// it is no failed delivery.
-pub(super) fn says_nothing() -> Document {
-    let values = statuses_as_list();
+/// The condition for a field that is `failed`. A filter looks into lists, but a list with `failed` in it is no status.
+pub(super) fn is_failed() -> Bson {
+    Bson::Document(doc! { "$eq": "failed", "$not": { "$type": "array" } })
+}
+
+/// Matches documents in which the entry with this name is failed.
+fn is_failed_entry(name: &str) -> Document {
+    doc! { format!("platformStatus.{name}.status"): is_failed() }
+}
+
+/// Whether a document says something of any platform, as an expression.
+fn says_something() -> Document {
     let is_set = doc! { "$ne": [{ "$ifNull": ["$$this.v", Bson::Null] }, Bson::Null] };
-    let mut filter = doc! { "status": "failed", "platformStatus": { "$type": "object" } };
-    filter.extend(has_no_statuses());
-    filter.insert("$expr", doc! { "$anyElementTrue": [{ "$map": { "input": values, "in": is_set } }] });
+    doc! { "$anyElementTrue": [{ "$map": { "input": statuses_as_list(), "in": is_set } }] }
+}
+
+/// Matches documents without a status for any known platform that are no posts for one platform either.
+fn has_other_entries() -> Document {
+    doc! { "platformStatus": { "$type": "object" }, "$expr": { "$and": [says_something(), is_clear()] } }
+}
+
+/// Matches documents whose status for each known platform is null, an empty list or missing.
+pub(super) fn has_unset_statuses() -> Document {
+    let is_unset = doc! { "$in": [Bson::Null, Bson::Array(Vec::new())] };
+    let unset: Document =
+        spellings().map(|name| (format!("platformStatus.{name}.status"), is_unset.clone().into())).collect();
+    doc! { "$or": [has_no_statuses(), unset] }
+}
+
+/// Whether a document has such statuses, as far as an index can tell, as an expression.
+pub(super) fn is_without_status() -> Document {
+    // What the index tells of a field that is missing is null, and what a list has for it is an empty list.
+    let is_missing = |name: &str| {
+        let status = format!("$platformStatus.{name}.status");
+        doc! { "$or": [{ "$in": [{ "$type": status.as_str() }, ["missing", "null"]] }, { "$eq": [status, []] }] }
+    };
+    doc! { "$and": spellings().map(is_missing).collect::<Vec<_>>() }
+}
+
+/// Matches documents without a status for any known platform that say something of their platforms, but have no failed
+/// delivery, and are not reported as malformed either.
+pub(super) fn says_nothing() -> Document {
+    // With any status it is no post for one platform.
+    let is_no_post: Vec<Document> = spellings().map(has_status).chain([is_clear()]).collect();
+    let mut filter = doc! { "status": is_failed(), "platformStatus": { "$type": "object" } };
+    filter.extend(has_unset_statuses());
+    filter.insert("$expr", doc! { "$and": [says_something(), { "$or": is_no_post }] });
     filter
 }
 
@@ -183,25 +228,76 @@ pub(super) fn statuses_as_list() -> Document {
     doc! { "$objectToArray": { "$cond": [is_object, "$platformStatus", {}] } }
 }
 
-/// How many failed entries with names that are not known a document has, as an expression.
+/// Whether a document has a status, of any kind, for the entry with this name, as an expression.
+fn has_status(name: &str) -> Document {
+    let status = format!("$platformStatus.{name}.status");
+    // What a list has for the field is a list.
+    let in_list = doc! { "$ne": [status.as_str(), []] };
+    let in_object = doc! { "$ne": [{ "$type": status.as_str() }, "missing"] };
+    doc! { "$cond": [{ "$isArray": format!("$platformStatus.{name}") }, in_list, in_object] }
+}
+
+/// Whether the entry with this name is failed, as an expression.
+fn has_failed(name: &str) -> Document {
+    let status = format!("$platformStatus.{name}.status");
+    let in_list = doc! { "$in": ["failed", status.as_str()] };
+    let in_object = doc! { "$eq": [status.as_str(), "failed"] };
+    doc! { "$cond": [{ "$isArray": format!("$platformStatus.{name}") }, in_list, in_object] }
+}
+
+/// Whether it is clear which deliveries a document has, if it says something of its platforms: an expression that is
+/// true where [`places`] finds nothing wrong. Where there are too many names, they are not looked at.
+fn is_clear() -> Document {
+    let is_few = |list: Document| doc! { "$lte": [{ "$size": list }, MAX_NAMES] };
+    let is_text = |value: &str| doc! { "$eq": [{ "$type": value }, "string"] };
+    let names = doc! { "$cond": [{ "$isArray": "$platforms" }, "$platforms", []] };
+    let are_texts = doc! { "$allElementsTrue": [{ "$map": { "input": names.clone(), "in": is_text("$$this") } }] };
+    let are_names = doc! { "$and": [is_few(names.clone()), are_texts] };
+    doc! { "$and": [
+        { "$eq": [{ "$type": "$platformStatus" }, "object"] },
+        is_few(statuses_as_list()),
+        { "$in": [{ "$type": "$platforms" }, ["array", "missing", "null", "undefined"]] },
+        { "$cond": [{ "$eq": [names, []] }, is_text("$platform"), are_names] },
+    ] }
+}
+
+/// Whether a document has so many entries that it is malformed, as an expression.
+pub(super) fn has_too_many_statuses() -> Document {
+    doc! { "$gt": [{ "$size": statuses_as_list() }, MAX_NAMES] }
+}
+
+/// Matches documents with so many platforms that they are malformed.
+pub(super) fn has_too_many_platforms() -> Document {
+    doc! { format!("platforms.{MAX_NAMES}"): { "$exists": true } }
+}
+
+/// How many failed entries with names that are not known a document has, as an expression. If it is not clear which
+/// deliveries it has, and it is not told for another reason, it counts as one.
 pub(super) fn unknown_entries() -> Document {
     let known: Vec<&str> = spellings().collect();
     let listed = doc! { "$cond": [{ "$isArray": "$platforms" }, "$platforms", []] };
+    let is_object = doc! { "$eq": [{ "$type": "$$this.v" }, "object"] };
+    let is_set = doc! { "$ne": [{ "$ifNull": ["$$this.v", Bson::Null] }, Bson::Null] };
     let is_unknown = doc! { "$and": [
-        { "$in": ["$$this.k", listed] },
+        { "$in": ["$$this.k", listed.clone()] },
         { "$not": [{ "$in": ["$$this.k", known] }] },
-        { "$eq": ["$$this.v.status", "failed"] },
+        // What is no object cannot be read, so it is reported.
+        { "$cond": [is_object, { "$eq": ["$$this.v.status", "failed"] }, is_set] },
     ] };
-    doc! { "$size": { "$filter": { "input": statuses_as_list(), "as": "this", "cond": is_unknown } } }
-}
-
-/// The first of the known names whose entry is failed, as an expression.
-fn first_failed_entry() -> Bson {
-    let names: Vec<&str> = spellings().collect();
-    names.iter().rev().fold(Bson::Null, |otherwise, name| {
-        let is_failed = doc! { "$eq": [format!("$platformStatus.{name}.status"), "failed"] };
-        Bson::Document(doc! { "$cond": [is_failed, *name, otherwise] })
-    })
+    let entries = doc! { "$size": { "$filter": { "input": statuses_as_list(), "as": "this", "cond": is_unknown } } };
+    let is_in_hands = doc! { "$and": [
+        { "$ne": [{ "$ifNull": [format!("${HANDED_OVER}"), Bson::Null] }, Bson::Null] },
+        { "$in": [Platform::TikTok.as_str(), listed] },
+    ] };
+    let is_told_here = doc! { "$and": [
+        { "$not": [is_in_hands] },
+        { "$or": spellings().map(has_status).collect::<Vec<_>>() },
+        { "$not": [{ "$or": spellings().map(has_failed).collect::<Vec<_>>() }] },
+    ] };
+    let of_unclear = doc! { "$cond": [is_told_here, 1, 0] };
+    // A condition computes only the value that it takes.
+    let of_failed = doc! { "$cond": [is_clear(), entries, of_unclear] };
+    doc! { "$cond": [{ "$eq": ["$status", "failed"] }, of_failed, 0] }
 }
 
 fn is_set(value: Option<&Bson>) -> bool {
@@ -216,9 +312,14 @@ struct Shape<'a> {
     statuses: Option<&'a Document>,
 }
 
+fn too_many(field: &str) -> ShapeError {
+    (field.to_owned(), format!("it has more than {MAX_NAMES} names"))
+}
+
 fn shape(document: &Document) -> Result<Shape<'_>, ShapeError> {
     let names = match document.get("platforms") {
         None | Some(Bson::Null | Bson::Undefined) => Vec::new(),
+        Some(Bson::Array(names)) if names.len() > MAX_NAMES as usize => return Err(too_many("platforms")),
         Some(Bson::Array(names)) => match names.iter().map(Bson::as_str).collect() {
             Some(names) => names,
             None => return Err(("platforms".to_owned(), "it is not a list of strings".to_owned())),
@@ -227,6 +328,9 @@ fn shape(document: &Document) -> Result<Shape<'_>, ShapeError> {
     };
     let statuses = match document.get("platformStatus") {
         None | Some(Bson::Null | Bson::Undefined) => None,
+        Some(Bson::Document(statuses)) if statuses.len() > MAX_NAMES as usize => {
+            return Err(too_many("platformStatus"));
+        }
         Some(Bson::Document(statuses)) => statuses.values().any(|value| is_set(Some(value))).then_some(statuses),
         Some(_) => return Err(("platformStatus".to_owned(), "it is not an object".to_owned())),
     };
@@ -243,17 +347,82 @@ pub(super) fn platform_of_root(document: &Document) -> Option<&str> {
     listed.or_else(|| document.get("platform").and_then(Bson::as_str))
 }
 
+/// The known platforms that a document names, whatever its status.
+pub(super) fn known_platforms(document: &Document) -> Vec<Platform> {
+    let listed = document.get("platforms").and_then(Bson::as_array).into_iter().flatten().filter_map(Bson::as_str);
+    let mut names: Vec<&str> = listed.collect();
+    if names.is_empty() {
+        names.extend(document.get("platform").and_then(Bson::as_str));
+    }
+    let mut platforms = Vec::new();
+    for platform in names.into_iter().filter_map(|name| name.parse::<Platform>().ok()) {
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
+    }
+    platforms
+}
+
+/// What a document says of the entry with this name. It looks into lists, because a filter does.
+fn entries<'a>(document: &'a Document, name: &str) -> impl Iterator<Item = &'a Document> {
+    let statuses = objects(document.get("platformStatus"));
+    statuses.into_iter().flat_map(move |statuses| objects(statuses.get(name)))
+}
+
+fn objects(value: Option<&Bson>) -> Vec<&Document> {
+    match value {
+        Some(Bson::Document(object)) => vec![object],
+        Some(Bson::Array(list)) => list.iter().filter_map(Bson::as_document).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// The place at which a document is found that is malformed as a whole, so that it is told once.
 pub(super) fn place_of_malformed(document: &Document) -> Place {
-    let statuses = document.get("platformStatus");
-    // A filter looks into lists.
-    let listed = statuses.and_then(Bson::as_array).into_iter().flatten().filter_map(Bson::as_document);
-    let statuses: Vec<&Document> = statuses.and_then(Bson::as_document).into_iter().chain(listed).collect();
-    let is_failed = |name: &&str| {
-        let mut of_name = statuses.iter().filter_map(|statuses| statuses.get(*name)?.as_document());
-        of_name.any(|status| status.get_str("status").is_ok_and(|status| status == "failed"))
+    let is_failed = |status: &Document| status.get_str("status").is_ok_and(|status| status == "failed");
+    let found = spellings().find(|name| entries(document, name).any(is_failed));
+    found.map_or(Place::Root, Place::entry)
+}
+
+/// Whether a document that is malformed as a whole, and none of whose entries is failed, is in another publisher's hands:
+/// as [`Place::not_handed_over`] says it to the server.
+pub(super) fn is_handed_over(document: &Document) -> bool {
+    let has = |value: Option<&Bson>| match value {
+        Some(Bson::Array(list)) => list.iter().any(|name| name.as_str() == Some(Platform::TikTok.as_str())),
+        value => value.and_then(Bson::as_str) == Some(Platform::TikTok.as_str()),
     };
-    spellings().find(is_failed).map_or(Place::Root, Place::entry)
+    let by_platform = || names_nothing(document) && has(document.get("platform"));
+    is_set(document.get(HANDED_OVER)) && (has(document.get("platforms")) || by_platform())
+}
+
+/// Whether the list of platforms is missing or empty, or a filter takes it for that because of what is in it.
+fn names_nothing(document: &Document) -> bool {
+    let is_nothing = |value: &Bson| match value {
+        Bson::Array(list) => list.is_empty(),
+        value => !is_set(Some(value)),
+    };
+    match document.get("platforms") {
+        None => true,
+        Some(Bson::Array(list)) => list.is_empty() || list.iter().any(is_nothing),
+        Some(value) => is_nothing(value),
+    }
+}
+
+/// Whether a document that is malformed as a whole is found as a post for one platform whose name is not known.
+pub(super) fn is_without_known_name(document: &Document) -> bool {
+    let is_known = |name: &Bson| name.as_str().is_some_and(|name| name.parse::<Platform>().is_ok());
+    let has_known_name = match document.get("platform") {
+        Some(Bson::Array(list)) => list.iter().any(is_known),
+        value => value.is_some_and(is_known),
+    };
+    names_nothing(document) && !has_known_name
+}
+
+/// Whether a document has a status, of any kind, for a platform that is known. Then it is not found as a post for one
+/// platform.
+pub(super) fn has_known_status(document: &Document) -> bool {
+    let has_status = |status: &Document| status.contains_key("status");
+    spellings().any(|name| entries(document, name).any(has_status))
 }
 
 /// The failed deliveries of a document with `status: failed`. None are in another publisher's hands.
@@ -302,7 +471,7 @@ mod tests {
     use super::*;
     use mongodb::bson;
 
-    fn names(document: &Document) -> Vec<String> {
+    fn names_of(document: &Document) -> Vec<String> {
         let name = |place| match place {
             Place::Root => "root".to_owned(),
             Place::Entry(name) => name,
@@ -319,7 +488,7 @@ mod tests {
             doc! { "platform": "tiktok", "platformStatus": { "tiktok": Bson::Null, "instagram": Bson::Null } },
             doc! { "platforms": ["tiktok"] },
         ] {
-            assert_eq!(names(&document), ["root"], "{document}");
+            assert_eq!(names_of(&document), ["root"], "{document}");
         }
     }
 
@@ -331,24 +500,24 @@ mod tests {
         };
         let listed = doc! { "platforms": ["tiktok", "youtube", "instagram", "youtube_shorts", "instagram"],
         "platformStatus": statuses.clone() };
-        assert_eq!(names(&listed), ["youtube", "instagram"]);
+        assert_eq!(names_of(&listed), ["youtube", "instagram"]);
         let by_platform = doc! { "platform": "instagram", "platforms": [], "platformStatus": statuses };
-        assert_eq!(names(&by_platform), ["instagram"]);
+        assert_eq!(names_of(&by_platform), ["instagram"]);
         for silent in [doc! {}, doc! { "status": Bson::Null }, doc! { "status": "skipped" }, doc! { "status": 7 }] {
             let document = doc! { "platforms": ["tiktok"], "platformStatus": { "tiktok": silent } };
-            assert_eq!(names(&document), [""; 0], "{document}");
+            assert_eq!(names_of(&document), [""; 0], "{document}");
         }
     }
 
     #[test]
     fn what_another_publisher_has_is_not_ours() {
         let at = bson_now();
-        assert_eq!(names(&doc! { "platform": "tiktok", "sheetTriggeredAt": at.clone() }), [""; 0]);
-        assert_eq!(names(&doc! { "platform": "instagram", "sheetTriggeredAt": at.clone() }), ["root"]);
+        assert_eq!(names_of(&doc! { "platform": "tiktok", "sheetTriggeredAt": at.clone() }), [""; 0]);
+        assert_eq!(names_of(&doc! { "platform": "instagram", "sheetTriggeredAt": at.clone() }), ["root"]);
         let failed = doc! { "status": "failed" };
         let document = doc! { "platforms": ["tiktok", "instagram"], "sheetTriggeredAt": at,
         "platformStatus": { "tiktok": failed.clone(), "instagram": failed } };
-        assert_eq!(names(&document), ["instagram"]);
+        assert_eq!(names_of(&document), ["instagram"]);
     }
 
     fn bson_now() -> Bson {
@@ -369,6 +538,52 @@ mod tests {
             (doc! { "platformStatus": { "tiktok": { "status": "failed" } } }, "platform"),
         ] {
             assert_eq!(places(&document).unwrap_err().0, field, "{document}");
+        }
+    }
+
+    #[test]
+    fn more_names_than_any_post_has_are_malformed() {
+        let names = |count: u32| (0..count).map(|number| format!("name{number}"));
+        let listed = |count| names(count).chain(["tiktok".to_owned()]).collect::<Vec<_>>();
+        let statuses = |count| {
+            let others = names(count).map(|name| (name, Bson::from(doc! { "status": "posted" })));
+            others.chain([("tiktok".to_owned(), doc! { "status": "failed" }.into())]).collect::<Document>()
+        };
+        let document = |names: Vec<String>, statuses: Document| doc! { "platforms": names, "platformStatus": statuses };
+        let most = MAX_NAMES - 1;
+        assert_eq!(names_of(&document(listed(most), statuses(most))), ["tiktok"]);
+        for (listed, statuses, field) in [
+            (listed(most + 1), statuses(1), "platforms"),
+            (listed(1), statuses(most + 1), "platformStatus"),
+            (listed(200_000), statuses(200_000), "platforms"),
+        ] {
+            let document = document(listed, statuses);
+            assert_eq!(places(&document).unwrap_err().0, field);
+            assert_eq!(place_of_malformed(&document), Place::entry("tiktok"));
+        }
+    }
+
+    #[test]
+    fn a_list_with_failed_in_it_is_no_status() {
+        for document in [
+            doc! { "status": ["failed"], "platform": "tiktok" },
+            doc! { "platforms": ["tiktok"], "platformStatus": { "tiktok": { "status": ["failed"] } } },
+        ] {
+            assert_eq!(names_of(&document), [""; 0], "{document}");
+        }
+    }
+
+    #[test]
+    fn the_platforms_of_a_document_are_known_whatever_its_status() {
+        use Platform::{Instagram, TikTok, YouTubeShorts};
+        for (document, platforms) in [
+            (doc! { "platform": "tiktok", "status": "posted" }, vec![TikTok]),
+            (doc! { "platform": "tiktok", "platforms": [] }, vec![TikTok]),
+            (doc! { "platform": "tiktok", "platforms": ["instagram"] }, vec![Instagram]),
+            (doc! { "platforms": ["youtube", "tiktok", "youtube_shorts", 7, "x"] }, vec![YouTubeShorts, TikTok]),
+            (doc! { "platform": 7, "platforms": "tiktok" }, vec![]),
+        ] {
+            assert_eq!(known_platforms(&document), platforms, "{document}");
         }
     }
 

@@ -17,8 +17,8 @@ impl MongoPostStore {
                 self.posts.name()
             ))),
             Err(refused) if error::is_unindexable(&refused) => Ok(Some(format!(
-                "the indexes of collection `{}` cannot be created because of what a document holds, such as lists in two \
-                 fields that have other values; passes continue without them but become slow",
+                "the indexes of collection `{}` cannot be created, because a document has values that an index cannot \
+                 hold, for example lists in two fields of one index; passes continue without them but become slow",
                 self.posts.name()
             ))),
             Err(other) => Err(self.failed("create the indexes of")(other)),
@@ -45,8 +45,26 @@ impl MongoPostStore {
         {
             return Ok(vec![warning]);
         }
+        let names = self.usage().await?.entries.iter().copied();
+        self.create_suspect_indexes(missing(index::of_suspects(names))).await?;
         self.drop_outdated_indexes(&existing).await;
         Ok(Vec::new())
+    }
+
+    /// Creates the indexes of what may be malformed, if the server allows it. Without them only `stats` becomes slow.
+    async fn create_suspect_indexes(&self, indexes: Vec<IndexModel>) -> Result<(), StoreError> {
+        if indexes.is_empty() {
+            return Ok(());
+        }
+        match self.posts.create_indexes(indexes).await {
+            Ok(_) => Ok(()),
+            // Its message repeats the whole index.
+            Err(refused) if error::is_refusal(&refused) => {
+                log::debug!("the server refuses the indexes of malformed posts: `stats` reads every failed post");
+                Ok(())
+            }
+            Err(other) => Err(self.failed("create the indexes of")(other)),
+        }
     }
 
     /// A warning about a posts collection that is missing or empty, with the collections that may have been meant.

@@ -82,6 +82,35 @@ pub(super) fn exhausted(part: &Part, policy: &RetryPolicy) -> Option<IndexScan> 
     Some(IndexScan { part: part.clone(), branches: vec![exhausted], index, ordered_by: None })
 }
 
+/// Scans of as few branches as can be that find whatever [`due`] and [`exhausted`] find, and some deliveries more: a look
+/// whether there is anything to do costs as much as it has branches.
+pub(super) fn candidates(part: &Part, policy: &RetryPolicy, now: DateTime<Utc>) -> Vec<IndexScan> {
+    let index = part.index(policy.backoff_from);
+    let scan = |branches, index: String| IndexScan { part: part.clone(), branches, index, ordered_by: None };
+    let Some(place) = &part.place else { return vec![scan(vec![part.base.clone()], index)] };
+    let state = DueState::new(part, place, policy, now, MalformedPosts::Included);
+    let unflagged = state.unflagged.clone();
+    if part.kind == RootKind::Unknown {
+        let [wrong_flag, listed_flag] = state.unreadable_flags();
+        return vec![scan(vec![unflagged, wrong_flag, listed_flag], index)];
+    }
+    let reached = |(counted, latest)| extended(&counted, doc! { state.dates.first(): { "$lte": latest } });
+    let mut due: Vec<Document> = state.counted(&state.unclaimed).into_iter().map(reached).collect();
+    let undated = state.undated_candidates();
+    let mut others = Vec::new();
+    if part.kind == RootKind::Named {
+        others.push(scan(undated, index::UNDATED.to_owned()));
+    } else {
+        due.extend(undated);
+    }
+    due.extend(state.latest().into_iter().flat_map(|latest| state.unusual(&state.unclaimed, latest)));
+    due.extend(state.unreadable());
+    let claimed = extended(&unflagged, doc! { place.retry("retryClaim"): { "$exists": true } });
+    others.push(scan(vec![claimed], index::claims_of(place)));
+    others.push(scan(vec![state.processing()], index::processing_of(place)));
+    [scan(due, index)].into_iter().chain(exhausted(part, policy)).chain(others).collect()
+}
+
 /// The state of deliveries at a place, and what makes it due.
 struct DueState<'a> {
     place: &'a Place,
@@ -156,56 +185,83 @@ impl<'a> DueState<'a> {
         branches
     }
 
+    /// Of these the ones with each ordinary retry count, with the latest date that makes them due.
+    fn counted(&self, base: &Document) -> Vec<(Document, Bson)> {
+        let count = self.place.retry("retryCount");
+        let mut counted = Vec::new();
+        for number in 0..self.policy.max_retries {
+            let Some(latest) = self.policy.latest_due_anchor(number, self.now) else { break };
+            let exact = exact_counts(number).into_iter().map(|exact| extended(base, doc! { &count: exact }));
+            counted.extend(exact.map(|counted| (counted, bson_date(latest))));
+        }
+        counted
+    }
+
+    /// The latest date that makes any due.
+    fn latest(&self) -> Option<DateTime<Utc>> {
+        (0..self.policy.max_retries).map_while(|number| self.policy.latest_due_anchor(number, self.now)).max()
+    }
+
     /// Those whose backoff is over since a date: with an ordinary retry count and the usual date, and all others.
     fn by_date(&self) -> (Vec<Document>, Vec<Document>) {
         let (policy, idle) = (self.policy, self.idle());
         let count = self.place.retry("retryCount");
-        let (mut ordered, mut others, mut latest_of_all) = (Vec::new(), Vec::new(), None);
-        for number in 0..policy.max_retries {
-            let Some(latest) = policy.latest_due_anchor(number, self.now) else { break };
-            latest_of_all = latest_of_all.max(Some(latest));
-            let latest = bson_date(latest);
+        let (mut ordered, mut others) = (Vec::new(), Vec::new());
+        for (counted, latest) in self.counted(&idle) {
             // A filter looks into lists.
             let in_time = doc! { self.dates.first(): { "$lte": latest.clone(), "$not": { "$type": "array" } } };
-            let in_list = doc! { self.dates.first(): { "$lte": latest, "$type": "array" } };
-            for counted in exact_counts(number).into_iter().map(|exact| extended(&idle, doc! { &count: exact })) {
-                if self.malformed == MalformedPosts::Included {
-                    others.push(extended(&counted, in_list.clone()));
-                }
-                let counted = extended(&counted, in_time.clone());
-                if self.dates.first() == TIE {
-                    ordered.push(counted);
-                } else {
-                    // Where a value of any type decides between equal dates, a page cannot tell where it ended.
-                    others.push(extended(&counted, doc! { TIE: { "$type": no_plain("date") } }));
-                    ordered.push(extended(&counted, doc! { TIE: { "$not": { "$type": no_plain("date") } } }));
-                }
+            if self.malformed == MalformedPosts::Included {
+                let in_list = doc! { self.dates.first(): { "$lte": latest, "$type": "array" } };
+                others.push(extended(&counted, in_list));
+            }
+            let counted = extended(&counted, in_time);
+            if self.dates.first() == TIE {
+                ordered.push(counted);
+            } else {
+                // Where a value of any type decides between equal dates, a page cannot tell where it ended.
+                others.push(extended(&counted, doc! { TIE: { "$type": no_plain("date") } }));
+                ordered.push(extended(&counted, doc! { TIE: { "$not": { "$type": no_plain("date") } } }));
             }
         }
-        let Some(latest) = latest_of_all else { return (ordered, others) };
-        let exact: Vec<Bson> = (0..policy.max_retries).flat_map(exact_counts).collect();
-        let unusual = extended(&idle, doc! { "$expr": self.dates.is_reached(&count, policy, self.now) });
-        let in_time = doc! { self.dates.first(): { "$lte": bson_date(latest) } };
+        let Some(latest) = self.latest() else { return (ordered, others) };
         if *self.place == Place::Root && !self.base.contains_key(HANDED_OVER) {
             // Every key of the index before the date has one value, so that the server can merge by the date.
             for due in &mut ordered {
                 due.insert(HANDED_OVER, Bson::Null);
             }
-            let handed_over = doc! { HANDED_OVER: { "$ne": Bson::Null }, &count: { "$in": exact.clone() } };
-            others.push(extended(&extended(&unusual, handed_over), in_time.clone()));
+            let exact: Vec<Bson> = (0..policy.max_retries).flat_map(exact_counts).collect();
+            let handed_over = doc! {
+                HANDED_OVER: { "$ne": Bson::Null },
+                &count: { "$in": exact },
+                self.dates.first(): { "$lte": bson_date(latest) },
+            };
+            let reached = extended(&idle, doc! { "$expr": self.dates.is_reached(&count, policy, self.now) });
+            others.push(extended(&reached, handed_over));
         }
-        let odd = doc! { &count: { "$lt": integer(policy.max_retries), "$nin": exact } };
-        others.push(extended(&extended(&unusual, odd), in_time));
+        others.extend(self.unusual(&idle, latest));
+        (ordered, others)
+    }
+
+    /// Of these the ones with an unusual retry count, another date than the usual one, or values that cannot be read.
+    fn unusual(&self, base: &Document, latest: DateTime<Utc>) -> Vec<Document> {
+        let (policy, count) = (self.policy, self.place.retry("retryCount"));
+        let exact: Vec<Bson> = (0..policy.max_retries).flat_map(exact_counts).collect();
+        let reached = extended(base, doc! { "$expr": self.dates.is_reached(&count, policy, self.now) });
+        let odd = doc! {
+            &count: { "$lt": integer(policy.max_retries), "$nin": exact },
+            self.dates.first(): { "$lte": bson_date(latest) },
+        };
         let has_retries = doc! { &count: { "$not": { "$gte": integer(policy.max_retries) } } };
-        let open = extended(&unusual, has_retries.clone());
-        others.extend(self.dates.otherwise(latest).iter().map(|date| extended(&open, date.clone())));
+        let open = extended(&reached, has_retries.clone());
+        let mut unusual = vec![extended(&reached, odd)];
+        unusual.extend(self.dates.otherwise(latest).iter().map(|date| extended(&open, date.clone())));
         if self.malformed == MalformedPosts::Included {
             // What cannot be read cannot be compared with a date either.
-            let open = extended(&idle, has_retries);
-            others.extend(self.dates.unreadable().iter().map(|date| extended(&open, date.clone())));
-            others.extend(self.listed_state(latest));
+            let open = extended(base, has_retries);
+            unusual.extend(self.dates.unreadable().iter().map(|date| extended(&open, date.clone())));
+            unusual.extend(self.listed_state(latest));
         }
-        (ordered, others)
+        unusual
     }
 
     /// Deliveries whose retry state is in a list instead of an object, so that no condition on a field of it finds them.
@@ -238,6 +294,26 @@ impl<'a> DueState<'a> {
         branches
     }
 
+    /// Those without any date that are due, and some more.
+    fn undated_candidates(&self) -> Vec<Document> {
+        let (unclaimed, count) = (&self.unclaimed, self.place.retry("retryCount"));
+        let unset = extended(unclaimed, self.dates.all_unset());
+        let mut branches = Vec::new();
+        for number in 0..self.policy.max_retries {
+            let Some(latest) = self.policy.latest_due_anchor(number, self.now) else { break };
+            let changed = doc! { "updatedAt": { "$not": { "$gt": bson_date(latest) } } };
+            let ranges = count_ranges(number).into_iter().map(|range| extended(&unset, doc! { &count: range }));
+            branches.extend(ranges.map(|counted| extended(&counted, changed.clone())));
+        }
+        branches.push(extended(&unset, doc! { "updatedAt": { "$gt": last_date() } }));
+        branches
+    }
+
+    /// Those whose flag cannot be read.
+    fn unreadable_flags(&self) -> [Document; 2] {
+        wrong_type(&self.place.retry("permanentlyFailed"), &["bool"]).map(|flag| extended(self.base, flag))
+    }
+
     /// Those whose flag or counter cannot be read, if they are to be reported.
     fn unreadable(&self) -> Vec<Document> {
         if self.malformed == MalformedPosts::Excluded {
@@ -247,11 +323,9 @@ impl<'a> DueState<'a> {
         // With a dead claim they are found by that.
         let is_not_dead = doc! { self.place.retry("retryClaim.until"): { "$not": { "$lte": bson_date(self.now) } } };
         let counted = extended(&self.unflagged, is_not_dead);
-        let flags = wrong_type(&self.place.retry("permanentlyFailed"), &["bool"]);
         let counts = wrong_type(&count, &NUMBERS);
-        flags
+        self.unreadable_flags()
             .into_iter()
-            .map(|flag| extended(self.base, flag))
             .chain(counts.into_iter().map(|wrong| extended(&counted, wrong)))
             .chain([extended(&counted, doc! { count: f64::NAN })])
             .collect()
@@ -317,9 +391,14 @@ impl Dates {
         branches
     }
 
+    /// None of the dates is set.
+    fn all_unset(&self) -> Document {
+        self.0.iter().map(|path| (path.clone(), Bson::Null)).collect()
+    }
+
     /// No date at all: then the last change counts, and without that it is due.
     fn unset(&self, latest: DateTime<Utc>, malformed: MalformedPosts) -> Vec<Document> {
-        let unset: Document = self.0.iter().map(|path| (path.clone(), Bson::Null)).collect();
+        let unset = self.all_unset();
         let date = bson_date(latest);
         let changed = match malformed {
             MalformedPosts::Included => {

@@ -1,33 +1,63 @@
 //! Counts that the server computes, and the record of a run as a document.
+#![warn(clippy::arithmetic_side_effects)]
 
+use std::cmp::Reverse;
 use std::convert::identity;
 
 use chrono::{DateTime, Utc};
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{self, Bson, Document, RawDocumentBuf, doc};
 
-use super::MongoPostStore;
-use super::document::{bson_date, integer};
-use super::place::{Place, has_no_statuses, says_nothing, spellings};
+use super::decode::{decode, read_all};
+use super::document::{DATES, bson_date, date_from, integer};
+use super::filter::any;
+use super::identity::has_long_id;
+use super::page::{deliveries_in, projection_of};
+use super::place::{
+    Place, has_no_statuses, has_too_many_statuses, is_failed, is_without_status, says_nothing, spellings,
+};
+use super::suspects::{faults_of_entry, faults_of_root};
+use super::{MongoPostStore, index, parts};
 use crate::post::{Category, Platform, RetryPolicy, Totals};
 use crate::store::statistics_builder::{AttemptTotals, PostGroup, StatisticsBuilder, start_of_days};
 use crate::store::{
-    DayStatistics, DueQuery, GivenUpRecord, PlatformRun, PostStore, RunRecord, RunStatistics, Scope, Statistics,
-    StoreError,
+    DayStatistics, DueQuery, GivenUpRecord, ListFilter, PlatformRun, PostStore, RunRecord, RunStatistics, Scope,
+    Statistics, StoreError, StoredPost,
 };
 
-/// A count in a document, whatever number type the server chose.
+/// The largest number that is counted. More come from runs that nobody has made, and their sum must fit too.
+const LARGEST: u64 = 1 << 53;
+
+/// The largest number of an attempt that is told from others.
+const LAST_ATTEMPT: u32 = 1_000;
+
+/// A count in a document, whatever number type the server chose. It adds fractions where whole numbers are too small.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates, which is wanted")]
 pub(super) fn count_in(document: &Document, name: &str) -> u64 {
     let count = match document.get(name) {
-        Some(Bson::Int32(count)) => i64::from(*count),
-        Some(Bson::Int64(count)) => *count,
+        Some(Bson::Int32(count)) => u64::try_from(*count).unwrap_or(0),
+        Some(Bson::Int64(count)) => u64::try_from(*count).unwrap_or(0),
+        Some(Bson::Double(count)) => *count as u64,
         _ => 0,
     };
-    u64::try_from(count).unwrap_or(0)
+    count.min(LARGEST)
+}
+
+/// A number in the record of a run, as an expression; 0 if no run can have it. Any program can have written the record.
+fn number_in(field: &str) -> Document {
+    let is_count = doc! { "$and": [
+        { "$isNumber": field }, { "$gte": [field, 0] }, { "$lte": [field, whole(LARGEST)] },
+    ] };
+    doc! { "$cond": [is_count, { "$toLong": field }, 0] }
+}
+
+/// How many posts of a run failed, as an expression.
+fn failed_in_run() -> Document {
+    doc! { "$add": [number_in("$totals.failed"), number_in("$totals.permanentlyFailed")] }
 }
 
 /// The record of a run.
 pub(super) fn run_document(run: &RunRecord) -> Document {
-    let duration = (run.finished_at - run.started_at).num_milliseconds();
+    let duration = run.finished_at.signed_duration_since(run.started_at).num_milliseconds();
     let of_platform = |entry: &PlatformRun| {
         let mut document = totals_document(entry.totals);
         document.extend(entry.given_up.as_ref().map(|given_up| ("givenUp".to_owned(), given_up_bson(given_up).into())));
@@ -76,7 +106,7 @@ fn whole(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// The record of a platform that a run had to give up.
+/// The record of a platform that a run skipped.
 fn given_up_bson(given_up: &GivenUpRecord) -> Document {
     doc! {
         "category": given_up.category.as_str(),
@@ -96,7 +126,7 @@ fn given_up_from(document: &Document) -> Option<GivenUpRecord> {
 }
 
 fn date_in(document: &Document, name: &str) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp_millis(document.get_datetime(name).ok()?.timestamp_millis())
+    date_from(document.get(name)?)
 }
 
 /// How many runs are read to find the latest of each platform.
@@ -108,12 +138,14 @@ struct CategoryGroup {
     category: Option<String>,
     /// Whether the document names no platform of its own.
     is_unnamed: bool,
+    /// Whether they are known to be malformed.
+    is_malformed: bool,
 }
 
 impl CategoryGroup {
     fn is_like(&self, other: &Self) -> bool {
         let key = |group: &Self| (group.posts.platform, group.posts.is_flagged, group.posts.retry_count);
-        key(self) == key(other) && self.category == other.category
+        key(self) == key(other) && self.category == other.category && self.is_malformed == other.is_malformed
     }
 }
 
@@ -136,6 +168,7 @@ fn group_from(group: &Document, platform: Option<&str>) -> Option<CategoryGroup>
         },
         category: key.get_str("category").ok().map(str::to_owned),
         is_unnamed: platform.is_none() && matches!(key.get("platform"), None | Some(Bson::Null)),
+        is_malformed: key.get_bool("malformed").unwrap_or(false),
     })
 }
 
@@ -144,12 +177,16 @@ fn sheet() -> Document {
     doc! { "$ne": [{ "$ifNull": ["$sheetTriggeredAt", Bson::Null] }, Bson::Null] }
 }
 
+/// The names of all categories.
+fn categories() -> Vec<&'static str> {
+    Category::ALL.iter().map(|category| category.as_str()).collect()
+}
+
 /// The name of a category, as an expression. What documents say is not made a key: it may be of any size.
 fn category_name(field: &str) -> Document {
-    let known: Vec<&str> = Category::ALL.iter().map(|category| category.as_str()).collect();
     let otherwise =
         doc! { "$cond": [{ "$eq": [{ "$type": field }, "string"] }, Category::Unknown.as_str(), Bson::Null] };
-    doc! { "$cond": [{ "$in": [field, known] }, field, otherwise] }
+    doc! { "$cond": [{ "$in": [field, categories()] }, field, otherwise] }
 }
 
 /// The name of a platform, as an expression: null if there is none, and the same for all that are not known.
@@ -162,8 +199,8 @@ fn platform_name(name: impl Into<Bson>) -> Document {
     } }
 }
 
-/// Groups deliveries by what the statistics tell apart.
-fn grouped_by(place: &Place, more: Document) -> Document {
+/// What the statistics tell apart, of the delivery at a place.
+fn group_key(place: &Place, more: Document) -> Document {
     let field = |name: &str| format!("${}", place.retry(name));
     let count = field("retryCount");
     let whole_count = doc! { "$cond": [{ "$isNumber": count.as_str() }, { "$max": [0, { "$floor": count }] }, 0] };
@@ -171,25 +208,88 @@ fn grouped_by(place: &Place, more: Document) -> Document {
         "flagged": { "$eq": [field("permanentlyFailed"), true] },
         "count": { "$toLong": { "$min": [whole_count, 1_000_000] } },
         "category": category_name(&field("failureCategory")),
+        "malformed": is_too_long(place),
     };
     key.extend(more);
-    doc! { "$group": { "_id": key, "n": { "$sum": 1 } } }
+    key
+}
+
+/// Whether a document is malformed for a reason that no index of suspects can know, as an expression. Of posts for one
+/// platform, [`without_post`] tells the rest.
+fn is_too_long(place: &Place) -> Document {
+    match place {
+        Place::Root => has_long_id(),
+        Place::Entry(_) => doc! { "$or": [has_long_id(), has_too_many_statuses()] },
+    }
+}
+
+/// Groups deliveries by what the statistics tell apart.
+fn grouped_by(place: &Place, more: Document) -> Document {
+    doc! { "$group": { "_id": group_key(place, more), "n": { "$sum": 1 } } }
+}
+
+/// The platform that the list of platforms names first, as an expression; null if there is none.
+fn first_listed() -> Document {
+    doc! { "$cond": [{ "$isArray": "$platforms" }, { "$first": "$platforms" }, Bson::Null] }
+}
+
+/// The field of a document with the group in which its delivery was counted.
+const GROUP: &str = "postretryGroup";
+
+/// The searches for documents whose delivery at this place may be malformed: what they have in common, with the name of
+/// the index that has only those. No two find the same document.
+fn suspect_searches(place: &Place) -> Vec<(Document, String)> {
+    let of_root = any(faults_of_root());
+    let mut searches = vec![(of_root.clone(), index::suspects_of(&Place::Root))];
+    if let Place::Entry(name) = place {
+        let others = doc! { "$and": [any(faults_of_entry(name)), { "$nor": [of_root] }] };
+        searches.push((others, index::suspects_of(place)));
+    }
+    searches
+}
+
+/// The group in which the delivery of a document at this place was counted, if it is malformed.
+fn malformed_group(found: &Document, place: &Place) -> Option<CategoryGroup> {
+    let is_malformed = |stored: &StoredPost| stored.readable().is_none();
+    if !deliveries_in(found).iter().any(is_malformed) {
+        return None;
+    }
+    let group = doc! { "_id": found.get_document(GROUP).ok()?.clone(), "n": 1 };
+    match place {
+        Place::Root if !is_ours(&group) => None,
+        Place::Root => group_from(&group, group.get_document("_id").ok()?.get_str("platform").ok()),
+        Place::Entry(name) => group_from(&group, Some(name)),
+    }
+}
+
+/// Whether a document has the shape of a post for one platform, as far as an index can tell, as an expression.
+fn is_root() -> Document {
+    // A filter looks into lists.
+    doc! { "$and": [is_without_status(), { "$eq": ["$status", "failed"] }] }
 }
 
 /// The posts for one platform. An index covers everything that is asked for.
 fn groups_of_root() -> Vec<Document> {
-    let statuses = spellings().map(|name| format!("$platformStatus.{name}.status"));
-    // What the index tells of a field that is missing is null, and what a list has for it is an empty list.
-    let is_missing = |field: String| {
-        doc! { "$or": [{ "$in": [{ "$type": field.as_str() }, ["missing", "null"]] }, { "$eq": [field, []] }] }
-    };
-    let missing: Vec<Document> = statuses.map(is_missing).collect();
-    let is_root = doc! { "$and": missing };
+    let more = doc! { "platform": platform_name("$platform"), "sheet": sheet(), "isRoot": is_root() };
     vec![
         doc! { "$match": { "status": "failed" } },
-        grouped_by(&Place::Root, doc! { "platform": platform_name("$platform"), "sheet": sheet(), "isRoot": is_root }),
+        grouped_by(&Place::Root, more),
         doc! { "$match": { "_id.isRoot": true } },
     ]
+}
+
+/// Documents that are counted as posts for one platform, though they have no delivery, or are malformed for a reason
+/// that no index of suspects can know.
+fn without_post() -> Vec<Document> {
+    let mut odd = says_nothing();
+    let is_silent = odd.remove("$expr").unwrap_or(Bson::Boolean(false));
+    let too_many = doc! { "$expr": has_too_many_statuses(), "$nor": [any(faults_of_root())] };
+    odd.insert("$and", vec![any(vec![doc! { "$expr": is_silent.clone() }, too_many])]);
+    let name = doc! { "$ifNull": ["$platform", first_listed()] };
+    let more = doc! {
+        "platform": platform_name(name), "sheet": sheet(), "isRoot": is_root(), "isSilent": is_silent,
+    };
+    vec![doc! { "$match": odd }, grouped_by(&Place::Root, more), doc! { "$match": { "_id.isRoot": true } }]
 }
 
 impl MongoPostStore {
@@ -202,9 +302,17 @@ impl MongoPostStore {
         let mut builder = StatisticsBuilder::new(*policy);
         for group in self.post_groups().await?.into_iter().filter(|group| group.posts.posts > 0) {
             builder.add_posts(group.posts);
-            if let Some(name) = group.category {
-                builder.add_category(&name, group.posts.posts);
+            if let Some(name) = &group.category
+                && group.posts.platform.is_some()
+            {
+                builder.add_category(name, group.posts.posts);
             }
+            if group.is_malformed {
+                builder.mark_malformed(group.posts, group.category.as_deref());
+            }
+        }
+        for group in self.malformed_groups().await? {
+            builder.mark_malformed(group.posts, group.category.as_deref());
         }
         for platform in Platform::ALL {
             let query = DueQuery { policy: *policy, now, scope: Scope::Platform(platform) };
@@ -219,13 +327,20 @@ impl MongoPostStore {
         // In the order in which they were recorded, which needs no index and no look at the runs of years.
         let newest = self.runs.find(doc! {}).sort(doc! { "$natural": -1 }).limit(LATEST_RUNS);
         let fields = doc! { "byPlatform": 1, "startedAt": 1 };
-        let mut runs = self.run_query("read runs from", newest.projection(fields)).await?;
-        runs.sort_by_key(|run| std::cmp::Reverse(date_in(run, "startedAt")));
+        // Of each record no more is kept than is needed: any program can have written it.
+        let read = |run: Document| {
+            let of_platform = |platform: Platform| {
+                let entry = run.get_document("byPlatform").ok()?.get_document(platform.as_str()).ok()?;
+                Some((platform, entry.get_document("givenUp").ok().and_then(given_up_from)))
+            };
+            (date_in(&run, "startedAt"), Platform::ALL.into_iter().filter_map(of_platform).collect::<Vec<_>>())
+        };
+        let mut runs = self.run("read runs from", read_all(newest.projection(fields), read)).await?;
+        runs.sort_by_key(|(started_at, _)| Reverse(*started_at));
         let latest = |platform: Platform| {
-            let mut of_platform =
-                runs.iter().filter_map(|run| run.get_document("byPlatform").ok()?.get_document(platform.as_str()).ok());
-            let given_up = of_platform.next()?.get_document("givenUp").ok().and_then(given_up_from)?;
-            Some((platform, given_up))
+            let mut entries = runs.iter().flat_map(|(_, entries)| entries);
+            let (_, given_up) = entries.find(|(known, _)| *known == platform)?;
+            Some((platform, given_up.clone()?))
         };
         Ok(Platform::ALL.into_iter().filter_map(latest).collect())
     }
@@ -233,19 +348,20 @@ impl MongoPostStore {
     /// All failed deliveries in groups, each kind of document by an index of its own.
     async fn post_groups(&self) -> Result<Vec<CategoryGroup>, StoreError> {
         let mut groups = Vec::new();
-        let of_root = self.collect_hinted(groups_of_root(), super::index::DUE, identity).await?;
+        let of_root = self.collect_hinted(groups_of_root(), index::DUE, identity).await?;
         groups.extend(of_root.iter().filter(|group| is_ours(group)).filter_map(|group| {
             let key = group.get_document("_id").ok()?;
             group_from(group, key.get_str("platform").ok())
         }));
         // The platform of these is only in the list of platforms.
         groups.retain(|group| !group.is_unnamed);
-        let mut unnamed = doc! { "status": "failed", "platform": Bson::Null };
+        // A filter looks into lists.
+        let no_name = doc! { "$eq": Bson::Null, "$not": { "$type": "array" } };
+        let mut unnamed = doc! { "status": is_failed(), "platform": no_name };
         unnamed.extend(has_no_statuses());
-        let name = doc! { "$cond": [{ "$isArray": "$platforms" }, { "$first": "$platforms" }, Bson::Null] };
         let pipeline = vec![
             doc! { "$match": unnamed },
-            grouped_by(&Place::Root, doc! { "platform": platform_name(name), "sheet": sheet() }),
+            grouped_by(&Place::Root, doc! { "platform": platform_name(first_listed()), "sheet": sheet() }),
         ];
         let of_unnamed = self.collect(pipeline, identity).await?;
         groups.extend(of_unnamed.iter().filter(|group| is_ours(group)).filter_map(|group| {
@@ -255,7 +371,7 @@ impl MongoPostStore {
         self.leave_out_silent(&mut groups).await?;
         let unknown =
             PostGroup { platform: None, is_flagged: false, retry_count: 0, posts: self.count_unknown_entries().await? };
-        groups.push(CategoryGroup { posts: unknown, category: None, is_unnamed: false });
+        groups.push(CategoryGroup { posts: unknown, category: None, is_unnamed: false, is_malformed: false });
         for name in spellings() {
             let place = Place::entry(name);
             let pipeline = vec![doc! { "$match": place.counted() }, grouped_by(&place, Document::new())];
@@ -265,17 +381,54 @@ impl MongoPostStore {
         Ok(groups)
     }
 
-    /// Takes documents that have no delivery out of the groups of posts for one platform.
-    async fn leave_out_silent(&self, groups: &mut [CategoryGroup]) -> Result<(), StoreError> {
-        let by = grouped_by(&Place::Root, doc! { "platform": platform_name("$platform"), "sheet": sheet() });
-        let silent = self.collect(vec![doc! { "$match": says_nothing() }, by], identity).await?;
-        for group in silent.iter().filter(|group| is_ours(group)) {
-            let platform = group.get_document("_id").ok().and_then(|key| key.get_str("platform").ok());
-            let Some(silent) = group_from(group, platform) else { continue };
-            if let Some(counted) = groups.iter_mut().find(|group| group.is_like(&silent)) {
-                counted.posts.posts = counted.posts.posts.saturating_sub(silent.posts.posts);
+    /// The malformed deliveries, each with the group in which [`Self::post_groups`] has it. Only documents with a fault
+    /// are read. Those whose platform is not known are left out: they are counted as malformed already.
+    async fn malformed_groups(&self) -> Result<Vec<CategoryGroup>, StoreError> {
+        let used = &self.usage().await?.entries;
+        let mut groups = Vec::new();
+        for part in parts::listed_parts(&ListFilter::default()) {
+            let Some(place) = &part.place else { continue };
+            let (more, by_state) = match place {
+                Place::Root => {
+                    let name = doc! { "$ifNull": ["$platform", first_listed()] };
+                    (doc! { "platform": platform_name(name), "sheet": sheet() }, index::DUE.to_owned())
+                }
+                Place::Entry(name) if used.contains(&name.as_str()) => (Document::new(), index::due_of(name)),
+                Place::Entry(_) => continue,
+            };
+            let mut projection = projection_of(&part);
+            projection.insert(GROUP, group_key(place, more));
+            // Those were told apart when they were counted.
+            let others = doc! { "$expr": { "$not": [is_too_long(place)] } };
+            for (faults, suspects) in suspect_searches(place) {
+                let pipeline = vec![
+                    doc! { "$match": { "$and": [part.base.clone(), faults, others.clone()] } },
+                    doc! { "$project": projection.clone() },
+                ];
+                // Without the index of suspects, the other one spares the posts that are not failed.
+                let read = |found: Document| malformed_group(&found, place);
+                let found = self.collect_by(pipeline, &[suspects.as_str(), by_state.as_str()], read).await?;
+                groups.extend(found.into_iter().flatten());
             }
         }
+        Ok(groups)
+    }
+
+    /// Takes documents that have no delivery out of the groups of posts for one platform, and tells some that are
+    /// malformed apart.
+    async fn leave_out_silent(&self, groups: &mut Vec<CategoryGroup>) -> Result<(), StoreError> {
+        let odd = self.collect(without_post(), identity).await?;
+        let mut malformed = Vec::new();
+        for group in odd.iter().filter(|group| is_ours(group)) {
+            let Ok(key) = group.get_document("_id") else { continue };
+            let Some(odd) = group_from(group, key.get_str("platform").ok()) else { continue };
+            let Some(counted) = groups.iter_mut().find(|group| group.is_like(&odd)) else { continue };
+            counted.posts.posts = counted.posts.posts.saturating_sub(odd.posts.posts);
+            if !key.get_bool("isSilent").unwrap_or(false) {
+                malformed.push(CategoryGroup { is_malformed: true, ..odd });
+            }
+        }
+        groups.extend(malformed);
         Ok(())
     }
 
@@ -286,14 +439,18 @@ impl MongoPostStore {
         builder: &mut StatisticsBuilder,
     ) -> Result<RunStatistics, StoreError> {
         let wanted = since.map_or_else(Document::new, |since| doc! { "startedAt": { "$gte": bson_date(since) } });
+        // Without dates that cannot be read. A filter looks into lists.
+        let started = |from: Bson, until: Bson| {
+            doc! { "startedAt": { "$gte": from, "$lte": until, "$not": { "$type": "array" } } }
+        };
         let action = "read runs from";
         let sums = vec![
             doc! { "$match": wanted.clone() },
             doc! { "$group": {
                 "_id": null,
                 "runs": { "$sum": 1 },
-                "posted": { "$sum": "$totals.posted" },
-                "failed": { "$sum": { "$add": ["$totals.failed", "$totals.permanentlyFailed"] } },
+                "posted": { "$sum": number_in("$totals.posted") },
+                "failed": { "$sum": failed_in_run() },
             } },
         ];
         let attempts = vec![
@@ -301,10 +458,12 @@ impl MongoPostStore {
             doc! { "$unwind": "$attempts" },
             doc! { "$group": {
                 "_id": {
-                    "platform": "$attempts.platform", "attempt": "$attempts.attempt", "after": "$attempts.after",
+                    "platform": platform_name("$attempts.platform"),
+                    "attempt": { "$min": [number_in("$attempts.attempt"), LAST_ATTEMPT] },
+                    "after": { "$cond": [{ "$in": ["$attempts.after", categories()] }, "$attempts.after", Bson::Null] },
                 },
-                "attempts": { "$sum": "$attempts.attempts" },
-                "posted": { "$sum": "$attempts.posted" },
+                "attempts": { "$sum": number_in("$attempts.attempts") },
+                "posted": { "$sum": number_in("$attempts.posted") },
             } },
         ];
         let sums = self.run_query(action, self.runs.aggregate(sums)).await?;
@@ -320,11 +479,11 @@ impl MongoPostStore {
             builder.add_attempts(platform, totals);
         }
         let days = vec![
-            doc! { "$match": { "startedAt": { "$gte": bson_date(start_of_days(now)) } } },
+            doc! { "$match": started(bson_date(start_of_days(now)), bson_date(now)) },
             doc! { "$group": {
                 "_id": { "$dateToString": { "date": "$startedAt", "format": "%Y-%m-%d" } },
-                "posted": { "$sum": "$totals.posted" },
-                "failed": { "$sum": { "$add": ["$totals.failed", "$totals.permanentlyFailed"] } },
+                "posted": { "$sum": number_in("$totals.posted") },
+                "failed": { "$sum": failed_in_run() },
             } },
             doc! { "$sort": { "_id": 1 } },
         ];
@@ -333,7 +492,12 @@ impl MongoPostStore {
             let day = group.get_str("_id").ok()?.parse().ok()?;
             Some(DayStatistics { day, posted: count_in(group, "posted"), failed: count_in(group, "failed") })
         };
-        let last = self.run(action, self.runs.find_one(wanted).sort(doc! { "startedAt": -1 })).await?;
+        let [first_date, last_date] = [*DATES.start(), *DATES.end()].map(bson::DateTime::from_millis);
+        let readable = started(since.map_or(first_date.into(), bson_date), last_date.into());
+        let fields = doc! { "startedAt": 1, "durationMs": 1, "outcome": 1 };
+        let records = self.runs.clone_with_type::<RawDocumentBuf>();
+        let last = records.find_one(readable).sort(doc! { "startedAt": -1 }).projection(fields);
+        let last = self.run(action, last).await?.map(|raw| decode(&raw));
         let sum = |name: &str| sums.first().map_or(0, |sums| count_in(sums, name));
         Ok(RunStatistics {
             run_count: sum("runs"),

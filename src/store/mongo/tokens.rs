@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::error::{ErrorKind, WriteFailure};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::document::bson_date;
+use super::decode::decode;
+use super::document::{bson_date, date_from};
 use super::{MongoPostStore, filter};
 use crate::post::TokenRecord;
 use crate::store::{Lease, LeaseWrite, StoreError, TokenStore};
@@ -16,8 +17,10 @@ const DUPLICATE_KEY: i32 = 11000;
 #[async_trait]
 impl TokenStore for MongoPostStore {
     async fn load_token(&self, key: &str) -> Result<Option<TokenRecord>, StoreError> {
-        let found = self.run("read tokens from", self.tokens.find_one(doc! { "_id": key })).await?;
-        Ok(found.as_ref().and_then(record_from))
+        // Any program can have written the record, so the driver does not decode it.
+        let records = self.tokens.clone_with_type::<RawDocumentBuf>();
+        let found = self.run("read tokens from", records.find_one(doc! { "_id": key })).await?;
+        Ok(found.and_then(|raw| record_from(&decode(&raw))))
     }
 
     /// Takes the lease if no lease is valid. The document is created first, because an upsert cannot read the clock.
@@ -73,10 +76,7 @@ impl MongoPostStore {
 
 /// A record without an access token is only a lease.
 fn record_from(document: &Document) -> Option<TokenRecord> {
-    let date = |name: &str| {
-        let date = document.get_datetime(name).ok()?;
-        DateTime::<Utc>::from_timestamp_millis(date.timestamp_millis())
-    };
+    let date = |name: &str| document.get(name).and_then(date_from);
     Some(TokenRecord {
         key: document.get_str("_id").ok()?.to_owned(),
         platform: document.get_str("platform").ok()?.parse().ok()?,

@@ -91,7 +91,7 @@ pub(super) fn exposure(path: &Path) -> Option<String> {
     let exposed: Vec<String> = files(path).filter(is_exposed).map(|file| format!("'{}'", file.display())).collect();
     (!exposed.is_empty()).then(|| {
         format!(
-            "other users of this machine can read `{}`, which contains access tokens: `chmod 600 {}`",
+            "other users of this machine can read `{}`, which contains access tokens; run `chmod 600 {}`",
             path.display(),
             exposed.join(" ")
         )

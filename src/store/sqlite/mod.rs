@@ -35,7 +35,7 @@ use self::update::{found_sql, live_claim, reset_sql, set_history, settlement_sql
 use super::query::is_as_shown;
 use super::{
     DueCursor, DueQuery, Found, GivenUpRecord, Lease, LeaseWrite, ListFilter, Marked, Page, PostPage, PostStore, Reset,
-    ResetOptions, RunRecord, Scope, Statistics, StoreError, StoredPost, unnamed_stories,
+    ResetOptions, RunRecord, Scope, Statistics, StoreError, StoredPost, machine_now, unnamed_stories,
 };
 use crate::post::{AttemptStart, BackoffFrom, Category, Platform, Post, PostId, RetryPolicy, Settlement, Ticket};
 
@@ -80,9 +80,8 @@ impl SqlitePostStore {
 }
 
 /// The time in whole milliseconds, as the columns keep it.
-#[expect(clippy::disallowed_methods, reason = "the store's clock is this machine's")]
 fn now() -> DateTime<Utc> {
-    let now = Utc::now();
+    let now = machine_now();
     DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now)
 }
 
@@ -232,7 +231,7 @@ impl PostStore for SqlitePostStore {
                         name_stories(connection, &mut stored)?;
                         return Ok(Found::Failed(stored));
                     }
-                    Some((false, stored)) => return Ok(Found::NotFailed(stored.id().clone())),
+                    Some((false, stored)) => return Ok(Found::NotFailed(stored.platform().into_iter().collect())),
                 }
             }
             Ok(Found::Nothing)
@@ -340,7 +339,7 @@ impl PostStore for SqlitePostStore {
     async fn settle_found(&self, post: &Post, settlement: &Settlement) -> Result<Reset, StoreError> {
         let sql = found_sql(post, settlement);
         let condition = has_id(&post.id);
-        self.with_post("settle a post in", move |connection| {
+        self.with_post("mark a post as posted in", move |connection| {
             // No other process writes between the two.
             let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
             let select = format!("SELECT 1 FROM posts WHERE {} AND status = 'failed'", condition.text);

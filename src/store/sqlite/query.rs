@@ -329,7 +329,9 @@ mod tests {
                 queries.extend([due_rows(&query), exhausted_rows(&query)]);
             }
         }
-        queries.extend([statistics::POSTS, statistics::CATEGORIES].map(Sql::new));
+        queries.extend([statistics::POSTS.to_owned(), statistics::categories(), statistics::malformed()].map(Sql::new));
+        let query = DueQuery { policy: RetryPolicy::default(), now: now(), scope: Scope::Platform(Platform::TikTok) };
+        queries.push(statistics::readable_due(&query, &[1, 2]));
         for sql in queries {
             let plan = plan(&connection, &sql);
             assert!(!plan.iter().any(|step| step.starts_with("SCAN posts")), "{}: {plan:#?}", sql.text);
@@ -354,7 +356,7 @@ mod tests {
     fn lists_and_statistics_are_read_in_the_order_of_an_index() {
         let connection = store();
         let lists = filters().into_iter().map(|filter| list_sql(&filter, Page { skip: 1000, limit: 50 }));
-        for sql in lists.chain([statistics::POSTS, statistics::CATEGORIES].map(Sql::new)) {
+        for sql in lists.chain([statistics::POSTS.to_owned(), statistics::categories()].map(Sql::new)) {
             let plan = plan(&connection, &sql);
             assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{}: {plan:#?}", sql.text);
         }

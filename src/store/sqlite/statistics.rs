@@ -7,11 +7,12 @@ use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use serde_json::json;
 
-use super::query::{Sql, count_sql, text};
+use super::query::{Sql, due_rows, text};
+use super::row::is_readable;
 use super::tokens;
 use crate::post::{Category, Platform, RetryPolicy};
 use crate::store::statistics_builder::{AttemptTotals, PostGroup, StatisticsBuilder, start_of_days};
-use crate::store::{DayStatistics, GivenUpRecord, ListFilter, PlatformRun, RunRecord, RunStatistics, Statistics};
+use crate::store::{DayStatistics, DueQuery, GivenUpRecord, PlatformRun, RunRecord, RunStatistics, Scope, Statistics};
 
 /// The one number that a query asks for.
 pub(super) fn count(connection: &Connection, sql: &Sql) -> rusqlite::Result<u64> {
@@ -143,11 +144,12 @@ pub(super) fn gather(
 ) -> rusqlite::Result<Statistics> {
     let mut builder = StatisticsBuilder::new(*policy);
     add_posts(connection, &mut builder)?;
-    for platform in Platform::ALL {
-        let filter = ListFilter { platforms: vec![platform], due: Some((*policy, now)), ..ListFilter::default() };
-        builder.set_due(platform, count(connection, &count_sql(&filter))?);
-    }
     add_categories(connection, &mut builder)?;
+    let malformed = mark_malformed(connection, &mut builder)?;
+    for platform in Platform::ALL {
+        let query = DueQuery { policy: *policy, now, scope: Scope::Platform(platform) };
+        builder.set_due(platform, count(connection, &readable_due(&query, &malformed))?);
+    }
     let since = runs_since.map_or_else(String::new, super::text_of);
     add_attempts(connection, &since, &mut builder)?;
     let runs = RunStatistics { days: days(connection, now)?, ..runs(connection, &since)? };
@@ -159,25 +161,75 @@ pub(super) const POSTS: &str = "SELECT platform, postretry_flagged, postretry_re
                      FROM posts INDEXED BY postretry_due WHERE status = 'failed' \
                      GROUP BY platform, postretry_flagged, postretry_retries";
 
-pub(super) const CATEGORIES: &str = "SELECT failure_category, count(*) FROM posts INDEXED BY postretry_category \
-                          WHERE status = 'failed' AND failure_category <> '' GROUP BY failure_category";
+/// The condition that the platform is known. Other posts are malformed, and are counted as nothing else.
+fn has_platform() -> String {
+    let names = Platform::ALL.into_iter().flat_map(Platform::spellings);
+    let names: Vec<String> = names.map(|name| format!("'{name}'")).collect();
+    format!("platform IN ({})", names.join(", "))
+}
+
+pub(super) fn categories() -> String {
+    format!(
+        "SELECT failure_category, count(*) FROM posts INDEXED BY postretry_category \
+         WHERE status = 'failed' AND failure_category <> '' AND {} GROUP BY failure_category",
+        has_platform()
+    )
+}
+
+/// The posts for known platforms that cannot be read. No index can tell them: every failed row is read.
+pub(super) fn malformed() -> String {
+    format!(
+        "SELECT rowid, platform, postretry_flagged, postretry_retries, failure_category \
+         FROM posts INDEXED BY postretry_category WHERE status = 'failed' AND {} AND NOT {}",
+        has_platform(),
+        is_readable()
+    )
+}
+
+/// How many posts are due that are none of these rows. Rows that are known to be readable are not read again.
+pub(super) fn readable_due(query: &DueQuery, malformed: &[i64]) -> Sql {
+    let rows = due_rows(query);
+    let mut sql = Sql::new("SELECT count(*) FROM posts WHERE rowid IN (");
+    sql.push(&rows.text, rows.values);
+    let malformed = Value::Text(json!(malformed).to_string());
+    sql.push(") AND rowid NOT IN (SELECT value FROM json_each(?))", [malformed]);
+    sql
+}
+
+/// The posts of a row that has platform, flag and retries from this column on.
+fn group_in(row: &rusqlite::Row<'_>, first: usize, posts: u64) -> rusqlite::Result<PostGroup> {
+    Ok(PostGroup {
+        platform: row.get_ref(first)?.as_str().ok().and_then(|name| name.parse().ok()),
+        is_flagged: row.get_ref(first + 1)? == ValueRef::Integer(1),
+        retry_count: u32::try_from(number(row, first + 2)?).unwrap_or(u32::MAX),
+        posts,
+    })
+}
 
 fn add_posts(connection: &Connection, builder: &mut StatisticsBuilder) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(POSTS)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        builder.add_posts(PostGroup {
-            platform: row.get_ref(0)?.as_str().ok().and_then(|name| name.parse().ok()),
-            is_flagged: row.get_ref(1)? == ValueRef::Integer(1),
-            retry_count: u32::try_from(number(row, 2)?).unwrap_or(u32::MAX),
-            posts: number(row, 3)?,
-        });
+        builder.add_posts(group_in(row, 0, number(row, 3)?)?);
     }
     Ok(())
 }
 
+/// Counts the malformed posts as that, and returns the numbers of their rows.
+fn mark_malformed(connection: &Connection, builder: &mut StatisticsBuilder) -> rusqlite::Result<Vec<i64>> {
+    let mut statement = connection.prepare(&malformed())?;
+    let mut rows = statement.query([])?;
+    let mut numbers = Vec::new();
+    while let Some(row) = rows.next()? {
+        numbers.push(row.get(0)?);
+        let category = text_in(row, 4)?.filter(|name| !name.is_empty());
+        builder.mark_malformed(group_in(row, 1, 1)?, category.as_deref());
+    }
+    Ok(numbers)
+}
+
 fn add_categories(connection: &Connection, builder: &mut StatisticsBuilder) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare(CATEGORIES)?;
+    let mut statement = connection.prepare(&categories())?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         if let Some(name) = text_in(row, 0)? {

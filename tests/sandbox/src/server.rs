@@ -355,8 +355,8 @@ fn endpoint_of(head: &Head) -> &'static str {
 }
 
 fn take_effect(endpoint: &str, head: &Head, value: &Value, body: &Body, world: &mut World) -> ApiResponse {
-    // Not in the sheets, but what stands before platforms may want to be told even that a body is empty (RFC 9110,
-    // section 8.6).
+    // No platform documents it, but what stands before platforms may want to be told even that a body is empty
+    // (RFC 9110, section 8.6).
     if head.method != "GET" && !head.has_framing {
         return ApiResponse::empty(411);
     }

@@ -93,7 +93,8 @@ pub(crate) fn answer(endpoint: &str, head: &Head, value: &Value, body: &Body, wo
     }
 }
 
-/// Whether a token may call the endpoint now (section 2). A call that is refused does not count.
+/// Whether a token may call the endpoint now ("Rate Limits" on <https://developers.tiktok.com>). A call that is refused
+/// does not count.
 fn is_within_limit(endpoint: &str, token: &str, world: &mut World) -> bool {
     let limit = match endpoint {
         "tiktok.video_init" | "tiktok.photo_init" => 6,
@@ -147,7 +148,7 @@ fn check_post_info(info: &Value, world: &mut World) -> Option<ApiResponse> {
     for toggle in ["brand_content_toggle", "brand_organic_toggle"] {
         match &info[toggle] {
             Value::Bool(_) => {}
-            // The vendor's table asks for them; its sample does without.
+            // The table of "Direct Post" asks for them; its sample does without.
             Value::Null => world.violation(format!("{toggle} was omitted")),
             _ => return Some(refused(400, "invalid_params", "a brand toggle is true or false")),
         }

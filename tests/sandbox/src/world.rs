@@ -101,7 +101,8 @@ pub struct Knobs {
     pub instagram_expired: bool,
     /// Looks at a published container before it says so.
     pub instagram_lag: u32,
-    /// Whether a container whose upload broke off says `PUBLISHED`, as in the vendor's own sample.
+    /// Whether a container whose upload broke off says `PUBLISHED`, as in a sample of "Upload Video to Meta Servers" on
+    /// <https://developers.facebook.com>.
     pub instagram_says_published: bool,
     /// Whether the token may read nothing but the status of containers.
     pub instagram_reads_less: bool,
@@ -117,6 +118,8 @@ pub struct Knobs {
     pub youtube_processing: Option<Value>,
     /// Whether upload sessions are gone.
     pub youtube_sessions_gone: bool,
+    /// Whether upload sessions keep one byte of every part.
+    pub youtube_sessions_crawl: bool,
     /// Whether the token may read videos and playlists.
     pub youtube_may_read: bool,
     /// Whether upload addresses are on the platforms' own hosts, for whoever sends these here.
@@ -152,6 +155,7 @@ impl Default for Knobs {
             youtube_status: None,
             youtube_processing: None,
             youtube_sessions_gone: false,
+            youtube_sessions_crawl: false,
             youtube_may_read: true,
             own_hosts: false,
         }

@@ -288,7 +288,7 @@ fn chunk(head: &Head, body: &Body, world: &mut World) -> ApiResponse {
     }
     let upload_id = head.param("upload_id");
     let serial = world.next();
-    let swings = world.knobs.uploads_swing;
+    let (swings, crawls) = (world.knobs.uploads_swing, world.knobs.youtube_sessions_crawl);
     let Some(session) = world.sessions.get_mut(upload_id) else { return refused(404, "notFound") };
     if let Some(id) = &session.video_id {
         return resource(session, id);
@@ -309,7 +309,8 @@ fn chunk(head: &Head, body: &Body, world: &mut World) -> ApiResponse {
         return incomplete(session);
     }
     // What arrives of a chunk that breaks off is kept in whole grains.
-    let mut left = if body.is_whole { body.len() } else { body.len() / GRAIN * GRAIN };
+    let kept = if body.is_whole { body.len() } else { body.len() / GRAIN * GRAIN };
+    let mut left = if crawls { kept.min(1) } else { kept };
     for piece in &body.pieces {
         let taken = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
         session.bytes.add(&piece[..taken]);

@@ -1,4 +1,4 @@
-//! The simulated platforms take what the real ones take and refuse what they refuse, by the platform sheets.
+//! The simulated platforms take what the real ones take and refuse what they refuse, by the platforms' documentation.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
@@ -87,6 +87,23 @@ async fn tiktok_bearer(sandbox: &Sandbox) -> String {
     );
     let answer = send(sandbox, "POST /v2/oauth/token/", &[FORM], form.as_bytes()).await.json();
     format!("Bearer {}", answer["access_token"].as_str().unwrap())
+}
+
+#[test]
+fn the_program_has_a_version_and_a_help() {
+    for (argument, expected) in [
+        ("-V", "postretry-sandbox "),
+        ("--version", "postretry-sandbox "),
+        ("-h", "TikTok, Instagram and YouTube as "),
+        ("--help", "TikTok, Instagram and YouTube as "),
+        ("help", "TikTok, Instagram and YouTube as "),
+    ] {
+        let program = env!("CARGO_BIN_EXE_postretry-sandbox");
+        let ran = std::process::Command::new(program).arg(argument).output().unwrap();
+        let text = String::from_utf8(ran.stdout).unwrap();
+        assert!(ran.status.success() && ran.stderr.is_empty(), "{argument}: {}", ran.status);
+        assert!(text.starts_with(expected) && !text.contains('`'), "{argument}: {text}");
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What an answer of Instagram means for each request, without sending one.
+//! What a response of Instagram means for each request, without sending one.
 
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;

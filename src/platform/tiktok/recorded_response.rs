@@ -1,10 +1,10 @@
-//! What an answer of TikTok means for each request, without sending one.
+//! What a response of TikTok means for each request, without sending one.
 
 use chrono::{DateTime, Utc};
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE};
 use serde::de::DeserializeOwned;
 
-use super::api::{self, read_answer};
+use super::api::{self, read_response};
 use super::classify::{classify, is_page, with_retry_at};
 use super::status::PublishState;
 use super::token::TokenResponse;
@@ -21,24 +21,24 @@ const SIZE: u64 = 20_000_000;
 pub(in crate::platform) fn meanings(response: &ApiResponse, now: DateTime<Utc>) -> Vec<Meaning> {
     let init = "accept the video";
     vec![
-        call("report whether the account may post", response, now, |answer: api::Answer<CreatorInfo>| {
+        call("report whether the account may post", response, now, |success: api::Success<CreatorInfo>| {
             // Reading the limit converts a foreign number.
-            let _limit = answer.data.longest_video();
+            let _limit = success.data.longest_video();
             None
         }),
-        call(init, response, now, |answer: api::Answer<InitResponse>| {
-            let is_complete = answer.data.publish_id.is_some() && answer.data.upload_url.is_some();
-            (!is_complete).then(|| answer.unexpected(init))
+        call(init, response, now, |success: api::Success<InitResponse>| {
+            let is_complete = success.data.publish_id.is_some() && success.data.upload_url.is_some();
+            (!is_complete).then(|| success.unexpected(init))
         }),
-        call("report the status of the post", response, now, |answer: api::Answer<StatusResponse>| {
-            match PublishState::read(answer.data, answer.error) {
+        call("report the status of the post", response, now, |success: api::Success<StatusResponse>| {
+            match PublishState::read(success.data, success.error) {
                 PublishState::Failed(failure)
                 | PublishState::Unknown(failure)
                 | PublishState::Inaccessible(failure) => Some(failure),
                 _ => None,
             }
         }),
-        call("list the account's videos", response, now, |_: api::Answer<VideoList>| None),
+        call("list the account's videos", response, now, |_: api::Success<VideoList>| None),
         token(response, now),
         chunk(response, now),
     ]
@@ -48,10 +48,10 @@ fn call<T: DeserializeOwned + Default>(
     step: &'static str,
     response: &ApiResponse,
     now: DateTime<Utc>,
-    failure_of: impl FnOnce(api::Answer<T>) -> Option<Failure>,
+    failure_of: impl FnOnce(api::Success<T>) -> Option<Failure>,
 ) -> Meaning {
-    let failure = match read_answer(step, response, now) {
-        Ok(answer) => failure_of(answer),
+    let failure = match read_response(step, response, now) {
+        Ok(success) => failure_of(success),
         Err(refusal) => Some(refusal.failure),
     };
     Meaning { step, failure }

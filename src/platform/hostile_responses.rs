@@ -1,4 +1,4 @@
-//! Whatever a platform answers, it gets a category and nothing panics: property tests of every answer that is read.
+//! Whatever a platform responds, it gets a category and nothing panics: property tests of every response that is read.
 
 use chrono::{DateTime, Utc};
 use proptest::collection::vec;
@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::Value;
 
-use super::Answer;
+use super::RecordedResponse;
 use crate::post::{Category, MAX_DEFERRAL, Platform};
 
-/// Answers as the platform sheets have them.
+/// Responses in the forms that the platforms document.
 fn samples(platform: Platform) -> &'static [&'static str] {
     match platform {
         Platform::TikTok => &TIKTOK,
@@ -195,8 +195,8 @@ fn check(
     now: DateTime<Utc>,
 ) -> Result<(), TestCaseError> {
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let answer = Answer { status, headers: &headers, body };
-    for meaning in answer.meanings(platform, now) {
+    let response = RecordedResponse { status, headers: &headers, body };
+    for meaning in response.meanings(platform, now) {
         prop_assert!(status < 500 || meaning.failure.is_some(), "{}: HTTP {status} is a success", meaning.step);
         let Some(failure) = meaning.failure else { continue };
         prop_assert!(!failure.message.is_empty(), "{}: {failure:?}", meaning.step);
@@ -205,30 +205,30 @@ fn check(
         prop_assert!(!is_ours, "{}: {failure:?}", meaning.step);
     }
     let latest = now.checked_add_signed(MAX_DEFERRAL).unwrap();
-    prop_assert!(answer.retry_after(now).is_none_or(|at| at <= latest));
+    prop_assert!(response.retry_after(now).is_none_or(|at| at <= latest));
     for size in [0, 1, 20_000_000, u64::MAX] {
-        prop_assert!(answer.stored_bytes(platform, size, now).is_none_or(|bytes| bytes <= size));
+        prop_assert!(response.stored_bytes(platform, size, now).is_none_or(|bytes| bytes <= size));
     }
     Ok(())
 }
 
 proptest! {
     #[test]
-    fn every_answer_of_tiktok_gets_a_category(
+    fn every_response_of_tiktok_gets_a_category(
         status in statuses(), headers in header_lines(), body in bodies(Platform::TikTok), now in instants(),
     ) {
         check(Platform::TikTok, status, &headers, &body, now)?;
     }
 
     #[test]
-    fn every_answer_of_instagram_gets_a_category(
+    fn every_response_of_instagram_gets_a_category(
         status in statuses(), headers in header_lines(), body in bodies(Platform::Instagram), now in instants(),
     ) {
         check(Platform::Instagram, status, &headers, &body, now)?;
     }
 
     #[test]
-    fn every_answer_of_youtube_gets_a_category(
+    fn every_response_of_youtube_gets_a_category(
         status in statuses(), headers in header_lines(), body in bodies(Platform::YouTubeShorts), now in instants(),
     ) {
         check(Platform::YouTubeShorts, status, &headers, &body, now)?;
@@ -251,9 +251,9 @@ fn a_body_without_a_form_is_an_unknown_failure() {
         b"[]",
     ] {
         for platform in Platform::ALL {
-            let answer = Answer { status: 200, headers: &[], body };
+            let response = RecordedResponse { status: 200, headers: &[], body };
             // What TikTok answers to a chunk has no body that counts.
-            let meanings = answer.meanings(platform, now).into_iter();
+            let meanings = response.meanings(platform, now).into_iter();
             for meaning in meanings.filter(|meaning| meaning.step != "accept the video data") {
                 let category = meaning.failure.as_ref().map(|failure| failure.category);
                 assert_eq!(category, Some(Category::Unknown), "{platform}: {meaning:?}");
@@ -266,7 +266,7 @@ fn a_body_without_a_form_is_an_unknown_failure() {
 fn of_a_key_that_stands_twice_the_last_value_counts() {
     let body =
         br#"{"data":{"publish_id":"v1","upload_url":"https://x"},"error":{"code":"ok"},"error":{"code":"spam_risk"}}"#;
-    let answer = Answer { status: 200, headers: &[], body };
-    let first = answer.meanings(Platform::TikTok, DateTime::UNIX_EPOCH).swap_remove(0);
+    let response = RecordedResponse { status: 200, headers: &[], body };
+    let first = response.meanings(Platform::TikTok, DateTime::UNIX_EPOCH).swap_remove(0);
     assert_eq!(first.failure.map(|failure| failure.category), Some(Category::RejectedContent));
 }

@@ -1,4 +1,4 @@
-//! What an answer of a platform means, without sending anything: for an answer that was recorded, and for the fuzz
+//! What a response of a platform means, without sending a request: for a response that was recorded, and for the fuzz
 //! targets.
 
 use chrono::{DateTime, Utc};
@@ -10,7 +10,7 @@ use crate::post::{Failure, Platform};
 
 /// An HTTP response of a platform, or of something in between.
 #[derive(Debug, Clone, Copy)]
-pub struct Answer<'a> {
+pub struct RecordedResponse<'a> {
     /// The HTTP status.
     pub status: u16,
     /// The headers. One whose name or value HTTP does not allow is left out.
@@ -19,17 +19,17 @@ pub struct Answer<'a> {
     pub body: &'a [u8],
 }
 
-/// What an answer means if it is the answer to one request.
+/// What a response means if it is the response to one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meaning {
     /// What the platform was asked to do, in the words of an error.
     pub step: &'static str,
-    /// The failure; none if the answer is no failure of this request.
+    /// The failure; none if the response is no failure of this request.
     pub failure: Option<Failure>,
 }
 
-impl Answer<'_> {
-    /// What the answer means for each request that the platform gets.
+impl RecordedResponse<'_> {
+    /// What the response means for each request that the platform gets.
     pub fn meanings(&self, platform: Platform, now: DateTime<Utc>) -> Vec<Meaning> {
         let response = self.response();
         match platform {
@@ -44,7 +44,8 @@ impl Answer<'_> {
         self.response().retry_after(now)
     }
 
-    /// How many of a video's `size` bytes have arrived, by the headers of an upload's answer; none if they do not say.
+    /// How many of a video's `size` bytes have arrived, by the headers of an upload's response; none if they do not
+    /// say.
     pub fn stored_bytes(&self, platform: Platform, size: u64, now: DateTime<Utc>) -> Option<u64> {
         let response = self.response();
         match platform {
@@ -72,7 +73,7 @@ mod tests {
     use crate::post::Category;
 
     #[test]
-    fn an_answer_means_the_same_failure_as_in_an_attempt() {
+    fn a_response_means_the_same_failure_as_in_an_attempt() {
         let now = DateTime::<Utc>::UNIX_EPOCH;
         for (platform, status, body, category) in [
             (Platform::TikTok, 403, r#"{"error":{"code":"spam_risk_text"}}"#, Category::RejectedContent),
@@ -85,19 +86,19 @@ mod tests {
             ),
             (Platform::TikTok, 502, "<html>", Category::PlatformOutage),
         ] {
-            let answer = Answer { status, headers: &[], body: body.as_bytes() };
-            let failure = answer.meanings(platform, now).swap_remove(0).failure.unwrap();
+            let response = RecordedResponse { status, headers: &[], body: body.as_bytes() };
+            let failure = response.meanings(platform, now).swap_remove(0).failure.unwrap();
             assert_eq!(failure.category, category, "{platform}: {body}");
         }
     }
 
     #[test]
-    fn the_headers_of_an_answer_count() {
+    fn the_headers_of_a_response_count() {
         let now = DateTime::<Utc>::UNIX_EPOCH;
         let headers = [("Retry-After", "90"), ("Range", "bytes=0-99"), ("no header", "x")];
-        let answer = Answer { status: 308, headers: &headers, body: b"" };
-        assert_eq!(answer.retry_after(now).map(|at| at.timestamp()), Some(90));
-        assert_eq!(answer.stored_bytes(Platform::YouTubeShorts, 1000, now), Some(100));
-        assert_eq!(answer.stored_bytes(Platform::TikTok, 1000, now), None);
+        let response = RecordedResponse { status: 308, headers: &headers, body: b"" };
+        assert_eq!(response.retry_after(now).map(|at| at.timestamp()), Some(90));
+        assert_eq!(response.stored_bytes(Platform::YouTubeShorts, 1000, now), Some(100));
+        assert_eq!(response.stored_bytes(Platform::TikTok, 1000, now), None);
     }
 }

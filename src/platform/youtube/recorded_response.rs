@@ -1,4 +1,4 @@
-//! What an answer of `YouTube` or Google means for each request, without sending one.
+//! What a response of `YouTube` or Google means for each request, without sending one.
 
 use chrono::{DateTime, Utc};
 use reqwest::header::LOCATION;
