@@ -105,7 +105,7 @@ fn load(cli: &Cli, process: Vec<(OsString, OsString)>) -> Result<Environment, Ap
     for (written, meant) in environment.misspelt(variables()) {
         // With a store of our own, `MONGO_URI` and the like are the application's.
         if !(has_own_store && meant == "MONGODB_URI") {
-            log::warn!(target: ALWAYS, "`{written}` is not a setting of postretry; was `{meant}` meant?");
+            log::warn!("`{written}` is not a setting of postretry; was `{meant}` meant?");
         }
     }
     Ok(environment)

@@ -53,25 +53,36 @@ static BEARER: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(form).ok()
 });
 
-/// Words that follow "OAuth" and "bearer" in sentences. Whatever else follows is taken for a token.
+/// Words that follow "OAuth" and "bearer" in sentences of platforms and of people. Whatever else follows is taken for a token.
 const WORDS: &[&str] = &[
     "access",
+    "account",
     "application",
     "authentication",
     "authorization",
+    "callback",
     "client",
     "clients",
+    "configuration",
     "consent",
     "credential",
     "credentials",
+    "disabled",
+    "endpoint",
     "error",
     "errors",
     "exception",
+    "expired",
     "header",
     "headers",
+    "integration",
+    "invalid",
+    "parameter",
+    "parameters",
     "permission",
     "permissions",
     "provider",
+    "redirect",
     "refresh",
     "request",
     "requests",
@@ -80,10 +91,13 @@ const WORDS: &[&str] = &[
     "scope",
     "scopes",
     "server",
+    "session",
+    "settings",
     "signature",
     "token",
     "tokens",
     "value",
+    "verification",
 ];
 
 /// A string in a JSON document; in the second group the colon, if it is the name of a member.
@@ -183,7 +197,8 @@ fn without<'t>(form: Option<&Regex>, text: Cow<'t, str>, is_secret: fn(&str) -> 
 
 /// Whether what follows `Bearer` or `OAuth` is a token, and not a word such as in "the OAuth client".
 fn is_token(value: &str) -> bool {
-    !WORDS.contains(&value.trim_end_matches(|c: char| !c.is_alphanumeric()))
+    let word = value.trim_end_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+    !WORDS.contains(&word.as_str())
 }
 
 /// A text whose characters may be written as `%40`.

@@ -83,8 +83,8 @@ impl AuthorizedClient {
         self.send_renewing(&request, None, context).await
     }
 
-    /// The same, but never a second time: for a request that may have taken effect although its token was refused. The
-    /// caller finds out what became of it, with requests that renew the token.
+    /// The same, but never a second time: for a request that may have taken effect although its token was refused. A
+    /// refused token is renewed if it can be, and the caller finds out what became of the request.
     pub(super) async fn send_once<R>(
         &self,
         request: RequestBuilder,
@@ -93,8 +93,17 @@ impl AuthorizedClient {
         let token = self.tokens.access_token(context).await.map_err(CallError::NoToken)?;
         let request = request.bearer_auth(token.expose_secret());
         let response = self.http.send(request, context).await.map_err(CallError::Send)?;
-        if (self.verdict)(&response) == TokenVerdict::Accepted {
-            context.token_accepted();
+        match (self.verdict)(&response) {
+            TokenVerdict::Accepted => context.token_accepted(),
+            TokenVerdict::Rejected => match self.tokens.renew(&token, context).await {
+                Ok(_) => {}
+                // The refusal of the request says what is wrong.
+                Err(PublishError::Failed(failure)) => {
+                    log::debug!("a refused token was not renewed: {}", failure.message);
+                }
+                Err(error) => return Err(CallError::NoToken(error)),
+            },
+            TokenVerdict::Unknown => {}
         }
         Ok(response)
     }

@@ -47,6 +47,13 @@ struct IdForm {
 }
 
 impl IdForm {
+    /// The form as a regular expression that MongoDB understands.
+    fn pattern(&self) -> String {
+        let allowed = (0..=u8::MAX).filter(|byte| (self.is_allowed)(*byte));
+        let class: String = allowed.map(|byte| format!("\\x{byte:02x}")).collect();
+        format!("\\A[{class}]{{1,{}}}\\z", self.longest)
+    }
+
     fn matches(&self, id: &str) -> bool {
         (1..=self.longest).contains(&id.len()) && id.bytes().all(self.is_allowed)
     }
@@ -163,6 +170,11 @@ impl Platform {
     /// Whether this has the form of its ids of published posts.
     pub fn is_post_id(self, id: &str) -> bool {
         self.info().post_id.matches(id)
+    }
+
+    /// The form of its ids of uploads as a regular expression; none if no application leaves one behind.
+    pub fn upload_id_pattern(self) -> Option<String> {
+        self.info().upload_id.as_ref().map(IdForm::pattern)
     }
 
     /// Whether this has the form of its ids of uploads.

@@ -6,7 +6,7 @@ use super::context::RetryContext;
 use super::report::{AttemptReport, GivenUp, PassReport, PlatformReport};
 use super::retry_post::ActivePlatforms;
 use crate::post::{AttemptCounts, Category, Outcome, Platform, Totals};
-use crate::store::{GivenUpRecord, ListFilter, PlatformRun, RunOutcome, RunRecord};
+use crate::store::{GivenUpRecord, ListFilter, PlatformRun, RunOutcome, RunRecord, StoreError};
 
 /// The record of a pass. `previous` is what the store has said before it of the platforms that were skipped.
 pub async fn pass_record(
@@ -61,12 +61,15 @@ fn new_record(given_up: &GivenUp, earlier: Option<&GivenUpRecord>, started_at: D
 }
 
 /// The record of a platform that waited for a person before the pass, and that the pass did not reach: it still waits,
-/// unless it has no post left that could.
+/// unless it has no post left that could, or is not configured any more.
 async fn still_waiting(
     context: &RetryContext,
     entry: &PlatformReport,
     record: &GivenUpRecord,
 ) -> Option<GivenUpRecord> {
+    if !entry.is_configured {
+        return None;
+    }
     let is_due = entry.totals.due > 0;
     let waiting = if is_due {
         entry.totals.skipped.saturating_add(entry.totals.deferred)
@@ -79,8 +82,13 @@ async fn still_waiting(
 /// How many posts have not been attempted since the platform refused them for this category.
 async fn count_refused(context: &RetryContext, platform: Platform, record: &GivenUpRecord) -> u64 {
     let filter = ListFilter { platforms: vec![platform], categories: vec![record.category], ..ListFilter::default() };
+    let permanent = ListFilter { permanent: Some(context.policy), ..filter.clone() };
+    let count = async {
+        let all = context.store.count(&filter).await?;
+        Ok::<_, StoreError>(all.saturating_sub(context.store.count(&permanent).await?))
+    };
     let counted = tokio::select! {
-        counted = context.store.count(&filter) => counted.ok(),
+        counted = count => counted.ok(),
         () = context.shutdown.stopping() => None,
     };
     // Without a count the platform is taken to wait as before.
@@ -108,7 +116,11 @@ pub fn retry_record<'a>(
         }
         let earlier = record_of(previous, platform).filter(|record| record.category.needs_person());
         let given_up = match verdict_of(attempts, earlier, started_at) {
-            Verdict::Refused(record) => Some(record),
+            // A platform that no pass has skipped yet is news for the next one, which sends the alert.
+            Verdict::Refused(record) if earlier.is_some_and(|earlier| earlier.category == record.category) => {
+                Some(record)
+            }
+            Verdict::Refused(_) => earlier.cloned(),
             Verdict::Accepted => None,
             Verdict::Unknown if platforms.has_accepted_credentials(platform) => None,
             Verdict::Unknown => earlier.cloned(),

@@ -312,8 +312,8 @@ async fn every_type_in_every_field_of_a_delivery_is_reported_or_handled_and_all_
     let ran = env.run(&["run", "--format", "json"]).await;
     assert!(matches!(ran.code, 0 | 3), "{ran:?}");
     assert_eq!(names(&ids(&ran.json()["malformed"])), names(&reported));
-    let status = env.document(&good_id).await.get_document("platformStatus").unwrap().clone();
-    assert_eq!(status.get_document("tiktok").unwrap().get_str("status").ok(), Some("posted"));
+    let platform_status = env.document(&good_id).await.get_document("platformStatus").unwrap().clone();
+    assert_eq!(platform_status.get_document("tiktok").unwrap().get_str("status").ok(), Some("posted"));
     // The pass has made the indexes.
     check().await;
     for (id, name, document) in &documents {
@@ -415,7 +415,7 @@ async fn a_document_with_tens_of_thousands_of_platforms_is_malformed_and_no_comm
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_of_every_type_is_shown_found_and_published() {
     let env = TestEnv::new().await;
-    let last = |before: i64| date(i64::MAX - before);
+    let end_of_time = |before: i64| date(i64::MAX - before);
     let values = [
         Bson::ObjectId(ObjectId::new()),
         "spring-42".into(),
@@ -429,10 +429,10 @@ async fn an_id_of_every_type_is_shown_found_and_published() {
         Bson::Null,
         date(1_700_000_000_000),
         date(i64::MIN),
-        last(0),
-        last(1),
-        doc! { "shop": 1, "at": last(0) }.into(),
-        doc! { "shop": 1, "at": last(1) }.into(),
+        end_of_time(0),
+        end_of_time(1),
+        doc! { "shop": 1, "at": end_of_time(0) }.into(),
+        doc! { "shop": 1, "at": end_of_time(1) }.into(),
         Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes: vec![0, 255] }),
         Bson::Binary(bson::Uuid::new().into()),
         Bson::Timestamp(Timestamp { time: 5, increment: 1 }),

@@ -234,9 +234,9 @@ fn program() -> String {
     page.paragraph(
         "Every command warns on standard error if the collection of the posts is missing, if it is empty while another \
          one has a similar name, and if it has just created the file of an embedded store or added its tables to a \
-         database with other tables. `run` warns if posts are due and none of their platforms is configured. A \
-         variable whose name differs in one or two characters from a setting that is not set is reported with the \
-         setting that was probably meant. These warnings are printed with `-q` too.",
+         database with other tables. `run` warns if posts are due and none of their platforms is configured. These \
+         warnings are printed with `-q` too. Without `-q`, a variable whose name differs in one or two characters from a \
+         setting that is not set is reported with the setting that was probably meant.",
     );
     page.examples(EXAMPLES);
     page.section("SEE ALSO");
@@ -392,8 +392,8 @@ fn formats() -> String {
          a date is outside the years 0 to 9999, if the platform is unknown, if an ID that the application has left of \
          an upload does not have the form of the platform's IDs (uploadProgress.publishId: at most 128 letters, digits \
          and `_~-.`; instagramContainerId: at most 20 digits), if the ticket cannot be read or belongs to another \
-         platform, if `platforms` or `platformStatus` has more than 100 names, or if the `_id` is one that a query cannot \
-         look up or has more than 1,024 bytes of BSON. The other posts are retried as usual.",
+         platform, if `platforms` or `platformStatus` has more than 100 names, or if the `_id` is one that a query \
+         cannot look up or has more than 1,024 bytes of BSON. The other posts are retried as usual.",
     );
     page.paragraph(
         "If the store refuses to write to a post, for example because of a schema validator, this concerns only that \

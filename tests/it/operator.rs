@@ -415,7 +415,7 @@ async fn settings_that_are_nearly_right_are_told_and_those_of_others_are_read_pa
     assert!(ran.stderr.contains("was `POST_RETRY_INTERVAL_MINUTES` meant?"), "{}", ran.stderr);
     let quiet = env.run(&["list-failed", "-q"]).await.expect(0);
     assert_eq!(quiet.stdout, "");
-    assert!(quiet.stderr.contains("was `POST_RETRY_INTERVAL_MINUTES` meant?"), "{}", quiet.stderr);
+    assert_eq!(quiet.stderr, "");
     env.set("POST_RETRY_INTERVALL_MINUTES", "");
 
     std::fs::write(env.folder().join(".env"), "APP=a b\nTIKTOK_CLIENT_SECRET=hush hush\n").unwrap();
@@ -439,7 +439,7 @@ async fn a_misspelt_store_is_told_and_the_applications_own_is_not() {
     let mut env = TestEnv::new().await;
     let wanted = format!("sqlite:{}", env.folder().join("wanted.db").display());
     env.set("POSTRETRY_STOR", &wanted);
-    for arguments in [&["stats"][..], &["stats", "-q"], &["stats", "-q", "--store", &env.uri]] {
+    for arguments in [&["stats"][..], &["stats", "--store", &env.uri]] {
         let ran = env.run(arguments).await.expect(0);
         let expected = "`POSTRETRY_STOR` is not a setting of postretry; was `POSTRETRY_STORE` meant?\n";
         assert!(ran.stderr.contains(expected), "{arguments:?}: {}", ran.stderr);
@@ -451,7 +451,7 @@ async fn a_misspelt_store_is_told_and_the_applications_own_is_not() {
     let own = env.uri.clone();
     env.set("MONGODB_URI", "");
     env.set("MONGO_URI", "mongodb://localhost/application");
-    let said = env.run(&["stats", "-q"]).await.expect(4).stderr;
+    let said = env.run(&["stats"]).await.expect(4).stderr;
     assert!(said.contains("`MONGO_URI` is not a setting of postretry; was `MONGODB_URI` meant?"), "{said}");
     let ran = env.run(&["stats", "--store", &own]).await.expect(0);
     assert!(!ran.stderr.contains("MONGO_URI"), "{}", ran.stderr);

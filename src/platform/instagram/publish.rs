@@ -65,7 +65,7 @@ impl InstagramPublisher {
             if let Some(outcome) = self.outcome_of(check, post, ticket, &failure, context).await? {
                 return Ok(outcome);
             }
-            // The reads have renewed a token that has expired.
+            // A token that has expired has been renewed.
             let may_be_repeated = is_token_refused || may_have_got_lost(failure.category, is_refused);
             if calls == MAX_CALLS || !may_be_repeated {
                 return Err(failure.into());

@@ -91,8 +91,13 @@ impl VideoPublish<'_> {
             if let Some(offset) = resume_at.take() {
                 // Bytes are missing, so nothing can be public yet.
                 let Some(file) = self.unchanged_file().await? else { return Ok(TicketOutcome::Dead) };
-                if self.send_bytes(&file, offset).await? == UploadEnd::Closed {
-                    return self.finish_closed().await;
+                match self.send_bytes(&file, offset).await {
+                    Ok(UploadEnd::Closed) => return self.finish_closed().await,
+                    Err(PublishError::Failed(failure)) if self.is_address_too_old(&failure) => {
+                        log::debug!("post {}: the upload address accepts no bytes: {}", self.post.id, failure.message);
+                        return self.give_up_waiting().await;
+                    }
+                    sent => drop(sent?),
                 }
             }
             let state = self.publisher.poll_state(&self.own.publish_id, &mut backoff, self.context).await?;
@@ -151,6 +156,14 @@ impl VideoPublish<'_> {
             self.context.save_ticket(&self.ticket).await?;
         }
         Ok(end)
+    }
+
+    /// Whether bytes were refused because of the age of the address, whatever the response says: that is no fault of the
+    /// video. The address of a video that was sent whole is used longer than it is promised to serve.
+    fn is_address_too_old(&self, failure: &Failure) -> bool {
+        self.ticket.is_committed()
+            && self.ticket.age(self.context.now()) >= UPLOAD_WINDOW
+            && matches!(failure.category, Category::Unknown | Category::MediaProcessing)
     }
 
     /// The upload address accepts no more bytes. Whether that matters, only the state of the publish tells.

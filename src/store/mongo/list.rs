@@ -10,7 +10,8 @@ use super::filter::{any, extended, other_than};
 use super::page::{ANCHOR, ENTRY, deliveries_in, deliveries_of, projection_of, suspects_of};
 use super::parts::{self, Part};
 use super::place::{
-    HANDED_OVER, Place, has_unset_statuses, is_failed, is_without_status, says_nothing, spellings, unknown_entries,
+    HANDED_OVER, Place, has_no_statuses, has_unset_statuses, is_failed, is_without_status, says_nothing, spellings,
+    unknown_entries,
 };
 use super::scan::IndexScan;
 use super::statistics::count_in;
@@ -110,7 +111,7 @@ impl MongoPostStore {
         });
         let with_status = any(has_status.collect());
         let mut handed_over = doc! { "status": is_failed(), HANDED_OVER: { "$ne": Bson::Null } };
-        handed_over.extend(has_unset_statuses());
+        handed_over.insert("$or", vec![has_no_statuses(), has_unset_statuses()]);
         handed_over.insert("$nor", vec![Place::Root.not_handed_over()]);
         let silent = extended(&says_nothing(), Place::Root.not_handed_over());
         let has_failed = doc! { "$eq": ["$status", "failed"] };

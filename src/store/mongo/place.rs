@@ -193,15 +193,14 @@ fn has_other_entries() -> Document {
     doc! { "platformStatus": { "$type": "object" }, "$expr": { "$and": [says_something(), is_clear()] } }
 }
 
-/// Matches documents whose status for each known platform is null, an empty list or missing.
+/// Matches documents whose status for each known platform is null, an empty list or missing. An entry that is a list has
+/// no status for a filter, not even a missing one.
 pub(super) fn has_unset_statuses() -> Document {
     let is_unset = doc! { "$in": [Bson::Null, Bson::Array(Vec::new())] };
-    let unset: Document =
-        spellings().map(|name| (format!("platformStatus.{name}.status"), is_unset.clone().into())).collect();
-    doc! { "$or": [has_no_statuses(), unset] }
+    spellings().map(|name| (format!("platformStatus.{name}.status"), is_unset.clone().into())).collect()
 }
 
-/// Whether a document has such statuses, as far as an index can tell, as an expression.
+/// Whether a document has no other statuses, as far as an index can tell, as an expression.
 pub(super) fn is_without_status() -> Document {
     // What the index tells of a field that is missing is null, and what a list has for it is an empty list.
     let is_missing = |name: &str| {
@@ -217,7 +216,7 @@ pub(super) fn says_nothing() -> Document {
     // With any status it is no post for one platform.
     let is_no_post: Vec<Document> = spellings().map(has_status).chain([is_clear()]).collect();
     let mut filter = doc! { "status": is_failed(), "platformStatus": { "$type": "object" } };
-    filter.extend(has_unset_statuses());
+    filter.insert("$or", vec![has_no_statuses(), has_unset_statuses()]);
     filter.insert("$expr", doc! { "$and": [says_something(), { "$or": is_no_post }] });
     filter
 }

@@ -13,9 +13,10 @@ use super::filter::any;
 use super::identity::has_long_id;
 use super::page::{deliveries_in, projection_of};
 use super::place::{
-    Place, has_no_statuses, has_too_many_statuses, is_failed, is_without_status, says_nothing, spellings,
+    Place, has_no_statuses, has_too_many_statuses, has_unset_statuses, is_failed, is_without_status, says_nothing,
+    spellings,
 };
-use super::suspects::{faults_of_entry, faults_of_root};
+use super::suspects::{faults_of_entry, faults_of_root, narrow_faults_of_root};
 use super::{MongoPostStore, index, parts};
 use crate::post::{Category, Platform, RetryPolicy, Totals};
 use crate::store::statistics_builder::{AttemptTotals, PostGroup, StatisticsBuilder, start_of_days};
@@ -240,9 +241,15 @@ const GROUP: &str = "postretryGroup";
 /// the index that has only those. No two find the same document.
 fn suspect_searches(place: &Place) -> Vec<(Document, String)> {
     let of_root = any(faults_of_root());
-    let mut searches = vec![(of_root.clone(), index::suspects_of(&Place::Root))];
-    if let Place::Entry(name) = place {
-        let others = doc! { "$and": [any(faults_of_entry(name)), { "$nor": [of_root] }] };
+    let of_entry = match place {
+        Place::Root => Vec::new(),
+        Place::Entry(name) => faults_of_entry(name),
+    };
+    // The first condition is that of the index.
+    let narrow = any(narrow_faults_of_root().into_iter().chain(of_entry.clone()).collect());
+    let mut searches = vec![(doc! { "$and": [of_root.clone(), narrow] }, index::suspects_of(&Place::Root))];
+    if !of_entry.is_empty() {
+        let others = doc! { "$and": [any(of_entry), { "$nor": [of_root] }] };
         searches.push((others, index::suspects_of(place)));
     }
     searches
@@ -358,11 +365,10 @@ impl MongoPostStore {
         // A filter looks into lists.
         let no_name = doc! { "$eq": Bson::Null, "$not": { "$type": "array" } };
         let mut unnamed = doc! { "status": is_failed(), "platform": no_name };
-        unnamed.extend(has_no_statuses());
-        let pipeline = vec![
-            doc! { "$match": unnamed },
-            grouped_by(&Place::Root, doc! { "platform": platform_name(first_listed()), "sheet": sheet() }),
-        ];
+        unnamed.insert("$or", vec![has_no_statuses(), has_unset_statuses()]);
+        let more = doc! { "platform": platform_name(first_listed()), "sheet": sheet(), "isRoot": is_root() };
+        let pipeline =
+            vec![doc! { "$match": unnamed }, grouped_by(&Place::Root, more), doc! { "$match": { "_id.isRoot": true } }];
         let of_unnamed = self.collect(pipeline, identity).await?;
         groups.extend(of_unnamed.iter().filter(|group| is_ours(group)).filter_map(|group| {
             let key = group.get_document("_id").ok()?;
@@ -422,8 +428,15 @@ impl MongoPostStore {
         for group in odd.iter().filter(|group| is_ours(group)) {
             let Ok(key) = group.get_document("_id") else { continue };
             let Some(odd) = group_from(group, key.get_str("platform").ok()) else { continue };
-            let Some(counted) = groups.iter_mut().find(|group| group.is_like(&odd)) else { continue };
-            counted.posts.posts = counted.posts.posts.saturating_sub(odd.posts.posts);
+            let mut left = odd.posts.posts;
+            for counted in groups.iter_mut().filter(|group| group.is_like(&odd)) {
+                let taken = left.min(counted.posts.posts);
+                counted.posts.posts = counted.posts.posts.saturating_sub(taken);
+                left = left.saturating_sub(taken);
+            }
+            if left == odd.posts.posts {
+                continue;
+            }
             if !key.get_bool("isSilent").unwrap_or(false) {
                 malformed.push(CategoryGroup { is_malformed: true, ..odd });
             }
