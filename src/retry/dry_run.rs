@@ -54,6 +54,8 @@ pub async fn dry_run(context: &RetryContext, options: &PassOptions) -> Result<Dr
                 totals.flagged += take_readable(page, &mut report.malformed).len() as u64;
             }
         }
+        // A refusal ends the pass for the platform.
+        let mut is_refused = false;
         let mut due = pages(Backlog::Due);
         while let Some(page) = due.next(started_at).await? {
             for post in take_readable(page, &mut report.malformed) {
@@ -64,6 +66,7 @@ pub async fn dry_run(context: &RetryContext, options: &PassOptions) -> Result<Dr
                 }
                 let skipped = match left {
                     _ if !is_configured => Some(SkipReason::NotConfigured),
+                    _ if is_refused => Some(SkipReason::Refused),
                     Some(0) => Some(SkipReason::Limit),
                     _ => None,
                 };
@@ -72,6 +75,7 @@ pub async fn dry_run(context: &RetryContext, options: &PassOptions) -> Result<Dr
                 }
                 totals.skip(1);
                 let planned = plan(context, &post, reason, skipped, &account, started_at).await;
+                is_refused |= matches!(planned.problem, Some(Obstacle::Deferral(_)));
                 if skipped.is_none() {
                     report.would_start += 1;
                     report.would_fail += u64::from(matches!(planned.problem, Some(Obstacle::Failure(_))));
@@ -150,6 +154,9 @@ async fn plan(
     let action = match (skipped, &problem) {
         (Some(SkipReason::NotConfigured), _) => {
             format!("{name} is not configured, so the post would be left unchanged")
+        }
+        (Some(SkipReason::Refused), _) => {
+            format!("it would not be started, because {name} is skipped after a refusal")
         }
         (Some(SkipReason::Limit), _) => "it would not be started, because the limit is reached first".to_owned(),
         (None, Some(problem)) => format!("it {problem}"),

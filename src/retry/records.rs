@@ -12,6 +12,9 @@ use serde::de::DeserializeOwned;
 /// How many records are kept in memory before they are moved to the file.
 const IN_MEMORY: usize = 1_000;
 
+/// How many bytes they may have: a title may have megabytes.
+const BYTES_IN_MEMORY: u64 = 4 << 20;
+
 /// Records in the order in which they were added.
 #[derive(Debug)]
 pub struct Records<T> {
@@ -22,21 +25,27 @@ pub struct Records<T> {
     /// How many records are in the file.
     in_file: u64,
     recent: Vec<T>,
+    /// How long these are in the file's form.
+    recent_bytes: u64,
     /// A disk that is full now may be full for the rest of the pass: then memory has to do.
     is_file_unusable: bool,
 }
 
 impl<T> Default for Records<T> {
     fn default() -> Self {
-        Self { file: None, length: 0, in_file: 0, recent: Vec::new(), is_file_unusable: false }
+        Self { file: None, length: 0, in_file: 0, recent: Vec::new(), recent_bytes: 0, is_file_unusable: false }
     }
 }
 
 impl<T: Clone + Serialize + DeserializeOwned> Records<T> {
     /// Adds a record.
     pub fn push(&mut self, record: T) {
+        let mut size = Size(0);
+        // What has no form in the file is noticed when it is moved there.
+        drop(serde_json::to_writer(&mut size, &record));
+        self.recent_bytes = self.recent_bytes.saturating_add(size.0);
         self.recent.push(record);
-        if self.recent.len() >= IN_MEMORY
+        if (self.recent.len() >= IN_MEMORY || self.recent_bytes >= BYTES_IN_MEMORY)
             && !self.is_file_unusable
             && let Err(error) = self.move_to_file()
         {
@@ -93,6 +102,21 @@ impl<T: Clone + Serialize + DeserializeOwned> Records<T> {
         self.length = self.length.saturating_add(lines.len() as u64);
         self.in_file = self.len();
         self.recent.clear();
+        self.recent_bytes = 0;
+        Ok(())
+    }
+}
+
+/// Counts what is written to it.
+struct Size(u64);
+
+impl io::Write for Size {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len() as u64);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -141,6 +165,15 @@ mod tests {
         all.append(records).unwrap();
         assert_eq!(all.len(), 2_501);
         assert_eq!(read(&all)[1..], expected);
+    }
+
+    #[test]
+    fn a_few_very_long_records_are_not_in_memory_either() {
+        let mut records = Records::default();
+        let expected: Vec<String> = ('a'..='e').map(|letter| letter.to_string().repeat(3 << 20)).collect();
+        push_all(&mut records, expected.clone());
+        assert_eq!(records.recent.len(), 1);
+        assert_eq!(read(&records), expected);
     }
 
     #[test]

@@ -195,6 +195,8 @@ impl PassReport {
 pub enum SkipReason {
     /// Its platform has no credentials.
     NotConfigured,
+    /// Its platform is skipped, because it refuses the account at a post before.
+    Refused,
     /// `--limit` is reached before it.
     Limit,
 }

@@ -103,7 +103,10 @@ pub(super) fn candidates(part: &Part, policy: &RetryPolicy, now: DateTime<Utc>) 
     } else {
         due.extend(undated);
     }
-    due.extend(state.latest().into_iter().flat_map(|latest| state.unusual(&state.unclaimed, latest)));
+    if let Some(latest) = state.latest() {
+        due.extend(state.may_be_handed_over().then(|| state.handed_over(&state.unclaimed, latest)));
+        due.extend(state.unusual(&state.unclaimed, latest));
+    }
     due.extend(state.unreadable());
     let claimed = extended(&unflagged, doc! { place.retry("retryClaim"): { "$exists": true } });
     others.push(scan(vec![claimed], index::claims_of(place)));
@@ -204,8 +207,7 @@ impl<'a> DueState<'a> {
 
     /// Those whose backoff is over since a date: with an ordinary retry count and the usual date, and all others.
     fn by_date(&self) -> (Vec<Document>, Vec<Document>) {
-        let (policy, idle) = (self.policy, self.idle());
-        let count = self.place.retry("retryCount");
+        let idle = self.idle();
         let (mut ordered, mut others) = (Vec::new(), Vec::new());
         for (counted, latest) in self.counted(&idle) {
             // A filter looks into lists.
@@ -224,22 +226,33 @@ impl<'a> DueState<'a> {
             }
         }
         let Some(latest) = self.latest() else { return (ordered, others) };
-        if *self.place == Place::Root && !self.base.contains_key(HANDED_OVER) {
+        if self.may_be_handed_over() {
             // Every key of the index before the date has one value, so that the server can merge by the date.
             for due in &mut ordered {
                 due.insert(HANDED_OVER, Bson::Null);
             }
-            let exact: Vec<Bson> = (0..policy.max_retries).flat_map(exact_counts).collect();
-            let handed_over = doc! {
-                HANDED_OVER: { "$ne": Bson::Null },
-                &count: { "$in": exact },
-                self.dates.first(): { "$lte": bson_date(latest) },
-            };
-            let reached = extended(&idle, doc! { "$expr": self.dates.is_reached(&count, policy, self.now) });
-            others.push(extended(&reached, handed_over));
+            others.push(self.handed_over(&idle, latest));
         }
         others.extend(self.unusual(&idle, latest));
         (ordered, others)
+    }
+
+    /// Whether other platforms' posts among them may have the mark of TikTok's other publisher, which means nothing there.
+    fn may_be_handed_over(&self) -> bool {
+        *self.place == Place::Root && !self.base.contains_key(HANDED_OVER)
+    }
+
+    /// Of these the ones with that mark.
+    fn handed_over(&self, base: &Document, latest: DateTime<Utc>) -> Document {
+        let count = self.place.retry("retryCount");
+        let exact: Vec<Bson> = (0..self.policy.max_retries).flat_map(exact_counts).collect();
+        let handed_over = doc! {
+            "$expr": self.dates.is_reached(&count, self.policy, self.now),
+            HANDED_OVER: { "$ne": Bson::Null },
+            &count: { "$in": exact },
+            self.dates.first(): { "$lte": bson_date(latest) },
+        };
+        extended(base, handed_over)
     }
 
     /// Of these the ones with an unusual retry count, another date than the usual one, or values that cannot be read.
