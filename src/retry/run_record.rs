@@ -115,12 +115,15 @@ pub fn retry_record<'a>(
             return None;
         }
         let earlier = record_of(previous, platform).filter(|record| record.category.needs_person());
-        let given_up = match verdict_of(attempts, earlier, started_at) {
+        let given_up = match verdict_of(attempts) {
             // A platform that no pass has skipped yet is news for the next one, which sends the alert.
-            Verdict::Refused(record) if earlier.is_some_and(|earlier| earlier.category == record.category) => {
-                Some(record)
-            }
-            Verdict::Refused(_) => earlier.cloned(),
+            Verdict::Refused { category, reason, posts } => earlier.cloned().map(|earlier| {
+                if earlier.category == category {
+                    GivenUpRecord { reason, waiting: earlier.waiting.max(posts), ..earlier }
+                } else {
+                    earlier
+                }
+            }),
             Verdict::Accepted => None,
             Verdict::Unknown if platforms.has_accepted_credentials(platform) => None,
             Verdict::Unknown => earlier.cloned(),
@@ -146,8 +149,8 @@ pub fn retry_record<'a>(
 
 /// What attempts have shown of an account.
 enum Verdict {
-    /// A person is needed.
-    Refused(GivenUpRecord),
+    /// A person is needed, for the reason of the last of so many posts.
+    Refused { category: Category, reason: String, posts: u64 },
     /// A post was published.
     Accepted,
     /// Nothing.
@@ -155,26 +158,16 @@ enum Verdict {
 }
 
 /// What the attempts at posts of one platform have shown of the account. The last one that shows anything counts.
-fn verdict_of<'a>(
-    attempts: impl Iterator<Item = &'a AttemptReport>,
-    earlier: Option<&GivenUpRecord>,
-    started_at: DateTime<Utc>,
-) -> Verdict {
+fn verdict_of<'a>(attempts: impl Iterator<Item = &'a AttemptReport>) -> Verdict {
     let mut verdict = Verdict::Unknown;
-    let mut refused = 0;
+    let mut posts = 0;
     for attempt in attempts {
         let category = attempt.category.filter(|category| category.needs_person());
         match (attempt.outcome, category) {
-            (Outcome::Posted, _) => (verdict, refused) = (Verdict::Accepted, 0),
+            (Outcome::Posted, _) => (verdict, posts) = (Verdict::Accepted, 0),
             (Outcome::Deferred, Some(category)) => {
-                refused += 1;
-                let waited = earlier.filter(|record| record.category == category).map_or(0, |record| record.waiting);
-                verdict = Verdict::Refused(GivenUpRecord {
-                    category,
-                    reason: attempt.error.clone().unwrap_or_default(),
-                    waiting: waited.max(refused),
-                    since: since(earlier, category, started_at),
-                });
+                posts += 1;
+                verdict = Verdict::Refused { category, reason: attempt.error.clone().unwrap_or_default(), posts };
             }
             _ => {}
         }

@@ -200,6 +200,11 @@ impl<'a> DueState<'a> {
         counted
     }
 
+    /// The values of all ordinary retry counts.
+    fn ordinary_counts(&self) -> Vec<Bson> {
+        (0..self.policy.max_retries).flat_map(exact_counts).collect()
+    }
+
     /// The latest date that makes any due.
     fn latest(&self) -> Option<DateTime<Utc>> {
         (0..self.policy.max_retries).map_while(|number| self.policy.latest_due_anchor(number, self.now)).max()
@@ -245,11 +250,10 @@ impl<'a> DueState<'a> {
     /// Of these the ones with that mark.
     fn handed_over(&self, base: &Document, latest: DateTime<Utc>) -> Document {
         let count = self.place.retry("retryCount");
-        let exact: Vec<Bson> = (0..self.policy.max_retries).flat_map(exact_counts).collect();
         let handed_over = doc! {
             "$expr": self.dates.is_reached(&count, self.policy, self.now),
             HANDED_OVER: { "$ne": Bson::Null },
-            &count: { "$in": exact },
+            &count: { "$in": self.ordinary_counts() },
             self.dates.first(): { "$lte": bson_date(latest) },
         };
         extended(base, handed_over)
@@ -258,10 +262,9 @@ impl<'a> DueState<'a> {
     /// Of these the ones with an unusual retry count, another date than the usual one, or values that cannot be read.
     fn unusual(&self, base: &Document, latest: DateTime<Utc>) -> Vec<Document> {
         let (policy, count) = (self.policy, self.place.retry("retryCount"));
-        let exact: Vec<Bson> = (0..policy.max_retries).flat_map(exact_counts).collect();
         let reached = extended(base, doc! { "$expr": self.dates.is_reached(&count, policy, self.now) });
         let odd = doc! {
-            &count: { "$lt": integer(policy.max_retries), "$nin": exact },
+            &count: { "$lt": integer(policy.max_retries), "$nin": self.ordinary_counts() },
             self.dates.first(): { "$lte": bson_date(latest) },
         };
         let has_retries = doc! { &count: { "$not": { "$gte": integer(policy.max_retries) } } };
