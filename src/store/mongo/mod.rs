@@ -40,6 +40,7 @@ use self::page::projection;
 use self::parts::Usage;
 use self::place::{Place, known_platforms, places};
 use self::scan::IndexScan;
+use self::work::EmptyScans;
 use super::query::{MalformedPosts, is_as_shown};
 use super::{
     DueCursor, DueQuery, Found, GivenUpRecord, Lease, LeaseWrite, ListFilter, Marked, Page, PostPage, PostStore, Reset,
@@ -71,6 +72,8 @@ pub struct MongoPostStore {
     missing_indexes: Mutex<HashSet<String>>,
     /// What the failed documents say of their platforms, once it is known.
     usage: OnceCell<Usage>,
+    /// What the last search for work has found to be empty.
+    empty_scans: Mutex<Option<EmptyScans>>,
 }
 
 impl MongoPostStore {
@@ -92,6 +95,7 @@ impl MongoPostStore {
             database,
             missing_indexes: Mutex::default(),
             usage: OnceCell::new(),
+            empty_scans: Mutex::default(),
         })
     }
 
@@ -215,7 +219,22 @@ impl MongoPostStore {
     /// The scans for what is due.
     async fn due_scans(&self, query: &DueQuery, malformed: MalformedPosts) -> Result<Vec<IndexScan>, StoreError> {
         let parts = parts::parts(query.scope, self.usage().await?).into_iter();
-        Ok(parts.flat_map(|part| scan::due(&part, &query.policy, query.now, malformed)).collect())
+        let scans = parts.flat_map(|part| scan::due(&part, &query.policy, query.now, malformed)).collect();
+        Ok(self.without_empty(scans, query))
+    }
+
+    fn remember_empty(&self, found: EmptyScans) {
+        *self.empty_scans.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+    }
+
+    /// The scans, in their order, without the branches of those that are known to find nothing.
+    fn without_empty(&self, mut scans: Vec<IndexScan>, query: &DueQuery) -> Vec<IndexScan> {
+        if let Some(empty) = self.empty_scans.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            for scan in scans.iter_mut().filter(|scan| empty.contain(scan, query)) {
+                scan.branches.clear();
+            }
+        }
+        scans
     }
 
     /// Runs a pipeline that is meant for this index, which may be missing.
@@ -359,6 +378,7 @@ impl PostStore for MongoPostStore {
     ) -> Result<PostPage, StoreError> {
         let parts = parts::parts(query.scope, self.usage().await?).into_iter();
         let scans = parts.filter_map(|part| scan::exhausted(&part, &query.policy)).collect();
+        let scans = self.without_empty(scans, query);
         self.page(scans, query.scope, after, limit).await
     }
 

@@ -29,40 +29,74 @@ pub(super) struct IndexScan {
     pub(super) index: String,
     /// The field by which the index returns each branch in order; none if the server has to sort them.
     pub(super) ordered_by: Option<String>,
+    /// What they have in common.
+    pub(super) finds: Finds,
 }
+
+/// Which deliveries a scan finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Finds {
+    /// Those that a platform is still processing.
+    Processing,
+    /// Those with a claim.
+    Claimed,
+    /// Those with a date, a retry count and everything else as usual.
+    Dated,
+    /// Those without any date.
+    Undated,
+    /// All others that are due.
+    Others,
+    /// Those with unknown names.
+    Unknown,
+    /// Those without retries left.
+    Exhausted,
+}
+
+impl IndexScan {
+    /// Scans with the same key find the same sort of deliveries by the same index, for one platform or for several.
+    pub(super) fn key(&self) -> ScanKey {
+        (self.index.clone(), self.finds)
+    }
+}
+
+/// The index of a scan and what it finds.
+pub(super) type ScanKey = (String, Finds);
 
 /// The scans for what is due in a part. No two find the same delivery. What has begun comes first. Their number is always
 /// the same, because a cursor has it: one without branches finds nothing and is left out.
 pub(super) fn due(part: &Part, policy: &RetryPolicy, now: DateTime<Utc>, malformed: MalformedPosts) -> Vec<IndexScan> {
     let from = policy.backoff_from;
-    let scan = |branches, index: String, ordered_by| IndexScan { part: part.clone(), branches, index, ordered_by };
-    let Some(place) = &part.place else { return vec![scan(vec![part.base.clone()], part.index(from), None)] };
+    let scan =
+        |finds, branches, index, ordered_by| IndexScan { part: part.clone(), branches, index, ordered_by, finds };
+    let Some(place) = &part.place else {
+        return vec![scan(Finds::Unknown, vec![part.base.clone()], part.index(from), None)];
+    };
     let state = DueState::new(part, place, policy, now, malformed);
     let (ordered, mut others) = state.by_date();
     let ordered_by = state.dates.first().to_owned();
     let undated = state.undated();
     let mut scans = vec![
-        scan(vec![state.processing()], index::processing_of(place), None),
-        scan(state.claimed(), index::claims_of(place), None),
+        scan(Finds::Processing, vec![state.processing()], index::processing_of(place), None),
+        scan(Finds::Claimed, state.claimed(), index::claims_of(place), None),
     ];
     if part.kind == RootKind::Unknown {
         let branches = scans.into_iter().flat_map(|scan| scan.branches).chain(ordered).chain(undated).chain(others);
-        return vec![scan(branches.chain(state.unreadable()).collect(), part.index(from), None)];
+        return vec![scan(Finds::Unknown, branches.chain(state.unreadable()).collect(), part.index(from), None)];
     }
     // Pages are in the order of the first failure.
     let is_ordered = part.kind != RootKind::Listed && from == BackoffFrom::FirstFailure;
     if is_ordered {
-        scans.push(scan(ordered, part.index(from), Some(ordered_by)));
+        scans.push(scan(Finds::Dated, ordered, part.index(from), Some(ordered_by)));
     } else {
         others.extend(ordered);
     }
     if part.kind == RootKind::Named {
-        scans.push(scan(undated, index::UNDATED.to_owned(), None));
+        scans.push(scan(Finds::Undated, undated, index::UNDATED.to_owned(), None));
     } else {
         others.extend(undated);
     }
     others.extend(state.unreadable());
-    scans.push(scan(others, part.index(from), None));
+    scans.push(scan(Finds::Others, others, part.index(from), None));
     scans
 }
 
@@ -79,27 +113,28 @@ pub(super) fn exhausted(part: &Part, policy: &RetryPolicy) -> Option<IndexScan> 
         },
     );
     let index = part.index(BackoffFrom::FirstFailure);
-    Some(IndexScan { part: part.clone(), branches: vec![exhausted], index, ordered_by: None })
+    Some(IndexScan { part: part.clone(), branches: vec![exhausted], index, ordered_by: None, finds: Finds::Exhausted })
 }
 
-/// Scans of as few branches as can be that find whatever [`due`] and [`exhausted`] find, and some deliveries more: a look
-/// whether there is anything to do costs as much as it has branches.
-pub(super) fn candidates(part: &Part, policy: &RetryPolicy, now: DateTime<Utc>) -> Vec<IndexScan> {
+/// Branches for each index, as few as can be, that find whatever [`due`] and [`exhausted`] find, and some deliveries more:
+/// a look whether there is anything to do costs as much as it has branches.
+pub(super) fn candidates(part: &Part, policy: &RetryPolicy, now: DateTime<Utc>) -> Vec<(String, Vec<Document>)> {
     let index = part.index(policy.backoff_from);
-    let scan = |branches, index: String| IndexScan { part: part.clone(), branches, index, ordered_by: None };
-    let Some(place) = &part.place else { return vec![scan(vec![part.base.clone()], index)] };
+    let Some(place) = &part.place else { return vec![(index, vec![part.base.clone()])] };
     let state = DueState::new(part, place, policy, now, MalformedPosts::Included);
     let unflagged = state.unflagged.clone();
     if part.kind == RootKind::Unknown {
         let [wrong_flag, listed_flag] = state.unreadable_flags();
-        return vec![scan(vec![unflagged, wrong_flag, listed_flag], index)];
+        return vec![(index, vec![unflagged, wrong_flag, listed_flag])];
     }
     let reached = |(counted, latest)| extended(&counted, doc! { state.dates.first(): { "$lte": latest } });
     let mut due: Vec<Document> = state.counted(&state.unclaimed).into_iter().map(reached).collect();
     let undated = state.undated_candidates();
-    let mut others = Vec::new();
+    let claimed = extended(&unflagged, doc! { place.retry("retryClaim"): { "$exists": true } });
+    let mut candidates =
+        vec![(index::claims_of(place), vec![claimed]), (index::processing_of(place), vec![state.processing()])];
     if part.kind == RootKind::Named {
-        others.push(scan(undated, index::UNDATED.to_owned()));
+        candidates.push((index::UNDATED.to_owned(), undated));
     } else {
         due.extend(undated);
     }
@@ -108,10 +143,9 @@ pub(super) fn candidates(part: &Part, policy: &RetryPolicy, now: DateTime<Utc>) 
         due.extend(state.unusual(&state.unclaimed, latest));
     }
     due.extend(state.unreadable());
-    let claimed = extended(&unflagged, doc! { place.retry("retryClaim"): { "$exists": true } });
-    others.push(scan(vec![claimed], index::claims_of(place)));
-    others.push(scan(vec![state.processing()], index::processing_of(place)));
-    [scan(due, index)].into_iter().chain(exhausted(part, policy)).chain(others).collect()
+    candidates.push((index, due));
+    candidates.extend(exhausted(part, policy).map(|scan| (scan.index, scan.branches)));
+    candidates
 }
 
 /// The state of deliveries at a place, and what makes it due.
