@@ -11,10 +11,26 @@ pub(super) fn slip(written: &str, meant: &str) -> Option<usize> {
     if written.len() < SHORTEST || written.len().abs_diff(meant.len()) > 2 {
         return None;
     }
-    let begins_alike = written.bytes().zip(meant.bytes()).take_while(|(one, other)| one == other).count() >= SHARED;
-    match distance(written.as_bytes(), meant.as_bytes()) {
+    let (mut written, mut meant) = (written.as_bytes(), meant.as_bytes());
+    let mut shared: usize = 0;
+    while let ([one, rest @ ..], [other, others @ ..]) = (written, meant)
+        && one == other
+    {
+        (written, meant) = (rest, others);
+        shared += 1;
+    }
+    while let ([rest @ .., one], [others @ .., other]) = (written, meant)
+        && one == other
+    {
+        (written, meant) = (rest, others);
+    }
+    // Every setting is compared with every name that is not one of ours, so most pairs have to end here.
+    if shared < SHARED && written.len().max(meant.len()) > 2 {
+        return None;
+    }
+    match distance(written, meant) {
         1 => Some(1),
-        2 if begins_alike => Some(2),
+        2 if shared >= SHARED => Some(2),
         _ => None,
     }
 }
