@@ -14,10 +14,13 @@ use super::help;
 
 use crate::post::{Category, Platform};
 
+/// The name that `--version` prints, after a command too.
+const PROGRAM: &str = "postretry";
+
 /// Retries failed TikTok, Instagram and `YouTube` Shorts posts. Never published twice, never lost.
 #[derive(Debug, Parser)]
 #[command(
-    name = "postretry",
+    name = PROGRAM,
     version,
     propagate_version = true,
     about = "Retries failed TikTok, Instagram and YouTube Shorts posts. Never published twice, never lost.",
@@ -52,8 +55,9 @@ impl Cli {
     }
 }
 
-/// The options of every command.
+/// The options of every command. Each command lists them after its own.
 #[derive(Debug, Args)]
+#[command(next_display_order = 100)]
 pub struct Global {
     /// The post store: `mongodb://…` or `sqlite:PATH`
     #[arg(long, global = true, value_name = "URL")]
@@ -125,7 +129,7 @@ pub enum Command {
     ///
     /// `ALERT_WEBHOOK_URL` gets a message if posts became permanently failed, or if a platform had to be skipped
     /// because of its credentials or its account and the last run had not skipped it for the same reason.
-    #[command(after_long_help = help::after_help_of("run"))]
+    #[command(display_name = PROGRAM, after_long_help = help::after_help_of("run"))]
     Run(RunArgs),
     /// List failed posts with their retry state; with an ID, show one post in full
     ///
@@ -139,7 +143,7 @@ pub enum Command {
     /// as `\u{1b}`, secrets as `[redacted]`. An ID in a table is cut after 80 characters, any other text after 1,000.
     /// JSON has the stored texts in full, without the secrets. In CSV, a text that a spreadsheet would take for a
     /// formula begins with an apostrophe.
-    #[command(after_long_help = help::after_help_of("list-failed"))]
+    #[command(display_name = PROGRAM, after_long_help = help::after_help_of("list-failed"))]
     ListFailed(ListArgs),
     /// Publish these failed posts now, without waiting for their backoff
     ///
@@ -150,7 +154,7 @@ pub enum Command {
     /// An ambiguous post may be on its platform already, and postretry cannot find out. Look at the account first. If
     /// the post is there, `postretry reset --posted ID` records that. If it is not, `--force` sends it again. On a
     /// terminal postretry asks before it does; elsewhere `--yes` is required, and without it nothing is done.
-    #[command(after_long_help = help::after_help_of("retry"))]
+    #[command(display_name = PROGRAM, after_long_help = help::after_help_of("retry"))]
     Retry(RetryArgs),
     /// Reset the retry count
     ///
@@ -168,14 +172,14 @@ pub enum Command {
     /// `--posted` is for a post that you have found on its platform: it is recorded as posted, and nothing is sent.
     /// With `--url` the address is recorded too, and the ID of a TikTok or YouTube post is read from it. If the post
     /// failed on several platforms, `--platform` is required.
-    #[command(after_long_help = help::after_help_of("reset"))]
+    #[command(display_name = PROGRAM, after_long_help = help::after_help_of("reset"))]
     Reset(ResetArgs),
     /// Show counts, success rates, failure categories and past runs
     ///
     /// Shows how often retries succeed: by platform, by attempt number, and by the category of the previous failure. It
     /// also shows which posts need manual action, and which platforms wait for you since when. A post for several
     /// platforms counts once for each platform on which it failed.
-    #[command(after_long_help = help::after_help_of("stats"))]
+    #[command(display_name = PROGRAM, after_long_help = help::after_help_of("stats"))]
     Stats(StatsArgs),
 }
 
@@ -313,10 +317,34 @@ fn web_address(text: &str) -> Result<Url, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use super::*;
 
     #[test]
     fn the_command_tree_is_sound() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_lists_its_own_options_before_those_of_every_command() {
+        let mut command = Cli::command();
+        command.build();
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            let text = sub.clone().render_long_help().to_string();
+            let (_, options) = text.split_once("Options:").unwrap();
+            let place = |name: &str| options.find(&format!("--{name}")).unwrap();
+            let own = sub.get_arguments().filter(|argument| !argument.is_global_set());
+            for name in own.filter_map(clap::Arg::get_long) {
+                let is_common = matches!(name, "help" | "version");
+                assert_eq!(place(name) > place("store"), is_common, "{name}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_command_has_the_version_of_the_program() {
+        for command in ["run", "list-failed", "retry", "reset", "stats"] {
+            let told = Cli::read(["postretry", command, "-V"].map(OsString::from)).unwrap_err();
+            assert_eq!(told.to_string(), concat!("postretry ", env!("CARGO_PKG_VERSION"), "\n"));
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Standard output and standard error: the only place that writes to them.
 
+mod progress_terminal;
+
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::{BufWriter, IsTerminal, Write};
@@ -10,6 +12,7 @@ use super::args::{Format, Global, When};
 use super::error::{AppError, INDENT, labelled, render, render_all};
 use crate::environment::Redactor;
 use crate::report::{Paint, Screen, escape_hidden, wrapped};
+use progress_terminal::ProgressTerminal;
 
 /// The log target of the warnings that `-q` does not hide: without them, a wrong store looks like a store with nothing
 /// to do.
@@ -62,7 +65,7 @@ impl Console {
         let out = Stream::new(std::io::stdout().is_terminal(), global, environment);
         let err = Stream::new(std::io::stderr().is_terminal(), global, environment);
         let is_watched = err.is_terminal && !global.quiet;
-        let target = if is_watched { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if is_watched { ProgressTerminal::target() } else { ProgressDrawTarget::hidden() };
         Self {
             is_quiet: global.quiet,
             format: global.format(),
@@ -186,11 +189,15 @@ impl Console {
         if self.is_quiet && exit == super::Exit::Done {
             return Ok(());
         }
-        // What was being done is over, so its lines go and do not come back.
-        self.progress.clear().unwrap_or_default();
-        self.progress.set_draw_target(ProgressDrawTarget::hidden());
+        self.end_progress();
         let mut out = SafeLines { console: self, out: BufWriter::new(std::io::stdout().lock()), line: Vec::new() };
         written(write(&mut out).and_then(|()| out.flush()))
+    }
+
+    /// What was being done is over, so its lines go and do not come back.
+    fn end_progress(&self) {
+        self.progress.clear().unwrap_or_default();
+        self.progress.set_draw_target(ProgressDrawTarget::hidden());
     }
 
     /// A result, or a part of one, without the secrets that documents quote and, in JSON, without raw characters that a
@@ -214,6 +221,7 @@ impl Console {
 
     /// Writes the error that ends a command, with each of its problems in a line.
     pub(super) fn fatal(&self, error: &AppError) {
+        self.end_progress();
         self.problems(&error.problems(), error.hint());
     }
 

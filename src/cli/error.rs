@@ -105,7 +105,10 @@ pub(super) fn usage(error: &clap::Error) -> (String, String) {
     let (mut problem, mut hint) = (String::new(), None);
     for line in said.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if let Some(tip) = line.strip_prefix("tip: ") {
-            hint.get_or_insert(tip.to_owned());
+            // An option that does not exist is a slip, and not an ID.
+            if !tip.starts_with("to pass `--") {
+                hint.get_or_insert(tip.to_owned());
+            }
         } else if !line.starts_with("For more information") {
             let gap = if problem.is_empty() { "" } else { " " };
             problem.push_str(gap);
@@ -209,7 +212,21 @@ impl AppError {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn an_option_that_does_not_exist_is_not_taken_for_an_id() {
+        let hint = |option: &str| {
+            let error = Cli::read(["postretry", "retry", option, "x"].map(OsString::from)).unwrap_err();
+            usage(&error).1
+        };
+        let misspelt = hint("--dry-run");
+        assert!(misspelt.starts_with("usage: `postretry retry "), "{misspelt}");
+        assert_eq!(hint("-spring"), "to pass `-s` as a value, use `-- -s`");
+    }
 
     const PROBLEM: &str = "failed to retry post `65f0a1b2c3d4e5f6a7b8c9d2`: it is permanently failed";
     const HINT: &str = "`postretry retry --force 65f0a1b2c3d4e5f6a7b8c9d2` retries it anyway; `postretry list-failed \

@@ -28,9 +28,9 @@ pub fn examples_of(command: &str) -> &'static [Example] {
         "list-failed" => &[
             ("postretry list-failed 65f0a1b2c3d4e5f6a7b8c9d0", "one post in full"),
             ("postretry list-failed --permanent --since 7d", "the permanently failed posts of the last 7 days"),
-            ("postretry list-failed --category auth --category account_restricted", "the posts that wait for you"),
+            ("postretry list-failed --category auth", "the posts that wait for new credentials"),
             ("postretry list-failed --due --json", "JSON for a script"),
-            ("postretry list-failed --limit 1000 --format csv > failed.csv", "CSV for a spreadsheet"),
+            ("postretry list-failed --limit 500 --format csv > posts.csv", "CSV for a spreadsheet"),
         ],
         "retry" => &[
             ("postretry retry 65f0a1b2c3d4e5f6a7b8c9d0", "now, without waiting for its backoff"),
@@ -39,7 +39,7 @@ pub fn examples_of(command: &str) -> &'static [Example] {
         ],
         "reset" => &[
             ("postretry reset 65f0a1b2c3d4e5f6a7b8c9d0", "one post"),
-            ("postretry reset --platform tiktok --category auth --dry-run", "check a selection first"),
+            ("postretry reset --platform tiktok --permanent --dry-run", "check a selection first"),
             ("postretry reset --permanent --yes", "all permanently failed posts, from a script"),
             ("postretry reset --posted 65f0a1b2c3d4e5f6a7b8c9d0", "a post that you have found on its platform"),
             ("postretry reset --drop-ticket 65f0a1b2c3d4e5f6a7b8c9d0", "a post that is surely not on its platform"),
@@ -88,17 +88,20 @@ pub(super) fn after_help_of(command: &str) -> String {
 }
 
 fn examples(examples: &[Example]) -> String {
-    let width = examples.iter().map(|(line, _)| line.len()).max().unwrap_or(0);
-    let line = |(line, meaning): &Example| format!("  {line:<width$}  {meaning}\n");
-    format!("Examples:\n{}", examples.iter().map(line).collect::<String>())
+    format!("Examples:\n{}", examples.iter().map(|(line, meaning)| item(line, meaning)).collect::<String>())
 }
 
 fn exit_codes() -> String {
-    let line = |(code, meaning): &(&str, &str)| format!("  {code:<8}  {meaning}\n");
-    format!("Exit codes:\n{}", EXIT_CODES.iter().map(line).collect::<String>())
+    format!("Exit codes:\n{}", EXIT_CODES.iter().map(|(code, meaning)| item(code, meaning)).collect::<String>())
 }
 
 fn setting(variable: &Variable) -> String {
     let default = if variable.default.is_empty() { String::new() } else { format!(" [{}]", variable.default) };
-    format!("  {}{default}\n          {}\n", variable.name, variable.doc)
+    item(&format!("{}{default}", variable.name), variable.doc)
+}
+
+/// A term and its meaning, in the form of the options. clap breaks lines that are too long for the terminal, so a
+/// command is in a line of its own, and the lines of a meaning begin below each other.
+fn item(term: &str, meaning: &str) -> String {
+    format!("  {term}\n          {meaning}\n")
 }

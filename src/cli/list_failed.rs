@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::args::{Format, ListArgs};
 use super::console::Console;
-use super::{AppError, Exit, on_platforms, open_store};
+use super::{AppError, Exit, LIST_HINT, on_platforms, open_store};
 use crate::environment::Redactor;
 use crate::post::shown_id;
 use crate::report::{ListJson, ListPart, PassRules, PostDetailJson, list_text, plural, post_text, posts_csv, to_json};
@@ -80,8 +80,7 @@ async fn show(
         Found::Nothing => ("there is no such post", Vec::new()),
     };
     if posts.is_empty() {
-        let hint = "`postretry list-failed` lists the failed posts";
-        console.problem(&format!("failed to show post `{}`: {problem}", shown_id(id)), Some(hint));
+        console.problem(&format!("failed to show post `{}`: {problem}", shown_id(id)), Some(LIST_HINT));
         return Ok(Exit::NoPost);
     }
     for stored in &mut posts {

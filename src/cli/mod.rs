@@ -46,6 +46,15 @@ const KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long the record of a run may take when the process is to stop.
 const RECORD_AFTER_STOP: Duration = Duration::from_secs(5);
 
+/// What to do about a post that does not exist or is not failed.
+const LIST_HINT: &str = "`postretry list-failed` lists the failed posts";
+
+/// What to do about a post that another process is retrying.
+const BUSY_HINT: &str = "wait until that attempt ends; `postretry list-failed` then shows the result";
+
+/// What to do about a post that cannot be read.
+const MALFORMED_HINT: &str = "correct the field in the store";
+
 /// The settings that say where the posts are.
 const STORE_SETTINGS: [&str; 2] = ["MONGODB_URI", "POSTRETRY_STORE"];
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::args::{Format, ResetArgs};
 use super::console::Console;
 use super::published_url::published_id;
-use super::{AppError, Exit, host_name, on_platforms, open_store};
+use super::{AppError, BUSY_HINT, Exit, LIST_HINT, MALFORMED_HINT, host_name, on_platforms, open_store};
 use crate::post::{Category, Platform, PostId, Publication, settle_found, shown_id};
 use crate::report::{ResultRow, ResultsJson, plural, reset_plan_text, results_text, to_json, wrapped};
 use crate::retry::{Shutdown, StoreClock, Work};
@@ -178,7 +178,7 @@ impl Task<'_> {
             StoredPost::Readable(post) => post,
             StoredPost::Malformed(malformed) => {
                 let problem = format!("its field `{}` cannot be used: {}", malformed.field, malformed.problem);
-                self.refused(&stored, "malformed", &problem, Exit::Error);
+                self.refused(&stored, "malformed", &problem, Some(MALFORMED_HINT), Exit::Error);
                 return Ok(());
             }
         };
@@ -216,7 +216,7 @@ impl Task<'_> {
             Found::NotFailed(platforms) => ("notFailed", "it is not failed", platforms_to_name(&platforms, asked)),
             Found::Nothing => ("notFound", "there is no such post", vec![None]),
         };
-        self.console.problem(&format!("failed to reset post `{}`: {problem}", shown_id(id)), None);
+        self.console.problem(&format!("failed to {}: {problem}", self.action(&shown_id(id))), Some(LIST_HINT));
         self.rows.extend(platforms.into_iter().map(|platform| ResultRow {
             id: id.to_owned(),
             platform: platform.map(|platform| platform.to_string()),
@@ -260,21 +260,32 @@ impl Task<'_> {
     fn refused_by_store(&mut self, stored: &StoredPost, refusal: Reset) {
         match refusal {
             Reset::Done => {}
-            Reset::Busy => self.refused(stored, "busy", "another process is retrying it right now", Exit::Busy),
-            Reset::Changed => self.refused(stored, "busy", "it has changed since it was selected", Exit::Busy),
-            Reset::NotFailed => self.refused(stored, "notFailed", "it is not failed any more", Exit::NoPost),
+            Reset::Busy => {
+                self.refused(stored, "busy", "another process is retrying it right now", Some(BUSY_HINT), Exit::Busy);
+            }
+            Reset::Changed => {
+                let hint = Some("run the command again to select it as it is now");
+                self.refused(stored, "busy", "it has changed since it was selected", hint, Exit::Busy);
+            }
+            Reset::NotFailed => {
+                self.refused(stored, "notFailed", "it is not failed any more", Some(LIST_HINT), Exit::NoPost);
+            }
         }
     }
 
     fn not_written(&mut self, stored: &StoredPost, error: &StoreError) {
-        self.refused(stored, "failed", &format!("the store refuses to write to it: {error}"), Exit::Error);
+        let problem = format!("the store refuses to write to it: {error}");
+        self.refused(stored, "failed", &problem, None, Exit::Error);
     }
 
-    fn refused(&mut self, stored: &StoredPost, outcome: &'static str, problem: &str, exit: Exit) {
-        let id = stored.id();
-        let action =
-            if self.args.posted { format!("record post `{id}` as posted") } else { format!("reset post `{id}`") };
-        self.console.problem(&format!("failed to {action}: {problem}"), None);
+    /// What was asked for, for an error.
+    fn action(&self, id: &str) -> String {
+        if self.args.posted { format!("record post `{id}` as posted") } else { format!("reset post `{id}`") }
+    }
+
+    fn refused(&mut self, stored: &StoredPost, outcome: &'static str, problem: &str, hint: Option<&str>, exit: Exit) {
+        let action = self.action(&stored.id().to_string());
+        self.console.problem(&format!("failed to {action}: {problem}"), hint);
         self.rows.push(ResultRow::of(stored, outcome, Some(problem.to_owned())));
         self.exit = self.exit.max(exit);
     }
@@ -307,10 +318,15 @@ impl Task<'_> {
 
     /// Without its ticket nothing prevents that a post goes out a second time, so a person is asked.
     fn confirm_drop(&self, posts: usize) -> Result<(), AppError> {
-        let count = plural(posts as u64, "post", "posts");
+        if posts == 1 {
+            return self.ask(
+                "Remove the upload ticket of 1 post? It is then uploaded again, even if it is already on its platform; \
+                 check the account first.",
+            );
+        }
         self.ask(&format!(
-            "Remove the upload tickets of {count}? Each post is then uploaded again, even if it is already on its \
-             platform; check the accounts first."
+            "Remove the upload tickets of {posts} posts? Each of them is then uploaded again, even if it is already on \
+             its platform; check the accounts first."
         ))
     }
 

@@ -3,8 +3,8 @@
 use super::args::{Format, RetryArgs};
 use super::console::Console;
 use super::{
-    AppError, Exit, build_context, new_http, on_platforms, open_assets, open_store, prepare_https, record_run,
-    report_resource_limit,
+    AppError, BUSY_HINT, Exit, LIST_HINT, MALFORMED_HINT, build_context, new_http, on_platforms, open_assets,
+    open_store, prepare_https, record_run, report_resource_limit,
 };
 use crate::environment::Redactor;
 use crate::post::{Outcome, Platform, Post, PostId, shell_quoted, shown_id};
@@ -186,9 +186,9 @@ fn report_problem(report: &RetryReport, has_others: bool, console: &Console) {
         RetryOutcome::NotConfigured(platform) => {
             format!("set the credentials of {}; `.env.example` lists them", platform.title())
         }
-        RetryOutcome::Malformed => "correct the field in the store".to_owned(),
-        RetryOutcome::Busy => "wait until that attempt ends; `postretry list-failed` then shows the result".to_owned(),
-        RetryOutcome::NotFound | RetryOutcome::NotFailed => "`postretry list-failed` lists the failed posts".to_owned(),
+        RetryOutcome::Malformed => MALFORMED_HINT.to_owned(),
+        RetryOutcome::Busy => BUSY_HINT.to_owned(),
+        RetryOutcome::NotFound | RetryOutcome::NotFailed => LIST_HINT.to_owned(),
     };
     let on = match report.platform {
         Some(platform) if has_others => format!(" on {}", platform.title()),

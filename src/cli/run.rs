@@ -9,8 +9,8 @@ use super::{
     report_resource_limit, warn_of_store,
 };
 use crate::report::{
-    RunJson, account_notes, alert_message, malformed_note, platform_note, relative, utc, write_dry_run, write_json,
-    write_run,
+    RunJson, account_notes, alert_message, malformed_note, platform_note, published_note, relative, utc, write_dry_run,
+    write_json, write_run,
 };
 use crate::retry::{PassOptions, PassReport, Shutdown, Work, dry_run, idle_pass, pass_record, run_pass};
 use crate::settings::Settings;
@@ -99,8 +99,9 @@ fn exit_of(report: &PassReport, shutdown: &Shutdown) -> Exit {
 /// Writes to standard error what the JSON output does not contain, once for each platform.
 fn report_notes(report: &PassReport) {
     let platforms = report.platforms.iter().filter_map(platform_note);
+    let published = report.found_published.iter().map_while(Result::ok).map(|post| published_note(&post));
     let malformed = report.malformed.iter().map_while(Result::ok).map(|post| malformed_note(&post));
-    for note in platforms.chain(malformed) {
+    for note in platforms.chain(published).chain(malformed) {
         log::warn!("{note}");
     }
 }

@@ -8,6 +8,7 @@
 mod auth;
 mod backoff;
 mod duration;
+mod explanation;
 #[cfg(test)]
 mod hostile_responses;
 mod http;
@@ -37,6 +38,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use self::explanation::{Explanation, UNEXPECTED, labelled};
 use crate::environment::{Reader, Redactor, Variable};
 use crate::post::{Category, Failure, Platform, Post, Publication, Ticket};
 use crate::store::{StoreError, TokenStore};
@@ -264,7 +266,7 @@ pub trait PublishContext: Send + Sync {
     /// Reports that the attempt waits for the platform, which is processing what it has or is not available.
     fn platform_awaited(&self);
 
-    /// Reports that `bytes` of `total` have been sent.
+    /// Reports that `bytes` of `total` have been sent, by this attempt or an earlier one.
     fn bytes_sent(&self, bytes: u64, total: u64);
 }
 
@@ -287,25 +289,12 @@ fn read_ticket<T: DeserializeOwned>(ticket: &Ticket) -> Result<T, Failure> {
     })
 }
 
-/// The category of a response that is not in the platform's own form, such as the page of a gateway. It says nothing of
-/// the post or of its ticket, so only the class of the HTTP status counts.
-fn foreign_category(status: u16) -> Category {
-    match status {
-        401 => Category::Auth,
-        429 => Category::RateLimited,
-        500..=599 => Category::PlatformOutage,
-        _ => Category::Unknown,
-    }
-}
-
 /// A response that the platform's documentation does not describe.
 fn unexpected_response(platform: Platform, step: &str, status: u16) -> Failure {
-    let text = format!("{} returned an unexpected response (HTTP {status}) to the request to {step}", platform.title());
-    Failure::new(Category::Unknown, text)
+    Explanation::new(platform, step).status(status).failure(Category::Unknown, UNEXPECTED)
 }
 
 /// The platform has the post and is not done yet.
 fn still_processing(platform: Platform) -> Failure {
-    let text = format!("{} has the post and is still processing it; the next pass checks again", platform.title());
-    Failure::new(Category::Processing, text)
+    Failure::new(Category::Processing, labelled(platform, "still processing the post"))
 }

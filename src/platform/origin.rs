@@ -2,6 +2,7 @@
 
 use url::Url;
 
+use super::explanation::labelled;
 use crate::environment::Reader;
 use crate::post::{Category, Failure, Platform};
 
@@ -62,10 +63,8 @@ impl Origin {
     /// A failure of category `unknown`; nothing must be sent there.
     pub(super) fn trusted(&self, address: &str, domain: &str, platform: Platform) -> Result<Url, Failure> {
         let distrusted = || {
-            Failure::new(
-                Category::Unknown,
-                format!("{} returned an untrusted upload address; nothing was sent there", platform.title()),
-            )
+            let text = labelled(platform, "the upload address is not trusted; nothing was sent there");
+            Failure::new(Category::Unknown, text)
         };
         let url = Url::parse(address).map_err(|_| distrusted())?;
         let is_own = if self.is_set {

@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
+use super::explanation::labelled;
 use super::{CredentialExpiry, PublishContext, PublishError};
 use crate::post::{Category, Failure, Platform, TokenRecord};
 use crate::store::{Lease, LeaseWrite, StoreError, TokenStore};
@@ -184,7 +185,7 @@ impl TokenProvider {
             return Ok(token.clone());
         }
         let Some(refresher) = &self.refresher else {
-            return Err(self.rejected("there are no credentials to refresh the token with").into());
+            return Err(self.rejected("the access token was refused, and nothing is set to refresh it with").into());
         };
         let record = self.refresh(refresher.as_ref(), Some(rejected), context).await?;
         let token = record.access_token.clone();
@@ -223,8 +224,7 @@ impl TokenProvider {
 
     /// The failure of an account whose token is refused for good.
     pub(super) fn rejected(&self, why: &str) -> Failure {
-        let platform = self.config.platform.title();
-        Failure::new(Category::Auth, format!("{platform} refused the credentials: {why}")).advise(self.config.advice)
+        Failure::new(Category::Auth, labelled(self.config.platform, why)).advise(self.config.advice)
     }
 
     fn bare_token(&self) -> Result<SecretString, PublishError> {

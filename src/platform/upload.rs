@@ -6,6 +6,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 
 use super::backoff::{PollBackoff, PollSettings};
+use super::explanation::labelled;
 use super::{PublishContext, PublishError};
 use crate::post::{Category, Failure, Ticket};
 
@@ -96,9 +97,9 @@ pub(super) async fn upload<U: ResumableUpload>(
                 continue;
             }
             PartOutcome::StoredUntil(next) => {
-                let (name, taken, sent) = (ticket.platform.title(), next.saturating_sub(offset), end - offset);
-                let text = format!("{name} accepted only {taken} of {sent} bytes that were sent");
-                Failure::new(Category::Network, text)
+                let (taken, sent) = (next.saturating_sub(offset), end - offset);
+                let text = format!("only {taken} of {sent} bytes that were sent were accepted");
+                Failure::new(Category::Network, labelled(ticket.platform, &text))
             }
             PartOutcome::Ended(end) => return Ok(end),
             PartOutcome::Interrupted(failure) => failure,
@@ -261,7 +262,7 @@ mod tests {
             let failure = run(&script, &context).await.unwrap_err();
             assert_eq!(failure.category, Category::Network);
             assert_eq!(*script.sent.lock().unwrap(), [0..10, 1..11, 2..12, 3..13], "{is_told_at_once}");
-            assert_eq!(failure.message.contains("accepted only 1 of 10 bytes"), is_told_at_once, "{}", failure.message);
+            assert_eq!(failure.message.contains("only 1 of 10 bytes"), is_told_at_once, "{}", failure.message);
         }
     }
 

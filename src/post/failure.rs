@@ -171,10 +171,10 @@ pub enum TicketFate {
 pub struct Failure {
     /// Why.
     pub category: Category,
-    /// The message: the platform, its error code, and what to do, in one safe line. It can quote a platform or a
-    /// document, so secrets are taken out before it leaves `platform/`.
+    /// The message, in one safe line: the cause first, then what to do, and what the platform said. It can quote a
+    /// platform or a document, so secrets are taken out before it leaves `platform/`.
     pub message: String,
-    /// The part of the message that says what to do.
+    /// The part of the message that says in plain words what to do, or what is wrong.
     pub advice: Option<String>,
     /// Whether sending the same post again can succeed.
     pub retryable: Retryable,

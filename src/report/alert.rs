@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::plural;
 use super::text::MAX_TEXT_CHARS;
+use super::wording::unlabelled;
 use crate::post::{Category, Outcome, Platform, PostId, one_line, shown_id};
 use crate::retry::PassReport;
 use crate::store::GivenUpRecord;
@@ -59,14 +60,15 @@ pub fn alert_message(report: &PassReport, host: &str, previous: &[(Platform, Giv
         let waiting = plural(given_up.waiting, "post waits", "posts wait");
         lines.push(format!(
             "{platform}: skipped for the rest of the pass ({}), {waiting}: {}",
-            given_up.category, given_up.reason
+            given_up.category,
+            unlabelled(*platform, &given_up.reason)
         ));
     }
     if count > 0 {
         lines.push(format!("{} permanently failed:", plural(count, "post is", "posts are")));
     }
     for post in failed.iter().take(NAMED) {
-        let error = post.error.as_deref().unwrap_or_default();
+        let error = unlabelled(post.platform, post.error.as_deref().unwrap_or_default());
         lines.push(format!("{} ({}): {error}", shown_id(&post.id), post.platform));
     }
     if count > NAMED as u64 {

@@ -117,7 +117,7 @@ fn without_attempt(
         ));
     }
     if !post.has_earlier_upload() && rules.config.is_expired(post.failed_at, at) {
-        let limit = humantime::format_duration(rules.config.expire.unwrap_or_default());
+        let limit = rules.config.expire_limit();
         return Some(format!(
             "{pass} marks it as permanently failed (`{}`) and sends nothing, because a post that failed more than \
              {limit} ago is not published any more (`POST_RETRY_EXPIRE`).",
@@ -151,7 +151,11 @@ fn permanently_failed(post: &Post, policy: &RetryPolicy) -> String {
         {
             format!("a retry cannot fix a failure of category {category}")
         }
-        _ => format!("all {} are used up", plural(u64::from(policy.max_retries), "retry", "retries")),
+        _ if policy.is_exhausted(post.retry.count) => {
+            format!("all {} are used up", plural(u64::from(policy.max_retries), "retry", "retries"))
+        }
+        // The maximum was smaller once, or the application has marked it.
+        _ => "it is marked as permanently failed".to_owned(),
     };
     format!("It is not retried any more, because {why}; `postretry reset {id}` resets its retry count.")
 }
@@ -256,6 +260,22 @@ mod tests {
         let mut permanent = failed_hours_ago(9, None);
         permanent.retry.permanently_failed = true;
         assert!(said(permanent, &rules).starts_with("It is not retried any more"));
+    }
+
+    #[test]
+    fn retries_are_said_to_be_used_up_only_if_they_are() {
+        let rules = PassRules::expiring(None);
+        let mut post = failed_hours_ago(9, None);
+        post.retry.permanently_failed = true;
+        post.retry.category = Some(Category::Network);
+        for (count, why) in [(3, "it is marked as permanently failed"), (5, "all 5 retries are used up")] {
+            post.retry.count = count;
+            let said = said(post.clone(), &rules);
+            assert_eq!(
+                said,
+                format!("It is not retried any more, because {why}; `postretry reset p1` resets its retry count.")
+            );
+        }
     }
 
     #[test]

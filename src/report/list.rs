@@ -54,6 +54,7 @@ pub fn list_text(part: &ListPart<'_>, policy: &RetryPolicy, now: DateTime<Utc>, 
     ]);
     for stored in part.posts {
         let post = PostJson::new(stored, policy, now);
+        let (next, paint) = next_retry(stored, policy, now);
         table.row([
             shown_id(&post.id).into(),
             platform_name(post.platform.as_deref()).into(),
@@ -61,7 +62,7 @@ pub fn list_text(part: &ListPart<'_>, policy: &RetryPolicy, now: DateTime<Utc>, 
             title(post.title.as_deref()).into(),
             stored.failed_at().map(|at| relative(at, now)).unwrap_or_default().into(),
             format!("{}/{}", post.retry_count, post.max_retries).into(),
-            next_retry(stored, policy, now),
+            Cell::painted(next, paint),
             post.error.unwrap_or_default().into(),
         ]);
     }
@@ -73,14 +74,15 @@ pub fn list_text(part: &ListPart<'_>, policy: &RetryPolicy, now: DateTime<Utc>, 
     text
 }
 
-fn next_retry(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>) -> Cell {
-    let Some(post) = stored.readable() else { return Cell::painted("malformed", Paint::Bad) };
+/// When a post is retried next, and the colour of that.
+fn next_retry(stored: &StoredPost, policy: &RetryPolicy, now: DateTime<Utc>) -> (String, Paint) {
+    let Some(post) = stored.readable() else { return ("malformed".to_owned(), Paint::Bad) };
     match policy.eligibility(post, now) {
-        Eligibility::Due(_) => "due".into(),
-        Eligibility::Claimed { .. } => "running".into(),
-        Eligibility::PermanentlyFailed | Eligibility::Exhausted => Cell::painted("never", Paint::Bad),
+        Eligibility::Due(_) => ("due".to_owned(), Paint::Plain),
+        Eligibility::Claimed { .. } => ("running".to_owned(), Paint::Plain),
+        Eligibility::PermanentlyFailed | Eligibility::Exhausted => ("never".to_owned(), Paint::Bad),
         Eligibility::Waiting { until, .. } => {
-            until.map_or_else(|| "never".to_owned(), |until| relative(until, now)).into()
+            (until.map_or_else(|| "never".to_owned(), |until| relative(until, now)), Paint::Plain)
         }
     }
 }
@@ -106,7 +108,12 @@ pub fn post_text(
     // The dates themselves are in the JSON.
     let times = |at: DateTime<Utc>| relative(at, now);
     let failed_for_good = post.permanently_failed.then(|| failed_for_good_at.map_or_else(|| "yes".to_owned(), times));
-    let next = stored.readable().and_then(|post| policy.next_retry_at(post, now));
+    let may_be_retried = stored.readable().is_some() && !post.permanently_failed;
+    let next = may_be_retried.then(|| next_retry(stored, policy, now).0);
+    // A process that died leaves its claim behind.
+    let claimed_by = stored
+        .claim()
+        .map(|claim| if claim.is_live(now) { claim.by.clone() } else { format!("{} (no longer valid)", claim.by) });
     let lines = [
         ("id", Some(post.id)),
         ("title", post.title),
@@ -117,9 +124,9 @@ pub fn post_text(
         ("failed", stored.failed_at().map(times)),
         ("retries", Some(format!("{} of {}", post.retry_count, post.max_retries))),
         ("last retry", last_retry.map(times)),
-        ("next retry", next.map(|at| if post.due { "due".to_owned() } else { times(at) })),
+        ("next retry", next),
         ("permanently failed", failed_for_good),
-        ("claimed by", stored.claim().map(|claim| claim.by.clone())),
+        ("claimed by", claimed_by),
     ];
     let mut text = String::new();
     for (name, value) in lines {
@@ -132,7 +139,7 @@ pub fn post_text(
     }
     let explanation = one_line(&explain_to_person(stored, rules, now), MAX_TEXT_CHARS);
     text.push_str(&format!("\n{}\n", wrapped(&explanation, screen.width, 0)));
-    if !post.permanently_failed && stored.readable().is_some() {
+    if may_be_retried {
         let is_its = |platform: &Platform| Some(*platform) == stored.platform();
         text.push_str(&waiting_lines(given_up.iter().filter(|(platform, _)| is_its(platform)), now, screen));
     }
@@ -179,7 +186,7 @@ mod tests {
     use unicode_width::UnicodeWidthStr;
 
     use super::*;
-    use crate::post::{EntryOutcome, PostDraft, PostId};
+    use crate::post::{Claim, EntryOutcome, PostDraft, PostId};
 
     const ADDRESS: &str = "https://www.tiktok.com/@a_creator_with_a_long_name/video/7512345678901234567";
 
@@ -306,5 +313,22 @@ mod tests {
         assert!(!told.contains("new TikTok credentials"), "it does not wait: {told}");
         let told = text(&posts()[0], 80);
         assert!(told.contains("is due in 11 min"), "{told}");
+    }
+
+    #[test]
+    fn a_post_in_full_tells_a_running_attempt_from_one_whose_process_died() {
+        let text = |minutes| {
+            let mut claimed = draft(3, "tiktok");
+            claimed.failed_at = Some(now() - TimeDelta::hours(5));
+            claimed.retry_count = 1.0;
+            claimed.claim = Some(Claim { by: "web1:7:abc".to_owned(), until: now() + TimeDelta::minutes(minutes) });
+            let screen = Screen::default();
+            let text = post_text(&claimed.check().into(), &[], &PassRules::expiring(None), now(), screen);
+            text.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        let running = text(30);
+        assert!(running.contains("next retry running claimed by web1:7:abc Attempt 1 of 5 is running"), "{running}");
+        let died = text(-30);
+        assert!(died.contains("next retry due claimed by web1:7:abc (no longer valid) The next pass"), "{died}");
     }
 }

@@ -24,7 +24,10 @@ pub use json::{
 pub use list::{ListPart, list_text, post_text};
 pub use progress::{NoopListener, ProgressListener};
 pub use prometheus::exposition;
-pub use run::{account_notes, malformed_note, platform_note, reset_plan_text, results_text, write_dry_run, write_run};
+pub use run::{
+    account_notes, malformed_note, platform_note, published_note, reset_plan_text, results_text, write_dry_run,
+    write_run,
+};
 pub use screen::{Paint, Screen};
 pub use stats::stats_text;
 pub use text::{bytes, plural, relative, utc, wrapped};

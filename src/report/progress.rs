@@ -55,8 +55,8 @@ struct Attempt {
     file: String,
     sent: u64,
     of: u64,
-    /// When its first bytes were sent.
-    since: Option<Instant>,
+    /// When its upload began, and how many bytes the platform had then, from an earlier attempt.
+    began: Option<(Instant, u64)>,
     is_processing: bool,
 }
 
@@ -95,9 +95,9 @@ impl Listener for ProgressListener {
             | Event::Ended { post, .. } => post.platform,
         };
         let mut platforms = self.platforms.lock().unwrap_or_else(PoisonError::into_inner);
-        if platforms.is_empty() {
+        let is_first = platforms.is_empty();
+        if is_first {
             self.pass.set_style(Self::pass_style());
-            self.pass.enable_steady_tick(TICK);
         }
         let (bar, progress) = platforms.entry(platform).or_insert_with(|| {
             let style = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -109,6 +109,10 @@ impl Listener for ProgressListener {
             bar.tick();
         }
         self.pass.set_message(pass_line(platforms.values().map(|(_, progress)| progress)));
+        if is_first {
+            // Not before there is something to draw.
+            self.pass.enable_steady_tick(TICK);
+        }
     }
 }
 
@@ -135,8 +139,7 @@ impl PlatformProgress {
             }
             Event::Sent { post, bytes, of } => {
                 if let Some(attempt) = self.attempt_at(post) {
-                    (attempt.sent, attempt.of, attempt.is_processing) = (*bytes, *of, false);
-                    attempt.since.get_or_insert_with(Instant::now);
+                    attempt.record_sent(*bytes, *of, Instant::now());
                 }
             }
             Event::Processing { post } => {
@@ -194,7 +197,15 @@ impl Attempt {
         let path = post.content.video_path.as_deref().or(post.content.image_path.as_deref());
         let file = path.and_then(|path| Path::new(path).file_name());
         let file = file.map_or_else(|| post.id.to_string(), |name| one_line(&name.to_string_lossy(), MAX_FILE_CHARS));
-        Self { id: post.id.clone(), file, sent: 0, of: 0, since: None, is_processing: false }
+        Self { id: post.id.clone(), file, sent: 0, of: 0, began: None, is_processing: false }
+    }
+
+    fn record_sent(&mut self, bytes: u64, of: u64, now: Instant) {
+        (self.sent, self.of, self.is_processing) = (bytes, of, false);
+        // An upload that goes back to before where it began has begun anew.
+        if self.began.is_none_or(|(_, from)| bytes < from) {
+            self.began = Some((now, bytes));
+        }
     }
 
     fn is_uploading(&self) -> bool {
@@ -214,11 +225,20 @@ impl Attempt {
             return "preparing".to_owned();
         }
         let percent = u128::from(self.sent) * 100 / u128::from(self.of);
-        let elapsed = self.since.map_or(Duration::ZERO, |since| since.elapsed()).max(Duration::from_millis(200));
-        let rate = u128::from(self.sent).saturating_mul(1_000) / elapsed.as_millis();
-        let rate = u64::try_from(rate).unwrap_or(u64::MAX);
-        let left = self.of.saturating_sub(self.sent).checked_div(rate).map(time_left);
-        format!("uploading {percent} % at {}/s{}", bytes(rate), left.unwrap_or_default())
+        let rate = self.rate();
+        match self.of.saturating_sub(self.sent).checked_div(rate) {
+            Some(left) => format!("uploading {percent} % at {}/s{}", bytes(rate), time_left(left)),
+            // Nothing has moved yet.
+            None => format!("uploading {percent} %"),
+        }
+    }
+
+    /// How many bytes a second have been sent in this attempt.
+    fn rate(&self) -> u64 {
+        let (elapsed, from) = self.began.map_or((Duration::ZERO, 0), |(at, from)| (at.elapsed(), from));
+        let moved = u128::from(self.sent.saturating_sub(from));
+        let rate = moved.saturating_mul(1_000) / elapsed.max(Duration::from_millis(200)).as_millis();
+        u64::try_from(rate).unwrap_or(u64::MAX)
     }
 }
 
@@ -240,7 +260,7 @@ mod tests {
 
     fn attempt(file: &str, sent: u64, of: u64) -> Attempt {
         let id = PostId::from_text(file);
-        Attempt { id, file: file.to_owned(), sent, of, since: None, is_processing: false }
+        Attempt { id, file: file.to_owned(), sent, of, began: None, is_processing: false }
     }
 
     #[test]
@@ -269,7 +289,7 @@ mod tests {
     #[test]
     fn what_matters_fits_into_sixty_columns() {
         let mut slow = attempt("", 400_000_000, 1_000_000_000);
-        slow.since = Instant::now().checked_sub(Duration::from_secs(2_000));
+        slow.began = Instant::now().checked_sub(Duration::from_secs(2_000)).map(|at| (at, 0));
         let progress =
             PlatformProgress { due: 1_400, posted: 140, in_flight: vec![slow], ..PlatformProgress::default() };
         let line = progress.line(Platform::Instagram);
@@ -283,6 +303,23 @@ mod tests {
                 assert!(line.width() <= 60, "{line}");
             }
         }
+    }
+
+    #[test]
+    fn a_rate_counts_what_this_attempt_has_sent() {
+        let seconds_ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        let mut attempt = attempt("a.mp4", 0, 0);
+        // The platform has half of the file from an earlier attempt.
+        attempt.record_sent(500_000_000, 1_000_000_000, seconds_ago(100));
+        assert_eq!(attempt.phase(), "uploading 50 %");
+        attempt.record_sent(600_000_000, 1_000_000_000, Instant::now());
+        let phase = attempt.phase();
+        assert!(phase.starts_with("uploading 60 % at ") && phase.ends_with("/s, 6 min left"), "{phase}");
+        // Its ticket is dead, and another upload begins.
+        attempt.record_sent(0, 1_000_000_000, seconds_ago(10));
+        attempt.record_sent(200_000_000, 1_000_000_000, Instant::now());
+        let phase = attempt.phase();
+        assert!(phase.starts_with("uploading 20 % at ") && phase.ends_with("/s, 40 s left"), "{phase}");
     }
 
     #[test]

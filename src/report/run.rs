@@ -8,11 +8,12 @@ use serde::de::DeserializeOwned;
 use super::json::ResultRow;
 use super::table::{Cell, Column, Table};
 use super::text::{MAX_TEXT_CHARS, Times, platform_name, tally, title, wrapped};
-use super::wording::{outcome_words, refused_since};
+use super::wording::{outcome_words, refused_since, unlabelled};
 use super::{Paint, Screen, plural, relative};
 use crate::post::{Category, Outcome, Totals, one_line, shown_id};
 use crate::retry::{
-    AttemptReport, DryRunReport, GivenUp, MalformedPost, PassReport, PlannedPost, PlatformReport, Records,
+    AttemptReport, DryRunReport, FoundPublished, GivenUp, MalformedPost, PassReport, PlannedPost, PlatformReport,
+    Records,
 };
 
 /// How many rows a table has at most before another one begins. A report of very many posts is never in memory as a
@@ -86,6 +87,10 @@ pub fn write_run(
             writeln!(out, "{}", paint.on(&note, screen.has_color))?;
         }
     }
+    for post in report.found_published.iter() {
+        let note = wrapped(&one_line(&published_note(post?.as_ref()), MAX_TEXT_CHARS), screen.width, 2);
+        writeln!(out, "{}", Paint::Bad.on(&note, screen.has_color))?;
+    }
     write_malformed(out, &report.malformed, scrub, screen)
 }
 
@@ -135,10 +140,13 @@ fn note(report: &PlatformReport, times: Times) -> Option<String> {
     let wait = plural(*waiting, "post waits", "posts wait");
     let retry_note =
         if *waiting == 1 { "it will be retried automatically" } else { "they will be retried automatically" };
-    let advice = advice.as_deref().unwrap_or(reason);
+    let advice = advice.as_deref().unwrap_or(unlabelled(platform, reason));
     let until = until.map(|until| format!(" {}", times.until(until))).unwrap_or_default();
     Some(match category {
-        _ if *is_circuit => format!("{platform}: circuit breaker open, {wait} for the next pass; {reason}"),
+        _ if *is_circuit => {
+            let reason = unlabelled(platform, reason);
+            format!("{platform}: circuit breaker open, {wait} for the next pass; {reason}")
+        }
         Category::Auth => {
             format!("{platform}: credentials refused, {wait}: {advice}. When this is fixed, {retry_note}")
         }
@@ -148,6 +156,11 @@ fn note(report: &PlatformReport, times: Times) -> Option<String> {
         Category::QuotaExhausted => format!("{platform}: quota used up, {wait}{until}; {advice}"),
         _ => format!("{platform}: rate limited, {wait}{until}; {advice}"),
     })
+}
+
+/// Why a post was marked as ambiguous without an attempt, in one line without a line end.
+pub fn published_note(post: &FoundPublished) -> String {
+    format!("ambiguous post {} ({}): {}", shown_id(post.id.as_str()), post.platform, post.error)
 }
 
 /// Why a post is malformed, in one line without a line end.

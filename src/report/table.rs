@@ -132,8 +132,9 @@ const MAX_SENTENCE_LINES: usize = 10;
 /// The longest cell, in characters, even where nothing has to fit. Our own errors are no longer.
 const MAX_CELL_CHARS: usize = 1_000;
 
-/// The widest id that is never cut. Terminals break such a line, and it can still be copied.
-const WIDEST_ID: usize = 64;
+/// The widest id that is never cut: as wide as the longest that is shown. Terminals break such a line, and it can still
+/// be copied.
+const WIDEST_ID: usize = 80;
 
 /// The layout of a table.
 #[derive(Debug)]
@@ -495,6 +496,16 @@ mod tests {
         let text = table.text(screen(40));
         let last = text.lines().last().unwrap();
         assert!(text.lines().count() == 8 && last.ends_with('…') && last.width() <= 40, "{text}");
+    }
+
+    #[test]
+    fn an_id_that_is_a_hash_with_its_name_is_never_cut() {
+        let mut table = table();
+        let id = format!("sha256:{}", "0a".repeat(32));
+        table.row([id.clone().into(), "1".into(), "in 2 h".into(), "yes".into(), "".into()]);
+        for width in 20..160 {
+            assert!(table.text(screen(width)).contains(&id), "{width}");
+        }
     }
 
     #[test]

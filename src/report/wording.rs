@@ -21,6 +21,11 @@ pub(super) fn outcome_words(name: &str) -> (&str, Paint) {
     }
 }
 
+/// The text of a failure for a sentence that has named the platform: without the name as its label.
+pub(super) fn unlabelled(platform: Platform, text: &str) -> &str {
+    text.strip_prefix(platform.title()).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(text)
+}
+
 /// The manual action that a platform needs, since when and for how many posts. None if it needs none.
 pub(super) fn waits_for_person(platform: Platform, given_up: &GivenUpRecord, now: DateTime<Utc>) -> Option<String> {
     let GivenUpRecord { category, reason, waiting, since } = given_up;
@@ -28,6 +33,7 @@ pub(super) fn waits_for_person(platform: Platform, given_up: &GivenUpRecord, now
         return refused_since(platform, given_up, Times::From(now.max(*since)));
     }
     let (name, since) = (platform.title(), Times::From(now).since((*since).min(now)));
+    let reason = unlabelled(platform, reason);
     let posts = plural(*waiting, "post has", "posts have");
     match category {
         Category::Auth => Some(format!("{posts} been waiting for new {name} credentials {since}: {reason}")),
@@ -40,7 +46,8 @@ pub(super) fn waits_for_person(platform: Platform, given_up: &GivenUpRecord, now
 
 /// Why a platform needs manual action and since when, without the posts. None if it needs none.
 pub(super) fn refused_since(platform: Platform, given_up: &GivenUpRecord, times: Times) -> Option<String> {
-    let (name, since, reason) = (platform.title(), times.since(given_up.since), &given_up.reason);
+    let (name, since) = (platform.title(), times.since(given_up.since));
+    let reason = unlabelled(platform, &given_up.reason);
     match given_up.category {
         Category::Auth => Some(format!("{name} has refused the credentials {since}: {reason}")),
         Category::AccountRestricted => Some(format!("{name} has restricted the account {since}: {reason}")),
@@ -71,7 +78,7 @@ mod tests {
     fn what_waits_for_a_person_is_told_with_its_posts_and_its_age() {
         let now: DateTime<Utc> = "2026-11-23T10:00:00Z".parse().unwrap();
         let told = |category, waiting| {
-            let reason = "it refused".to_owned();
+            let reason = "TikTok: it refused".to_owned();
             let since = now - TimeDelta::hours(3);
             waits_for_person(Platform::TikTok, &GivenUpRecord { category, reason, waiting, since }, now)
         };

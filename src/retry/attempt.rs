@@ -176,7 +176,8 @@ impl Attempt<'_> {
             Err(AttemptAborted::Store(error)) if error.is_for_one_post() => {
                 let is_committed = self.leased.latest_ticket().is_some_and(|ticket| ticket.is_committed());
                 let category = if is_committed { Category::Ambiguous } else { Category::Unknown };
-                AttemptEnd::Failed(Failure::new(category, format!("the store refuses the post: {error}")))
+                let text = format!("{}; the store refuses to change the post", error.problem());
+                AttemptEnd::Failed(Failure::new(category, text))
             }
             Err(AttemptAborted::Store(error)) => return Err(error.for_post(&self.work.post.id)),
         };
@@ -214,7 +215,7 @@ impl Attempt<'_> {
             let (ticket, age) = match stored.take() {
                 Some(ticket) => (ticket, TicketAge::Stored),
                 None if created == MAX_TICKETS => {
-                    let text = format!("{} lost the upload twice in one attempt", post.platform.title());
+                    let text = format!("{}: the upload was lost twice in one attempt", post.platform.title());
                     return Err(Failure::new(Category::Network, text).into());
                 }
                 None => {
@@ -275,7 +276,7 @@ impl Attempt<'_> {
         if self.expiry == Expiry::Ignored || !config.is_expired(self.work.post.failed_at, self.context.clock.now()) {
             return Ok(());
         }
-        let limit = humantime::format_duration(config.expire.unwrap_or_default());
+        let limit = config.expire_limit();
         let text = format!("it failed more than {limit} ago and is not published any more (`POST_RETRY_EXPIRE`)");
         Err(Failure::new(Category::Expired, text))
     }

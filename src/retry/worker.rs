@@ -244,7 +244,7 @@ impl PlatformWorker {
         match self.context.store.mark_ambiguous(post, &error).await {
             Ok(LeaseWrite::Applied) => {
                 self.totals.flagged += 1;
-                log::warn!("post {}: {error}", post.id);
+                log::info!("post {}: {error}", post.id);
                 self.found_published.push(FoundPublished { id: post.id.clone(), platform: post.platform, error });
             }
             Ok(LeaseWrite::Lost | LeaseWrite::NotFailed) => {}

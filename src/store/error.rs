@@ -59,6 +59,11 @@ impl StoreError {
         Self { action: format!("{} for post {id}", self.action), ..self }
     }
 
+    /// The reason.
+    pub fn problem(&self) -> &str {
+        &self.problem
+    }
+
     /// What to do about it.
     pub fn advice(&self) -> Option<&str> {
         self.hint

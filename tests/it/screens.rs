@@ -1,6 +1,10 @@
 //! What a person sees: the whole of every command and of every kind of error, on terminals of four widths and without
 //! one. Times, addresses and the like are replaced by others of the same width.
 
+mod list;
+mod pass;
+mod settle;
+
 use std::num::NonZero;
 use std::ops::Range;
 use std::path::Path;
@@ -37,8 +41,8 @@ const FILTERS: [(&str, &str); 15] = [
     (r"75123456789012340\d\d", "7512345678901234000"),
 ];
 
-const ERROR: &str = "Instagram did not respond to the request to create a container: connection reset by peer; \
-                     \u{1b}[2Jthe post will be retried automatically";
+const ERROR: &str = "Instagram: connection reset by peer; \u{1b}[2Jgraph.facebook.com cannot be reached (when asked to \
+                     create a container for the post)";
 
 fn id(number: u8) -> ObjectId {
     ObjectId::parse_str(format!("65f0a1b2c3d4e5f6a7b8c9d{number:x}")).unwrap()
@@ -74,7 +78,8 @@ async fn screen_env() -> TestEnv {
             doc! {
                 "title": "Permanently failed", "failedAt": ago(4000), "retryCount": 1, "permanentlyFailed": true,
                 "permanentlyFailedAt": ago(3900), "failureCategory": "rejected_content",
-                "error": "YouTube failed to open an upload session: `invalidTitle`, HTTP 400; correct the post's title",
+                "error": "YouTube: the title, the description or the hashtags are not accepted; correct them \
+                          (`invalidTitle`, HTTP 400, when asked to open an upload session)",
             },
         ),
         ("tiktok", doc! { "title": "Malformed", "failedAt": ago(200), "retryCount": "three" }),
@@ -82,7 +87,9 @@ async fn screen_env() -> TestEnv {
             "instagram",
             doc! {
                 "title": "Waits for credentials", "failedAt": ago(1500), "failureCategory": "auth",
-                "error": "Instagram refused the credentials", "videoPath": "none.mp4",
+                "error": "Instagram: the access token is no longer valid; renew INSTAGRAM_ACCESS_TOKEN (code 190, HTTP \
+                          400, when asked to create a container for the post)",
+                "videoPath": "none.mp4",
             },
         ),
         ("youtube", doc! { "title": Bson::Undefined, "caption": Bson::Undefined, "failedAt": ago(100) }),
@@ -91,7 +98,8 @@ async fn screen_env() -> TestEnv {
             doc! {
                 "title": "Perhaps public", "failedAt": ago(2000), "retryCount": 1, "permanentlyFailed": true,
                 "permanentlyFailedAt": ago(1900), "failureCategory": "ambiguous",
-                "error": "TikTok did not say whether the post is public; look at the account",
+                "error": "TikTok: no response within 60s (when asked to accept the photo); the post may be published: \
+                          check the account before sending it again",
             },
         ),
         (
@@ -121,7 +129,7 @@ async fn screen_env() -> TestEnv {
 }
 
 /// Rows of a terminal on which nothing scrolls away.
-const ROWS: u16 = 200;
+const ROWS: u16 = 400;
 
 /// A terminal that has been sent these bytes.
 fn terminal(columns: u16, bytes: &[u8]) -> vt100::Parser {

@@ -159,19 +159,19 @@ async fn half_a_megabyte_of_a_platforms_words_is_a_short_error_that_still_says_w
             "tiktok",
             "tiktok.video_init",
             json!({ "data": {}, "error": { "code": "weird_code", "message": &words, "log_id": "2026" } }),
-            ["`weird_code`", "postretry does not know this code"],
+            ["`weird_code`", "refused for a reason that postretry does not know"],
         ),
         (
             "instagram",
             "instagram.create",
             json!({ "error": { "message": &words, "type": "OAuthException", "code": 100, "fbtrace_id": "A" } }),
-            ["code 100", "Instagram does not accept the post as it is"],
+            ["code 100", "the post is not accepted as it is"],
         ),
         (
             "youtube",
             "youtube.session",
             json!({ "error": { "code": 400, "message": &words, "errors": [{ "reason": "invalidTitle" }] } }),
-            ["`invalidTitle`", "correct the post's title"],
+            ["`invalidTitle`", "are not accepted; correct them"],
         ),
     ];
     for (platform, endpoint, body, told) in cases {

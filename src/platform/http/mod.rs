@@ -14,6 +14,7 @@ use reqwest::{Client, ClientBuilder, Request, RequestBuilder, Response};
 use tokio::time::Instant;
 use url::Url;
 
+use super::explanation::plain;
 use super::media::MediaFile;
 use super::resource_limit::prevents_connections;
 use super::{AttemptAborted, PublishContext};
@@ -157,6 +158,8 @@ impl Http {
             self.read(response).await
         };
         tokio::pin!(sending);
+        // Where this part begins: an earlier attempt may have sent what is before it.
+        context.bytes_sent(first, file.size);
         let mut seen = 0;
         let mut still_since = Instant::now();
         loop {
@@ -164,6 +167,9 @@ impl Http {
             if let Ok(response) = tokio::time::timeout(tick, &mut sending).await {
                 if response.is_err() && !lease_is_valid() {
                     return Err(SendError::Aborted(AttemptAborted::LeaseLost));
+                }
+                if response.is_ok() {
+                    context.bytes_sent(first + monitor.bytes(), file.size);
                 }
                 return match monitor.file_problem() {
                     Some(problem) => Err(problem.into()),
@@ -202,7 +208,7 @@ impl Http {
                 }
                 Ok(Ok(Some(piece))) => body.extend_from_slice(&piece),
                 Ok(Ok(None)) => return Ok(ApiResponse::new(status, headers, body)),
-                Ok(Err(error)) => return Err(SendError::Lost(root_cause(&error.without_url()))),
+                Ok(Err(error)) => return Err(SendError::Lost(plain(&root_cause(&error.without_url())))),
                 Err(_) => return Err(SendError::Lost(self.no_response())),
             }
         }
@@ -215,16 +221,17 @@ impl Http {
         if error.is_connect() && prevents_connections(&error) {
             SendError::Aborted(AttemptAborted::ResourceLimit(root_cause(&error)))
         } else if error.is_connect() {
-            let why = if error.is_timeout() { "the connection timed out".to_owned() } else { root_cause(&error) };
-            SendError::NotSent(format!("{host}: {why}"))
+            let why =
+                if error.is_timeout() { "the connection timed out".to_owned() } else { plain(&root_cause(&error)) };
+            SendError::NotSent(format!("{why}; {host} cannot be reached"))
         } else if was_refused_unprocessed(&error) {
-            SendError::NotSent(format!("{host}: the server refused the request without processing it"))
+            SendError::NotSent(format!("{host} refused the request without processing it"))
         } else if error.is_builder() {
             SendError::NotSent("the request is invalid".to_owned())
         } else if error.is_timeout() {
             SendError::Lost(self.no_response())
         } else {
-            SendError::Lost(root_cause(&error))
+            SendError::Lost(plain(&root_cause(&error)))
         }
     }
 

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use crate::platform::explanation::Explanation;
 use crate::platform::media::FileError;
 use crate::platform::{AttemptAborted, PublishError};
 use crate::post::{Category, Failure, MAX_DEFERRAL, Platform};
@@ -22,7 +23,7 @@ pub(in crate::platform) struct ApiResponse {
 /// Why a request has no response.
 #[derive(Debug)]
 pub(in crate::platform) enum SendError {
-    /// It never reached the platform.
+    /// It never reached the platform, for this reason.
     NotSent(String),
     /// It may have: the connection was lost, or no response came in time.
     Lost(String),
@@ -40,18 +41,12 @@ pub(in crate::platform) enum SendError {
 impl SendError {
     /// As the failure of a step that can be taken again without harm.
     pub(in crate::platform) fn into_retryable(self, platform: Platform, step: &str) -> PublishError {
-        let name = platform.title();
+        let explanation = Explanation::new(platform, step);
         let failure = match self {
-            Self::NotSent(why) => {
-                Failure::new(Category::Network, format!("cannot reach {name} for the request to {step}: {why}"))
+            Self::NotSent(why) | Self::Lost(why) => explanation.failure(Category::Network, &why),
+            Self::TooLong { status } => {
+                explanation.status(status).failure(Category::Unknown, "the response is longer than 1 MiB")
             }
-            Self::Lost(why) => {
-                Failure::new(Category::Network, format!("{name} did not respond to the request to {step}: {why}"))
-            }
-            Self::TooLong { status } => Failure::new(
-                Category::Unknown,
-                format!("{name} returned HTTP {status} with more than 1 MiB to the request to {step}"),
-            ),
             Self::File(why) => Failure::new(Category::MissingAsset, why),
             Self::Aborted(aborted) => return PublishError::Aborted(aborted),
         };
@@ -153,6 +148,31 @@ mod tests {
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn why_there_is_no_response_stands_first() {
+        for (error, category, message) in [
+            (
+                SendError::NotSent("connection refused; open.tiktokapis.com cannot be reached".to_owned()),
+                Category::Network,
+                "TikTok: connection refused; open.tiktokapis.com cannot be reached (when asked to accept the video)",
+            ),
+            (
+                SendError::Lost("no response within 1m".to_owned()),
+                Category::Network,
+                "TikTok: no response within 1m (when asked to accept the video)",
+            ),
+            (
+                SendError::TooLong { status: 200 },
+                Category::Unknown,
+                "TikTok: the response is longer than 1 MiB (HTTP 200, when asked to accept the video)",
+            ),
+            (SendError::File("no such file: `a.mp4`".to_owned()), Category::MissingAsset, "no such file: `a.mp4`"),
+        ] {
+            let failure = error.into_retryable(Platform::TikTok, "accept the video").into_failure().unwrap();
+            assert_eq!((failure.category, failure.message.as_str()), (category, message));
+        }
     }
 
     #[test]

@@ -8,8 +8,8 @@
 use super::api::SEND_BYTES;
 use super::wire::{ErrorEnvelope, GraphError};
 use crate::platform::auth::TokenVerdict;
-use crate::platform::foreign_category;
-use crate::post::{Category, Failure, MAX_CODE_CHARS, MAX_WORDS_CHARS, Retryable, excerpt};
+use crate::platform::explanation::{Explanation, RATE_LIMITED, UNAVAILABLE, UNKNOWN_REASON, foreign};
+use crate::post::{Category, Failure, Platform, Retryable};
 
 use Category::{
     AccountRestricted, Auth, MediaProcessing, MissingAsset, Network, PlatformOutage, Processing, QuotaExhausted,
@@ -25,12 +25,11 @@ pub(super) struct GraphCode {
     pub(super) is_transient: bool,
 }
 
-const UNAVAILABLE: &str = "Instagram is unavailable; the post will be retried automatically";
-const RENEW_TOKEN: &str = "renew INSTAGRAM_ACCESS_TOKEN";
-const WAIT: &str = "Instagram asks to wait before the next request";
+const RENEW_TOKEN: &str = "the access token is no longer valid; renew INSTAGRAM_ACCESS_TOKEN";
 const NOT_READY: &str = "the upload is not ready yet; the next pass publishes it";
+const ASPECT_RATIO: &str = "the image is too narrow or too wide; crop it to between 4:5 and 1.91:1";
 
-/// What a number means for the post, and what a person can do about it.
+/// What a number means for the post, and its cause in plain words, then what a person can do about it.
 type Rule = (i64, Category, Retryable, &'static str);
 
 /// Instagram's own subcodes. They tell more than the code beside them.
@@ -38,36 +37,31 @@ const SUBCODES: &[Rule] = &[
     (2_207_001, PlatformOutage, Yes, UNAVAILABLE),
     (2_207_003, MissingAsset, Yes, "fetching the media took too long; check that its public address responds quickly"),
     (2_207_004, MediaProcessing, No, "the image is larger than 8 MiB; make it smaller"),
-    (2_207_005, MediaProcessing, No, "the image must be a JPEG"),
+    (2_207_005, MediaProcessing, No, "the image is not a JPEG; convert it"),
     (2_207_006, Network, Yes, "the upload is gone; a new one will be created"),
     (2_207_008, PlatformOutage, Yes, "the upload cannot be found at the moment"),
-    (2_207_009, MediaProcessing, No, "crop the image to between 4:5 and 1.91:1"),
-    (2_207_010, RejectedContent, No, "shorten the caption"),
+    (2_207_009, MediaProcessing, No, ASPECT_RATIO),
+    (2_207_010, RejectedContent, No, "the caption is too long; shorten it"),
     (2_207_020, Network, Yes, "the upload has expired; a new one will be created"),
-    (2_207_023, RejectedContent, No, "Instagram does not know the media type"),
-    (2_207_026, MediaProcessing, No, "encode the video again as H.264 in MP4"),
+    (2_207_023, RejectedContent, No, "the media type is not known"),
+    (2_207_026, MediaProcessing, No, "the format is not accepted; encode the video again as H.264 in MP4"),
     (2_207_027, Processing, Yes, NOT_READY),
     (2_207_028, RejectedContent, No, "the number of carousel items is not allowed"),
-    (2_207_032, PlatformOutage, Yes, "Instagram failed to create the upload; the post will be retried automatically"),
+    (2_207_032, PlatformOutage, Yes, "the upload could not be created"),
     (2_207_035, RejectedContent, No, "a product tag is not allowed"),
     (2_207_036, RejectedContent, No, "a product tag is not allowed"),
     (2_207_037, RejectedContent, No, "a product tag is not allowed"),
     (2_207_040, RejectedContent, No, "a user tag is not allowed"),
     (2_207_042, QuotaExhausted, Yes, "the account has used up its posts for 24 hours"),
     (2_207_050, AccountRestricted, No, "the account is restricted; open the Instagram app and follow its instructions"),
-    (
-        2_207_051,
-        AccountRestricted,
-        No,
-        "Instagram suspects spam and blocks the action; do not use the account for a day",
-    ),
-    (2_207_052, MissingAsset, Yes, "Instagram could not fetch the media; check that its public address responds"),
-    (2_207_053, MediaProcessing, Yes, "the upload failed at Instagram; it will be sent again"),
+    (2_207_051, AccountRestricted, No, "the action is blocked as spam; do not use the account for a day"),
+    (2_207_052, MissingAsset, Yes, "the media could not be fetched; check that its public address responds"),
+    (2_207_053, MediaProcessing, Yes, "the upload failed; the next retry sends it again"),
     (2_207_057, RejectedContent, No, "the time of the cover image is outside the video"),
-    (2_207_077, MissingAsset, Yes, "Instagram could not fetch the video; check that its public address responds"),
+    (2_207_077, MissingAsset, Yes, "the video could not be fetched; check that its public address responds"),
     (2_207_081, RejectedContent, No, "the account cannot publish trial reels"),
-    (2_207_082, MediaProcessing, Yes, "Instagram failed to process the media; it will be sent again"),
-    (2_207_085, MediaProcessing, No, "Instagram cannot process the video; encode it again as H.264 with AAC sound"),
+    (2_207_082, MediaProcessing, Yes, "the media could not be processed; the next retry sends it again"),
+    (2_207_085, MediaProcessing, No, "the video cannot be processed; encode it again as H.264 with AAC sound"),
 ];
 
 /// The platform's codes.
@@ -81,20 +75,20 @@ const CODES: &[Rule] = &[
     (17, RateLimited, Yes, "the account sends too many requests"),
     (25, AccountRestricted, No, "the account is restricted; open the Instagram app and follow its instructions"),
     (32, RateLimited, Yes, "the page sends too many requests"),
-    (100, RejectedContent, No, "Instagram does not accept the post as it is"),
+    (100, RejectedContent, No, "the post is not accepted as it is"),
     (102, Auth, No, RENEW_TOKEN),
     (190, Auth, No, RENEW_TOKEN),
     (341, RateLimited, Yes, "the app has reached a temporary limit"),
-    (352, MediaProcessing, No, "encode the video again as H.264 in MP4"),
+    (352, MediaProcessing, No, "the format is not accepted; encode the video again as H.264 in MP4"),
     (368, AccountRestricted, No, "the account is temporarily blocked; do not use it for a day"),
     (492, Auth, No, "the user does not have the required role on the page"),
     (613, RateLimited, Yes, "too many requests"),
-    (9004, MissingAsset, Yes, "Instagram could not fetch the media; check that its public address responds"),
+    (9004, MissingAsset, Yes, "the media could not be fetched; check that its public address responds"),
     (9007, Processing, Yes, NOT_READY),
     (36000, MediaProcessing, No, "the image is larger than 8 MiB; make it smaller"),
-    (36001, MediaProcessing, No, "the image must be a JPEG"),
-    (36003, MediaProcessing, No, "crop the image to between 4:5 and 1.91:1"),
-    (36004, RejectedContent, No, "shorten the caption"),
+    (36001, MediaProcessing, No, "the image is not a JPEG; convert it"),
+    (36003, MediaProcessing, No, ASPECT_RATIO),
+    (36004, RejectedContent, No, "the caption is too long; shorten it"),
     (80002, RateLimited, Yes, "the account sends too many requests"),
 ];
 
@@ -149,44 +143,41 @@ impl GraphCode {
         self.subcode == Some(2_207_020)
     }
 
-    fn shown(self, status: u16) -> String {
+    fn shown(self) -> Option<String> {
         match (self.code, self.subcode) {
-            (Some(code), Some(subcode)) => format!("code {code}/{subcode}"),
-            (Some(code), None) => format!("code {code}"),
-            (None, Some(subcode)) => format!("code {subcode}"),
-            (None, None) => format!("HTTP {status}"),
+            (Some(code), Some(subcode)) => Some(format!("code {code}/{subcode}")),
+            (Some(number), None) | (None, Some(number)) => Some(format!("code {number}")),
+            (None, None) => None,
         }
     }
 }
 
-/// Makes the failure that an error of Instagram's stands for: of a step, an HTTP status, the error's numbers, and what
-/// else it says, as [`GraphError::detail`] writes it.
-pub(super) type Classify = fn(&str, u16, GraphCode, &str) -> Failure;
+/// Makes the failure that an error of Instagram's stands for: of the step and what Instagram said of it, the HTTP
+/// status, and the error's numbers.
+pub(super) type Classify = fn(Explanation<'_>, u16, GraphCode) -> Failure;
 
 /// The failure of a step that sends the post or publishes it.
-pub(super) fn classify(step: &str, status: u16, graph: GraphCode, detail: &str) -> Failure {
-    failure(step, status, graph, detail, rule(status, graph))
+pub(super) fn classify(explanation: Explanation<'_>, status: u16, graph: GraphCode) -> Failure {
+    failure(explanation, status, graph, rule(status, graph))
 }
 
 /// The failure of a step that sends nothing of the post, such as a read. It is never about the content (seen, not
 /// documented).
-pub(super) fn classify_read(step: &str, status: u16, graph: GraphCode, detail: &str) -> Failure {
+pub(super) fn classify_read(explanation: Explanation<'_>, status: u16, graph: GraphCode) -> Failure {
     let found = match rule(status, graph) {
-        (RejectedContent, ..) => (Unknown, Yes, "the error is not about the post but about the request"),
+        (RejectedContent, ..) => (Unknown, Yes, "the request is not accepted, which says nothing of the post"),
         other => other,
     };
-    failure(step, status, graph, detail, found)
+    failure(explanation, status, graph, found)
 }
 
 fn failure(
-    step: &str,
+    explanation: Explanation<'_>,
     status: u16,
     graph: GraphCode,
-    detail: &str,
-    (category, retryable, advice): (Category, Retryable, &str),
+    (category, retryable, cause): (Category, Retryable, &str),
 ) -> Failure {
-    let text = format!("Instagram failed to {step}: {}{detail}", graph.shown(status));
-    let failure = Failure::new(category, text).advise(advice);
+    let failure = explanation.numbers(graph.shown()).status(status).failure(category, cause);
     if retryable == No { failure.not_retryable() } else { failure }
 }
 
@@ -195,35 +186,23 @@ pub(super) fn refusal(step: &str, status: u16, error: Option<&GraphError>, class
     match error.filter(|error| error.is_own()) {
         Some(error) => {
             let code = GraphCode::of(error);
-            (classify(step, status, code, &error.detail()), code)
+            let explanation = Explanation::new(Platform::Instagram, step).words(&error.words());
+            (classify(explanation.support_id("fbtrace_id", &error.fbtrace_id), status, code), code)
         }
-        None => (foreign(step, status), GraphCode::default()),
+        None => (foreign(Platform::Instagram, step, status), GraphCode::default()),
     }
 }
 
-/// The failure of a response that is not in Instagram's own form, such as the page of a gateway. Only its status tells
-/// something, and it ends neither the post nor its ticket.
-pub(super) fn foreign(step: &str, status: u16) -> Failure {
-    let category = foreign_category(status);
-    let advice = match category {
-        Auth => RENEW_TOKEN,
-        RateLimited => WAIT,
-        PlatformOutage => UNAVAILABLE,
-        _ => "the response does not have Instagram's form; check what is between this host and Instagram",
-    };
-    Failure::new(category, format!("Instagram failed to {step}: HTTP {status}")).advise(advice)
-}
-
 fn rule(status: u16, graph: GraphCode) -> (Category, Retryable, &'static str) {
-    let checkpoint = (AccountRestricted, No, "log in to the account at Facebook and complete its security check");
+    let checkpoint = "the account has to pass a security check; log in to it at Facebook and complete the check";
     if graph.code == Some(190) && matches!(graph.subcode, Some(459 | 464)) {
-        return checkpoint;
+        return (AccountRestricted, No, checkpoint);
     }
     if graph.code == Some(190) && graph.subcode == Some(492) {
         return (Auth, No, "the user does not have the required role on the page");
     }
     if graph.is_missing() {
-        return (Unknown, Yes, "Instagram does not find it, or the token has no access to it");
+        return (Unknown, Yes, "not found, or the token has no access to it");
     }
     let found = |rules: &'static [Rule], number: Option<i64>| {
         rules.iter().find(|rule| Some(rule.0) == number).map(|rule| (rule.1, rule.2, rule.3))
@@ -232,16 +211,16 @@ fn rule(status: u16, graph: GraphCode) -> (Category, Retryable, &'static str) {
         return rule;
     }
     if graph.is_transient {
-        return (PlatformOutage, Yes, "Instagram calls the error temporary; the post will be retried automatically");
+        return (PlatformOutage, Yes, "a temporary error");
     }
     if let Some(rule) = found(CODES, graph.code) {
         return rule;
     }
     match (graph.code, status) {
         (Some(200..=299), _) => (Auth, No, "a permission is missing; connect the account again"),
-        (_, 429) => (RateLimited, Yes, WAIT),
+        (_, 429) => (RateLimited, Yes, RATE_LIMITED),
         (_, 500..=599) => (PlatformOutage, Yes, UNAVAILABLE),
-        _ => (Unknown, Yes, "postretry does not know this code"),
+        _ => (Unknown, Yes, UNKNOWN_REASON),
     }
 }
 
@@ -252,22 +231,19 @@ pub(super) fn classify_upload(status: u16, body: &ErrorEnvelope) -> Failure {
         return refusal(SEND_BYTES, status, body.error.as_ref(), classify).0;
     }
     let Some(debug) = body.debug_info.as_ref().filter(|debug| debug.is_own()) else {
-        return foreign(SEND_BYTES, status);
+        return foreign(Platform::Instagram, SEND_BYTES, status);
     };
-    let failed = |category: Category, advice: &str| {
-        let (kind, message) = (excerpt(&debug.kind, MAX_CODE_CHARS), excerpt(&debug.message, MAX_WORDS_CHARS));
-        let kind = if kind.is_empty() { String::new() } else { format!("`{kind}`, ") };
-        let message = if message.is_empty() { String::new() } else { format!(" ({message})") };
-        let text = format!("Instagram failed to {SEND_BYTES}: {kind}HTTP {status}{message}");
-        Failure::new(category, text).advise(advice)
-    };
+    let explanation = Explanation::new(Platform::Instagram, SEND_BYTES).code(&debug.kind).words(&debug.message);
+    let explanation = explanation.status(status);
     match (debug.retriable, status) {
-        _ if debug.is_unauthorized() => failed(Auth, RENEW_TOKEN).not_retryable(),
-        (Some(true), _) => failed(PlatformOutage, UNAVAILABLE),
-        (_, 429) => failed(RateLimited, WAIT),
-        (Some(false), _) => failed(MediaProcessing, "the video will be sent again with a new upload"),
-        (None, 500..=599) => failed(PlatformOutage, UNAVAILABLE),
-        (None, _) => failed(Unknown, "the response is not known to postretry"),
+        _ if debug.is_unauthorized() => explanation.failure(Auth, RENEW_TOKEN).not_retryable(),
+        (Some(true), _) => explanation.failure(PlatformOutage, UNAVAILABLE),
+        (_, 429) => explanation.failure(RateLimited, RATE_LIMITED),
+        (Some(false), _) => {
+            explanation.failure(MediaProcessing, "the video data was not accepted; the next retry sends it again")
+        }
+        (None, 500..=599) => explanation.failure(PlatformOutage, UNAVAILABLE),
+        (None, _) => explanation.failure(Unknown, UNKNOWN_REASON),
     }
 }
 
@@ -346,11 +322,12 @@ mod tests {
             (400, Some(424_242), None, Unknown, Yes),
         ] {
             let graph = GraphCode { code, subcode, is_transient: false };
-            let failure = classify("test", status, graph, "");
+            let failure = classify(Explanation::new(Platform::Instagram, "test"), status, graph);
             assert_eq!((failure.category, failure.retryable), (category, retryable), "{status} {graph:?}");
         }
         let passing = GraphCode { code: Some(100), subcode: None, is_transient: true };
-        assert_eq!(classify("test", 400, passing, "").category, PlatformOutage);
+        let failure = classify(Explanation::new(Platform::Instagram, "test"), 400, passing);
+        assert_eq!(failure.category, PlatformOutage);
     }
 
     #[test]
@@ -363,7 +340,7 @@ mod tests {
             (2, None, PlatformOutage, Yes),
         ] {
             let graph = GraphCode { code: Some(code), subcode, is_transient: false };
-            let failure = classify_read("test", 400, graph, "");
+            let failure = classify_read(Explanation::new(Platform::Instagram, "test"), 400, graph);
             assert_eq!((failure.category, failure.retryable), (category, retryable), "{graph:?}");
         }
     }
@@ -395,7 +372,15 @@ mod tests {
     }
 
     #[test]
-    fn a_text_names_the_numbers_what_is_said_to_people_and_the_id_for_support() {
+    fn no_cause_begins_with_what_to_do() {
+        let commands = ["check ", "connect ", "crop ", "encode ", "log in ", "renew ", "shorten "];
+        for (.., cause) in SUBCODES.iter().chain(CODES) {
+            assert!(commands.iter().all(|command| !cause.starts_with(command)), "{cause}");
+        }
+    }
+
+    #[test]
+    fn a_text_begins_with_the_cause_and_names_the_numbers_what_people_are_told_and_the_id_for_support() {
         let error = GraphError {
             code: Some(36004),
             error_subcode: Some(2_207_010),
@@ -406,8 +391,14 @@ mod tests {
         let (failure, _) = refusal("publish the post", 400, Some(&error), classify);
         assert_eq!(
             failure.message,
-            "Instagram failed to publish the post: code 36004/2207010 (La légende est trop longue.) (fbtrace_id AbC); \
-             shorten the caption"
+            "Instagram: the caption is too long; shorten it (code 36004/2207010, HTTP 400, “La légende est trop \
+             longue.”, when asked to publish the post, fbtrace_id AbC)"
+        );
+        let failure = classify_upload(400, &debug_message("no luck", false));
+        assert_eq!(
+            failure.message,
+            "Instagram: the video data was not accepted; the next retry sends it again (`ProcessingFailedError`, HTTP \
+             400, “no luck”, when asked to upload the video)"
         );
     }
 

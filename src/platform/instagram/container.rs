@@ -14,9 +14,10 @@ use super::classify::{GraphCode, classify};
 use super::wire::{ContainerStatus, NewImage, NewReel, StatusCode, required_id};
 use crate::platform::auth::CallError;
 use crate::platform::backoff::{PollBackoff, PollSettings};
+use crate::platform::explanation::{Explanation, labelled};
 use crate::platform::media::{AssetStore, MediaFile};
 use crate::platform::{PublishContext, PublishError, ticket_payload, unexpected_response};
-use crate::post::{Category, Failure, MAX_WORDS_CHARS, MediaKind, Platform, Post, Ticket, excerpt};
+use crate::post::{Category, Failure, MediaKind, Platform, Post, Ticket};
 
 /// The payload of Instagram's tickets. Not `Debug`, since the upload address is a secret.
 #[derive(Serialize, Deserialize)]
@@ -194,8 +195,8 @@ impl InstagramPublisher {
         };
         match (limit.quota_usage, limit.config.quota_total) {
             (Some(used), Some(total)) if used >= total => {
-                let text = format!("the Instagram account has used {used} of its {total} posts per 24 hours");
-                Err(Failure::new(Category::QuotaExhausted, text).into())
+                let text = format!("the account has used {used} of its {total} posts per 24 hours");
+                Err(Failure::new(Category::QuotaExhausted, labelled(Platform::Instagram, &text)).into())
             }
             _ => Ok(()),
         }
@@ -270,11 +271,11 @@ pub(super) fn state_of(container: &ContainerStatus) -> ContainerState {
 
 fn processing_failure(status: &str) -> Failure {
     let code = GraphCode::in_status(status);
-    let status = excerpt(status, MAX_WORDS_CHARS);
+    let explanation = Explanation::new(Platform::Instagram, "process the media").words(status);
     let failure = if code.subcode.is_some() {
-        classify("process the media", 200, code, &format!(" ({status})"))
+        classify(explanation, 200, code)
     } else {
-        Failure::new(Category::MediaProcessing, format!("Instagram failed to process the media: {status}"))
+        explanation.failure(Category::MediaProcessing, "the media could not be processed")
     };
     // A container that has failed will not get ready, and that it has failed is known whatever the number means.
     let category = match failure.category {
@@ -286,8 +287,9 @@ fn processing_failure(status: &str) -> Failure {
 
 /// Instagram would publish the reel nevertheless, at the account's risk.
 fn copyright_match() -> Failure {
-    let text = "Instagram's copyright check found a match in the video; change its sound or pictures";
-    Failure::new(Category::RejectedContent, text).not_retryable().with_dead_ticket()
+    let text = "the copyright check found a match in the video; change its sound or pictures";
+    let failure = Failure::new(Category::RejectedContent, labelled(Platform::Instagram, text));
+    failure.not_retryable().with_dead_ticket()
 }
 
 #[cfg(test)]

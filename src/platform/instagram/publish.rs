@@ -10,6 +10,7 @@ use super::InstagramPublisher;
 use super::api::PUBLISH;
 use super::container::{Container, ContainerState};
 use crate::platform::auth::CallError;
+use crate::platform::explanation::labelled;
 use crate::platform::stale_ticket::judge_ticket_failure;
 use crate::platform::{PublishContext, PublishError, TicketAge, TicketOutcome, still_processing};
 use crate::post::{Category, Consequence, Failure, Platform, Post, Ticket};
@@ -82,7 +83,7 @@ impl InstagramPublisher {
         container: Container<'_>,
         context: &dyn PublishContext,
     ) -> Result<TicketOutcome, PublishError> {
-        let text = "an earlier publish call to Instagram has no known result; the container is read again";
+        let text = labelled(Platform::Instagram, "the result of an earlier publish call is not known");
         let failure = Failure::new(Category::Network, text);
         let check = self.confirm_publish(container, &failure, context).await?;
         match self.outcome_of(check, post, ticket, &failure, context).await? {

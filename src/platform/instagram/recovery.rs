@@ -8,6 +8,7 @@ use super::InstagramPublisher;
 use super::api::LIST_MEDIA;
 use super::caption::fitted_caption;
 use super::wire::Media;
+use crate::platform::explanation::labelled;
 use crate::platform::recovery::{only_unrecorded, slack_after, slack_before};
 use crate::platform::{PublishContext, PublishError, TicketOutcome};
 use crate::post::{Category, Failure, Platform, Post, Publication, Ticket, shell_quoted};
@@ -67,7 +68,7 @@ impl InstagramPublisher {
             let found = self.search(post, ticket, context).await?;
             return Ok(found.map_or(TicketOutcome::Dead, TicketOutcome::Published));
         }
-        let failure = Failure::new(Category::Network, "the container has expired");
+        let failure = Failure::new(Category::Network, labelled(Platform::Instagram, "the container has expired"));
         self.resolve_unreadable(post, ticket, &failure, context).await
     }
 
@@ -108,9 +109,8 @@ fn searched_since(ticket: &Ticket) -> DateTime<Utc> {
 /// The failure of a post of which nobody can tell whether it was published.
 fn ambiguous(post: &Post, failure: &Failure) -> Failure {
     let text = format!(
-        "Instagram's container can no longer tell whether the post was published ({}); check the account: if the post \
-         is there, `postretry reset --posted {id}` records it, and if not, `postretry reset --drop-ticket {id}` makes \
-         the next attempt upload it again",
+        "{}; the post may be published: check the account; if the post is there, `postretry reset --posted {id}` \
+         records it, and if not, `postretry reset --drop-ticket {id}` makes the next attempt upload it again",
         failure.message,
         id = shell_quoted(post.id.as_str())
     );

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::platform::http::{ApiResponse, lenient, number_or_text, text_or_number};
-use crate::post::{MAX_CODE_CHARS, MAX_WORDS_CHARS, Platform, excerpt};
+use crate::post::Platform;
 
 /// Creates a container for a reel whose bytes are uploaded ("IG User Media").
 #[derive(Debug, Serialize)]
@@ -200,20 +200,16 @@ impl GraphError {
         self.code.is_some()
     }
 
-    /// What it says in words, as it follows a failure's text: each part with a space before it and in brackets.
-    pub(super) fn detail(&self) -> String {
+    /// What it says in words.
+    pub(super) fn words(&self) -> String {
         let (message, for_people) = (self.message.trim(), self.error_user_msg.trim());
-        let said = if for_people.is_empty() {
+        if for_people.is_empty() {
             message.to_owned()
         } else if adds_nothing(message, for_people) {
             for_people.to_owned()
         } else {
             format!("{for_people} / {message}")
-        };
-        let said = excerpt(&said, MAX_WORDS_CHARS);
-        let said = if said.is_empty() { said } else { format!(" ({said})") };
-        let trace = excerpt(&self.fbtrace_id, MAX_CODE_CHARS);
-        if trace.is_empty() { said } else { format!("{said} (fbtrace_id {trace})") }
+        }
     }
 }
 
@@ -434,23 +430,20 @@ mod tests {
 
     #[test]
     fn what_people_are_told_takes_the_place_of_a_message_that_tells_no_more() {
-        for (message, for_people, trace, detail) in [
-            ("", "", "", ""),
-            ("Une erreur", "", "", " (Une erreur)"),
-            ("Une erreur", "", "A1", " (Une erreur) (fbtrace_id A1)"),
-            ("", "", "A1", " (fbtrace_id A1)"),
-            ("(#100) Invalid parameter", "The image is too wide.", "", " (The image is too wide.)"),
-            ("An unknown error has occurred.", "Try later", "A1", " (Try later) (fbtrace_id A1)"),
-            ("The image is too wide", "the image is too wide.", "", " (the image is too wide.)"),
-            ("Only photo can be accepted", "URI unreachable", "", " (URI unreachable / Only photo can be accepted)"),
+        for (message, for_people, words) in [
+            ("", "", ""),
+            ("Une erreur", "", "Une erreur"),
+            ("(#100) Invalid parameter", "The image is too wide.", "The image is too wide."),
+            ("An unknown error has occurred.", "Try later", "Try later"),
+            ("The image is too wide", "the image is too wide.", "the image is too wide."),
+            ("Only photo can be accepted", "URI unreachable", "URI unreachable / Only photo can be accepted"),
         ] {
             let error = GraphError {
                 message: message.to_owned(),
                 error_user_msg: for_people.to_owned(),
-                fbtrace_id: trace.to_owned(),
                 ..GraphError::default()
             };
-            assert_eq!(error.detail(), detail, "{message} {for_people}");
+            assert_eq!(error.words(), words, "{message} {for_people}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use crate::platform::explanation::plain;
 use crate::platform::resource_limit::is_resource_limit;
 use crate::platform::{AttemptAborted, PublishError};
 use crate::post::{Category, Failure};
@@ -45,7 +46,7 @@ impl From<io::Error> for FileError {
         }
         Self::Unusable(match error.kind() {
             io::ErrorKind::NotFound => "no such file".to_owned(),
-            _ => format!("failed to read the file: {error}"),
+            _ => plain(&error.to_string()),
         })
     }
 }
@@ -102,7 +103,7 @@ impl Disk {
         };
         match tokio::time::timeout(self.time_limit, worked).await {
             Ok(Ok(done)) => done,
-            Ok(Err(_panic)) => Err(FileError::Unusable("failed to read the file".to_owned())),
+            Ok(Err(_panic)) => Err(FileError::Unusable("an internal error while reading the file".to_owned())),
             Err(_) => {
                 let limit = humantime::format_duration(self.time_limit);
                 Err(FileError::Unusable(format!("reading the file took longer than {limit}")))
@@ -145,6 +146,6 @@ mod tests {
         let forbidden = FileError::from(io::Error::from(io::ErrorKind::PermissionDenied)).of("`a.mp4`");
         let failure = PublishError::from(forbidden).into_failure().unwrap();
         assert_eq!(failure.category, Category::MissingAsset);
-        assert_eq!(failure.message, "failed to read the file: permission denied: `a.mp4`");
+        assert_eq!(failure.message, "permission denied: `a.mp4`");
     }
 }

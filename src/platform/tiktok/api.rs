@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::TikTokSettings;
-use super::classify::{INACCESSIBLE_ID, INVALID_TOKEN, UNKNOWN_ID, classify, log_id_text, with_retry_at};
+use super::classify::{INACCESSIBLE_ID, INVALID_TOKEN, UNKNOWN_ID, classify, explanation, with_retry_at};
 use super::status::PublishState;
 use super::token::token_provider;
 use super::wire::{
@@ -20,11 +20,12 @@ use super::wire::{
     VideoList,
 };
 use crate::platform::auth::{self, AuthorizedClient, TokenVerdict};
+use crate::platform::explanation::UNEXPECTED;
 use crate::platform::http::{ApiResponse, JSON_UTF8, SendError, lenient};
 use crate::platform::limiter::RequestLimiter;
 use crate::platform::media::MediaFile;
 use crate::platform::token_provider::TokenProvider;
-use crate::platform::{AttemptAborted, Origin, PublishContext, PublishError, PublisherDeps, unexpected_response};
+use crate::platform::{AttemptAborted, Origin, PublishContext, PublishError, PublisherDeps};
 use crate::post::{Category, Failure, Platform};
 
 /// The domain of TikTok's upload hosts.
@@ -129,8 +130,7 @@ pub(super) fn read_response<T: DeserializeOwned + Default>(
 
 /// A response that is neither a success nor a refusal as TikTok documents them.
 fn unexpected(step: &str, status: u16, error: &ApiError) -> Failure {
-    let failure = unexpected_response(Platform::TikTok, step, status);
-    Failure { message: format!("{}{}", failure.message, log_id_text(error)), ..failure }
+    explanation(step, error).status(status).failure(Category::Unknown, UNEXPECTED)
 }
 
 /// TikTok's own code in a response; empty if there is none.
@@ -348,11 +348,12 @@ mod tests {
     fn a_refusal_is_classified_and_what_is_none_is_not_understood() {
         let refused = r#"{"data":{},"error":{"code":"spam_risk_too_many_posts","message":"enough","log_id":"1"}}"#;
         for (status, body, category, says) in [
-            (200, refused, Category::QuotaExhausted, "`spam_risk_too_many_posts` (enough) (log_id 1)"),
+            (200, refused, Category::QuotaExhausted, "(`spam_risk_too_many_posts`, “enough”, when asked to test, "),
+            (200, refused, Category::QuotaExhausted, ", log_id 1)"),
             (500, r#"{"error":"oops"}"#, Category::PlatformOutage, "HTTP 500"),
             (200, "{}", Category::Unknown, "unexpected response"),
             (400, r#"{"error":{"code":"ok"}}"#, Category::Unknown, "unexpected response"),
-            (400, r#"{"error":{"code":"ok","log_id":"1"}}"#, Category::Unknown, " (log_id 1)"),
+            (400, r#"{"error":{"code":"ok","log_id":"1"}}"#, Category::Unknown, ", log_id 1)"),
             (403, "{}", Category::Unknown, "HTTP 403"),
             (401, "{}", Category::Auth, "HTTP 401"),
         ] {

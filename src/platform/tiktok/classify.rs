@@ -4,8 +4,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::wire::ApiError;
-use crate::platform::foreign_category;
-use crate::post::{Category, Failure, MAX_CODE_CHARS, MAX_WORDS_CHARS, Retryable, excerpt};
+use crate::platform::explanation::{Explanation, RATE_LIMITED, UNAVAILABLE, UNKNOWN_REASON, foreign};
+use crate::post::{Category, Failure, Platform, Retryable};
 
 use Category::{
     AccountRestricted, Ambiguous, Auth, MediaProcessing, MissingAsset, PlatformOutage, QuotaExhausted, RateLimited,
@@ -13,37 +13,46 @@ use Category::{
 };
 use Retryable::{No, Yes};
 
-/// The advice for an outage.
-const UNAVAILABLE: &str = "TikTok is unavailable; the post will be retried automatically";
-
-/// The advice for too many requests.
-const RATE_LIMITED: &str = "TikTok's rate limit is reached; the post will be retried automatically";
-
 /// How long to wait after too many requests if TikTok does not say: its window is one minute ("Rate Limits").
 const RATE_WINDOW: TimeDelta = TimeDelta::seconds(65);
 
-/// A code, what it means for the post, and what a person can do about it.
+/// A code, what it means for the post, and its cause in plain words, then what a person can do about it.
 type Rule = (&'static str, Category, Retryable, &'static str);
 
 /// The codes of responses (`error.code`), of failed posts (`fail_reason`) and of the token endpoint (`error`). A code
 /// that appears in two places means the same in both.
 const RULES: &[Rule] = &[
-    (INVALID_TOKEN, Auth, No, "renew the TikTok token"),
-    ("invalid_grant", Auth, No, "connect the account again and renew TIKTOK_REFRESH_TOKEN"),
+    (INVALID_TOKEN, Auth, No, "the access token is not valid; renew the TikTok token"),
+    (
+        "invalid_grant",
+        Auth,
+        No,
+        "the refresh token is no longer valid; connect the account again and renew TIKTOK_REFRESH_TOKEN",
+    ),
     ("auth_removed", Auth, No, "the creator has revoked access; connect the account again"),
-    ("access_denied", Auth, No, "connect the account again"),
-    ("scope_not_authorized", Auth, No, "connect the account again with the scope video.publish"),
-    ("scope_permission_missed", Auth, No, "connect the account again with the required scopes"),
-    ("invalid_scope", Auth, No, "connect the account again with the scope video.publish"),
-    ("invalid_client", Auth, No, "check TIKTOK_CLIENT_KEY and TIKTOK_CLIENT_SECRET"),
-    ("unauthorized_client", Auth, No, "check the app's settings at TikTok"),
-    ("invalid_request", Auth, No, "check TIKTOK_CLIENT_KEY, TIKTOK_CLIENT_SECRET and TIKTOK_REFRESH_TOKEN"),
-    ("unsupported_grant_type", Auth, No, "check the app's settings at TikTok"),
+    ("access_denied", Auth, No, "access was denied; connect the account again"),
+    ("scope_not_authorized", Auth, No, "the scope video.publish is missing; connect the account again with it"),
+    ("scope_permission_missed", Auth, No, "a scope is missing; connect the account again with all required scopes"),
+    ("invalid_scope", Auth, No, "the scope is not valid; connect the account again with the scope video.publish"),
+    (
+        "invalid_client",
+        Auth,
+        No,
+        "the client key or the client secret is wrong; check TIKTOK_CLIENT_KEY and TIKTOK_CLIENT_SECRET",
+    ),
+    ("unauthorized_client", Auth, No, "the app may not refresh tokens; check its settings at TikTok"),
+    (
+        "invalid_request",
+        Auth,
+        No,
+        "the request is not valid; check TIKTOK_CLIENT_KEY, TIKTOK_CLIENT_SECRET and TIKTOK_REFRESH_TOKEN",
+    ),
+    ("unsupported_grant_type", Auth, No, "the app may not refresh tokens; check its settings at TikTok"),
     (INACCESSIBLE_ID, Auth, No, "the token belongs to another account than the upload"),
     ("server_error", PlatformOutage, Yes, UNAVAILABLE),
     ("temporarily_unavailable", PlatformOutage, Yes, UNAVAILABLE),
     ("internal_error", PlatformOutage, Yes, UNAVAILABLE),
-    ("internal", PlatformOutage, Yes, "TikTok failed to process the post; it will be sent again automatically"),
+    ("internal", PlatformOutage, Yes, "an internal error"),
     ("rate_limit_exceeded", RateLimited, Yes, RATE_LIMITED),
     (
         "spam_risk_too_many_posts",
@@ -52,41 +61,57 @@ const RULES: &[Rule] = &[
         "the account has reached its limit of posts in 24 h, counted over all apps",
     ),
     ("reached_active_user_cap", QuotaExhausted, Yes, "the app has reached its daily limit of accounts that post"),
-    ("spam_risk_too_many_pending_share", QuotaExhausted, Yes, "clear the drafts in the account's TikTok inbox"),
+    (
+        "spam_risk_too_many_pending_share",
+        QuotaExhausted,
+        Yes,
+        "too many drafts wait in the account's TikTok inbox; clear them",
+    ),
     ("spam_risk_user_banned_from_posting", AccountRestricted, No, "the account is banned from posting; contact TikTok"),
     (
         "unaudited_client_can_only_post_to_private_accounts",
         AccountRestricted,
         No,
-        "have the app audited by TikTok, or make the account private and set TIKTOK_PRIVACY_LEVEL=SELF_ONLY",
+        "an app that is not audited may only post to private accounts; have it audited by TikTok, or make the account \
+         private and set TIKTOK_PRIVACY_LEVEL=SELF_ONLY",
     ),
-    ("app_version_check_failed", AccountRestricted, No, "the account's TikTok app must be updated"),
+    ("app_version_check_failed", AccountRestricted, No, "the account's TikTok app is too old; update it"),
     (
         "privacy_level_option_mismatch",
         RejectedContent,
         No,
-        "set TIKTOK_PRIVACY_LEVEL to a level that the account offers",
+        "the account does not offer the privacy level; set TIKTOK_PRIVACY_LEVEL to one that it offers",
     ),
-    ("spam_risk_text", RejectedContent, No, "TikTok considers the caption risky; change it"),
-    ("spam_risk", RejectedContent, No, "TikTok considers the post risky; do not send it again as it is"),
-    ("invalid_param", RejectedContent, No, "TikTok does not accept the post as it is"),
-    ("invalid_params", RejectedContent, No, "TikTok does not accept the post as it is"),
-    ("file_format_check_failed", MediaProcessing, No, "encode the file again as H.264 in MP4"),
+    ("spam_risk_text", RejectedContent, No, "the caption is considered risky; change it"),
+    ("spam_risk", RejectedContent, No, "the post is considered risky; do not send it again as it is"),
+    ("invalid_param", RejectedContent, No, "the post is not accepted as it is"),
+    ("invalid_params", RejectedContent, No, "the post is not accepted as it is"),
+    ("file_format_check_failed", MediaProcessing, No, "the format is not accepted; encode it again as H.264 in MP4"),
     ("duration_check_failed", MediaProcessing, No, "the video is too short or too long for the account"),
-    ("frame_rate_check_failed", MediaProcessing, No, "encode the video again with 23 to 60 frames a second"),
-    ("picture_size_check_failed", MediaProcessing, No, "encode the media again with 360 to 4096 pixels a side"),
-    ("invalid_file_upload", MediaProcessing, No, "encode the file again to TikTok's specification"),
-    ("video_pull_failed", MissingAsset, Yes, "check that the media can be fetched from its public address"),
-    ("photo_pull_failed", MissingAsset, Yes, "check that ASSET_PUBLIC_URL serves the image"),
+    (
+        "frame_rate_check_failed",
+        MediaProcessing,
+        No,
+        "the frame rate is not accepted; encode the video again with 23 to 60 frames a second",
+    ),
+    (
+        "picture_size_check_failed",
+        MediaProcessing,
+        No,
+        "the picture size is not accepted; encode the media again with 360 to 4096 pixels a side",
+    ),
+    ("invalid_file_upload", MediaProcessing, No, "the file does not meet TikTok's specification; encode it again"),
+    ("video_pull_failed", MissingAsset, Yes, "the media could not be fetched; check its public address"),
+    ("photo_pull_failed", MissingAsset, Yes, "the image could not be fetched; check that ASSET_PUBLIC_URL serves it"),
     (
         "url_ownership_unverified",
         MissingAsset,
         Yes,
-        "verify the domain of ASSET_PUBLIC_URL at TikTok's developer portal",
+        "the domain of ASSET_PUBLIC_URL is not verified; verify it at TikTok's developer portal",
     ),
     // Somebody cancelled it on purpose, so it is marked as ambiguous until a person asks for it.
     ("publish_cancelled", Ambiguous, No, "the publish was cancelled at TikTok; reset the post to send it again"),
-    (UNKNOWN_ID, Unknown, No, "TikTok no longer knows the upload"),
+    (UNKNOWN_ID, Unknown, No, "the upload is no longer known"),
 ];
 
 /// The code for a `publish_id` that TikTok does not know.
@@ -102,50 +127,32 @@ pub(super) const INVALID_TOKEN: &str = "access_token_invalid";
 pub(super) fn classify(step: &str, status: u16, error: &ApiError) -> Failure {
     let ApiError { code, message, .. } = error;
     if code.is_empty() {
-        return foreign(step, status);
+        return foreign(Platform::TikTok, step, status);
     }
-    let log_id = log_id_text(error);
-    let words = excerpt(message, MAX_WORDS_CHARS);
-    let detail = if words.is_empty() || message == code { String::new() } else { format!(" ({words})") };
-    let failed = |category: Category, shown: String| {
-        Failure::new(category, format!("TikTok failed to {step}: {shown}{detail}{log_id}"))
-    };
-    if let Some((_, category, retryable, advice)) = RULES.iter().find(|rule| rule.0 == code) {
-        let failure = failed(*category, format!("`{code}`")).advise(*advice);
+    // A message that only repeats the code says no more.
+    let words = if message == code { "" } else { message.as_str() };
+    let explanation = explanation(step, error).code(code).status(status).words(words);
+    if let Some((_, category, retryable, cause)) = RULES.iter().find(|rule| rule.0 == code) {
+        let failure = explanation.failure(*category, cause);
         return if *retryable == No { failure.not_retryable() } else { failure };
     }
-    let shown = format!("`{}`, HTTP {status}", excerpt(code, MAX_CODE_CHARS));
     match status {
-        401 => failed(Auth, shown).advise("renew the TikTok token").not_retryable(),
-        429 => failed(RateLimited, shown).advise(RATE_LIMITED),
-        500..=599 => failed(PlatformOutage, shown).advise(UNAVAILABLE),
-        _ => failed(Unknown, shown).advise("postretry does not know this code"),
+        401 => explanation.failure(Auth, "the token was refused; renew the TikTok token").not_retryable(),
+        429 => explanation.failure(RateLimited, RATE_LIMITED),
+        500..=599 => explanation.failure(PlatformOutage, UNAVAILABLE),
+        _ => explanation.failure(Unknown, UNKNOWN_REASON),
     }
 }
 
-/// The failure of a request whose response has no code of TikTok's, such as the page of a gateway. It says nothing of
-/// the post or of its ticket, so only the class of the HTTP status counts, and a retry is always possible.
-pub(super) fn foreign(step: &str, status: u16) -> Failure {
-    let category = foreign_category(status);
-    let advice = match category {
-        Auth => "check the TikTok token, and whether a proxy or gateway has answered",
-        RateLimited => RATE_LIMITED,
-        PlatformOutage => UNAVAILABLE,
-        _ => "a proxy or gateway may have answered",
-    };
-    let text = format!("TikTok failed to {step}: HTTP {status} without an error code of TikTok");
-    Failure::new(category, text).advise(advice)
+/// The explanation of a failed step, with the id that TikTok's support asks for.
+pub(super) fn explanation<'a>(step: &'a str, error: &ApiError) -> Explanation<'a> {
+    Explanation::new(Platform::TikTok, step).support_id("log_id", error.log_id().unwrap_or_default())
 }
 
 /// Whether a response of this content type is a page, as only something in between sends it.
 pub(super) fn is_page(content_type: Option<&str>) -> bool {
     let content_type = content_type.unwrap_or_default().to_ascii_lowercase();
     ["html", "xml"].into_iter().any(|kind| content_type.contains(kind))
-}
-
-/// The id that TikTok's support asks for, to be added to a text.
-pub(super) fn log_id_text(error: &ApiError) -> String {
-    error.log_id().map(|id| format!(" (log_id {})", excerpt(id, MAX_CODE_CHARS))).unwrap_or_default()
 }
 
 /// Adds when TikTok allows the next request: when it says so, or after too many requests when its window has passed.
@@ -222,7 +229,7 @@ mod tests {
             let failure = classify("test", status, &ApiError::default());
             assert_eq!((failure.category, failure.retryable), (category, Yes), "{status}");
             assert_eq!(failure.ticket, TicketFate::Kept, "{status}");
-            assert!(failure.message.contains(&format!("HTTP {status} ")), "{}", failure.message);
+            assert!(failure.message.contains(&format!("HTTP {status}, ")), "{}", failure.message);
         }
     }
 
@@ -241,12 +248,30 @@ mod tests {
     }
 
     #[test]
-    fn a_text_names_the_log_id() {
-        let error: ApiError =
-            serde_json::from_str(r#"{"code":"spam_risk","message":"risky","log_id":"2026112300"}"#).unwrap();
-        let message = classify("accept the video", 403, &error).message;
-        let expected = "TikTok failed to accept the video: `spam_risk` (risky) (log_id 2026112300); ";
-        assert!(message.starts_with(expected), "{message}");
+    fn a_text_begins_with_the_cause_and_ends_with_the_log_id() {
+        let message = |code: &str, words: &str| {
+            let text = format!(r#"{{"code":"{code}","message":"{words}","log_id":"2026112300"}}"#);
+            classify("accept the video", 403, &serde_json::from_str(&text).unwrap()).message
+        };
+        assert_eq!(
+            message("spam_risk_text", "risky"),
+            "TikTok: the caption is considered risky; change it (`spam_risk_text`, HTTP 403, “risky”, when asked to \
+             accept the video, log_id 2026112300)"
+        );
+        // The words that only repeat the code are left out.
+        assert_eq!(
+            message("teapot", "teapot"),
+            "TikTok: refused for a reason that postretry does not know (`teapot`, HTTP 403, when asked to accept the \
+             video, log_id 2026112300)"
+        );
+    }
+
+    #[test]
+    fn no_cause_begins_with_what_to_do() {
+        let commands = ["check ", "clear ", "connect ", "encode ", "have ", "renew ", "set ", "verify "];
+        for (.., cause) in RULES {
+            assert!(commands.iter().all(|command| !cause.starts_with(command)), "{cause}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::text::{PhotoText, ai_label, fitted_photo_text};
 use super::ticket::{PhotoTicket, TikTokTicket};
 use super::wire::PhotoInit;
 use crate::platform::backoff::PollBackoff;
+use crate::platform::explanation::labelled;
 use crate::platform::http::SendError;
 use crate::platform::media::MediaFile;
 use crate::platform::stale_ticket::judge_ticket_failure;
@@ -67,7 +68,9 @@ impl TikTokPublisher {
         context: &dyn PublishContext,
     ) -> Result<TicketOutcome, PublishError> {
         let Some(publish_id) = &own.publish_id else {
-            return Err(response_lost("an earlier attempt was interrupted before the response was stored").into());
+            let text = "an earlier attempt was interrupted before the response was stored";
+            let interrupted = Failure::new(Category::Interrupted, labelled(Platform::TikTok, text));
+            return Err(maybe_published(&interrupted).into());
         };
         let mut backoff = PollBackoff::new(self.poll);
         loop {
@@ -97,29 +100,14 @@ pub(super) fn photo_fingerprint(file: &MediaFile, text: &PhotoText, image: &Url,
 
 /// What it means that `init` had no result: the ticket is dead where TikTok certainly has not accepted the photo.
 fn start_failure(error: CallError) -> Result<Failure, AttemptAborted> {
-    Ok(match error {
-        CallError::Send(SendError::Lost(why)) => response_lost(&why),
-        CallError::Send(error) => {
-            let was_sent = !matches!(error, SendError::NotSent(_));
-            let failure = error.into_retryable(Platform::TikTok, START_PHOTO).into_failure()?;
-            if was_sent { response_lost(&failure.message) } else { failure.with_dead_ticket() }
-        }
-        CallError::Refused(refusal) => {
-            let is_definite = refusal.is_definite();
-            let failure = Failure::from(refusal);
-            if is_definite { failure.with_dead_ticket() } else { response_lost(&failure.message) }
-        }
+    let is_certain = match &error {
+        CallError::Send(error) => matches!(error, SendError::NotSent(_)),
+        CallError::Refused(refusal) => refusal.is_definite(),
         // A token is renewed only after the one before was refused, so nothing was accepted.
-        CallError::NoToken(error) => error.into_failure()?.with_dead_ticket(),
-    })
-}
-
-fn response_lost(why: &str) -> Failure {
-    let text = format!(
-        "TikTok may have accepted the photo, but its response was lost ({why}); check the account before sending it \
-         again"
-    );
-    Failure::new(Category::Ambiguous, text)
+        CallError::NoToken(_) => true,
+    };
+    let failure = error.into_retryable(Platform::TikTok, START_PHOTO).into_failure()?;
+    Ok(if is_certain { failure.with_dead_ticket() } else { maybe_published(&failure) })
 }
 
 #[cfg(test)]
@@ -152,6 +140,8 @@ mod tests {
             let text = format!("{error:?}");
             let failure = start_failure(error).unwrap();
             assert_eq!((failure.category, failure.ticket), (category, ticket), "{text}");
+            let is_told = failure.message.contains("; the post may be published: check the account");
+            assert_eq!(is_told, category == Ambiguous, "{}", failure.message);
         }
         let aborted = CallError::Send(SendError::Aborted(AttemptAborted::LeaseLost));
         assert!(matches!(start_failure(aborted), Err(AttemptAborted::LeaseLost)));

@@ -16,6 +16,7 @@ use super::video::{LARGEST_VIDEO, video_fingerprint};
 use super::wire::CreatorInfo;
 use crate::environment::Redactor;
 use crate::platform::backoff::{PollBackoff, PollSettings};
+use crate::platform::explanation::labelled;
 use crate::platform::media::{AssetStore, MediaFile};
 use crate::platform::{
     CredentialExpiry, PublishContext, PublishError, Publisher, PublisherDeps, TicketAge, TicketOutcome, read_ticket,
@@ -91,11 +92,11 @@ fn check_privacy_level(level: &str, offered: &[String]) -> Result<(), Failure> {
     if offered.is_empty() || offered.iter().any(|offered| offered == level) {
         return Ok(());
     }
-    let message = format!(
-        "TikTok does not offer the account the privacy level `{level}`; set TIKTOK_PRIVACY_LEVEL to one of {}",
+    let text = format!(
+        "the account does not offer the privacy level `{level}`; set TIKTOK_PRIVACY_LEVEL to one of {}",
         excerpt(&offered.join(", "), MAX_WORDS_CHARS)
     );
-    Err(Failure::new(Category::RejectedContent, message).not_retryable())
+    Err(Failure::new(Category::RejectedContent, labelled(Platform::TikTok, &text)).not_retryable())
 }
 
 #[async_trait]

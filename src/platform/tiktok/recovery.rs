@@ -8,6 +8,7 @@ use super::publisher::TikTokPublisher;
 use super::text::fitted_title;
 use super::ticket::VideoTicket;
 use super::wire::ListedVideo;
+use crate::platform::explanation::labelled;
 use crate::platform::public_url::public_url;
 use crate::platform::recovery::{only_unrecorded, slack_before};
 use crate::platform::{PublishContext, PublishError, TicketOutcome};
@@ -107,7 +108,7 @@ pub(super) fn left_as_draft(post: &Post) -> Failure {
         "finish it in the TikTok app, then record the post as posted with `postretry reset --posted {}`",
         shell_quoted(post.id.as_str())
     );
-    let text = "TikTok has put the post into the creator's inbox as a draft, and a person has to finish it there";
+    let text = labelled(Platform::TikTok, "the post is in the creator's inbox as a draft");
     Failure::new(Category::Ambiguous, text).advise(advice)
 }
 

@@ -1,6 +1,6 @@
 //! What TikTok says of a publish: "Get Post Status" on <https://developers.tiktok.com>.
 
-use super::classify::{classify, log_id_text};
+use super::classify::{classify, explanation};
 use super::wire::{ApiError, StatusResponse};
 use crate::post::{Category, Failure};
 
@@ -26,8 +26,8 @@ impl PublishState {
         match response.status.as_str() {
             "PUBLISH_COMPLETE" => Self::Published(response.post_id()),
             "FAILED" if response.fail_reason.is_empty() => {
-                let text = format!("TikTok failed to publish the post and gives no reason{}", log_id_text(&error));
-                Self::Failed(Failure::new(Category::Unknown, text))
+                let explanation = explanation("publish the post", &error);
+                Self::Failed(explanation.failure(Category::Unknown, "publishing failed, and no reason is given"))
             }
             "FAILED" => {
                 let reason = ApiError { code: response.fail_reason, message: String::new(), ..error };
@@ -80,7 +80,7 @@ mod tests {
         ] {
             let PublishState::Failed(failure) = state(text) else { panic!("{text}") };
             assert_eq!(failure.category, category, "{text}");
-            assert!(failure.message.contains(" (log_id 2026)"), "{}", failure.message);
+            assert!(failure.message.ends_with("when asked to publish the post, log_id 2026)"), "{}", failure.message);
         }
     }
 }

@@ -9,8 +9,9 @@ use url::Url;
 
 use super::api::TikTokApi;
 use super::chunks::ChunkPlan;
-use super::classify::{foreign, is_page, with_retry_at};
+use super::classify::{is_page, with_retry_at};
 use super::status::PublishState;
+use crate::platform::explanation::{Explanation, foreign};
 use crate::platform::http::SendError;
 use crate::platform::media::MediaFile;
 use crate::platform::upload::{PartOutcome, ResumableUpload, UploadProgress};
@@ -121,29 +122,30 @@ pub(super) enum Source {
 /// What the response to a chunk that ends at `end` means: the guide's table of statuses. HTTP 405 was seen and is not
 /// documented.
 pub(super) fn read_response(status: u16, source: Source, end: u64, size: u64) -> PartOutcome<UploadEnd> {
+    let refused = || PartOutcome::Interrupted(foreign(Platform::TikTok, SEND_CHUNK, status));
     if source == Source::Page {
-        return PartOutcome::Interrupted(foreign(SEND_CHUNK, status));
+        return refused();
     }
+    let explanation = Explanation::new(Platform::TikTok, SEND_CHUNK).status(status);
     match status {
         // Some clients take 200 for success, though TikTok does not document it.
         200 | 201 | 206 if end == size => PartOutcome::Ended(UploadEnd::Complete),
         200 | 206 => PartOutcome::StoredUntil(end),
         201 => {
-            let text = "TikTok said that it has the whole video before all of it was sent (HTTP 201)";
-            PartOutcome::Interrupted(Failure::new(Category::Unknown, text))
+            let cause = "the whole video was confirmed before all of it was sent";
+            PartOutcome::Interrupted(explanation.failure(Category::Unknown, cause))
         }
         // It is final only if the state of the publish does not say otherwise, and that is asked next.
         400 => {
-            let text = "TikTok refused the video data (HTTP 400)";
-            let failure = Failure::new(Category::MediaProcessing, text).advise("encode the file again");
-            PartOutcome::Interrupted(failure.not_retryable())
+            let cause = "the video data was refused; encode the file again";
+            PartOutcome::Interrupted(explanation.failure(Category::MediaProcessing, cause).not_retryable())
         }
         403..=405 => PartOutcome::Ended(UploadEnd::Closed),
         416 => {
-            let text = "TikTok has received other bytes of the video than expected (HTTP 416)";
-            PartOutcome::Interrupted(Failure::new(Category::Network, text))
+            let cause = "other bytes of the video have arrived than were sent";
+            PartOutcome::Interrupted(explanation.failure(Category::Network, cause))
         }
-        _ => PartOutcome::Interrupted(foreign(SEND_CHUNK, status)),
+        _ => refused(),
     }
 }
 

@@ -7,8 +7,8 @@ use chrono_tz::America::Los_Angeles;
 
 use super::error::PlatformError;
 use super::responses::Video;
-use crate::platform::foreign_category;
-use crate::post::{Category, Failure, MAX_CODE_CHARS, MAX_WORDS_CHARS, Retryable, excerpt};
+use crate::platform::explanation::{Explanation, RATE_LIMITED, UNAVAILABLE, UNKNOWN_REASON, foreign, labelled};
+use crate::post::{Category, Failure, Platform, Retryable};
 
 use Category::{
     AccountRestricted, Ambiguous, Auth, MediaProcessing, MissingAsset, PlatformOutage, QuotaExhausted, RateLimited,
@@ -16,12 +16,11 @@ use Category::{
 };
 use Retryable::{No, Yes};
 
-const UNAVAILABLE: &str = "YouTube is unavailable; the post will be retried automatically";
-const SLOW_DOWN: &str = "YouTube's rate limit is reached; the post will be retried automatically";
+const RENEW: &str = "the token was refused; renew YOUTUBE_REFRESH_TOKEN";
+const NOT_ACCEPTED: &str = "the post is not accepted as it is";
+const NOT_ALLOWED: &str = "the account may not do this; check the channel and the OAuth client";
 
-const RENEW: &str = "renew YOUTUBE_REFRESH_TOKEN";
-
-/// A reason, what it means for the post, and what a person can do about it.
+/// A reason, what it means for the post, and its cause in plain words, then what a person can do about it.
 type Rule = (&'static str, Category, Retryable, &'static str);
 
 /// Reasons of the API (`errors[0].reason`).
@@ -36,15 +35,15 @@ const RULES: &[Rule] = &[
         Yes,
         "the channel has reached its limit of uploads in 24 h, counted over all apps",
     ),
-    ("rateLimitExceeded", RateLimited, Yes, SLOW_DOWN),
-    ("userRateLimitExceeded", RateLimited, Yes, SLOW_DOWN),
+    ("rateLimitExceeded", RateLimited, Yes, RATE_LIMITED),
+    ("userRateLimitExceeded", RateLimited, Yes, RATE_LIMITED),
     ("authError", Auth, No, RENEW),
     ("expired", Auth, No, RENEW),
     ("authorizationRequired", Auth, No, RENEW),
     ("required", Auth, No, RENEW),
-    ("insufficientPermissions", Auth, No, "connect the channel again with the scope youtube.upload"),
-    ("accessNotConfigured", Auth, No, "enable the YouTube Data API in the Google console"),
-    ("forbidden", Auth, No, "the account may not do this; check the channel and the OAuth client"),
+    ("insufficientPermissions", Auth, No, "the scope youtube.upload is missing; connect the channel again with it"),
+    ("accessNotConfigured", Auth, No, "the YouTube Data API is not enabled; enable it in the Google console"),
+    ("forbidden", Auth, No, NOT_ALLOWED),
     ("youtubeSignupRequired", AccountRestricted, No, "the Google account has no channel; create one"),
     ("authenticatedUserNotChannel", AccountRestricted, No, "the Google account has no channel; choose one"),
     ("accountDelegationForbidden", AccountRestricted, No, "the account may not act for the channel"),
@@ -52,94 +51,92 @@ const RULES: &[Rule] = &[
     ("authenticatedUserAccountSuspended", AccountRestricted, No, "the account is suspended; contact YouTube"),
     ("channelClosed", AccountRestricted, No, "the channel is closed"),
     ("channelSuspended", AccountRestricted, No, "the channel is suspended; contact YouTube"),
-    ("defaultLanguageNotSet", RejectedContent, No, "YouTube does not accept the video's metadata"),
-    ("forbiddenPrivacySetting", RejectedContent, No, "set YOUTUBE_PRIVACY_STATUS to what the channel may use"),
-    ("forbiddenLicenseSetting", RejectedContent, No, "YouTube does not accept the licence"),
-    ("badRequest", RejectedContent, No, "YouTube does not accept the post as it is"),
-    ("missingRequiredParameter", RejectedContent, No, "YouTube does not accept the post as it is"),
-    ("unexpectedParameter", RejectedContent, No, "YouTube does not accept the post as it is"),
-    ("incompatibleParameters", RejectedContent, No, "YouTube does not accept the post as it is"),
-    ("mediaBodyRequired", MissingAsset, Yes, "restore the video file"),
+    ("defaultLanguageNotSet", RejectedContent, No, "the video's metadata is not accepted"),
+    (
+        "forbiddenPrivacySetting",
+        RejectedContent,
+        No,
+        "the privacy status is not allowed; set YOUTUBE_PRIVACY_STATUS to what the channel may use",
+    ),
+    ("forbiddenLicenseSetting", RejectedContent, No, "the licence is not accepted"),
+    ("badRequest", RejectedContent, No, NOT_ACCEPTED),
+    ("missingRequiredParameter", RejectedContent, No, NOT_ACCEPTED),
+    ("unexpectedParameter", RejectedContent, No, NOT_ACCEPTED),
+    ("incompatibleParameters", RejectedContent, No, NOT_ACCEPTED),
+    ("mediaBodyRequired", MissingAsset, Yes, "the video file is missing; restore it"),
 ];
 
-/// Codes of the token endpoint (`error`), and what a person can do about them. All concern the account.
+/// Codes of the token endpoint (`error`), and the same of them. All concern the account.
 const TOKEN_RULES: &[(&str, &str)] = &[
-    ("invalid_grant", "connect the channel again and renew YOUTUBE_REFRESH_TOKEN"),
-    ("invalid_client", "check YOUTUBE_CLIENT_ID and YOUTUBE_CLIENT_SECRET"),
+    (
+        "invalid_grant",
+        "the refresh token is no longer valid; connect the channel again and renew YOUTUBE_REFRESH_TOKEN",
+    ),
+    (
+        "invalid_client",
+        "the client ID or the client secret is wrong; check YOUTUBE_CLIENT_ID and YOUTUBE_CLIENT_SECRET",
+    ),
     ("deleted_client", "the OAuth client was deleted; create a new one"),
     ("unauthorized_client", "the OAuth client may not do this; check it in the Google console"),
     ("admin_policy_enforced", "the organisation's policy forbids it; ask its administrator"),
-    ("invalid_request", "check YOUTUBE_CLIENT_ID, YOUTUBE_CLIENT_SECRET and YOUTUBE_REFRESH_TOKEN"),
-    ("invalid_scope", "connect the channel again and renew YOUTUBE_REFRESH_TOKEN"),
+    (
+        "invalid_request",
+        "the request is not valid; check YOUTUBE_CLIENT_ID, YOUTUBE_CLIENT_SECRET and YOUTUBE_REFRESH_TOKEN",
+    ),
+    ("invalid_scope", "the scope is not valid; connect the channel again and renew YOUTUBE_REFRESH_TOKEN"),
 ];
 
 /// The failure that a response of the API stands for.
 pub(super) fn classify(step: &str, status: u16, error: Option<&PlatformError>, now: DateTime<Utc>) -> Failure {
-    let Some(error) = error else { return foreign(step, status) };
+    let Some(error) = error else { return foreign(Platform::YouTubeShorts, step, status) };
     let PlatformError { reason, message } = error;
-    let failed = |category: Category, advice: &str| failed(step, status, error, category, advice);
+    let explanation = explanation(step, status, error);
 
     // The daily bucket of uploads is told from a burst limit only by its message.
     if matches!(reason.as_str(), "rateLimitExceeded" | "userRateLimitExceeded")
         && message.to_lowercase().contains("per day")
     {
-        let failure = failed(QuotaExhausted, "the project's daily uploads are used up");
+        let failure = explanation.failure(QuotaExhausted, "the project's daily uploads are used up");
         return failure.retry_at(next_quota_reset(now));
     }
-    if let Some((_, category, retryable, advice)) = RULES.iter().find(|rule| rule.0 == reason) {
-        let failure = failed(*category, advice);
+    if let Some((_, category, retryable, cause)) = RULES.iter().find(|rule| rule.0 == reason) {
+        let failure = explanation.failure(*category, cause);
         let is_project_quota = matches!(reason.as_str(), "quotaExceeded" | "dailyLimitExceeded");
         let failure = if is_project_quota { failure.retry_at(next_quota_reset(now)) } else { failure };
         return if *retryable == No { failure.not_retryable() } else { failure };
     }
     if reason.starts_with("invalid") {
-        return failed(RejectedContent, "correct the post's title, description or hashtags").not_retryable();
+        let cause = "the title, the description or the hashtags are not accepted; correct them";
+        return explanation.failure(RejectedContent, cause).not_retryable();
     }
     by_status(step, status, error)
 }
 
 /// The failure that a response of the token endpoint stands for.
 pub(super) fn classify_token_error(step: &str, status: u16, error: Option<&PlatformError>) -> Failure {
-    let Some(error) = error else { return foreign(step, status) };
+    let Some(error) = error else { return foreign(Platform::YouTubeShorts, step, status) };
     match TOKEN_RULES.iter().find(|rule| rule.0 == error.reason) {
-        Some((_, advice)) => failed(step, status, error, Auth, advice).not_retryable(),
+        Some((_, cause)) => explanation(step, status, error).failure(Auth, cause).not_retryable(),
         None => by_status(step, status, error),
     }
 }
 
-/// A failure with the platform's own words.
-fn failed(step: &str, status: u16, error: &PlatformError, category: Category, advice: &str) -> Failure {
-    let PlatformError { reason, message } = error;
-    let (reason, message) = (excerpt(reason, MAX_CODE_CHARS), excerpt(message, MAX_WORDS_CHARS));
-    let shown = if reason.is_empty() { format!("HTTP {status}") } else { format!("`{reason}`, HTTP {status}") };
-    let detail = if message.is_empty() { String::new() } else { format!(" ({message})") };
-    Failure::new(category, format!("YouTube failed to {step}: {shown}{detail}")).advise(advice)
+/// The explanation of a failed step, with the platform's own words.
+fn explanation<'a>(step: &'a str, status: u16, error: &PlatformError) -> Explanation<'a> {
+    let explanation = Explanation::new(Platform::YouTubeShorts, step).status(status);
+    explanation.code(&error.reason).words(&error.message)
 }
 
 /// The failure of an error that is in none of the tables.
 fn by_status(step: &str, status: u16, error: &PlatformError) -> Failure {
-    let failed = |category: Category, advice: &str| failed(step, status, error, category, advice);
+    let explanation = explanation(step, status, error);
     match status {
-        401 => failed(Auth, RENEW).not_retryable(),
-        403 if error.reason.is_empty() => failed(Auth, "check the channel and the OAuth client").not_retryable(),
-        429 => failed(RateLimited, SLOW_DOWN),
-        500..=599 => failed(PlatformOutage, UNAVAILABLE),
-        _ => failed(Unknown, "postretry does not know this reason"),
+        401 => explanation.failure(Auth, RENEW).not_retryable(),
+        403 if error.reason.is_empty() => explanation.failure(Auth, NOT_ALLOWED).not_retryable(),
+        429 => explanation.failure(RateLimited, RATE_LIMITED),
+        500..=599 => explanation.failure(PlatformOutage, UNAVAILABLE),
+        _ => explanation.failure(Unknown, UNKNOWN_REASON),
     }
-}
-
-/// The failure of a request whose response is not in the platform's form, such as the page of a gateway. It says
-/// nothing of the post or of its ticket, so only the class of the HTTP status counts, and a retry is always possible.
-fn foreign(step: &str, status: u16) -> Failure {
-    let category = foreign_category(status);
-    let advice = match category {
-        Auth => "check the credentials, and whether a proxy or gateway has answered",
-        RateLimited => SLOW_DOWN,
-        PlatformOutage => UNAVAILABLE,
-        _ => "a proxy or gateway may have answered",
-    };
-    let text = format!("YouTube failed to {step}: HTTP {status} without an error code of YouTube");
-    Failure::new(category, text).advise(advice)
 }
 
 /// The next midnight in California, when the project's quota starts anew.
@@ -167,46 +164,50 @@ pub(super) fn read_processing(video: &Video) -> Processing {
         "processed" => Processing::Done,
         "failed" => Processing::Failed(processing_failed(status.failure_reason.as_deref())),
         "rejected" => Processing::Failed(rejected(status.rejection_reason.as_deref())),
-        "deleted" => Processing::Failed(
-            Failure::new(Ambiguous, "the video was deleted from YouTube after its upload").not_retryable(),
-        ),
+        "deleted" => Processing::Failed(stopped("the video was deleted after its upload").not_retryable()),
         _ => match details.processing_status.as_deref().unwrap_or_default() {
             "failed" => Processing::Failed(processing_failed(details.processing_failure_reason.as_deref())),
             "succeeded" => Processing::Done,
-            "terminated" => Processing::Failed(Failure::new(
-                Ambiguous,
-                "YouTube has stopped processing the video; check it in YouTube Studio before it is sent again",
+            "terminated" => Processing::Failed(stopped(
+                "it has stopped processing the video; check it in YouTube Studio before it is sent again",
             )),
             _ => Processing::NotYet,
         },
     }
 }
 
+/// The failure of a video of which nobody knows whether it was public.
+fn stopped(text: &str) -> Failure {
+    Failure::new(Ambiguous, labelled(Platform::YouTubeShorts, text))
+}
+
 fn processing_failed(reason: Option<&str>) -> Failure {
-    let reason = reason.unwrap_or("unknown");
-    let text = format!("YouTube failed to process the video: `{}`", excerpt(reason, MAX_CODE_CHARS));
+    let reason = reason.unwrap_or_default();
+    let explanation = Explanation::new(Platform::YouTubeShorts, "process the video").code(reason);
     match reason {
         // What was interrupted on the way may arrive the next time.
         "uploadAborted" | "uploadFailed" => {
-            Failure::new(MediaProcessing, format!("{text}; it will be sent again")).with_dead_ticket()
+            let cause = "the video did not arrive whole; the next retry sends it again";
+            explanation.failure(MediaProcessing, cause).with_dead_ticket()
         }
         // What cannot be read stays unreadable.
-        _ => Failure::new(MediaProcessing, format!("{text}; delete the failed video and encode the file again"))
-            .not_retryable(),
+        _ => {
+            let cause = "the video could not be processed; delete it from the channel and encode the file again";
+            explanation.failure(MediaProcessing, cause).not_retryable()
+        }
     }
 }
 
 fn rejected(reason: Option<&str>) -> Failure {
-    let reason = reason.unwrap_or("unknown");
-    let (category, advice) = match reason {
-        "uploaderAccountClosed" | "uploaderAccountSuspended" => {
-            (AccountRestricted, "contact YouTube about the channel")
-        }
+    let reason = reason.unwrap_or_default();
+    let (category, cause) = match reason {
+        "uploaderAccountClosed" => (AccountRestricted, "the channel's account is closed; contact YouTube"),
+        "uploaderAccountSuspended" => (AccountRestricted, "the channel's account is suspended; contact YouTube"),
         "duplicate" => (RejectedContent, "the channel already has this video; find the earlier one"),
-        _ => (RejectedContent, "check the video in YouTube Studio"),
+        _ => (RejectedContent, "the video was rejected; check it in YouTube Studio"),
     };
-    let shown = excerpt(reason, MAX_CODE_CHARS);
-    Failure::new(category, format!("YouTube rejected the video: `{shown}`; {advice}")).not_retryable()
+    let explanation = Explanation::new(Platform::YouTubeShorts, "publish the video").code(reason);
+    explanation.failure(category, cause).not_retryable()
 }
 
 #[cfg(test)]
@@ -262,6 +263,26 @@ mod tests {
     }
 
     #[test]
+    fn a_text_begins_with_the_cause() {
+        let message = |error: &PlatformError| classify("open an upload session", 400, Some(error), now()).message;
+        assert_eq!(
+            message(&error("invalidTitle", "The title is too long.")),
+            "YouTube: the title, the description or the hashtags are not accepted; correct them (`invalidTitle`, HTTP \
+             400, “The title is too long.”, when asked to open an upload session)"
+        );
+        assert_eq!(
+            message(&error("", "no luck")),
+            "YouTube: refused for a reason that postretry does not know (HTTP 400, “no luck”, when asked to open an \
+             upload session)"
+        );
+        let commands = ["check ", "connect ", "contact ", "enable ", "renew ", "restore ", "set "];
+        let causes = RULES.iter().map(|rule| rule.3).chain(TOKEN_RULES.iter().map(|rule| rule.1));
+        for cause in causes {
+            assert!(commands.iter().all(|command| !cause.starts_with(command)), "{cause}");
+        }
+    }
+
+    #[test]
     fn the_daily_bucket_is_told_from_a_burst_by_its_message() {
         let message = "Quota exceeded for quota metric 'Video Uploads' and limit 'Video Uploads per day' of service";
         let failure = classify("test", 429, Some(&error("rateLimitExceeded", message)), now());
@@ -312,7 +333,7 @@ mod tests {
         ] {
             let failure = classify("test", status, Some(&error("", "a message")), now());
             assert_eq!((failure.category, failure.retryable), (category, retryable), "{status}");
-            assert!(failure.message.contains("(a message)"), "{}", failure.message);
+            assert!(failure.message.contains("“a message”"), "{}", failure.message);
         }
     }
 
@@ -371,9 +392,13 @@ mod tests {
         let long = "x".repeat(500_000);
         let failed = json!({ "uploadStatus": "failed", "failureReason": long });
         let rejected = json!({ "uploadStatus": "rejected", "rejectionReason": long });
-        for (status, advice) in [(failed, "encode the file again"), (rejected, "check the video in YouTube Studio")] {
+        for (status, cause) in [
+            (failed, "the video could not be processed; delete it from the channel and encode the file again (`…`, "),
+            (rejected, "the video was rejected; check it in YouTube Studio (`…`, "),
+        ] {
             let message = failure_of(json!({ "status": status })).message;
-            assert!(message.ends_with(advice) && message.chars().count() < 300, "{message:.400}");
+            assert!(message.starts_with(&format!("YouTube: {cause}")), "{message:.400}");
+            assert!(message.chars().count() < 300, "{message:.400}");
         }
     }
 

@@ -5,6 +5,7 @@ use super::classify::{Processing, read_processing};
 use super::publisher::YouTubePublisher;
 use super::responses::Video;
 use crate::platform::backoff::PollBackoff;
+use crate::platform::explanation::labelled;
 use crate::platform::{PublishContext, PublishError, TicketAge, TicketOutcome, still_processing};
 use crate::post::{Category, Failure, MAX_CODE_CHARS, Platform, Publication, Retryable, excerpt};
 
@@ -94,8 +95,8 @@ fn out_of_time(id: &str, was_seen: bool, age: TicketAge) -> Failure {
     if was_seen || age == TicketAge::Fresh {
         return still_processing(Platform::YouTubeShorts);
     }
-    let text = format!("video {id} was uploaded to YouTube but is no longer there; check the channel");
-    Failure::new(Category::Ambiguous, text)
+    let text = format!("video {id} was uploaded but is no longer there; check the channel");
+    Failure::new(Category::Ambiguous, labelled(Platform::YouTubeShorts, &text))
 }
 
 /// `requested` is the privacy status that was asked for. YouTube may give another one ("Revision history").

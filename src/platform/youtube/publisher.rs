@@ -12,6 +12,7 @@ use super::session::{SessionEnd, SessionTicket, VideoUpload, unfinished_upload};
 use super::{YouTubeSettings, account, metadata};
 use crate::platform::auth::AuthorizedClient;
 use crate::platform::backoff::PollSettings;
+use crate::platform::explanation::labelled;
 use crate::platform::media::{AssetStore, MediaFile};
 use crate::platform::upload::{UploadProgress, upload};
 use crate::platform::{
@@ -46,7 +47,7 @@ impl YouTubePublisher {
     /// What is published for a post, and its file.
     async fn prepare(&self, post: &Post) -> Result<(NewVideo<'_>, MediaFile), PublishError> {
         if post.content.media_kind()? == MediaKind::Image {
-            let text = "YouTube accepts no images; publish a video";
+            let text = labelled(Platform::YouTubeShorts, "images are not accepted; publish a video");
             return Err(Failure::new(Category::RejectedContent, text).not_retryable().into());
         }
         let file = self.assets.file_of(post, MediaKind::Video).await?;

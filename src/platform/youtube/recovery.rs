@@ -8,9 +8,10 @@ use super::metadata;
 use super::publisher::YouTubePublisher;
 use super::responses::{PlaylistItem, Video};
 use crate::platform::backoff::PollBackoff;
+use crate::platform::explanation::labelled;
 use crate::platform::recovery::{only_unrecorded, slack_before};
 use crate::platform::{PublishContext, PublishError};
-use crate::post::{Category, Failure, Post, Retryable, Ticket};
+use crate::post::{Category, Failure, Platform, Post, Retryable, Ticket};
 
 impl YouTubePublisher {
     /// Searches the channel's uploads for the video and its id, for as long as an attempt polls. Only a single match
@@ -42,10 +43,10 @@ impl YouTubePublisher {
             }
         };
         let text = format!(
-            "YouTube's upload session ended after the last byte was sent, and the video is not among the channel's \
-             uploads{problem}; check the channel before the post is sent again"
+            "the upload session ended after the last byte was sent, and the video is not among the channel's uploads; \
+             check the channel before the post is sent again{problem}"
         );
-        Err(Failure::new(Category::Ambiguous, text).into())
+        Err(Failure::new(Category::Ambiguous, labelled(Platform::YouTubeShorts, &text)).into())
     }
 
     /// The video of an upload that the session refuses although the last byte was sent: if it is on the channel, an

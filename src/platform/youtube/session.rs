@@ -14,6 +14,7 @@ use super::api::{ASK_PROGRESS, RECEIVE_BYTES, YouTubeApi};
 use super::error::Refusal;
 use super::responses::{Video, stored_video_id};
 use crate::platform::auth::CallError;
+use crate::platform::explanation::{Explanation, labelled};
 use crate::platform::http::{ApiResponse, SendError};
 use crate::platform::media::MediaFile;
 use crate::platform::upload::{PartOutcome, ResumableUpload, UploadProgress};
@@ -115,8 +116,8 @@ fn session_end(refusal: Refusal) -> Result<SessionEnd, Refusal> {
 
 /// YouTube says that it has every byte, and gives no video yet.
 pub(super) fn unfinished_upload() -> Failure {
-    let text = "YouTube says that it has all bytes of the video, but has not completed the upload yet";
-    Failure::new(Category::PlatformOutage, text)
+    let text = "the upload is not complete yet, although all bytes of the video have arrived";
+    Failure::new(Category::PlatformOutage, labelled(Platform::YouTubeShorts, text))
 }
 
 /// How many bytes a `Range` header says are stored: `bytes=0-N` or `0-N`, N included.
@@ -162,11 +163,9 @@ fn part_outcome(end: SessionEnd, is_last: bool, may_exist: bool) -> PartOutcome<
 
 /// A success response to a part that is not the last. Only the session itself can tell whether there is a video.
 fn premature_success(id: &str, status: u16) -> Failure {
-    let text = format!(
-        "YouTube returned an unexpected response (HTTP {status} with video {id}) to a part that is not the last; the \
-         next retry asks what became of the upload"
-    );
-    Failure::new(Category::Unknown, text)
+    let cause =
+        format!("video {id} was reported before the last part was sent; the next retry asks what became of the upload");
+    Explanation::new(Platform::YouTubeShorts, RECEIVE_BYTES).status(status).failure(Category::Unknown, &cause)
 }
 
 #[async_trait]

