@@ -24,8 +24,8 @@ test-fast:
 soak minutes="30":
     SOAK_MINUTES={{ minutes }} cargo test --locked --test it soak -- --ignored --nocapture
 
-# Measures by name, or all: idle, backlog, throughput, upload, queries, hosts; docs/performance.md has the sizes
-bench *names="idle backlog throughput upload queries hosts":
+# Measures by name, or all: idle, backlog, throughput, upload, queries, hosts, indexes; docs/performance.md has the sizes
+bench *names="idle backlog throughput upload queries hosts indexes":
     for name in {{ names }}; do cargo bench --locked --bench "$name"; done
 
 # Fuzzes a target, or all of them, until so many inputs have run; an input that fails stays in fuzz/artifacts

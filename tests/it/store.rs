@@ -214,11 +214,11 @@ on_every_store!(
     runs_are_counted,
 );
 
-fn lease(by: &str) -> Lease {
+pub(crate) fn lease(by: &str) -> Lease {
     Lease { by: by.to_owned(), lasts: Duration::from_secs(60) }
 }
 
-async fn read(store: &dyn PostStore, id: &str) -> Post {
+pub(crate) async fn read(store: &dyn PostStore, id: &str) -> Post {
     match store.find(id).await.unwrap() {
         Found::Failed(mut posts) => posts.remove(0).into_result().unwrap(),
         other => panic!("{other:?}"),

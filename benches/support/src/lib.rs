@@ -5,6 +5,7 @@
 //! The programs take turns (A B A B …), so that what else the machine does hits all of them alike.
 
 mod environment;
+mod indexes;
 mod posts;
 mod program;
 mod report;
@@ -14,9 +15,10 @@ mod store;
 use std::error::Error;
 
 pub use environment::Environment;
+pub use indexes::Index;
 pub use posts::State;
 pub use program::{Part, Program, Run, on_path, run_part};
-pub use report::Report;
+pub use report::{Report, print_table};
 pub use series::{Series, interleave, per_second, to_f64};
 pub use store::{Kind, Store};
 

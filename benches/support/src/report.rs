@@ -17,11 +17,7 @@ pub struct Report {
 impl Report {
     /// A table without rows.
     pub fn new(title: impl Into<String>) -> Self {
-        let mut table = Table::new();
-        table.load_style(presets::ASCII_MARKDOWN).set_header(["", "median", "least", "most", "CPU", "peak", "ratio"]);
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+        let table = empty_table(&["", "median", "least", "most", "CPU", "peak", "ratio"]);
         Self { title: title.into(), table, notes: Vec::new() }
     }
 
@@ -56,12 +52,32 @@ impl Report {
     }
 
     /// Prints it.
-    #[expect(clippy::print_stdout, reason = "the output of a benchmark is what it is for")]
     pub fn print(self) {
-        println!("\n{}\n\n{}", self.title, self.table);
-        for note in self.notes {
-            println!("- {note}");
-        }
+        print_all(&self.title, &self.table, &self.notes);
+    }
+}
+
+/// Prints a table of something else than runs. All columns but the first are numbers.
+pub fn print_table(title: &str, header: &[&str], rows: Vec<Vec<String>>, notes: &[String]) {
+    let mut table = empty_table(header);
+    table.add_rows(rows);
+    print_all(title, &table, notes);
+}
+
+fn empty_table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).set_header(header.to_vec());
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+#[expect(clippy::print_stdout, reason = "the output of a benchmark is what it is for")]
+fn print_all(title: &str, table: &Table, notes: &[String]) {
+    println!("\n{title}\n\n{table}");
+    for note in notes {
+        println!("- {note}");
     }
 }
 

@@ -9,6 +9,8 @@ mod file;
 mod foreign;
 mod history;
 mod identity;
+#[cfg(test)]
+mod plans;
 mod query;
 mod row;
 mod schema;

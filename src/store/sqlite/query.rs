@@ -73,15 +73,17 @@ pub(super) fn due_rows(query: &DueQuery) -> Sql {
     let conditions = due_conditions(query);
     match query.scope {
         Scope::Platform(_) => selected(&in_scope(query.scope), &conditions),
-        // They can only be reported, and there are few of them: one look at each range of names. The plus sign keeps
-        // SQLite from planning every condition for every range, which takes longer than all else in a pass.
+        // They can only be reported, and there are few of them: one look at each range of names, without those that are
+        // permanently failed. The plus sign keeps SQLite from planning every condition for every range, which takes
+        // longer than all else in a pass.
         Scope::UnknownPlatform => {
             let mut sql = Sql::new("SELECT rowid FROM posts WHERE rowid IN (");
             for (position, range) in unknown_platforms().iter().enumerate() {
                 if position > 0 {
                     sql.push(" UNION ALL ", []);
                 }
-                sql.append(selected(range, &[(due_order(&query.policy).0, Sql::new("TRUE"))]));
+                let unmarked = Sql::new("postretry_flagged < 1");
+                sql.append(selected(range, &[(due_order(&query.policy).0, unmarked)]));
             }
             sql.push(") AND +(", []);
             for (position, (_, condition)) in conditions.into_iter().enumerate() {
