@@ -411,8 +411,8 @@ async fn add_work(env: &TestEnv) {
     env.post("tiktok", doc! { "retryCount": Bson::Undefined, "failedAt": Bson::Undefined }).await;
     env.post("youtube_shorts", doc! { "platform": Bson::Undefined, "platforms": ["youtube"] }).await;
     let exhausted = doc! { "retryCount": 5 };
-    let states = [doc! {}, doc! {}, doc! {}, doc! { "retryClaim": dead, "retryCount": 5 }, exhausted.clone()];
-    for state in states {
+    let sorts = [doc! {}, doc! {}, doc! {}, doc! { "retryClaim": dead, "retryCount": 5 }, exhausted.clone()];
+    for state in sorts {
         let status = doc! {
             "instagram": { "status": "failed", "lastFailedAt": hours_ago(90) }, "tiktok": { "status": "posted" },
         };

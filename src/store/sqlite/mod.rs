@@ -31,13 +31,15 @@ use self::connection::{after_cursor, on_thread, position};
 use self::error::translate_for_one_post;
 use self::file::Opened;
 use self::identity::{has_id, id_of, is_shown_as};
-use self::query::{Sql, count_sql, due_order, due_rows, due_rows_after, exhausted_rows, list_sql, text, text_of};
+use self::query::{
+    Sql, count_sql, due_order, due_rows, due_rows_after, exhausted_rows, has_work, list_sql, text, text_of,
+};
 use self::row::{column_list, is_readable, post_from, post_from_any, ticket_text};
 use self::update::{found_sql, live_claim, reset_sql, set_history, settlement_sql, unchanged_since_read};
 use super::query::is_as_shown;
 use super::{
     DueCursor, DueQuery, Found, GivenUpRecord, Lease, LeaseWrite, ListFilter, Marked, Page, PostPage, PostStore, Reset,
-    ResetOptions, RunRecord, Scope, Statistics, StoreError, StoredPost, machine_now, unnamed_stories,
+    ResetOptions, RunRecord, Statistics, StoreError, StoredPost, machine_now, unnamed_stories,
 };
 use crate::post::{AttemptStart, BackoffFrom, Category, Platform, Post, PostId, RetryPolicy, Settlement, Ticket};
 
@@ -133,21 +135,10 @@ impl PostStore for SqlitePostStore {
     }
 
     async fn may_have_work(&self, policy: &RetryPolicy, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        let query = |scope| DueQuery { policy: *policy, now, scope };
-        let of_platform = |platform| {
-            let query = query(Scope::Platform(platform));
-            [due_rows(&query), exhausted_rows(&query)]
-        };
-        let mut searches: Vec<Sql> = Platform::ALL.into_iter().flat_map(of_platform).collect();
-        searches.push(due_rows(&query(Scope::UnknownPlatform)));
+        let sql = has_work(policy, now);
         self.with("read posts from", move |connection| {
-            for sql in &searches {
-                let mut statement = connection.prepare_cached(&format!("SELECT EXISTS ({})", sql.text))?;
-                if statement.query_row(params_from_iter(&sql.values), |row| row.get(0))? {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
+            let mut statement = connection.prepare_cached(&sql.text)?;
+            statement.query_row(params_from_iter(&sql.values), |row| row.get(0))
         })
         .await
     }

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::*;
 use crate::post::{AttemptCounts, AttemptEnd, ClaimedPost, Publication, TokenRecord, Totals, settle, settle_found};
-use crate::store::{RunOutcome, TokenStore};
+use crate::store::{RunOutcome, Scope, TokenStore};
 
 /// The posts that no call is about. A sixth of each is posted, permanently failed, claimed, and waiting in three ways.
 const OTHERS: i32 = 20_000;
@@ -196,14 +196,17 @@ fn fill_with_others(connection: &Connection) {
     let live = text_of(now() + TimeDelta::minutes(50));
     let values = named_params! { ":posts": OTHERS, ":old": old, ":now": latest, ":recent": recent, ":live": live };
     connection.execute(others, values).unwrap();
+    add_unknown(connection, UNKNOWN, &hours_ago(500), true);
+}
+
+/// Adds posts with an unknown platform.
+fn add_unknown(connection: &Connection, posts: i32, failed_at: &str, given_up: bool) {
     let unknown = "
         WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < :posts)
         INSERT INTO posts (id, platform, status, failed_at, retry_count, permanently_failed)
         SELECT 'unknown-' || :given_up || '-' || n, 'myspace', 'failed', :failed_at, 4, :given_up FROM numbers";
-    for (posts, failed_at, given_up) in [(UNKNOWN, hours_ago(500), true), (WAITING_UNKNOWN, hours_ago(3), false)] {
-        let values = named_params! { ":posts": posts, ":failed_at": failed_at, ":given_up": given_up };
-        connection.execute(unknown, values).unwrap();
-    }
+    let values = named_params! { ":posts": posts, ":failed_at": failed_at, ":given_up": given_up };
+    connection.execute(unknown, values).unwrap();
 }
 
 /// Adds a post whose backoff is over.
@@ -228,6 +231,7 @@ async fn inspect_passes(store: &SqlitePostStore, inspector: &mut Inspector) {
         let has_work = inspector.call(store, "may_have_work", store.may_have_work(&policy, now())).await;
         assert!(!has_work, "none of the others is due");
     }
+    add_unknown(&locked(&store.connection), WAITING_UNKNOWN, &hours_ago(3), false);
     for (number, id) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
         add_due(&locked(&store.connection), id, "tiktok", u32::try_from(number).unwrap());
     }

@@ -44,18 +44,27 @@ pub(super) fn text(at: DateTime<Utc>) -> Value {
 }
 
 fn in_scope(scope: Scope) -> Sql {
-    let (operator, names): (&str, Vec<&str>) = match scope {
-        Scope::Platform(platform) => ("IN", platform.spellings().to_vec()),
-        Scope::UnknownPlatform => {
-            ("NOT IN", Platform::ALL.iter().flat_map(|platform| platform.spellings()).copied().collect())
-        }
-    };
-    let marks = vec!["?"; names.len()].join(", ");
-    let or_missing = if scope == Scope::UnknownPlatform { " OR platform IS NULL" } else { "" };
-    Sql {
-        text: format!("status = 'failed' AND (platform {operator} ({marks}){or_missing})"),
-        values: names.into_iter().map(|name| Value::Text(name.to_owned())).collect(),
+    match scope {
+        Scope::Platform(platform) => named("IN", platform.spellings(), ""),
+        Scope::UnknownPlatform => named("NOT IN", &all_spellings(), " OR platform IS NULL"),
     }
+}
+
+/// The failed posts for any platform that there is.
+fn known_platforms() -> Sql {
+    named("IN", &all_spellings(), "")
+}
+
+fn named(operator: &str, names: &[&str], or_else: &str) -> Sql {
+    let marks = vec!["?"; names.len()].join(", ");
+    Sql {
+        text: format!("status = 'failed' AND (platform {operator} ({marks}){or_else})"),
+        values: names.iter().map(|name| Value::Text((*name).to_owned())).collect(),
+    }
+}
+
+fn all_spellings() -> Vec<&'static str> {
+    Platform::ALL.iter().flat_map(|platform| platform.spellings()).copied().collect()
 }
 
 /// The value of a derived column for an unreadable value. An unreadable claim is due like one that has expired, so that
@@ -98,6 +107,49 @@ pub(super) fn due_rows(query: &DueQuery) -> Sql {
     }
 }
 
+/// Whether there may be anything to do, for all platforms together: SQLite takes longer to plan what a pass reads than to
+/// find that there is nothing. It finds what [`due_rows`] and [`exhausted_rows`] find, and every post for an unknown
+/// platform that is not marked.
+pub(super) fn has_work(policy: &RetryPolicy, now: DateTime<Utc>) -> Sql {
+    let (due, anchor) = due_order(policy);
+    let steps = (0..policy.max_retries).map_while(|count| Some((count, policy.latest_due_anchor(count, now)?)));
+    let steps: Vec<(u32, DateTime<Utc>)> = steps.collect();
+    // Scopes have the names of all platforms, and no platform is asked for by itself.
+    let known = known_platforms();
+    let mut ways = other_due_conditions(&DueQuery { policy: *policy, now, scope: Scope::UnknownPlatform });
+    ways.push(("postretry_due", exhausted(policy)));
+    let mut all = selected(&known, &ways);
+    for range in unknown_platforms() {
+        all.push(" UNION ALL ", []);
+        all.append(selected(&range, &[(due, Sql::new("postretry_flagged < 1"))]));
+    }
+    if !steps.is_empty() {
+        let rows = vec!["(?, ?)"; steps.len()].join(", ");
+        let values = steps.iter().flat_map(|(count, latest)| [i64::from(*count), latest.timestamp_millis()]);
+        let mut counted = Sql::new("");
+        // The order of a cross join is kept.
+        counted.push(
+            &format!("SELECT 1 FROM (VALUES {rows}) AS step CROSS JOIN posts INDEXED BY {due} WHERE "),
+            values.map(Value::Integer),
+        );
+        counted.append(known);
+        counted.push(
+            &format!(
+                " AND postretry_flagged = 0 AND postretry_retries = step.column1 AND {anchor} <= step.column2 \
+                 AND postretry_claim_until IS NULL AND {} UNION ALL ",
+                not_before()
+            ),
+            [Value::Integer(now.timestamp_millis())],
+        );
+        counted.append(all);
+        all = counted;
+    }
+    let mut sql = Sql::new("SELECT EXISTS (");
+    sql.append(all);
+    sql.push(")", []);
+    sql
+}
+
 /// The first of these rows after a position, by date and number. Of nearly all of them SQLite reads no more than are
 /// wanted, because the index has them in order: one `SELECT` for each name of the platform and each condition.
 pub(super) fn due_rows_after(query: &DueQuery, after: Option<(i64, i64)>, limit: u32) -> Sql {
@@ -136,23 +188,37 @@ pub(super) fn due_order(policy: &RetryPolicy) -> (&'static str, &'static str) {
 fn due_conditions(query: &DueQuery) -> Vec<(&'static str, Sql)> {
     let DueQuery { policy, now, .. } = query;
     let (due, anchor) = due_order(policy);
-    let not_before = format!("(retry_not_before IS NULL OR coalesce({}, 0) <= ?)", millis("retry_not_before"));
+    let not_before = not_before();
+    let now_ms = || Value::Integer(now.timestamp_millis());
+    let mut conditions: Vec<(&'static str, Sql)> = Vec::new();
+    for count in 0..policy.max_retries {
+        let Some(latest) = policy.latest_due_anchor(count, *now) else { break };
+        let condition = format!(
+            "postretry_flagged = 0 AND postretry_retries = ? AND {anchor} <= ? AND postretry_claim_until IS NULL \
+             AND {not_before}"
+        );
+        let values = vec![Value::Integer(count.into()), Value::Integer(latest.timestamp_millis()), now_ms()];
+        conditions.push((due, Sql { text: condition, values }));
+    }
+    conditions.extend(other_due_conditions(query));
+    conditions
+}
+
+/// The deferral of a post is over, at `?`.
+fn not_before() -> String {
+    format!("(retry_not_before IS NULL OR coalesce({}, 0) <= ?)", millis("retry_not_before"))
+}
+
+/// The ways in which a post can be due whatever its retry count and its date are.
+fn other_due_conditions(query: &DueQuery) -> Vec<(&'static str, Sql)> {
+    let DueQuery { policy, now, .. } = query;
+    let (due, _) = due_order(policy);
+    let not_before = not_before();
     let now_ms = || Value::Integer(now.timestamp_millis());
     let mut conditions: Vec<(&'static str, Sql)> = Vec::new();
     let mut add = |index, condition: &str, values: Vec<Value>| {
         conditions.push((index, Sql { text: condition.to_owned(), values }));
     };
-    for count in 0..policy.max_retries {
-        let Some(latest) = policy.latest_due_anchor(count, *now) else { break };
-        add(
-            due,
-            &format!(
-                "postretry_flagged = 0 AND postretry_retries = ? AND {anchor} <= ? AND postretry_claim_until IS NULL \
-                 AND {not_before}"
-            ),
-            vec![Value::Integer(count.into()), Value::Integer(latest.timestamp_millis()), now_ms()],
-        );
-    }
     // The process died, or its clock was wrong.
     add("postretry_claims", "postretry_flagged = 0 AND postretry_claim_until <= ?", vec![now_ms()]);
     add("postretry_claims", "postretry_flagged = 0 AND postretry_claim_until > ?", vec![latest_lease(*now)]);
@@ -186,7 +252,7 @@ fn selected(scope: &Sql, conditions: &[(&str, Sql)]) -> Sql {
 
 /// The ranges of names between those of the platforms.
 fn unknown_platforms() -> Vec<Sql> {
-    let mut known: Vec<&str> = Platform::ALL.iter().flat_map(|platform| platform.spellings()).copied().collect();
+    let mut known = all_spellings();
     known.sort_unstable();
     let text = |name: &str| Value::Text(name.to_owned());
     let with = |condition: &str, values: Vec<Value>| Sql { text: format!("status = 'failed' AND {condition}"), values };
@@ -202,14 +268,16 @@ fn unknown_platforms() -> Vec<Sql> {
 /// A `SELECT rowid` for the exhausted posts that are not marked yet, without those that are running or waiting to be
 /// resumed.
 pub(super) fn exhausted_rows(query: &DueQuery) -> Sql {
-    let mut sql = Sql::new("SELECT rowid FROM posts INDEXED BY postretry_due WHERE ");
-    sql.append(in_scope(query.scope));
-    sql.push(
-        " AND postretry_flagged = 0 AND postretry_retries >= ? AND postretry_claim_until IS NULL \
-         AND NOT (coalesce(failure_category, '') = 'processing' AND coalesce(publish_ticket, '') LIKE '{%')",
-        [Value::Integer(query.policy.max_retries.into())],
-    );
-    sql
+    selected(&in_scope(query.scope), &[("postretry_due", exhausted(&query.policy))])
+}
+
+fn exhausted(policy: &RetryPolicy) -> Sql {
+    Sql {
+        text: "postretry_flagged = 0 AND postretry_retries >= ? AND postretry_claim_until IS NULL \
+               AND NOT (coalesce(failure_category, '') = 'processing' AND coalesce(publish_ticket, '') LIKE '{%')"
+            .to_owned(),
+        values: vec![Value::Integer(policy.max_retries.into())],
+    }
 }
 
 /// Adds the condition that a column has one of these values.
