@@ -266,7 +266,10 @@ impl<W: Write> Write for SafeLines<'_, W> {
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.write_line()?;
+        // What looks for secrets takes longer to set up than a pass with nothing to say.
+        if !self.line.is_empty() {
+            self.write_line()?;
+        }
         self.out.flush()
     }
 }

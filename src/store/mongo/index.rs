@@ -78,6 +78,18 @@ pub(super) fn of_posts(backoff_from: BackoffFrom) -> Vec<IndexModel> {
     indexes
 }
 
+/// The names of the indexes that every posts collection has.
+pub(super) fn of_posts_names(backoff_from: BackoffFrom) -> impl Iterator<Item = &'static str> {
+    let last_attempt = (backoff_from == BackoffFrom::LastAttempt).then_some(DUE_LAST_ATTEMPT);
+    [DUE, UNDATED, PLATFORMS, SILENT, CLAIMS, CATEGORY, LIST, SUSPECTS].into_iter().chain(last_attempt)
+}
+
+/// The names of those that it has besides if there is a status under this name.
+pub(super) fn of_deliveries_names(name: &str) -> [String; 4] {
+    let place = Place::entry(name);
+    [due_of(name), claims_of(&place), processing_of(&place), suspects_of(&place)]
+}
+
 /// A pipeline that finds the names under which failed documents have a status, and `*` if any has a list of platforms,
 /// each as `name`. The first index serves it.
 pub(super) fn usage(collection: &str) -> Vec<Document> {
@@ -184,4 +196,26 @@ fn with_value(filter: &Document, field: &str, value: Bson) -> Document {
 fn index(name: &str, keys: Document, partial: Document) -> IndexModel {
     let options = IndexOptions::builder().name(name.to_owned()).partial_filter_expression(partial).build();
     IndexModel::builder().keys(keys).options(options).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_those_of_the_indexes() {
+        for (backoff_from, entries) in
+            [(BackoffFrom::FirstFailure, vec![]), (BackoffFrom::LastAttempt, spellings().collect::<Vec<_>>())]
+        {
+            let models = of_posts(backoff_from).into_iter().chain(entries.iter().copied().flat_map(of_deliveries));
+            let models = models.chain(of_suspects(entries.iter().copied()));
+            let mut of_models: Vec<String> = models.filter_map(|model| model.options?.name).collect();
+            let of_entries = entries.iter().flat_map(|entry| of_deliveries_names(entry));
+            let mut names: Vec<String> =
+                of_posts_names(backoff_from).map(ToOwned::to_owned).chain(of_entries).collect();
+            of_models.sort();
+            names.sort();
+            assert_eq!(names, of_models);
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What is done before a pass: the indexes, and a look whether the posts may be somewhere else.
 
+use futures_util::TryStreamExt;
 use mongodb::IndexModel;
 use mongodb::bson::{RawDocumentBuf, doc};
 
@@ -24,6 +25,18 @@ impl MongoPostStore {
             Err(other) => Err(self.failed("create the indexes of")(other)),
         };
         let existing = self.index_names().await?;
+        let has = |name: &str| existing.iter().any(|other| other == name);
+        let is_complete = !index::OUTDATED.iter().any(|name| has(name))
+            && index::of_posts_names(backoff_from).all(has)
+            && self
+                .usage()
+                .await?
+                .entries
+                .iter()
+                .all(|entry| index::of_deliveries_names(entry).iter().all(|name| has(name)));
+        if is_complete {
+            return Ok(Vec::new());
+        }
         let missing = |indexes: Vec<IndexModel>| -> Vec<IndexModel> {
             let is_missing = |index: &IndexModel| {
                 let name = index.options.as_ref().and_then(|options| options.name.as_ref());
@@ -39,13 +52,12 @@ impl MongoPostStore {
         }
         // Those of deliveries are made once there are any.
         let names = self.usage().await?.entries.iter().copied();
-        let of_deliveries = missing(names.flat_map(index::of_deliveries).collect());
+        let of_deliveries = missing(names.clone().flat_map(index::of_deliveries).collect());
         if !of_deliveries.is_empty()
             && let Some(warning) = create(of_deliveries).await?
         {
             return Ok(vec![warning]);
         }
-        let names = self.usage().await?.entries.iter().copied();
         self.create_suspect_indexes(missing(index::of_suspects(names))).await?;
         self.drop_outdated_indexes(&existing).await;
         Ok(Vec::new())
@@ -115,7 +127,18 @@ impl MongoPostStore {
 
     /// The names of the indexes that there are; none if the collection is missing or the user may not see them.
     async fn index_names(&self) -> Result<Vec<String>, StoreError> {
-        match self.posts.list_index_names().await {
+        // Only the names are read: the driver's own list reads the whole of every index.
+        let list = doc! { "listIndexes": self.posts.name(), "cursor": { "batchSize": 1_000 } };
+        let names = async {
+            let listed = self.database.run_cursor_command(list).await?.with_type::<RawDocumentBuf>();
+            listed.map_ok(|index| index.get_str("name").unwrap_or_default().to_owned()).try_collect().await
+        };
+        let names = match names.await {
+            Ok(names) => return Ok(names),
+            // The driver's own list is asked for again if the server changes or the connection is lost.
+            Err(_) => self.posts.list_index_names().await,
+        };
+        match names {
             Ok(names) => Ok(names),
             Err(refused) if error::is_unauthorized(&refused) || error::is_missing_collection(&refused) => {
                 Ok(Vec::new())
