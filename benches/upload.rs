@@ -7,7 +7,7 @@
 mod sink;
 
 use postretry_bench_support::{
-    BenchResult, Environment, Kind, Part, Program, Report, Series, Store, on_path, run_part, size, to_f64,
+    BenchResult, Environment, Kind, Part, Program, Report, Series, Store, http_client, on_path, run_part, size, to_f64,
 };
 use reqwest::Body;
 use reqwest::header::CONTENT_LENGTH;
@@ -29,7 +29,7 @@ async fn stream(arguments: &[String]) -> BenchResult {
     let file = tokio::fs::File::open(path).await?;
     let bytes = file.metadata().await?.len();
     let body = Body::wrap_stream(ReaderStream::with_capacity(file, PIECE));
-    let request = reqwest::Client::builder().build()?.put(url).header(CONTENT_LENGTH, bytes).body(body);
+    let request = http_client()?.put(url).header(CONTENT_LENGTH, bytes).body(body);
     request.send().await?.error_for_status()?.bytes().await?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::{Client, Collection};
-use postretry_bench_support::BenchResult;
+use postretry_bench_support::{BenchResult, http_client};
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE};
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ pub(crate) async fn publish_all(arguments: &[String]) -> BenchResult {
     let [store, origin, token, video] = arguments else { return Err("usage: bare STORE ORIGIN TOKEN VIDEO".into()) };
     let bare = Arc::new(Bare {
         store: BareStore::open(store).await?,
-        http: reqwest::Client::builder().build()?,
+        http: http_client()?,
         origin: origin.clone(),
         token: token.clone(),
         video: PathBuf::from(video),

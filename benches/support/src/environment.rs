@@ -124,9 +124,18 @@ async fn access_token(sandbox: &Sandbox) -> BenchResult<String> {
         ("refresh_token", of("TIKTOK_REFRESH_TOKEN")),
         ("grant_type", "refresh_token".to_owned()),
     ];
-    let client = reqwest::Client::builder().build()?;
+    let client = http_client()?;
     let response = client.post(format!("{}/v2/oauth/token/", sandbox.url())).form(&form).send().await?;
     let answer: Value = response.json().await?;
     let token = answer["access_token"].as_str().ok_or("TikTok gives no access token")?;
     Ok(token.to_owned())
+}
+
+/// A client for the simulated platforms, with the crypto library of the program.
+///
+/// # Errors
+/// If the machine has no usable certificates.
+pub fn http_client() -> BenchResult<reqwest::Client> {
+    let _already = rustls::crypto::ring::default_provider().install_default();
+    Ok(reqwest::Client::builder().build()?)
 }

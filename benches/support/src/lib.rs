@@ -14,7 +14,7 @@ mod store;
 
 use std::error::Error;
 
-pub use environment::Environment;
+pub use environment::{Environment, http_client};
 pub use indexes::Index;
 pub use posts::State;
 pub use program::{Part, Program, Run, on_path, run_part};

@@ -40,6 +40,8 @@ pub struct HttpSettings {
 /// What every client of this program has in common, for addresses of this scheme: no redirects are followed, and plain
 /// HTTP, which goes to loopback addresses only, never goes through a proxy, which would see the tokens.
 pub fn client_builder(scheme: &str) -> ClientBuilder {
+    // An error says that it has been done before.
+    let _already = rustls::crypto::ring::default_provider().install_default();
     let builder = Client::builder().redirect(reqwest::redirect::Policy::none());
     if scheme == "http" { builder.no_proxy().tls_certs_only([]) } else { builder }
 }
@@ -303,7 +305,7 @@ mod tests {
                 tokio::spawn(go_away(connection, last_stream));
             }
         });
-        let client = Client::builder().http2_prior_knowledge().build().unwrap();
+        let client = client_builder("http").http2_prior_knowledge().build().unwrap();
         client.post(url).body("bytes").send().await.unwrap_err()
     }
 
