@@ -1,9 +1,9 @@
 //! Many posts to be dealt with at once: a dry run, marking those whose retries are used up, a pass that reports many
 //! posts, and a pass that a limit ends; each over few and over more posts.
 //!
-//! `cargo bench --bench backlog`. How many posts are few: `DRY_RUN_POSTS` (10000), `EXHAUSTED_POSTS` (5000) and
-//! `REPORT_POSTS` (1000; for SQLite a quarter of it). There are four times as many of more. `BACKLOG_ROUNDS` (3) sets
-//! how often each program runs; the passes that report run once.
+//! `cargo bench --locked --bench backlog`. How many posts are few: `DRY_RUN_POSTS` (10000), `EXHAUSTED_POSTS` (5000)
+//! and `REPORT_POSTS` (1000; for SQLite a quarter of it). There are four times as many of more. `BACKLOG_ROUNDS` (3)
+//! sets how often each program runs; the passes that report run once.
 
 use postretry_bench_support::{
     BenchResult, Environment, Kind, Program, Report, Series, State, Store, interleave, run_part, size,

@@ -1,8 +1,8 @@
 //! 1, 2, 4 and 8 passes at the same time on one MongoDB, as so many hosts make them: how long all posts take, and how
 //! often a pass tries to claim a post that another has already.
 //!
-//! `cargo bench --bench hosts`. `HOSTS_POSTS` (2000) sets how many posts are due, `HOSTS_ROUNDS` (3) how often each
-//! number of hosts runs. All processes share the cores of this machine.
+//! `cargo bench --locked --bench hosts`. `HOSTS_POSTS` (2000) sets how many posts are due, `HOSTS_ROUNDS` (3) how often
+//! each number of hosts runs. All processes share the cores of this machine.
 
 use std::time::{Duration, Instant};
 

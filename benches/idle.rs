@@ -1,8 +1,8 @@
 //! A pass with nothing to do: over few and over many failed posts, beside a program that only opens the store and makes
 //! one query by an index.
 //!
-//! `cargo bench --bench idle`. `IDLE_POSTS` (300000) sets how many posts are many, `IDLE_ROUNDS` (15) how often each
-//! program runs.
+//! `cargo bench --locked --bench idle`. `IDLE_POSTS` (300000) sets how many posts are many, `IDLE_ROUNDS` (15) how
+//! often each program runs.
 
 use mongodb::Client;
 use mongodb::bson::{Document, doc};

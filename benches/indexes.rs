@@ -1,9 +1,9 @@
 //! What each index costs: its bytes, and the time that it adds to the insert of a failed post.
 //!
-//! `cargo bench --bench indexes`. `INDEX_POSTS` (100000) sets how many failed posts the bytes are for, `INDEX_INSERTS`
-//! (10000) how many inserts are timed, `INDEX_ROUNDS` (3) how often. A store with one index is compared with a store
-//! that has none of postretry's; the last row has all of them. Inserts are made many at a time, so that neither the
-//! network nor the disk hides what an index adds. An insert is the write that changes most indexes.
+//! `cargo bench --locked --bench indexes`. `INDEX_POSTS` (100000) sets how many failed posts the bytes are for,
+//! `INDEX_INSERTS` (10000) how many inserts are timed, `INDEX_ROUNDS` (3) how often. A store with one index is compared
+//! with a store that has none of postretry's; the last row has all of them. Inserts are made many at a time, so that
+//! neither the network nor the disk hides what an index adds. An insert is the write that changes most indexes.
 
 use std::time::{Duration, Instant};
 

@@ -1,9 +1,9 @@
 //! What an operator asks of many failed posts: a page of the list, a late page, what is due, and the statistics; each
 //! beside a program that connects and makes only the cheapest query that gives the answer, with indexes made for it.
 //!
-//! `cargo bench --bench queries`. `QUERY_POSTS` (300000) sets how many posts have failed, `QUERY_DELIVERIES` (0) how
-//! many of a hundred are posts for several platforms, `QUERY_SKIP` (100000) where the late page begins, `QUERY_ROUNDS`
-//! (7) how often each program runs. None of the posts is due.
+//! `cargo bench --locked --bench queries`. `QUERY_POSTS` (300000) sets how many posts have failed, `QUERY_DELIVERIES`
+//! (0) how many of a hundred are posts for several platforms, `QUERY_SKIP` (100000) where the late page begins,
+//! `QUERY_ROUNDS` (7) how often each program runs. None of the posts is due.
 
 mod raw;
 

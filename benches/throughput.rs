@@ -1,8 +1,8 @@
 //! Many due TikTok posts, beside a bare loop that makes the same requests and the same four writes for each post, with
 //! as many in flight, against the same simulated platform and the same kind of store.
 //!
-//! `cargo bench --bench throughput`. `THROUGHPUT_POSTS` (2000; for SQLite a quarter of it) sets how many posts are due,
-//! `THROUGHPUT_ROUNDS` (3) how often each program runs. A video has 200 kB.
+//! `cargo bench --locked --bench throughput`. `THROUGHPUT_POSTS` (2000; for SQLite a quarter of it) sets how many posts
+//! are due, `THROUGHPUT_ROUNDS` (3) how often each program runs. A video has 200 kB.
 
 mod bare;
 

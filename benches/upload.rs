@@ -1,8 +1,8 @@
 //! The upload of one large file to the loopback interface, as a YouTube video, beside `curl -T` and beside a bare
 //! client of the same HTTP library that streams the same file.
 //!
-//! `cargo bench --bench upload`. `UPLOAD_MIB` (1024) sets the size of the file, `UPLOAD_ROUNDS` (5) how often each
-//! program runs. The file is a hole, and the server throws the bytes away: neither a disk nor a hash is measured.
+//! `cargo bench --locked --bench upload`. `UPLOAD_MIB` (1024) sets the size of the file, `UPLOAD_ROUNDS` (5) how often
+//! each program runs. The file is a hole, and the server throws the bytes away: neither a disk nor a hash is measured.
 
 mod sink;
 

@@ -38,9 +38,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     run(&sandbox, &folder, &["stats"]);
 
     println!("\nThe posts are in {}. List them with", store.display());
-    println!("  cargo run -- --store sqlite:{} list-failed", store.display());
+    println!("  cargo run --locked -- --store sqlite:{} list-failed", store.display());
     println!("Start the simulated platforms as a separate program with");
-    println!("  cargo run -p postretry-sandbox");
+    println!("  cargo run --locked -p postretry-sandbox");
     println!("README.md explains how to use postretry with your own posts and platforms.");
     Ok(ExitCode::SUCCESS)
 }

@@ -47,19 +47,35 @@ static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
 /// What follows `Bearer` or `OAuth`, in a header or in an address.
 static BEARER: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let form = r#"(?ix)
-        (?: \b | %[0-9a-f]{2} ) (?: bearer | oauth ) (?: \s+ | \+ | %(?:25)*20 ) ["'`(<]?
+        (?: \b | %[0-9a-f]{2} ) (?: (?: bearer | oauth ) (?: \s+ | \+ | %(?:25)*20 ) )+ ["'`(<]?
         ( [^\s"'`<>(),;&\\{}\[\]]{6,} )
     "#;
     Regex::new(form).ok()
 });
 
-/// Words that follow "OAuth" and "bearer" in sentences of platforms and of people. Whatever else follows is taken for a token.
+/// What follows `Bearer` or `OAuth` and some of the [`WORDS`], as in "Bearer token XYZ".
+static AFTER_WORDS: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let form = format!(
+        r#"(?ix)
+        (?: \b | %[0-9a-f]{{2}} ) (?: bearer | oauth ) \s+
+        (?: ["'`(<]? (?: {} ) ["'`)>]? [.:]? \s+ )+
+        ["'`(<]? ( [^\s"'`<>(),;&\\{{}}\[\]]{{6,}} )
+        "#,
+        WORDS.join("|")
+    );
+    Regex::new(&form).ok()
+});
+
+/// Words that follow "OAuth" and "bearer" in sentences of platforms and of people. Whatever else follows is taken for a
+/// token, and after one of these words whatever looks like one.
 const WORDS: &[&str] = &[
     "access",
+    "access_token",
     "account",
     "application",
     "authentication",
     "authorization",
+    "bearer",
     "callback",
     "client",
     "clients",
@@ -77,6 +93,8 @@ const WORDS: &[&str] = &[
     "headers",
     "integration",
     "invalid",
+    "oauth",
+    "oauthexception",
     "parameter",
     "parameters",
     "permission",
@@ -84,6 +102,7 @@ const WORDS: &[&str] = &[
     "provider",
     "redirect",
     "refresh",
+    "refresh_token",
     "request",
     "requests",
     "required",
@@ -152,7 +171,11 @@ impl Redactor {
             }
         }
         let text = without(NAMED.as_ref(), text, |_| true);
-        without(BEARER.as_ref(), text, is_token)
+        if !names_scheme(&text) {
+            return text;
+        }
+        let text = without(BEARER.as_ref(), text, is_token);
+        without(AFTER_WORDS.as_ref(), text, looks_like_token)
     }
 
     /// The text without secrets, in one safe line of at most `limit` characters. It is cut last: a part of a secret
@@ -195,10 +218,28 @@ fn without<'t>(form: Option<&Regex>, text: Cow<'t, str>, is_secret: fn(&str) -> 
     Cow::Owned(form.replace_all(&text, replace).into_owned())
 }
 
+/// Whether a text has one of the words that a token can follow. Most have none, and then no expression is compiled.
+fn names_scheme(text: &str) -> bool {
+    let has = |word: &[u8]| text.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
+    has(b"bearer") || has(b"oauth")
+}
+
 /// Whether what follows `Bearer` or `OAuth` is a token, and not a word such as in "the OAuth client".
 fn is_token(value: &str) -> bool {
     let word = value.trim_end_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
     !WORDS.contains(&word.as_str())
+}
+
+/// Whether what follows one of the [`WORDS`] is a token. There a sentence can go on with any word, with the name of an
+/// error (`invalid_grant`), with its number or with the name of a platform.
+fn looks_like_token(value: &str) -> bool {
+    /// Names such as `YouTube` are no longer than this, with what is written together with them.
+    const LONGEST_NAME: usize = 15;
+    let has = |is_it: fn(&char) -> bool| value.chars().any(|c| is_it(&c));
+    let has_letter = has(char::is_ascii_alphabetic);
+    let is_mixed = has(char::is_ascii_lowercase) && has(char::is_ascii_uppercase);
+    let is_random = has(char::is_ascii_digit) || (is_mixed && value.len() > LONGEST_NAME);
+    is_token(value) && !value.contains("://") && has_letter && is_random
 }
 
 /// A text whose characters may be written as `%40`.
@@ -280,6 +321,7 @@ mod tests {
             ("Bearer AbCdEfGhIjKl is bad", "Bearer [redacted] is bad"),
             ("OAuth PlantedSecretValue", "OAuth [redacted]"),
             ("Bearer\nplanted", "Bearer\n[redacted]"),
+            ("OAuth bearer planted", "OAuth bearer [redacted]"),
             ("bearer 'planted', BEARER <planted>", "bearer '[redacted]', BEARER <[redacted]>"),
             ("act: Bearer act.abcdef!6448.va*x", "act: Bearer [redacted]"),
             ("?h=Authorization%3A%20Bearer%20planted", "?h=Authorization%3A%20Bearer%20[redacted]"),
@@ -295,9 +337,51 @@ mod tests {
             "no bearer tokens, or a bearer token",
             "OAuth 2.0 Access Token",
             "Bearer realm",
+            "OAuth Bearer",
             "the bearer of this",
         ] {
             assert_eq!(redactor.scrub(text), text);
+        }
+    }
+
+    #[test]
+    fn a_token_after_the_word_token_is_taken_out_and_the_sentence_stays() {
+        let redactor = Redactor::default();
+        for (text, scrubbed) in [
+            ("Bearer token XYZ7654321", "Bearer token [redacted]"),
+            ("the Bearer token abc.DEF-123_x is bad", "the Bearer token [redacted] is bad"),
+            ("Bearer token: 'act.x4fG7', expired", "Bearer token: '[redacted]', expired"),
+            ("Invalid OAuth access token EAAB1234567.", "Invalid OAuth access token [redacted]"),
+            ("bearer access_token ya29.a0Af", "bearer access_token [redacted]"),
+            ("OAuth header\n\"PlantedSecretValue\"", "OAuth header\n\"[redacted]\""),
+            ("OAuth `refresh` token <1//0gPlanted>", "OAuth `refresh` token <[redacted]>"),
+            ("OAuth error: bearer token a1b2c3d4", "OAuth error: bearer token [redacted]"),
+        ] {
+            assert_eq!(redactor.scrub(text), scrubbed);
+            assert_eq!(redactor.scrub(scrubbed), scrubbed, "a second time");
+        }
+        for text in [
+            "Bearer token expired or revoked",
+            "bearer token INVALID_TOKEN",
+            "OAuth error invalid_grant: Token has been expired or revoked.",
+            "OAuth error 2207051",
+            "OAuth error OAuthException",
+            "the OAuth client YouTube has",
+            "OAuth scope https://www.googleapis.com/auth/youtube2.upload",
+            "OAuth scope video.upload",
+            "an OAuth client, v25.0beta",
+        ] {
+            assert_eq!(redactor.scrub(text), text);
+        }
+    }
+
+    /// Whoever looks at the rest of the text again at each word needs minutes for this.
+    #[test]
+    fn a_text_of_nothing_but_such_words_takes_no_longer_than_any_other() {
+        let redactor = Redactor::default();
+        for text in ["OAuth ".repeat(20_000), format!("OAuth {}", "access token ".repeat(20_000))] {
+            assert_eq!(redactor.scrub(&text), text);
+            assert_eq!(redactor.scrub(&format!("{text}a1b2c3d4")).len(), text.len() + REDACTED.len());
         }
     }
 

@@ -358,6 +358,86 @@ async fn a_list_with_failed_in_it_is_no_failed_post() {
     }
 }
 
+/// Lists in the place of `platformStatus` and of an entry of it, which no application writes. Filters look into them.
+fn lists_of_statuses() -> Vec<Bson> {
+    let with = |status: Bson| Bson::from(doc! { "status": status });
+    let (failed, posted) = (with("failed".into()), with("posted".into()));
+    let of = |platform: &str, entry: &Bson| Bson::from(doc! { platform: entry.clone() });
+    let empty = Bson::from(Document::new());
+    let in_list = Bson::Array(vec![failed.clone(), empty.clone()]);
+    vec![
+        vec![empty.clone()].into(),
+        vec![Bson::Null].into(),
+        vec![of("tiktok", &failed)].into(),
+        vec![of("tiktok", &posted)].into(),
+        vec![of("tiktok", &with(Bson::Null))].into(),
+        vec![of("tiktok", &with(Bson::Array(Vec::new())))].into(),
+        vec![of("tiktok", &failed), empty.clone()].into(),
+        vec![of("tiktok", &posted), empty].into(),
+        vec![of("tiktok", &failed), of("instagram", &failed)].into(),
+        vec![of("tiktok", &failed), Bson::Int32(7)].into(),
+        vec![of("myspace", &failed)].into(),
+        of("tiktok", &in_list),
+        vec![of("tiktok", &in_list)].into(),
+        Bson::Null,
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_in_the_place_of_the_statuses_is_counted_alike_by_all_commands() {
+    let names = [
+        Document::new(),
+        doc! { "platform": "tiktok" },
+        doc! { "platform": "instagram" },
+        doc! { "platform": "myspace" },
+        doc! { "platform": ["tiktok"] },
+        doc! { "platforms": [] },
+        doc! { "platforms": "tiktok" },
+        doc! { "platforms": ["tiktok"] },
+        doc! { "platforms": ["tiktok", "instagram"] },
+        doc! { "platforms": ["instagram", "tiktok"] },
+        doc! { "platforms": ["myspace", "tiktok"] },
+        doc! { "platforms": ["myspace"] },
+        doc! { "platforms": [Bson::Null], "platform": "tiktok" },
+        doc! { "platforms": [[]], "platform": "tiktok" },
+    ];
+    for has_indexes in [false, true] {
+        let env = TestEnv::new().await;
+        if has_indexes {
+            env.post("tiktok", Document::new()).await;
+            env.pass(0).await;
+        }
+        for statuses in lists_of_statuses() {
+            env.posts.delete_many(doc! {}).await.unwrap();
+            // No index can hold two lists of a document.
+            let has_list = |names: &Document| names.values().any(|value| value.as_array().is_some());
+            let names = names.iter().filter(|names| !has_indexes || !has_list(names));
+            for (names, mark) in names.flat_map(|names| [(names, Bson::Null), (names, hours_ago(1))]) {
+                let mut document = failed_post("tiktok", doc! { "platform": Bson::Undefined });
+                document.extend(names.clone());
+                document.extend(doc! { "platformStatus": statuses.clone(), "sheetTriggeredAt": mark });
+                env.posts.insert_one(document).await.unwrap();
+            }
+            let place = format!("{statuses}, indexes: {has_indexes}");
+            let list = json_of(&env, &["list-failed", "--limit", "500"]).await;
+            let stats = json_of(&env, &["stats"]).await;
+            let rows = list["posts"].as_array().unwrap();
+            assert_eq!(list["total"], rows.len(), "{place}: {list}");
+            assert_eq!(stats["totalFailed"], rows.len(), "{place}: {stats}");
+            let is_malformed =
+                |row: &&Value| row["error"].as_str().is_some_and(|error| error.starts_with("malformed field"));
+            assert_eq!(stats["malformed"], rows.iter().filter(is_malformed).count(), "{place}: {stats}");
+            assert_adds_up(&stats);
+            let due = json_of(&env, &["list-failed", "--due", "--limit", "500"]).await;
+            let plan = json_of(&env, &["run", "--dry-run"]).await;
+            let planned = plan["posts"].as_array().unwrap().len();
+            let found = due["posts"].as_array().unwrap().len();
+            assert_eq!(found, planned, "{place}: {due}");
+            assert_eq!((&due["total"], &stats["due"]), (&json!(planned), &json!(planned)), "{place}: {stats}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_with_tens_of_thousands_of_platforms_is_malformed_and_no_command_waits_for_it() {
     let env = TestEnv::new().await;

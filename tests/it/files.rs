@@ -15,6 +15,7 @@ use mongodb::bson::{Document, doc};
 use postretry_sandbox::{Act, Fault};
 use serde_json::Value;
 
+use crate::machine::{has_namespaces, started_by};
 use crate::store::insert_row;
 use crate::support::env::{Ran, TestEnv, hours_ago, sha256, until, video};
 use crate::support::kinds::post_of;
@@ -94,6 +95,36 @@ async fn what_is_no_video_below_the_root_is_never_uploaded_and_never_waited_for(
     for post in posts {
         assert_eq!(post["category"], "missing_asset", "{post}");
         assert_eq!(post["outcome"], "failed", "{post}");
+    }
+    assert_nothing_was_begun(&env);
+}
+
+/// The device takes the place of a file: a link to it would lead out of the asset root.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_below_the_root_is_not_read() {
+    const WITH_DEVICE: &str = r#"mount --bind /dev/zero "$0" && exec "$@""#;
+    if !has_namespaces() {
+        println!("not tested: this system refuses mounts of one's own (`unshare -rm`)");
+        return;
+    }
+    let env = TestEnv::new().await;
+    env.file("device.mp4", &video(1000, 1));
+    let platforms = ["tiktok", "instagram", "youtube"];
+    for platform in platforms {
+        env.post(platform, doc! { "videoPath": "device.mp4" }).await;
+    }
+    let device = asset(&env, "device.mp4");
+    let program = env!("CARGO_BIN_EXE_postretry");
+    let starter = ["unshare", "-rm", "sh", "-c", WITH_DEVICE, device.to_str().unwrap(), program];
+    let output = tokio::time::timeout(Duration::from_secs(60), started_by(&env, &starter, &["run", "--json"]).output());
+    let output = output.await.unwrap_or_else(|_| panic!("it hangs")).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let posts = result["posts"].as_array().unwrap();
+    assert_eq!(posts.len(), platforms.len(), "{result}");
+    for post in posts {
+        assert_eq!(post["category"], "missing_asset", "{post}");
+        assert!(post["error"].as_str().unwrap().contains("not a regular file"), "{post}");
     }
     assert_nothing_was_begun(&env);
 }

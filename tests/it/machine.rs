@@ -1,10 +1,15 @@
-//! Faults of the machine: a full disk, limits of the system, closed streams, a wrong clock, an odd environment, missing
-//! certificates. Each is told in a line, and the store stays whole: later passes publish every post exactly once.
+//! Faults of the machine: a full disk, limits of the system, too little memory, dead mounts, closed streams, a wrong
+//! clock, an odd environment, missing certificates. Each is told in a line, and the store stays whole: later passes
+//! publish every post exactly once.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use mongodb::bson::{Document, doc};
@@ -13,7 +18,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::store::insert_row;
-use crate::support::env::{TestEnv, date, date_of, hours_ago, now, until};
+use crate::support::env::{TestEnv, date, date_of, hours_ago, now, until, video};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_postretry");
 const DAY: i64 = 24 * 60 * 60;
@@ -39,7 +44,7 @@ fn insert(path: &Path, id: &str, hours: i64) {
 }
 
 /// The binary, started by another program that changes something about its process first.
-fn started_by(env: &TestEnv, starter: &[&str], arguments: &[&str]) -> tokio::process::Command {
+pub(crate) fn started_by(env: &TestEnv, starter: &[&str], arguments: &[&str]) -> tokio::process::Command {
     let mut command = tokio::process::Command::new(starter[0]);
     command
         .args(&starter[1..])
@@ -97,7 +102,7 @@ fn succeeds(program: &str, arguments: &[&str]) -> bool {
 }
 
 /// Whether a test may have file systems of its own.
-fn has_namespaces() -> bool {
+pub(crate) fn has_namespaces() -> bool {
     succeeds("unshare", &["-rm", "true"])
 }
 
@@ -186,7 +191,7 @@ async fn a_system_that_refuses_threads_is_told_and_nothing_hangs() {
         let limit = format!("--nproc={limit}");
         let starter = [starter, &["prlimit", &limit, binary][..]].concat();
         let running = started_by(&env, &starter, &["run"]).output();
-        let output = tokio::time::timeout(std::time::Duration::from_secs(60), running).await;
+        let output = tokio::time::timeout(Duration::from_secs(60), running).await;
         let output = output.unwrap_or_else(|_| panic!("{limit}: it hangs")).unwrap();
         assert_told(&output, &limit);
         if output.status.code() == Some(1) {
@@ -200,8 +205,6 @@ async fn a_system_that_refuses_threads_is_told_and_nothing_hangs() {
     assert!(refused > 0 && (refused < 9 || !is_root()), "{refused} of 9 were refused");
 }
 
-/// A system without memory may also kill the process, as the kernel does with SIGKILL; that is what the enumeration of
-/// kills is about.
 #[tokio::test(flavor = "multi_thread")]
 async fn too_little_memory_does_no_harm() {
     let (env, path) = on_sqlite().await;
@@ -219,6 +222,151 @@ async fn too_little_memory_does_no_harm() {
     }
     assert_eq!(codes.last(), Some(&Some(0)), "{codes:?}");
     assert!(codes.iter().any(|code| *code != Some(0)), "{codes:?}");
+}
+
+/// A control group of its own, whose processes have so much memory together.
+struct MemoryGroup(PathBuf);
+
+impl MemoryGroup {
+    /// None if this system refuses it.
+    fn new(bytes: u64) -> Option<Self> {
+        // Control groups of the first version, and of the second. The last setting is about swapping, if there is any.
+        let versions = [
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", ("memory.memsw.limit_in_bytes", bytes)),
+            ("/sys/fs/cgroup", "memory.max", ("memory.swap.max", 0)),
+        ];
+        versions.into_iter().find_map(|(folder, limit, (swap, swapped))| {
+            let group = Path::new(folder).join(format!("postretry-{}", std::process::id()));
+            std::fs::create_dir(&group).ok()?;
+            let group = Self(group);
+            group.set(limit, bytes).ok()?;
+            group.set(swap, swapped).unwrap_or_default();
+            Some(group)
+        })
+    }
+
+    fn set(&self, name: &str, value: u64) -> io::Result<()> {
+        // Elsewhere than in a control group there is no such file, and none is made.
+        File::options().write(true).open(self.0.join(name))?.write_all(value.to_string().as_bytes())
+    }
+}
+
+impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        // One that is left behind does not change the result of the test.
+        std::fs::remove_dir(&self.0).unwrap_or_default();
+    }
+}
+
+/// As in a container or a service with a limit. Another process of the group takes the memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_the_kernel_kills_for_want_of_memory_in_an_upload_publishes_once() {
+    const IN_GROUP: &str = r#"echo $$ > "$0/cgroup.procs" && exec "$@""#;
+    // Of a group, the kernel kills the process with the largest number.
+    const FIRST_TO_BE_KILLED: &str = r#"echo 1000 > /proc/self/oom_score_adj && exec "$0" "$@""#;
+    let Some(group) = MemoryGroup::new(150_000_000) else {
+        println!("not tested: this system refuses a control group of one's own for memory");
+        return;
+    };
+    let group = group.0.to_str().unwrap();
+    let (env, path) = on_sqlite().await;
+    for endpoint in ["youtube.session", "youtube.chunk"] {
+        insert(&path, endpoint, 2400);
+        let held = env.sandbox.world().held;
+        env.sandbox.fault(Fault::once(endpoint, Act::HoldAnswer));
+        let starter = ["sh", "-c", IN_GROUP, group, "sh", "-c", FIRST_TO_BE_KILLED, BINARY];
+        let process = started_by(&env, &starter, &["run"]).spawn().unwrap();
+        until(async || env.sandbox.world().held > held).await;
+        // It reads an endless line into its memory.
+        let greedy = ["sh", "-c", IN_GROUP, group, "tail"];
+        let mut greedy = started_by(&env, &greedy, &["/dev/zero"]).spawn().unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(60), process.wait_with_output()).await;
+        let ended = ended.unwrap_or_else(|_| panic!("{endpoint}: it was not killed")).unwrap();
+        assert_eq!(ended.status.signal(), Some(9), "{endpoint}: {ended:?}");
+        // It meets the same end now.
+        greedy.wait().await.unwrap();
+        all_are_published_once(&env, &path).await;
+    }
+}
+
+/// What a network mount becomes without its server: one does not answer, one stops in the middle of a file, and one
+/// refuses everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn mounts_that_have_lost_their_server_hold_up_their_own_posts_only_and_for_half_a_minute() {
+    const MOUNTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/mounts.py");
+    const REFUSED: i32 = 77;
+    if !has_namespaces() {
+        println!("not tested: this system refuses mounts of one's own (`unshare -rm`)");
+        return;
+    }
+    let (mut env, path) = on_sqlite().await;
+    env.set("POST_RETRY_CLAIM", "10s");
+    // The oldest is first, and shows that the credentials are good.
+    insert(&path, "here", 2500);
+    for mount in ["silent", "stalled", "gone"] {
+        let row = doc! {
+            "id": mount, "title": "A title", "caption": mount, "platform": "youtube_shorts", "status": "failed",
+            "videoPath": format!("{mount}/a.mp4"), "failedAt": hours_ago(2400),
+        };
+        insert_row(&path, &row);
+    }
+    #[expect(clippy::disallowed_methods, reason = "where Python is, not a setting")]
+    let programs = std::env::var_os("PATH").unwrap_or_default();
+    let beside = |folder: &Path| {
+        let starter = ["unshare", "-rm", "python3", MOUNTS, folder.to_str().unwrap(), "1000000", BINARY];
+        let mut command = started_by(&env, &starter, &["run", "--json"]);
+        command.env("PATH", &programs);
+        command
+    };
+    let (assets, other) = (env.folder().join("assets"), env.folder().join("mounts"));
+    std::fs::create_dir(&other).unwrap();
+    let mut without_root = beside(&other);
+    without_root.env("POST_ASSET_ROOT", other.join("silent"));
+    let mut with_root = beside(&assets);
+    let both = async { tokio::join!(with_root.output(), without_root.output()) };
+    let ended = tokio::time::timeout(Duration::from_secs(120), both).await;
+    let (pass, refused) = ended.unwrap_or_else(|_| panic!("it hangs"));
+    let (pass, refused) = (pass.unwrap(), refused.unwrap());
+    if pass.status.code() == Some(REFUSED) {
+        println!("not tested: {}", stderr_of(&pass));
+        return;
+    }
+    assert_eq!(pass.status.code(), Some(0), "{}", stderr_of(&pass));
+    let result: Value = serde_json::from_slice(&pass.stdout).unwrap();
+    for (mount, problem) in [("silent", "longer than 30s"), ("stalled", "longer than 30s"), ("gone", "not connected")] {
+        let post = result["posts"].as_array().unwrap().iter().find(|post| post["id"] == mount).unwrap();
+        assert_eq!((&post["outcome"], &post["category"]), (&"failed".into(), &"missing_asset".into()), "{post}");
+        let error = post["error"].as_str().unwrap();
+        assert!(error.contains(problem) && error.contains(&format!("`{mount}/a.mp4`")), "{error}");
+    }
+    assert_eq!(env.sandbox.published().len(), 1, "{result}");
+    assert_eq!(refused.status.code(), Some(4), "{}", stderr_of(&refused));
+    let said = stderr_of(&refused);
+    assert!(said.contains("`POST_ASSET_ROOT`") && said.contains("no response within 30s"), "{said}");
+
+    // The mounts come back.
+    for (mount, seed) in [("silent", 2), ("stalled", 3), ("gone", 4)] {
+        std::fs::write(assets.join(mount).join("a.mp4"), video(1_000_000, seed)).unwrap();
+    }
+    all_are_published_once(&env, &path).await;
+    assert_eq!(env.sandbox.published().len(), 4);
+}
+
+/// In a namespace of its own a process has no network, not even the loopback address.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_network_the_posts_wait_for_the_next_pass() {
+    if !succeeds("unshare", &["-rn", "true"]) {
+        println!("not tested: this system refuses a network of one's own (`unshare -rn`)");
+        return;
+    }
+    let (env, path) = on_sqlite().await;
+    insert(&path, "due", 2400);
+    let output = started_by(&env, &["unshare", "-rn", BINARY], &["run", "--json"]).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr_of(&output));
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["posts"][0]["category"], "network", "{result}");
+    assert_eq!(env.sandbox.world().requests.len(), 0);
+    all_are_published_once(&env, &path).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,7 @@ impl Page {
         let version = env!("CARGO_PKG_VERSION");
         let title = name.to_uppercase().replace('-', "\\-");
         Self(format!(
-            ".\\\" Generated from the program: UPDATE_GENERATED=1 cargo test --test it generated\n\
+            ".\\\" Generated from the program: UPDATE_GENERATED=1 cargo test --locked --test it generated\n\
              .TH {title} {section} {DATE} \"postretry {version}\" \"{volume}\"\n"
         ))
     }

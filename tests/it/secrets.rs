@@ -1,21 +1,25 @@
 //! No secret in any output, at any verbosity, whatever goes wrong.
 
+use std::path::PathBuf;
+
 use mongodb::bson::{Document, doc};
 use postretry_sandbox::{Act, Fault};
+use regex::Regex;
 
-use crate::support::env::TestEnv;
+use crate::support::env::{TestEnv, until};
+
+/// The secrets of the settings, and parts of those that the platforms give out.
+fn planted(env: &TestEnv) -> Vec<String> {
+    let settings = env.sandbox.settings().into_iter();
+    let secret = settings.filter(|(name, _)| name.ends_with("SECRET") || name.ends_with("TOKEN"));
+    let parts = ["upload_token=", "upload_id=", "-access-"].map(str::to_owned);
+    secret.map(|(_, value)| value).chain(parts).collect()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_secret_is_printed_logged_or_stored() {
     let mut env = TestEnv::new().await;
-    let mut planted: Vec<String> = env
-        .sandbox
-        .settings()
-        .into_iter()
-        .filter(|(name, _)| name.ends_with("SECRET") || name.ends_with("TOKEN"))
-        .map(|(_, value)| value)
-        .collect();
-    planted.extend(["upload_token=".to_owned(), "upload_id=".to_owned(), "-access-".to_owned()]);
+    let planted = planted(&env);
     env.set("RUST_LOG", "trace");
     let faults = [
         ("tiktok.token", Act::LoseAnswer),
@@ -47,6 +51,41 @@ async fn nothing_secret_is_printed_logged_or_stored() {
         post.remove("publishTicket");
         let text = post.to_string();
         assert!(planted.iter().all(|secret| !text.contains(secret)), "{text}");
+    }
+}
+
+/// Every user of a machine can see the arguments of all processes.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_process_has_a_secret_in_its_arguments_and_no_option_takes_one() {
+    let env = TestEnv::new().await;
+    env.post("youtube", Document::new()).await;
+    env.sandbox.fault(Fault::once("youtube.chunk", Act::HoldRequest));
+    // In the middle of an upload it has them all.
+    let mut process = env.command(&["run", "-vv"]).spawn().unwrap();
+    until(async || env.sandbox.world().held > 0).await;
+    let folder = PathBuf::from(format!("/proc/{}", process.id().unwrap()));
+    let arguments = std::fs::read(folder.join("cmdline")).unwrap();
+    assert!(arguments.ends_with(b"run\0-vv\0"), "{arguments:?}");
+    for thread in std::fs::read_dir(folder.join("task")).unwrap() {
+        let thread = thread.unwrap().path();
+        let name = std::fs::read_to_string(thread.join("comm")).unwrap_or_default();
+        assert!(planted(&env).iter().all(|secret| !name.contains(secret)), "{name}");
+        // A program that it starts could get one as an argument.
+        let children = std::fs::read_to_string(thread.join("children")).unwrap_or_default();
+        assert_eq!(children, "", "{name}");
+    }
+    process.kill().await.unwrap();
+
+    let option = Regex::new("--[a-z-]+").unwrap();
+    for command in ["", "run", "list-failed", "retry", "reset", "stats"] {
+        let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
+        let help = env.run(&arguments).await.expect(0).stdout;
+        let options: Vec<&str> = option.find_iter(&help).map(|found| found.as_str()).collect();
+        assert!(options.contains(&"--store"), "{command}: {help}");
+        for option in options {
+            let words = ["token", "secret", "password", "credential", "key"];
+            assert!(!words.iter().any(|word| option.contains(word)), "{command}: {option}");
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::filter::{any, extended, other_than};
 use super::page::{ANCHOR, ENTRY, deliveries_in, deliveries_of, projection_of, suspects_of};
 use super::parts::{self, Part};
 use super::place::{
-    HANDED_OVER, Place, has_no_statuses, has_unset_statuses, is_failed, is_without_status, says_nothing, spellings,
+    HANDED_OVER, Place, has_no_post, has_no_statuses, has_unset_statuses, is_failed, is_without_status, spellings,
     unknown_entries,
 };
 use super::scan::IndexScan;
@@ -105,20 +105,19 @@ impl MongoPostStore {
         }
         // Nearly all documents are posts for one platform. The others are counted instead, by an index.
         let failed = doc! { "status": "failed" };
-        let has_status = spellings().map(|name| {
-            let is_set = doc! { format!("platformStatus.{name}.status"): { "$ne": Bson::Null } };
-            extended(&failed, is_set)
-        });
-        let with_status = any(has_status.collect());
+        let is_set = |name: &str| doc! { format!("platformStatus.{name}.status"): { "$ne": Bson::Null } };
+        let with_status = any(spellings().map(|name| extended(&failed, is_set(name))).collect());
+        let is_with_status = doc! { "$not": [is_without_status()] };
+        let counted = extended(&any(spellings().map(is_set).collect()), doc! { "$expr": is_with_status.clone() });
         let mut handed_over = doc! { "status": is_failed(), HANDED_OVER: { "$ne": Bson::Null } };
         handed_over.insert("$or", vec![has_no_statuses(), has_unset_statuses()]);
-        handed_over.insert("$nor", vec![Place::Root.not_handed_over()]);
-        let silent = extended(&says_nothing(), Place::Root.not_handed_over());
+        handed_over.insert("$nor", vec![Place::Root.not_handed_over(), counted.clone()]);
+        let no_post = doc! { "$and": [has_no_post(), Place::Root.not_handed_over(), { "$nor": [counted] }] };
         let has_failed = doc! { "$eq": ["$status", "failed"] };
         let all = self.count_where(failed, has_failed.clone()).await?;
-        let has_status = doc! { "$and": [has_failed, { "$not": [is_without_status()] }] };
+        let has_status = doc! { "$and": [has_failed, is_with_status] };
         let with_status = self.count_where(with_status, has_status).await?;
-        let not_ours = with_status.saturating_add(self.count_parts(vec![handed_over, silent]).await?);
+        let not_ours = with_status.saturating_add(self.count_parts(vec![handed_over, no_post]).await?);
         let entries = parts.iter().filter(|part| matches!(part.place, Some(Place::Entry(_))));
         let known = self.count_parts(entries.map(|part| part.base.clone()).collect()).await?;
         let unknown = self.count_unknown_entries().await?;

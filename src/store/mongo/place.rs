@@ -221,6 +221,18 @@ pub(super) fn says_nothing() -> Document {
     filter
 }
 
+/// Matches documents in which a filter sees no status for any known platform, but that have no post for one platform:
+/// those that say nothing, and those with a list of objects for `platformStatus` of which one has a status and another
+/// has none. A filter that asks for null is content with one object of a list.
+pub(super) fn has_no_post() -> Document {
+    let mut filter = says_nothing();
+    let is_silent = filter.remove("$expr").unwrap_or(Bson::Boolean(false));
+    let mut in_list: Document = spellings().map(|name| (format!("platformStatus.{name}.status"), Bson::Null)).collect();
+    in_list.insert("$expr", doc! { "$and": [{ "$isArray": "$platformStatus" }, { "$not": [is_without_status()] }] });
+    filter.insert("$and", vec![doc! { "$or": [{ "$expr": is_silent }, in_list] }]);
+    filter
+}
+
 /// The entries of `platformStatus` as a list, as an expression.
 pub(super) fn statuses_as_list() -> Document {
     let is_object = doc! { "$eq": [{ "$type": "$platformStatus" }, "object"] };
@@ -236,12 +248,22 @@ fn has_status(name: &str) -> Document {
     doc! { "$cond": [{ "$isArray": format!("$platformStatus.{name}") }, in_list, in_object] }
 }
 
-/// Whether the entry with this name is failed, as an expression.
+/// Whether the entry with this name is failed, as an expression. It looks into lists of objects, as a filter does: in
+/// the place of `platformStatus`, and in the place of the entry.
 fn has_failed(name: &str) -> Document {
-    let status = format!("$platformStatus.{name}.status");
-    let in_list = doc! { "$in": ["failed", status.as_str()] };
-    let in_object = doc! { "$eq": [status.as_str(), "failed"] };
-    doc! { "$cond": [{ "$isArray": format!("$platformStatus.{name}") }, in_list, in_object] }
+    let is_failed = doc! { "$eq": ["$$this.status", "failed"] };
+    let in_entry = doc! { "$anyElementTrue": [{ "$map": { "input": as_list("$$entry"), "in": is_failed } }] };
+    // A filter does not look into a list in a list.
+    let is_object = doc! { "$eq": [{ "$type": "$$statuses" }, "object"] };
+    let entry = doc! { "$cond": [is_object, format!("$$statuses.{name}"), Bson::Null] };
+    let in_statuses = doc! { "$let": { "vars": { "entry": entry }, "in": in_entry } };
+    let statuses = as_list("$platformStatus");
+    doc! { "$anyElementTrue": [{ "$map": { "input": statuses, "as": "statuses", "in": in_statuses } }] }
+}
+
+/// A value as a list, as an expression: itself, if it is one.
+fn as_list(value: &str) -> Document {
+    doc! { "$cond": [{ "$isArray": value }, value, [value]] }
 }
 
 /// Whether it is clear which deliveries a document has, if it says something of its platforms: an expression that is
@@ -284,9 +306,13 @@ pub(super) fn unknown_entries() -> Document {
         { "$cond": [is_object, { "$eq": ["$$this.v.status", "failed"] }, is_set] },
     ] };
     let entries = doc! { "$size": { "$filter": { "input": statuses_as_list(), "as": "this", "cond": is_unknown } } };
+    // As `is_handed_over` decides it.
+    let tiktok = Platform::TikTok.as_str();
+    let names_nothing = [Bson::Null, Bson::Array(Vec::new())].map(|nothing| doc! { "$in": [nothing, listed.clone()] });
+    let by_platform = doc! { "$and": [{ "$or": names_nothing.to_vec() }, { "$in": [tiktok, as_list("$platform")] }] };
     let is_in_hands = doc! { "$and": [
         { "$ne": [{ "$ifNull": [format!("${HANDED_OVER}"), Bson::Null] }, Bson::Null] },
-        { "$in": [Platform::TikTok.as_str(), listed] },
+        { "$or": [{ "$in": [tiktok, listed] }, by_platform] },
     ] };
     let is_told_here = doc! { "$and": [
         { "$not": [is_in_hands] },

@@ -13,8 +13,8 @@ use super::filter::any;
 use super::identity::has_long_id;
 use super::page::{deliveries_in, projection_of};
 use super::place::{
-    Place, has_no_statuses, has_too_many_statuses, has_unset_statuses, is_failed, is_without_status, says_nothing,
-    spellings,
+    HANDED_OVER, Place, has_no_statuses, has_too_many_statuses, has_unset_statuses, is_failed, is_without_status,
+    says_nothing, spellings,
 };
 use super::suspects::{faults_of_entry, faults_of_root, narrow_faults_of_root};
 use super::{MongoPostStore, index, parts};
@@ -150,14 +150,6 @@ impl CategoryGroup {
     }
 }
 
-/// Whether another publisher has what is in this group of documents.
-fn is_ours(group: &Document) -> bool {
-    let key = group.get_document("_id").ok();
-    let is_set = key.is_some_and(|key| key.get_bool("sheet").is_ok_and(|is_set| is_set));
-    let platform = key.and_then(|key| key.get_str("platform").ok());
-    !is_set || platform != Some(Platform::TikTok.as_str())
-}
-
 fn group_from(group: &Document, platform: Option<&str>) -> Option<CategoryGroup> {
     let key = group.get_document("_id").ok()?;
     Some(CategoryGroup {
@@ -174,8 +166,8 @@ fn group_from(group: &Document, platform: Option<&str>) -> Option<CategoryGroup>
 }
 
 /// Whether another publisher has been told of the document.
-fn sheet() -> Document {
-    doc! { "$ne": [{ "$ifNull": ["$sheetTriggeredAt", Bson::Null] }, Bson::Null] }
+fn has_mark() -> Document {
+    doc! { "$ne": [{ "$ifNull": [format!("${HANDED_OVER}"), Bson::Null] }, Bson::Null] }
 }
 
 /// The names of all categories.
@@ -234,6 +226,11 @@ fn first_listed() -> Document {
     doc! { "$cond": [{ "$isArray": "$platforms" }, { "$first": "$platforms" }, Bson::Null] }
 }
 
+/// The platform that a document names, as an expression: with the field for one, else as the first of the list.
+fn first_named() -> Document {
+    doc! { "$ifNull": ["$platform", first_listed()] }
+}
+
 /// The field of a document with the group in which its delivery was counted.
 const GROUP: &str = "postretryGroup";
 
@@ -263,7 +260,6 @@ fn malformed_group(found: &Document, place: &Place) -> Option<CategoryGroup> {
     }
     let group = doc! { "_id": found.get_document(GROUP).ok()?.clone(), "n": 1 };
     match place {
-        Place::Root if !is_ours(&group) => None,
         Place::Root => group_from(&group, group.get_document("_id").ok()?.get_str("platform").ok()),
         Place::Entry(name) => group_from(&group, Some(name)),
     }
@@ -275,14 +271,26 @@ fn is_root() -> Document {
     doc! { "$and": [is_without_status(), { "$eq": ["$status", "failed"] }] }
 }
 
-/// The posts for one platform. An index covers everything that is asked for.
+/// The posts for one platform, without those that another publisher has been told of. An index covers everything that
+/// is asked for.
 fn groups_of_root() -> Vec<Document> {
-    let more = doc! { "platform": platform_name("$platform"), "sheet": sheet(), "isRoot": is_root() };
+    let more = doc! { "platform": platform_name("$platform"), "hasMark": has_mark(), "isRoot": is_root() };
     vec![
         doc! { "$match": { "status": "failed" } },
         grouped_by(&Place::Root, more),
-        doc! { "$match": { "_id.isRoot": true } },
+        doc! { "$match": { "_id.isRoot": true, "_id.hasMark": false } },
     ]
+}
+
+/// The posts for one platform that another publisher has been told of, but does not publish: it serves TikTok only.
+fn groups_of_marked() -> Vec<Document> {
+    let mut marked = doc! { "status": is_failed(), HANDED_OVER: { "$ne": Bson::Null } };
+    marked.insert("$or", vec![has_no_statuses(), has_unset_statuses()]);
+    // Nearly all are for TikTok. The index tells it, so that only the others are read.
+    marked.insert("platform", doc! { "$ne": Platform::TikTok.as_str() });
+    marked.extend(Place::Root.not_handed_over());
+    let more = doc! { "platform": platform_name(first_named()), "isRoot": is_root() };
+    vec![doc! { "$match": marked }, grouped_by(&Place::Root, more), doc! { "$match": { "_id.isRoot": true } }]
 }
 
 /// Documents that are counted as posts for one platform, though they have no delivery, or are malformed for a reason
@@ -291,11 +299,12 @@ fn without_post() -> Vec<Document> {
     let mut odd = says_nothing();
     let is_silent = odd.remove("$expr").unwrap_or(Bson::Boolean(false));
     let too_many = doc! { "$expr": has_too_many_statuses(), "$nor": [any(faults_of_root())] };
-    odd.insert("$and", vec![any(vec![doc! { "$expr": is_silent.clone() }, too_many])]);
-    let name = doc! { "$ifNull": ["$platform", first_listed()] };
-    let more = doc! {
-        "platform": platform_name(name), "sheet": sheet(), "isRoot": is_root(), "isSilent": is_silent,
-    };
+    // Those that were not counted.
+    let taken = doc! { HANDED_OVER: { "$ne": Bson::Null }, "platform": Platform::TikTok.as_str() };
+    let mut conditions = vec![any(vec![doc! { "$expr": is_silent.clone() }, too_many]), doc! { "$nor": [taken] }];
+    conditions.push(Place::Root.not_handed_over());
+    odd.insert("$and", conditions);
+    let more = doc! { "platform": platform_name(first_named()), "isRoot": is_root(), "isSilent": is_silent };
     vec![doc! { "$match": odd }, grouped_by(&Place::Root, more), doc! { "$match": { "_id.isRoot": true } }]
 }
 
@@ -355,25 +364,24 @@ impl MongoPostStore {
     /// All failed deliveries in groups, each kind of document by an index of its own.
     async fn post_groups(&self) -> Result<Vec<CategoryGroup>, StoreError> {
         let mut groups = Vec::new();
-        let of_root = self.collect_hinted(groups_of_root(), index::DUE, identity).await?;
-        groups.extend(of_root.iter().filter(|group| is_ours(group)).filter_map(|group| {
+        let named = |group: &Document| {
             let key = group.get_document("_id").ok()?;
             group_from(group, key.get_str("platform").ok())
-        }));
+        };
+        let of_root = self.collect_hinted(groups_of_root(), index::DUE, identity).await?;
+        groups.extend(of_root.iter().filter_map(named));
         // The platform of these is only in the list of platforms.
         groups.retain(|group| !group.is_unnamed);
         // A filter looks into lists.
         let no_name = doc! { "$eq": Bson::Null, "$not": { "$type": "array" } };
-        let mut unnamed = doc! { "status": is_failed(), "platform": no_name };
+        let mut unnamed = doc! { "status": is_failed(), "platform": no_name, HANDED_OVER: Bson::Null };
         unnamed.insert("$or", vec![has_no_statuses(), has_unset_statuses()]);
-        let more = doc! { "platform": platform_name(first_listed()), "sheet": sheet(), "isRoot": is_root() };
+        let more = doc! { "platform": platform_name(first_listed()), "isRoot": is_root() };
         let pipeline =
             vec![doc! { "$match": unnamed }, grouped_by(&Place::Root, more), doc! { "$match": { "_id.isRoot": true } }];
-        let of_unnamed = self.collect(pipeline, identity).await?;
-        groups.extend(of_unnamed.iter().filter(|group| is_ours(group)).filter_map(|group| {
-            let key = group.get_document("_id").ok()?;
-            group_from(group, key.get_str("platform").ok()).map(|group| CategoryGroup { is_unnamed: false, ..group })
-        }));
+        let mut others = self.collect(pipeline, identity).await?;
+        others.extend(self.collect_hinted(groups_of_marked(), index::DUE, identity).await?);
+        groups.extend(others.iter().filter_map(named).map(|group| CategoryGroup { is_unnamed: false, ..group }));
         self.leave_out_silent(&mut groups).await?;
         let unknown =
             PostGroup { platform: None, is_flagged: false, retry_count: 0, posts: self.count_unknown_entries().await? };
@@ -395,10 +403,7 @@ impl MongoPostStore {
         for part in parts::listed_parts(&ListFilter::default()) {
             let Some(place) = &part.place else { continue };
             let (more, by_state) = match place {
-                Place::Root => {
-                    let name = doc! { "$ifNull": ["$platform", first_listed()] };
-                    (doc! { "platform": platform_name(name), "sheet": sheet() }, index::DUE.to_owned())
-                }
+                Place::Root => (doc! { "platform": platform_name(first_named()) }, index::DUE.to_owned()),
                 Place::Entry(name) if used.contains(&name.as_str()) => (Document::new(), index::due_of(name)),
                 Place::Entry(_) => continue,
             };
@@ -425,7 +430,7 @@ impl MongoPostStore {
     async fn leave_out_silent(&self, groups: &mut Vec<CategoryGroup>) -> Result<(), StoreError> {
         let odd = self.collect(without_post(), identity).await?;
         let mut malformed = Vec::new();
-        for group in odd.iter().filter(|group| is_ours(group)) {
+        for group in &odd {
             let Ok(key) = group.get_document("_id") else { continue };
             let Some(odd) = group_from(group, key.get_str("platform").ok()) else { continue };
             let mut left = odd.posts.posts;

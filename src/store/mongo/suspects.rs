@@ -4,7 +4,8 @@
 //! may be malformed, or may be no delivery at all, is read and decided by the same code as in a pass.
 //!
 //! There are two questions. Of what is due, a scan has found the documents, and [`suspects`] match some of them. Of all
-//! that has failed, indexes have the documents with a fault, so that the others need not be looked at.
+//! that has failed, indexes have the documents with a fault, so that the others need not be looked at. Both are asked
+//! with the same list of faults. The first adds what no index can have.
 
 use mongodb::bson::{Bson, DateTime, Document, doc};
 
@@ -20,48 +21,33 @@ const TEXTS: [&str; 8] =
 /// Matches the documents of which the delivery at this place may be malformed or missing. It leaves none of them out, but
 /// for texts that are not UTF-8.
 pub(super) fn suspects(place: &Place, platform: Platform) -> Document {
-    let retry = |name: &str| place.retry(name);
-    let mut branches: Vec<Document> = Vec::new();
-    let mut texts: Vec<String> = TEXTS.map(str::to_owned).to_vec();
-    texts.push(retry("failureCategory"));
-    let mut dates: Vec<String> = ["updatedAt", "scheduledAt", "failedAt"].map(str::to_owned).to_vec();
-    dates.extend(["lastRetriedAt", "permanentlyFailedAt", "retryNotBefore"].map(retry));
+    let mut branches = narrow_faults_of_root();
     match place {
         Place::Root => branches.extend(shapes_of_root(platform)),
         Place::Entry(entry) => {
+            branches.extend(faults_of_entry(entry));
             branches.extend(shapes_of_entry(entry, platform));
-            texts.extend(place.status("error"));
-            dates.extend(place.status("lastFailedAt"));
-            dates.push(retry("failedAt"));
-            branches.extend(place.status("mediaId").map(|path| is_set(&path)));
         }
     }
-    branches.extend(texts.into_iter().map(|path| is_no(&path, "string")));
-    branches.extend(["isAiGenerated".to_owned(), retry("permanentlyFailed")].map(|path| is_no(&path, "bool")));
-    branches.extend(dates.iter().flat_map(|path| is_no_date(path)));
-    branches.extend(is_no_number(&retry("retryCount")));
-    branches.extend(hashtags());
-    branches.push(is_no_list(&retry("retryHistory")));
-    // Whether these can be read is more than a question of types.
-    branches.extend([retry("retryClaim"), retry("publishTicket")].map(|path| is_set(&path)));
-    let fields = platform.fields();
-    let left = fields.left_upload.into_iter().flat_map(|field| {
-        let parent = field.path.split_once('.').map(|(parent, _)| is_no(parent, "object"));
-        parent.into_iter().chain([is_set(field.path)])
-    });
-    branches.extend(left);
-    branches.push(is_set(fields.id.path));
-    branches.push(doc! { "_id": { "$type": "object" } });
-    branches.push(doc! { "$expr": { "$or": [has_long_id(), has_too_many_statuses()] } });
-    branches.push(has_too_many_platforms());
-    branches.push(doc! { "status": { "$type": "array" } });
+    branches.extend(faults_in_no_index(place));
     any(branches)
 }
 
+/// The faults for which the filter of an index would need a negation or an expression.
+fn faults_in_no_index(place: &Place) -> Vec<Document> {
+    let lists = ["hashtags", "platforms"].into_iter().map(str::to_owned);
+    let lists = lists.chain(spellings().map(|name| format!("hashtags.{name}")));
+    let is_mixed = |path: String| doc! { path: { "$elemMatch": { "$not": { "$type": "string" } } } };
+    let mut faults: Vec<Document> = lists.map(is_mixed).collect();
+    faults.push(is_no_list(&place.retry("retryHistory")));
+    faults.push(doc! { "$expr": { "$or": [has_long_id(), has_too_many_statuses()] } });
+    faults
+}
+
 /// The faults of documents, whatever their deliveries are, and of posts for one platform: conditions that between them
-/// match whatever is malformed, but for texts that are not UTF-8, lists that are not the first of a list, a history
-/// that is one entry instead of a list, and what is only too long: an id, or `platformStatus`. What a document says of a
-/// delivery has [`faults_of_entry`].
+/// match whatever is malformed, but for texts that are not UTF-8 and for [`faults_in_no_index`]: lists that are not the
+/// first of a list, a history that is one entry instead of a list, and what is only too long: an id, or
+/// `platformStatus`. What a document says of a delivery has [`faults_of_entry`].
 ///
 /// They match few documents that can be read. The filter of a partial index may have them. It knows no negation: `null`
 /// stands for a field that is missing.
@@ -189,26 +175,14 @@ fn shapes_of_root(platform: Platform) -> [Document; 3] {
     ]
 }
 
-/// A delivery whose document does not name its platform exactly once, or keeps its fields in something else than objects.
-fn shapes_of_entry(entry: &str, platform: Platform) -> Vec<Document> {
+/// A delivery whose document does not name its platform exactly once.
+fn shapes_of_entry(entry: &str, platform: Platform) -> [Document; 3] {
     let others: Vec<&str> = platform.spellings().iter().filter(|name| **name != entry).copied().collect();
-    let mut shapes = vec![
+    [
         doc! { "platforms": { "$ne": entry } },
         doc! { "platforms": { "$not": { "$type": "array" } } },
-        doc! { "platforms": { "$elemMatch": { "$not": { "$type": "string" } } } },
         doc! { "platforms": { "$in": others } },
-        doc! { format!("platformStatus.{entry}.status"): { "$type": "array" } },
-    ];
-    let objects = ["platformStatus".to_owned(), "postretry".to_owned()]
-        .into_iter()
-        .chain([format!("platformStatus.{entry}"), format!("postretry.{entry}")]);
-    shapes.extend(objects.map(|path| is_no(&path, "object")));
-    shapes
-}
-
-fn is_set(path: &str) -> Document {
-    // Servers do not agree on whether this is null.
-    doc! { "$or": [{ path: { "$ne": Bson::Null } }, { path: { "$type": "undefined" } }] }
+    ]
 }
 
 fn is_no(path: &str, kind: &str) -> Document {
@@ -217,6 +191,7 @@ fn is_no(path: &str, kind: &str) -> Document {
 
 fn is_no_list(path: &str) -> Document {
     let is_other = doc! { path: { "$ne": Bson::Null, "$not": { "$type": "array" } } };
+    // Servers do not agree on whether `undefined` is null.
     doc! { "$or": [is_other, { path: { "$type": "undefined" } }] }
 }
 
@@ -231,22 +206,6 @@ fn is_no_date(path: &str) -> [Document; 3] {
 
 fn is_no_number(path: &str) -> [Document; 3] {
     [doc! { path: { "$type": other_than(&NUMBERS) } }, doc! { path: { "$type": "array" } }, doc! { path: f64::NAN }]
-}
-
-/// Hashtags are a list of strings, or an object of such lists.
-fn hashtags() -> Vec<Document> {
-    let mixed = |path: &str| doc! { path: { "$elemMatch": { "$not": { "$type": "string" } } } };
-    let mut shapes = vec![
-        mixed("hashtags"),
-        doc! { "hashtags": { "$type": other_than(&["object"]), "$not": { "$type": "array" } } },
-    ];
-    // In a list of strings these fields are missing, which is something else than null.
-    let in_object = |shape: Document| extended(&doc! { "hashtags": { "$type": "object" } }, shape);
-    for name in spellings() {
-        let path = format!("hashtags.{name}");
-        shapes.extend([is_no_list(&path), mixed(&path)].map(in_object));
-    }
-    shapes
 }
 
 #[cfg(test)]

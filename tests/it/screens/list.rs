@@ -45,7 +45,7 @@ fn taken() -> Vec<(&'static str, Document)> {
             doc! {
                 "title": "Its process died", "failedAt": ago(392), "retryCount": 2, "lastRetriedAt": ago(205),
                 "failureCategory": "network", "error": "TikTok did not respond: connection reset by peer",
-                "retryClaim": { "by": "web2:815:ba9876543210", "until": ago(190) },
+                "retryClaim": { "by": "web2:815:fedcba987654", "until": ago(190) },
             },
         ),
         (
@@ -482,10 +482,10 @@ fn text_of(row: &[(char, Color)]) -> String {
 }
 
 /// The colours of these words wherever they stand alone. `failed` does not in `permanently failed`.
-fn colors_of(words: &str, rows: &[ColoredRow]) -> Vec<Color> {
+fn colours_of(words: &str, rows: &[ColoredRow]) -> Vec<Color> {
     let wanted: Vec<char> = words.chars().collect();
     let longer: Vec<char> = "permanently ".chars().collect();
-    let mut colors = Vec::new();
+    let mut colours = Vec::new();
     for row in rows {
         let chars: Vec<char> = row.iter().map(|(c, _)| *c).collect();
         for start in 0..chars.len().saturating_sub(wanted.len()) {
@@ -495,11 +495,11 @@ fn colors_of(words: &str, rows: &[ColoredRow]) -> Vec<Color> {
                 && rest.get(wanted.len()).is_none_or(|c| !c.is_alphanumeric())
                 && !before.ends_with(&longer);
             if is_alone {
-                colors.extend(row.iter().skip(start).take(wanted.len()).map(|(_, color)| *color));
+                colours.extend(row.iter().skip(start).take(wanted.len()).map(|(_, color)| *color));
             }
         }
     }
-    colors
+    colours
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -529,12 +529,12 @@ async fn a_state_has_one_colour_wherever_it_is_told() {
     ];
     for (name, rows, expected) in expected {
         for (words, color) in STATES.into_iter().filter(|(words, _)| expected.contains(words)) {
-            let found = colors_of(words, rows);
+            let found = colours_of(words, rows);
             assert!(found.contains(&color), "{words} in {name}: {found:?}");
         }
     }
-    assert!(!colors_of("skipped", &run).is_empty(), "no post was skipped");
-    let never = colors_of("never", &list);
+    assert!(!colours_of("skipped", &run).is_empty(), "no post was skipped");
+    let never = colours_of("never", &list);
     assert!(!never.is_empty() && never.iter().all(|color| *color == Color::Idx(1)), "{never:?}");
 
     let mut all = vec![run, history, results, stats.clone(), list];
@@ -544,7 +544,7 @@ async fn a_state_has_one_colour_wherever_it_is_told() {
     for rows in &all {
         let text: String = rows.iter().map(|row| format!("{}\n", text_of(row).trim_end())).collect();
         for (words, color) in STATES {
-            let found = colors_of(words, rows);
+            let found = colours_of(words, rows);
             let is_one_colour = found.iter().all(|found| [Color::Default, color].contains(found));
             assert!(is_one_colour, "{words}, not {color:?}: {found:?}\n{}", text.trim_end());
         }
