@@ -76,7 +76,7 @@ sbom: (need "cargo-cyclonedx")
     cargo metadata --locked --format-version 1 > /dev/null
     # It has no option for another folder, and describes the crates of the tests too.
     cargo cyclonedx --quiet --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu
-    rm -f tests/*/*.cdx.json
+    rm -f tests/*/*.cdx.json benches/*/*.cdx.json
     mkdir -p target/sbom
     mv ./*.cdx.json target/sbom/postretry.cdx.json
     echo "wrote target/sbom/postretry.cdx.json"
@@ -94,9 +94,10 @@ tools:
 format:
     cargo fmt --all --check
 
-# Runs clippy on everything, with warnings denied
+# Runs clippy on everything, with warnings denied, and checks that the lock file of the fuzz targets is current
 lint:
     cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml > /dev/null
 
 # Builds the documentation of the library, with warnings denied
 doc:

@@ -120,7 +120,7 @@ complete -c postretry -n "__fish_postretry_using_subcommand retry" -s q -l quiet
 complete -c postretry -n "__fish_postretry_using_subcommand retry" -s v -l verbose -d 'Log what postretry does; repeat for more detail'
 complete -c postretry -n "__fish_postretry_using_subcommand retry" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c postretry -n "__fish_postretry_using_subcommand retry" -s V -l version -d 'Print version'
-complete -c postretry -n "__fish_postretry_using_subcommand reset" -l platform -d 'All posts for this platform; with IDs, only this platform of theirs (repeatable)' -r -f -a "tiktok\t''
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l platform -d 'All posts for this platform; with IDs, only this platform of those posts (repeatable)' -r -f -a "tiktok\t''
 instagram\t''
 youtube_shorts\t''"
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l category -d 'All posts whose last failure has this category (repeatable)' -r -f -a "network\t''
@@ -149,7 +149,7 @@ always\t'Always'
 never\t'Never'"
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l permanent -d 'All permanently failed posts'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l posted -d 'You have found the post on its platform: record it as posted; with exactly one ID'
-complete -c postretry -n "__fish_postretry_using_subcommand reset" -l drop-ticket -d 'Forget the upload tickets too, so that the next attempt starts a new upload; asks first; needs IDs'
+complete -c postretry -n "__fish_postretry_using_subcommand reset" -l drop-ticket -d 'Remove the upload tickets too, so that the next attempt starts a new upload; asks first; needs IDs'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l yes -d 'Do not ask for confirmation'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l dry-run -d 'Show what would be reset; write nothing'
 complete -c postretry -n "__fish_postretry_using_subcommand reset" -l json -d 'The same as `--format json`'

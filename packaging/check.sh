@@ -42,7 +42,8 @@ echo "== package"
 .ci/tools cargo-deb
 PATH=$PATH:$PWD/target/tools/bin
 rm -f "$work"/*.deb
-cargo deb --quiet --locked --profile package-check --output "$work/"
+# It is installed and run, and need not be fast: the build of the tests serves.
+cargo deb --quiet --locked --profile dev --output "$work/"
 package=$(echo "$work"/*.deb)
 
 echo "== metrics"
@@ -56,7 +57,7 @@ if ! command -v promtool > /dev/null || ! command -v prometheus > /dev/null; the
     PATH=$PATH:$work/prometheus/usr/bin
 fi
 store=$(cargo run --quiet --locked --example quickstart | sed -n 's/.*--store \(sqlite:[^ ]*\) .*/\1/p')
-PATH=$PWD/target/package-check:$PATH POSTRETRY_STORE=$store packaging/textfile.sh "$work"
+PATH=$PWD/target/debug:$PATH POSTRETRY_STORE=$store packaging/textfile.sh "$work"
 promtool check metrics < "$work/postretry.prom"
 promtool check rules packaging/alerts.yml
 promtool test rules packaging/alerts_test.yml

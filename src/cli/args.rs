@@ -53,6 +53,12 @@ impl Cli {
         }
         Ok(cli)
     }
+
+    /// The name of the command on a command line that is wrong, as far as it can be read.
+    pub fn command_name(arguments: impl IntoIterator<Item = OsString>) -> Option<String> {
+        let matches = Self::command().ignore_errors(true).try_get_matches_from(arguments).ok()?;
+        matches.subcommand_name().map(str::to_owned)
+    }
 }
 
 /// The options of every command. Each command lists them after its own.
@@ -135,7 +141,7 @@ pub enum Command {
     ///
     /// Lists the newest failures first. With an ID, shows one post with its retry history and explains in one sentence
     /// what happens to it next, when and why. A post for several platforms has one row and one block for each platform
-    /// on which it failed; its JSON is then `posts` instead of `post`.
+    /// on which it failed; its JSON always has `posts` instead of `post`.
     ///
     /// Above the list, postretry says which platforms wait for you, as the last run recorded it.
     ///
@@ -177,7 +183,7 @@ pub enum Command {
     /// Show counts, success rates, failure categories and past runs
     ///
     /// Shows how often retries succeed: by platform, by attempt number, and by the category of the previous failure. It
-    /// also shows which posts need manual action, and which platforms wait for you since when. A post for several
+    /// also shows which posts need manual action, and which platforms wait for you, and since when. A post for several
     /// platforms counts once for each platform on which it failed.
     #[command(display_name = PROGRAM, after_long_help = help::after_help_of("stats"))]
     Stats(StatsArgs),
@@ -259,7 +265,7 @@ pub struct ResetArgs {
     /// All permanently failed posts
     #[arg(long)]
     pub permanent: bool,
-    /// All posts for this platform; with IDs, only this platform of theirs (repeatable)
+    /// All posts for this platform; with IDs, only this platform of those posts (repeatable)
     #[arg(long, value_name = "P", value_parser = platform())]
     pub platform: Vec<Platform>,
     /// All posts whose last failure has this category (repeatable)
@@ -271,7 +277,7 @@ pub struct ResetArgs {
     /// The address at which you have found it
     #[arg(long, value_name = "URL", requires = "posted", value_parser = web_address)]
     pub url: Option<Url>,
-    /// Forget the upload tickets too, so that the next attempt starts a new upload; asks first; needs IDs
+    /// Remove the upload tickets too, so that the next attempt starts a new upload; asks first; needs IDs
     #[arg(long)]
     pub drop_ticket: bool,
     /// Do not ask for confirmation

@@ -194,10 +194,8 @@ impl Console {
         written(write(&mut out).and_then(|()| out.flush()))
     }
 
-    /// What was being done is over, so its lines go and do not come back.
     fn end_progress(&self) {
-        self.progress.clear().unwrap_or_default();
-        self.progress.set_draw_target(ProgressDrawTarget::hidden());
+        end_progress(&self.progress);
     }
 
     /// A result, or a part of one, without the secrets that documents quote and, in JSON, without raw characters that a
@@ -292,6 +290,11 @@ pub(super) struct Notes {
 }
 
 impl Notes {
+    /// Removes the progress lines.
+    pub(super) fn end_progress(&self) {
+        end_progress(&self.progress);
+    }
+
     /// Writes one line, or more on a narrow terminal.
     pub(super) fn write(&self, text: &str) {
         if !self.is_quiet {
@@ -301,9 +304,19 @@ impl Notes {
     }
 }
 
+/// What was being done is over, so its lines go and do not come back.
+fn end_progress(progress: &MultiProgress) {
+    progress.clear().unwrap_or_default();
+    progress.set_draw_target(ProgressDrawTarget::hidden());
+}
+
 /// Writes an error and its hint where there is no console. A closed pipe is not an error.
 pub(super) fn say(problem: &str, hint: Option<&str>) {
-    let text = render(problem, hint, Screen { width: stderr_width(), has_color: false });
+    let mut text = render(problem, hint, Screen { width: stderr_width(), has_color: false });
+    if !ProgressDrawTarget::stderr().is_hidden() {
+        // The cursor may wait at the beginning of a progress line, which would be left in part.
+        text.insert_str(0, "\r\u{1b}[J");
+    }
     let mut err = std::io::stderr().lock();
     drop(err.write_all(text.as_bytes()).and_then(|()| err.flush()));
 }

@@ -95,8 +95,8 @@ pub(super) fn labelled(label: &str, paint: Paint, text: &str, screen: Screen) ->
 
 const COMMANDS: &str = "the commands are `run`, `list-failed`, `retry`, `reset` and `stats`";
 
-/// What is wrong with a command line, in one line, and a hint.
-pub(super) fn usage(error: &clap::Error) -> (String, String) {
+/// What is wrong with a command line of this command, in one line, and a hint.
+pub(super) fn usage(error: &clap::Error, command: Option<&str>) -> (String, String) {
     if matches!(error.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand) {
         return ("no command is given".to_owned(), format!("{COMMANDS}; `postretry --help` describes them"));
     }
@@ -105,9 +105,15 @@ pub(super) fn usage(error: &clap::Error) -> (String, String) {
     let (mut problem, mut hint) = (String::new(), None);
     for line in said.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if let Some(tip) = line.strip_prefix("tip: ") {
+            // clap names only the first letter, which would be another ID.
+            let tip = if tip.starts_with("to pass `-") && !tip.starts_with("to pass `--") {
+                "put `--` before an ID that begins with `-`".to_owned()
+            } else {
+                tip.replacen("similar subcommand", "similar command", 1)
+            };
             // An option that does not exist is a slip, and not an ID.
             if !tip.starts_with("to pass `--") {
-                hint.get_or_insert(tip.to_owned());
+                hint.get_or_insert(tip);
             }
         } else if !line.starts_with("For more information") {
             let gap = if problem.is_empty() { "" } else { " " };
@@ -118,9 +124,15 @@ pub(super) fn usage(error: &clap::Error) -> (String, String) {
     let usage = usage.lines().next().unwrap_or_default().trim();
     let hint = hint.unwrap_or_else(|| match usage {
         _ if error.kind() == ErrorKind::InvalidSubcommand => COMMANDS.to_owned(),
-        "" => "see `postretry --help`".to_owned(),
+        "" => match command {
+            Some(command) => format!("see `postretry {command} --help`"),
+            None => "see `postretry --help`".to_owned(),
+        },
         usage => format!("usage: `{usage}`; see `--help` for details"),
     });
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        problem = problem.replacen("unrecognized subcommand", "unknown command", 1);
+    }
     // An argument can be anything, a connection string with its password too.
     let redactor = Redactor::default();
     (redactor.clean(&problem, MAX_USAGE_CHARS), redactor.clean(&hint, MAX_USAGE_CHARS))
@@ -197,7 +209,9 @@ impl AppError {
         match self {
             Self::Unsuitable { hint, .. } | Self::Usage { hint, .. } => hint.as_deref(),
             Self::Store(error) => error.advice(),
-            Self::Settings(SettingsError::Invalid(_)) => Some("`.env.example` lists every setting with its default"),
+            Self::Settings(SettingsError::Invalid(_)) => {
+                Some("`postretry --help` lists every setting with its default")
+            }
             Self::Settings(SettingsError::EnvFile(error)) => error.hint.as_deref(),
             Self::Https { problem } => limit_hint(problem).or(Some(
                 "install the package `ca-certificates`, or set `SSL_CERT_FILE` to a file with the certificates of \
@@ -217,15 +231,38 @@ mod tests {
     use super::*;
     use crate::cli::Cli;
 
+    /// What is wrong with a command line, and the hint.
+    fn told(arguments: &[&str]) -> (String, String) {
+        let arguments: Vec<OsString> = ["postretry"].iter().chain(arguments).map(OsString::from).collect();
+        let error = Cli::read(arguments.iter().cloned()).unwrap_err();
+        usage(&error, Cli::command_name(arguments).as_deref())
+    }
+
     #[test]
     fn an_option_that_does_not_exist_is_not_taken_for_an_id() {
-        let hint = |option: &str| {
-            let error = Cli::read(["postretry", "retry", option, "x"].map(OsString::from)).unwrap_err();
-            usage(&error).1
-        };
-        let misspelt = hint("--dry-run");
+        let misspelt = told(&["retry", "--dry-run", "x"]).1;
         assert!(misspelt.starts_with("usage: `postretry retry "), "{misspelt}");
-        assert_eq!(hint("-spring"), "to pass `-s` as a value, use `-- -s`");
+        assert_eq!(told(&["retry", "-spring", "x"]).1, "put `--` before an ID that begins with `-`");
+    }
+
+    #[test]
+    fn a_wrong_value_leads_to_the_help_that_describes_the_option() {
+        for (arguments, command) in [
+            (&["run", "--concurrency", "0"][..], "run "),
+            (&["-q", "--store", "sqlite:retry", "run", "--max-duration", "soon"], "run "),
+            (&["reset", "--posted", "--url", "x", "id"], "reset "),
+            (&["list-failed", "--limit", "0"], "list-failed "),
+        ] {
+            assert_eq!(told(arguments).1, format!("see `postretry {command}--help`"), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_does_not_exist_is_called_a_command() {
+        assert_eq!(told(&["frobnicate"]), ("unknown command `frobnicate`".to_owned(), COMMANDS.to_owned()));
+        let (problem, hint) = told(&["list-faild"]);
+        assert_eq!(problem, "unknown command `list-faild`");
+        assert!(hint.contains("similar command") && hint.contains("`list-failed`"), "{hint}");
     }
 
     const PROBLEM: &str = "failed to retry post `65f0a1b2c3d4e5f6a7b8c9d2`: it is permanently failed";

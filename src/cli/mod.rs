@@ -25,7 +25,7 @@ use chrono::DateTime;
 
 use crate::environment::{EnvFiles, Environment, Secrecy};
 use crate::platform::{AssetStore, Http, Pacing, PollSettings, PublisherDeps, publishers};
-use crate::post::Platform;
+use crate::post::{Platform, plain_cause};
 use crate::report::{NoopListener, ProgressListener};
 use crate::retry::{Listener, RetryContext, Shutdown, StoreClock};
 use crate::settings::{Overrides, Settings, SettingsError, variables};
@@ -64,10 +64,11 @@ pub fn main(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> ExitCode {
     let environment: Vec<(OsString, OsString)> = environment.into_iter().collect();
-    let cli = match Cli::read(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::read(arguments.iter().cloned()) {
         Ok(cli) => cli,
         Err(error) => {
-            return wrong_usage(&error).into();
+            return wrong_usage(&error, arguments).into();
         }
     };
     let console = Console::new(&cli.global, &environment);
@@ -85,7 +86,7 @@ pub fn main(
 
 /// Writes what is wrong with the command line, in the form of all errors. Help and version also arrive here; they are
 /// results.
-fn wrong_usage(error: &clap::Error) -> Exit {
+fn wrong_usage(error: &clap::Error, arguments: Vec<OsString>) -> Exit {
     if !error.use_stderr() {
         return match written(error.print().and_then(|()| std::io::stdout().flush())) {
             Ok(()) => Exit::Done,
@@ -95,7 +96,7 @@ fn wrong_usage(error: &clap::Error) -> Exit {
             }
         };
     }
-    let (problem, hint) = error::usage(error);
+    let (problem, hint) = error::usage(error, Cli::command_name(arguments).as_deref());
     console::say(&problem, Some(&hint));
     Exit::Usage
 }
@@ -162,7 +163,7 @@ fn start(
     let format = cli.global.format();
     let exit = runtime.block_on(async {
         let shutdown = stop_signals()?;
-        ending.obey(shutdown.clone());
+        ending.obey(shutdown.clone(), console.notes());
         // The thread for files and SQLite. A system that refuses it does so now, and not in the middle of a pass.
         tokio::task::spawn_blocking(|| {}).await.unwrap_or_default();
         match &cli.command {
@@ -228,13 +229,17 @@ async fn open_assets(settings: &Settings) -> Result<AssetStore, AppError> {
     if settings.platforms.is_empty() {
         return Err(AppError::Unsuitable {
             problem: "no platform is configured, so no post can be published".to_owned(),
-            hint: Some("set the credentials of a platform; `.env.example` lists them".to_owned()),
+            hint: Some("set the credentials of a platform; `postretry --help` lists the settings".to_owned()),
         });
     }
     let root = &settings.assets.root;
     let opened = AssetStore::open(root, settings.assets.public_url.clone()).await;
     opened.map_err(|error| AppError::Unsuitable {
-        problem: format!("setting `POST_ASSET_ROOT` is not a readable directory: `{}`: {error}", root.display()),
+        problem: format!(
+            "setting `POST_ASSET_ROOT` is not a readable directory: `{}`: {}",
+            root.display(),
+            plain_cause(&error.to_string())
+        ),
         hint: Some("set it to the directory that contains the videos and images".to_owned()),
     })
 }

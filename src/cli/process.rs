@@ -7,7 +7,7 @@ use std::panic::PanicHookInfo;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use super::console;
+use super::console::{self, Notes};
 use super::error::Exit;
 use crate::environment::Redactor;
 use crate::retry::{Shutdown, Signal, Work};
@@ -37,9 +37,10 @@ pub(super) struct Ending(Sender<Exit>);
 
 impl Ending {
     /// Ends the process when a stop leaves it no more time.
-    pub(super) fn obey(self, shutdown: Shutdown) {
+    pub(super) fn obey(self, shutdown: Shutdown, notes: Notes) {
         tokio::spawn(async move {
             shutdown.time_over().await;
+            notes.end_progress();
             if shutdown.work() == Some(Work::Attempts) {
                 log::warn!("attempts were cut short; the next pass resumes them when their claims have expired");
             }

@@ -42,8 +42,16 @@ pub(super) fn check(args: &ResetArgs, console: &Console) -> Result<(), AppError>
     }
     // Whether a script needs `--yes` does not depend on what matches.
     if (args.ids.is_empty() || args.drop_ticket) && !args.yes && !args.dry_run && !console.can_ask() {
-        let action = if args.drop_ticket { "drop the tickets of posts" } else { "reset a selection of posts" };
-        return usage(&format!("cannot {action} without confirmation"), "add `--yes`, or check first with `--dry-run`");
+        let (action, hint) = if args.drop_ticket {
+            // A dry run does not show whether a post is on its platform.
+            (
+                "remove the upload tickets of posts",
+                "check on the platform that each post is not there, then add `--yes`",
+            )
+        } else {
+            ("reset a selection of posts", "add `--yes`, or check first with `--dry-run`")
+        };
+        return usage(&format!("cannot {action} without confirmation"), hint);
     }
     Ok(())
 }
@@ -306,8 +314,13 @@ impl Task<'_> {
         let (outcome, would) =
             if self.args.posted { (POSTED, "would be recorded as posted") } else { (RESET, "would be reset") };
         let count = self.rows.iter().filter(|row| row.outcome == outcome).count();
+        let tickets = match count {
+            _ if !self.args.drop_ticket => "",
+            1 => " without its upload ticket",
+            _ => " without their upload tickets",
+        };
         let count = plural(count as u64, "post", "posts");
-        format!("{}{count} {would}; nothing was changed\n{left_out}", reset_plan_text(&self.rows, screen))
+        format!("{}{count} {would}{tickets}; nothing was changed\n{left_out}", reset_plan_text(&self.rows, screen))
     }
 
     /// A selection can be larger than expected, so a person is asked; without a terminal `--yes` is required.

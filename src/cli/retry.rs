@@ -184,7 +184,7 @@ fn report_problem(report: &RetryReport, has_others: bool, console: &Console) {
             )
         }
         RetryOutcome::NotConfigured(platform) => {
-            format!("set the credentials of {}; `.env.example` lists them", platform.title())
+            format!("set the credentials of {}; `postretry --help` lists the settings", platform.title())
         }
         RetryOutcome::Malformed => MALFORMED_HINT.to_owned(),
         RetryOutcome::Busy => BUSY_HINT.to_owned(),

@@ -1,6 +1,6 @@
 //! The text of a platform's failure: one shape for all platforms, with the cause first.
 
-use crate::post::{Category, Failure, MAX_CODE_CHARS, MAX_WORDS_CHARS, Platform, excerpt, one_line};
+use crate::post::{Category, Failure, MAX_CODE_CHARS, MAX_WORDS_CHARS, Platform, excerpt, one_line, plain_cause};
 
 /// The cause of an outage.
 pub(super) const UNAVAILABLE: &str = "temporarily unavailable";
@@ -41,7 +41,8 @@ impl<'a> Explanation<'a> {
         Self { code, ..self }
     }
 
-    /// The HTTP status. That of a success is not told beside a code, since it says nothing of the failure.
+    /// The HTTP status. That of a success is told beside a code only if the code is not known, since it says nothing of
+    /// a failure that is.
     pub(super) fn status(self, status: u16) -> Self {
         Self { status: Some(status), ..self }
     }
@@ -71,7 +72,9 @@ impl<'a> Explanation<'a> {
     /// an upload session)
     /// ```
     pub(super) fn failure(&self, category: Category, cause: &str) -> Failure {
-        let status = self.status.filter(|status| self.code.is_none() || !(200..300).contains(status));
+        let is_told =
+            |status: &u16| self.code.is_none() || category == Category::Unknown || !(200..300).contains(status);
+        let status = self.status.filter(is_told);
         let details = [
             self.code.clone(),
             status.map(|status| format!("HTTP {status}")),
@@ -90,14 +93,11 @@ fn quoted(text: &str, limit: usize) -> Option<String> {
     Some(excerpt(text, limit)).filter(|text| !text.is_empty())
 }
 
-/// The machine's text for a cause, as it begins a sentence of ours: without the number of its error, and in lower case
-/// unless it begins with an abbreviation.
+/// The machine's text for a cause in plain words, as it begins a sentence of ours.
 pub(super) fn plain(cause: &str) -> String {
-    let text = cause.split_once(" (os error ").map_or(cause, |(text, _)| text);
-    let mut rest = text.chars();
-    match rest.next() {
-        Some(first) if rest.as_str().starts_with(char::is_lowercase) => first.to_lowercase().chain(rest).collect(),
-        _ => text.to_owned(),
+    match cause {
+        "connection closed before message completed" => "the connection was closed before the response".to_owned(),
+        _ => plain_cause(cause),
     }
 }
 
@@ -107,8 +107,9 @@ pub(super) fn labelled(platform: Platform, text: &str) -> String {
 }
 
 /// The failure of a response that is not in the platform's own form, such as the page of a gateway. It says nothing of
-/// the post or of its ticket, so only the class of the HTTP status counts, and a retry is always possible.
-pub(super) fn foreign(platform: Platform, step: &str, status: u16) -> Failure {
+/// the post or of its ticket, so only the class of the HTTP status counts, and a retry is always possible. Words and an
+/// id for the platform's support are told where the response has them.
+pub(super) fn foreign(explanation: Explanation<'_>, status: u16) -> Failure {
     let (category, cause) = match status {
         401 => {
             (Category::Auth, "the credentials were refused; check them, and whether a proxy or gateway has answered")
@@ -117,7 +118,7 @@ pub(super) fn foreign(platform: Platform, step: &str, status: u16) -> Failure {
         500..=599 => (Category::PlatformOutage, UNAVAILABLE),
         _ => (Category::Unknown, "the response is not the platform's own; a proxy or gateway may have answered"),
     };
-    Explanation::new(platform, step).status(status).failure(category, cause)
+    explanation.status(status).failure(category, cause)
 }
 
 #[cfg(test)]
@@ -170,9 +171,19 @@ mod tests {
                 "TikTok: an unexpected response (HTTP 200, when asked to accept the video)",
             ),
         ] {
-            let failure = explanation.failure(Category::Unknown, cause);
+            let failure = explanation.failure(Category::PlatformOutage, cause);
             assert_eq!((failure.message.as_str(), failure.advice.as_deref()), (message, Some(cause)));
         }
+    }
+
+    #[test]
+    fn the_status_of_a_success_is_told_beside_a_code_that_is_not_known() {
+        let explanation = Explanation::new(Platform::TikTok, "accept the video").code("teapot").status(200);
+        assert_eq!(
+            explanation.failure(Category::Unknown, UNKNOWN_REASON).message,
+            "TikTok: refused for a reason that postretry does not know (`teapot`, HTTP 200, when asked to accept the \
+             video)"
+        );
     }
 
     #[test]
@@ -190,9 +201,7 @@ mod tests {
         for (cause, expected) in [
             ("Connection refused (os error 111)", "connection refused"),
             ("connection reset by peer", "connection reset by peer"),
-            ("Input/output error (os error 5)", "input/output error"),
-            ("TLS handshake failed", "TLS handshake failed"),
-            ("", ""),
+            ("connection closed before message completed", "the connection was closed before the response"),
         ] {
             assert_eq!(plain(cause), expected);
         }
@@ -208,7 +217,7 @@ mod tests {
                 (429, Category::RateLimited, "the rate limit is reached (HTTP 429, "),
                 (503, Category::PlatformOutage, "temporarily unavailable (HTTP 503, "),
             ] {
-                let failure = foreign(platform, "publish the post", status);
+                let failure = foreign(Explanation::new(platform, "publish the post"), status);
                 assert_eq!((failure.category, failure.retryable), (category, Retryable::Yes), "{status}");
                 let begin = format!("{}: {cause}", platform.title());
                 let end = format!("(HTTP {status}, when asked to publish the post)");

@@ -12,23 +12,36 @@ use serde::{Deserialize, Serialize};
 pub struct PostId {
     text: String,
     key: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_delivery: bool,
 }
 
 impl PostId {
     /// An id whose store key differs from the text that people write.
     pub fn new(text: impl Into<String>, key: impl Into<String>) -> Self {
-        Self { text: text.into(), key: key.into() }
+        Self { text: text.into(), key: key.into(), is_delivery: false }
     }
 
     /// An id whose store key is the text that people write.
     pub fn from_text(text: impl Into<String>) -> Self {
         let text = text.into();
-        Self { key: text.clone(), text }
+        Self { key: text.clone(), text, is_delivery: false }
+    }
+
+    /// The id of a delivery: of one of the platforms of a post for several.
+    #[must_use]
+    pub fn of_delivery(self) -> Self {
+        Self { is_delivery: true, ..self }
     }
 
     /// As people write it, exactly. It can be of any length and contain any character.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Whether it is a delivery's. The text is then the post's own, for all its deliveries.
+    pub fn is_delivery(&self) -> bool {
+        self.is_delivery
     }
 
     /// The store's key. Only that store can read it.

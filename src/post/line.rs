@@ -117,6 +117,17 @@ pub fn excerpt(text: &str, limit: usize) -> String {
     format!("{}{CUT}", kept.trim_end())
 }
 
+/// The machine's text for a cause, as it begins a sentence of ours: without the number of its error, and in lower case
+/// unless it begins with an abbreviation.
+pub fn plain_cause(cause: &str) -> String {
+    let text = cause.split_once(" (os error ").map_or(cause, |(text, _)| text);
+    let mut rest = text.chars();
+    match rest.next() {
+        Some(first) if rest.as_str().starts_with(char::is_lowercase) => first.to_lowercase().chain(rest).collect(),
+        _ => text.to_owned(),
+    }
+}
+
 /// An id for people: one line that is short enough to leave room for what is said about the post.
 pub fn shown_id(id: &str) -> String {
     one_line(id, MAX_ID_CHARS)
@@ -154,6 +165,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_machines_cause_reads_like_the_beginning_of_a_sentence() {
+        for (cause, expected) in [
+            ("Connection refused (os error 111)", "connection refused"),
+            ("connection reset by peer", "connection reset by peer"),
+            ("Input/output error (os error 5)", "input/output error"),
+            ("TLS handshake failed", "TLS handshake failed"),
+            ("", ""),
+        ] {
+            assert_eq!(plain_cause(cause), expected);
+        }
+    }
 
     #[test]
     fn what_a_terminal_would_act_on_is_shown_as_its_escape() {

@@ -21,7 +21,7 @@ pub use draft::{Malformed, PostDraft};
 pub use failure::{Category, Consequence, Failure, ParseCategoryError, Retryable, TicketFate};
 pub use history::{EntryOutcome, HISTORY_LIMIT, HistoryEntry, ResetMark};
 pub use id::PostId;
-pub use line::{MAX_CODE_CHARS, MAX_WORDS_CHARS, excerpt, is_hidden, one_line, shell_quoted, shown_id};
+pub use line::{MAX_CODE_CHARS, MAX_WORDS_CHARS, excerpt, is_hidden, one_line, plain_cause, shell_quoted, shown_id};
 pub use outcome::{
     AttemptEnd, AttemptStart, ClaimedPost, LastRetried, MAX_DEFERRAL, MAX_ERROR_CHARS, MAX_INTERRUPTIONS, Outcome,
     PROCESSING_LIMIT, Publication, Settlement, settle, settle_found,

@@ -17,6 +17,8 @@ pub struct PassRules {
     pub config: PassConfig,
     /// The platforms that are configured.
     pub platforms: Vec<Platform>,
+    /// Whether commands name the platform, because without it they mean every failed delivery of the post.
+    pub names_platform: bool,
 }
 
 /// What happens to a post next, when and why, with dates.
@@ -55,7 +57,7 @@ fn sentence(stored: &StoredPost, rules: &PassRules, now: DateTime<Utc>, times: T
                 times.at(until)
             )
         }
-        Eligibility::PermanentlyFailed | Eligibility::Exhausted => permanently_failed(post, policy),
+        Eligibility::PermanentlyFailed | Eligibility::Exhausted => permanently_failed(post, rules),
         Eligibility::Due(DueReason::Interrupted) => {
             format!("The next pass resumes attempt {} of {of}, because the process died during it.", post.retry.count)
         }
@@ -107,7 +109,8 @@ fn without_attempt(
     let platform = post.platform.title();
     if !rules.platforms.contains(&post.platform) {
         return Some(format!(
-            "{pass} leaves it unchanged, because {platform} is not configured here; `.env.example` lists the settings."
+            "{pass} leaves it unchanged, because {platform} is not configured here; `postretry --help` lists the \
+             settings."
         ));
     }
     if let Some(published_id) = &post.published_id {
@@ -141,15 +144,26 @@ fn next_pass(eligibility: &Eligibility, now: DateTime<Utc>, times: Times) -> Opt
     }
 }
 
-fn permanently_failed(post: &Post, policy: &RetryPolicy) -> String {
-    let id = shell_quoted(post.id.as_str());
+fn permanently_failed(post: &Post, rules: &PassRules) -> String {
+    let policy = &rules.policy;
+    let option = if rules.names_platform { format!("--platform {} ", post.platform) } else { String::new() };
+    let id = format!("{option}{}", shell_quoted(post.id.as_str()));
     let why = match post.retry.category {
         Some(Category::Ambiguous) => return ambiguous(post, &id),
-        Some(Category::Expired) => "it is older than `POST_RETRY_EXPIRE`".to_owned(),
+        // After a reset, the next pass would mark it again.
+        Some(Category::Expired) => {
+            return format!(
+                "It is not retried any more, because it is older than `POST_RETRY_EXPIRE`; `postretry retry --force \
+                 {id}` publishes it in spite of its age."
+            );
+        }
         Some(category @ (Category::RejectedContent | Category::MediaProcessing))
             if !policy.is_exhausted(post.retry.count) =>
         {
-            format!("a retry cannot fix a failure of category {category}")
+            return format!(
+                "It is not retried any more, because a retry cannot fix a failure of category {category}; correct the \
+                 post or its file, then run `postretry reset {id}`."
+            );
         }
         _ if policy.is_exhausted(post.retry.count) => {
             format!("all {} are used up", plural(u64::from(policy.max_retries), "retry", "retries"))
@@ -160,7 +174,8 @@ fn permanently_failed(post: &Post, policy: &RetryPolicy) -> String {
     format!("It is not retried any more, because {why}; `postretry reset {id}` resets its retry count.")
 }
 
-/// What a person does about a post that may be public. A pass sends one with the platform's ID in no case.
+/// What a person does about a post that may be public. A pass sends one with the platform's ID in no case. `id` is how
+/// a command names the post.
 fn ambiguous(post: &Post, id: &str) -> String {
     let platform = post.platform.title();
     match &post.published_id {
@@ -190,7 +205,7 @@ impl PassRules {
             poll: Duration::from_secs(2),
             wait: Duration::from_secs(300),
         };
-        Self { policy: RetryPolicy::default(), config, platforms: Platform::ALL.to_vec() }
+        Self { policy: RetryPolicy::default(), config, platforms: Platform::ALL.to_vec(), names_platform: false }
     }
 }
 
@@ -275,6 +290,43 @@ mod tests {
                 said,
                 format!("It is not retried any more, because {why}; `postretry reset p1` resets its retry count.")
             );
+        }
+    }
+
+    #[test]
+    fn a_permanently_failed_post_is_told_what_helps_and_with_its_platform_if_it_has_several() {
+        let mut rules = PassRules::expiring(Some(Duration::from_secs(3600)));
+        let mut post = failed_hours_ago(9, None);
+        post.retry.permanently_failed = true;
+        for (option, names_platform) in [("", false), ("--platform tiktok ", true)] {
+            rules.names_platform = names_platform;
+            let said = |category| {
+                let mut post = post.clone();
+                post.retry.category = Some(category);
+                said(post, &rules)
+            };
+            assert_eq!(
+                said(Category::Expired),
+                format!(
+                    "It is not retried any more, because it is older than `POST_RETRY_EXPIRE`; `postretry retry \
+                     --force {option}p1` publishes it in spite of its age."
+                )
+            );
+            for category in [Category::RejectedContent, Category::MediaProcessing] {
+                assert_eq!(
+                    said(category),
+                    format!(
+                        "It is not retried any more, because a retry cannot fix a failure of category {category}; \
+                         correct the post or its file, then run `postretry reset {option}p1`."
+                    )
+                );
+            }
+            let network = said(Category::Network);
+            assert!(network.contains(&format!("`postretry reset {option}p1` resets its")), "{network}");
+            let ambiguous = said(Category::Ambiguous);
+            for command in ["reset --posted ", "retry --force ", "reset "] {
+                assert!(ambiguous.contains(&format!("`postretry {command}{option}p1`")), "{ambiguous}");
+            }
         }
     }
 

@@ -113,7 +113,7 @@ pub fn post_text(
     // A process that died leaves its claim behind.
     let claimed_by = stored
         .claim()
-        .map(|claim| if claim.is_live(now) { claim.by.clone() } else { format!("{} (no longer valid)", claim.by) });
+        .map(|claim| if claim.is_live(now) { claim.by.clone() } else { format!("{} (expired)", claim.by) });
     let lines = [
         ("id", Some(post.id)),
         ("title", post.title),
@@ -132,7 +132,9 @@ pub fn post_text(
     for (name, value) in lines {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             let value = one_line(&value, MAX_TEXT_CHARS);
-            let line = wrapped(&format!("{name:<NAME_WIDTH$}{value}"), screen.width, NAME_WIDTH);
+            // A terminal breaks an ID that is too long by itself, and then it can still be copied.
+            let width = screen.width.filter(|_| name != "id");
+            let line = wrapped(&format!("{name:<NAME_WIDTH$}{value}"), width, NAME_WIDTH);
             let (name, value) = line.split_at(NAME_WIDTH);
             text.push_str(&format!("{}{value}\n", Paint::Heading.on(name, screen.has_color)));
         }
@@ -157,7 +159,7 @@ fn history_table(history: &[HistoryEntry], now: DateTime<Utc>) -> Table {
         Column::whole("outcome"),
         Column::whole("category"),
         Column::whole("host").movable(),
-        Column::sentences("error"),
+        Column::sentences("detail"),
     ]);
     for entry in history {
         let interruptions = match entry.interruptions {
@@ -168,8 +170,10 @@ fn history_table(history: &[HistoryEntry], now: DateTime<Utc>) -> Table {
         let settled = entry.settled_by.as_ref().map(|by| format!("recorded as posted by {by}"));
         let details = [entry.error.clone(), interruptions, settled, reset];
         let (outcome, paint) = outcome_words(entry.outcome.as_str());
+        // What a person has recorded is no attempt.
+        let attempt = if entry.settled_by.is_some() { String::new() } else { entry.attempt.to_string() };
         table.row([
-            entry.attempt.to_string().into(),
+            attempt.into(),
             entry.started_at.map(|at| relative(at, now)).unwrap_or_default().into(),
             Cell::painted(outcome, paint),
             entry.category.map_or("", Category::as_str).into(),
@@ -316,6 +320,37 @@ mod tests {
     }
 
     #[test]
+    fn a_long_id_of_a_post_in_full_can_be_copied() {
+        let id = "f00d".repeat(20);
+        let post = PostDraft { platform: Some("tiktok".to_owned()), ..PostDraft::new(PostId::from_text(id.clone())) };
+        let screen = Screen { width: Some(60), has_color: false };
+        let text = post_text(&post.check().into(), &[], &PassRules::expiring(None), now(), screen);
+        assert!(text.lines().any(|line| line == format!("{:<NAME_WIDTH$}{id}", "id")), "{text}");
+    }
+
+    #[test]
+    fn what_a_person_has_recorded_is_no_attempt_in_the_history() {
+        let entry = |outcome, settled_by: Option<&str>| HistoryEntry {
+            attempt: 7,
+            started_at: None,
+            finished_at: Some(now()),
+            outcome,
+            category: None,
+            error: None,
+            host: "web1".to_owned(),
+            interruptions: 0,
+            reset: None,
+            settled_by: settled_by.map(str::to_owned),
+        };
+        let history = [entry(EntryOutcome::Failed, None), entry(EntryOutcome::Posted, Some("anna"))];
+        let text = history_table(&history, now()).text(Screen::default());
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].contains("DETAIL") && !lines[0].contains("ERROR"), "{text}");
+        assert!(lines[1].contains('7') && lines[1].contains("failed"), "{text}");
+        assert!(!lines[2].contains('7') && lines[2].ends_with("recorded as posted by anna"), "{text}");
+    }
+
+    #[test]
     fn a_post_in_full_tells_a_running_attempt_from_one_whose_process_died() {
         let text = |minutes| {
             let mut claimed = draft(3, "tiktok");
@@ -329,6 +364,6 @@ mod tests {
         let running = text(30);
         assert!(running.contains("next retry running claimed by web1:7:abc Attempt 1 of 5 is running"), "{running}");
         let died = text(-30);
-        assert!(died.contains("next retry due claimed by web1:7:abc (no longer valid) The next pass"), "{died}");
+        assert!(died.contains("next retry due claimed by web1:7:abc (expired) The next pass"), "{died}");
     }
 }

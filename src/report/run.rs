@@ -88,7 +88,9 @@ pub fn write_run(
         }
     }
     for post in report.found_published.iter() {
-        let note = wrapped(&one_line(&published_note(post?.as_ref()), MAX_TEXT_CHARS), screen.width, 2);
+        // Before it is wrapped: a secret in two lines could not be found.
+        let note = scrub(&published_note(post?.as_ref()));
+        let note = wrapped(&one_line(&note, MAX_TEXT_CHARS), screen.width, 2);
         writeln!(out, "{}", Paint::Bad.on(&note, screen.has_color))?;
     }
     write_malformed(out, &report.malformed, scrub, screen)
@@ -119,7 +121,7 @@ fn summary(platforms: &[PlatformReport]) -> String {
         line.push_str(&format!(": {counts}"));
     }
     if totals.flagged > 0 {
-        line.push_str(&format!("; {} marked as permanently failed", totals.flagged));
+        line.push_str(&format!("; {} marked as permanently failed without an attempt", totals.flagged));
     }
     line
 }
@@ -224,7 +226,7 @@ pub fn write_dry_run(
         line.push_str(&format!(", {} of them would be deferred", report.would_be_deferred));
     }
     if flagged > 0 {
-        line.push_str(&format!("; {flagged} would be marked as permanently failed"));
+        line.push_str(&format!("; {flagged} would be marked as permanently failed without an attempt"));
     }
     writeln!(out, "{}", wrapped(&line, screen.width, 2))?;
     for note in account_notes_at(report, Times::From(report.started_at)) {

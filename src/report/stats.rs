@@ -49,7 +49,11 @@ fn headline(statistics: &Statistics, screen: Screen) -> String {
     }
     line.push_str(&format!("; {due} due"));
     let mut text = format!("{}\n", wrapped(&line, screen.width, 2));
+    // Where the platform has a line of its own below, that line has the number.
     let of = |wanted: Category| {
+        if statistics.given_up.iter().any(|(_, given_up)| given_up.category == wanted) {
+            return 0;
+        }
         statistics.by_category.iter().find(|(category, _)| *category == wanted).map_or(0, |(_, count)| *count)
     };
     let permanent = match ambiguous {
@@ -309,6 +313,16 @@ mod tests {
              3 recorded runs: 6 posted, 2 failed\n\
              last run: started 1 h 49 min ago, took 1 min 1 s, needs manual action\n"
         );
+    }
+
+    #[test]
+    fn refused_credentials_are_counted_once() {
+        let mut statistics = Statistics { by_category: vec![(Category::Auth, 1)], ..statistics() };
+        let text = stats_text(&statistics, now(), Screen::default());
+        assert!(text.contains("for new TikTok credentials") && !text.contains("refused credentials"), "{text}");
+        statistics.given_up.clear();
+        let text = stats_text(&statistics, now(), Screen::default());
+        assert!(text.contains(", 1 with refused credentials\n"), "{text}");
     }
 
     #[test]

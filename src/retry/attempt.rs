@@ -373,6 +373,8 @@ impl Attempt<'_> {
         let (work, policy) = (&self.work, &self.context.policy);
         let after = settlement.applied_to(work.post.clone());
         let publication = settlement.publication.clone().unwrap_or_default();
+        // What an undone attempt leaves in the post is of an earlier attempt.
+        let is_undone = matches!(settlement.outcome, Outcome::Interrupted | Outcome::Withdrawn);
         AttemptReport {
             id: work.post.id.clone(),
             platform: work.post.platform,
@@ -380,8 +382,12 @@ impl Attempt<'_> {
             outcome: settlement.outcome,
             attempt: work.start.attempt,
             after: work.post.retry.category,
-            category: settlement.category,
-            error: settlement.error.clone(),
+            category: settlement.category.filter(|_| !is_undone),
+            error: if is_undone {
+                Some("stopped before it was finished; it used no retry".to_owned())
+            } else {
+                settlement.error.clone()
+            },
             next_retry_at: match settlement.outcome {
                 Outcome::Posted => None,
                 _ => policy.next_retry_at(&after, settlement.at),
@@ -424,9 +430,13 @@ fn log_outcome(work: &ClaimedPost, report: &AttemptReport) {
         }
         Outcome::Interrupted | Outcome::Withdrawn => log::info!("post {id}: attempt {attempt} on {platform} undone"),
         Outcome::Failed | Outcome::PermanentlyFailed | Outcome::Deferred => {
-            let interruptions = work.start.interruptions;
+            let interruptions = match work.start.interruptions {
+                0 => String::new(),
+                1 => ", 1 interruption".to_owned(),
+                count => format!(", {count} interruptions"),
+            };
             log::info!(
-                "post {id}: attempt {attempt} on {platform} {}, {}, {interruptions} interruptions: {error}",
+                "post {id}: attempt {attempt} on {platform} {}, {}{interruptions}: {error}",
                 report.outcome,
                 report.category.map_or("", Category::as_str),
             );

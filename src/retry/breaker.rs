@@ -50,6 +50,12 @@ impl CircuitBreaker {
         self.state().stopped.get_or_insert(reason);
     }
 
+    /// An attempt has ended that is no outage and, since the pass goes on, no reason to stop either: the next failures
+    /// are not in a row with those before.
+    pub(super) fn interrupt_row(&self) {
+        self.state().failures_in_a_row = 0;
+    }
+
     /// Counts an attempt that has ended, with its failure if it failed.
     pub(super) fn record(&self, failure: Option<&Failure>) {
         let mut state = self.state();
@@ -95,6 +101,20 @@ mod tests {
         assert!(!breaker.is_open());
         breaker.record(Some(&network));
         assert!(matches!(breaker.stop_reason(), Some(StopReason::CircuitOpen(_))));
+    }
+
+    #[test]
+    fn outages_before_and_after_an_interruption_are_not_in_a_row() {
+        let breaker = CircuitBreaker::default();
+        let outage = failure(Category::PlatformOutage);
+        breaker.record(Some(&outage));
+        breaker.record(Some(&outage));
+        breaker.interrupt_row();
+        breaker.record(Some(&outage));
+        breaker.record(Some(&outage));
+        assert!(!breaker.is_open());
+        breaker.record(Some(&outage));
+        assert!(breaker.is_open());
     }
 
     #[test]

@@ -126,7 +126,7 @@ pub struct FoundPublished {
 pub(super) fn already_published(post: &Post, id: &str) -> String {
     let (name, id) = (post.platform.title(), shown_id(id));
     format!(
-        "{name} id `{id}` is recorded for this post, so it may be public already; check {name} before it is sent again"
+        "{name} ID `{id}` is recorded for this post, so it may be public already; check {name} before it is sent again"
     )
 }
 

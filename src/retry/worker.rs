@@ -335,6 +335,7 @@ impl PlatformWorker {
             Ok(Ok(AttemptResult::Completed(report, failure))) => {
                 if let Some(pause) = self.short_pause(failure.as_ref()) {
                     active.pause.extend(pause);
+                    active.breaker.interrupt_row();
                 } else if !matches!(report.outcome, Outcome::Interrupted | Outcome::Withdrawn) {
                     active.breaker.record(failure.as_ref());
                 }

@@ -59,7 +59,8 @@ const COMMON: &[Variable] = &[
         PASS,
         "POST_RETRY_POLL",
         "2s",
-        "The initial polling interval while a platform processes a post, 10ms to 1m; it doubles up to 1m",
+        "The initial polling interval while a platform processes a post, 10ms to 1m; it doubles up to 1m; five times \
+         this for Instagram",
     ),
     Variable::open(
         PASS,

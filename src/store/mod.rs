@@ -153,7 +153,7 @@ pub trait PostStore: TokenStore {
 
     /// Whether a pass over everything may find something to do or to report. The answer may be yes although there is
     /// nothing, but it is never no if there is something. For some minutes, queries by the same rules may leave out what
-    /// this search has shown to be empty.
+    /// this search has shown to be empty; so it has to look for everything that they can find.
     async fn may_have_work(&self, _policy: &RetryPolicy, _now: DateTime<Utc>) -> Result<bool, StoreError> {
         Ok(true)
     }

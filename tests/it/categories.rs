@@ -140,6 +140,15 @@ fn tiktok_rows() -> Vec<Row> {
             "rate_limited",
             about(7 * 86400),
         ),
+        row("tiktok", "tiktok.creator_info", Act::tiktok(200, "teapot"), "unknown", Retry).says("`teapot`, HTTP 200"),
+        row(
+            "tiktok",
+            init,
+            Act::json(503, &json!({ "error": { "message": "not now", "log_id": "20261123" } })),
+            "platform_outage",
+            Retry,
+        )
+        .says("“not now”, when asked to accept the video, log_id 20261123"),
         asked("spam_risk_too_many_posts", "quota_exhausted", day()),
         asked("reached_active_user_cap", "quota_exhausted", day()),
         asked("spam_risk_user_banned_from_posting", "account_restricted", Person),
@@ -275,6 +284,34 @@ fn instagram_rows() -> Vec<Row> {
             Retry,
         )
         .says("987"),
+        row(
+            "instagram",
+            create,
+            Act::json(400, &json!({ "error": { "code": 4, "is_transient": true, "message": "x" } })),
+            "rate_limited",
+            hour(),
+        )
+        .says("code 4"),
+        row(
+            "instagram",
+            create,
+            Act::json(429, &json!({ "error": { "code": 987, "is_transient": true, "message": "x" } })),
+            "rate_limited",
+            hour(),
+        )
+        .says("987"),
+        row("instagram", create, Act::graph(500, 100, None), "platform_outage", Retry).says("code 100"),
+        row("instagram", create, Act::graph(401, 31_337, None), "auth", Person).says("31337"),
+        row("instagram", "instagram.upload", debug(401, "ProcessingFailedError", true), "auth", Person)
+            .says("ProcessingFailedError"),
+        row(
+            "instagram",
+            create,
+            Act::json(503, &json!({ "error": { "message": "not now", "fbtrace_id": "AbC" } })),
+            "platform_outage",
+            Retry,
+        )
+        .says("“not now”, when asked to create a container for the post, fbtrace_id AbC"),
         row("instagram", "instagram.upload", debug(500, "ProcessingFailedError", true), "platform_outage", Retry),
         // The container, which is read then, has nothing of it.
         row("instagram", "instagram.upload", debug(400, "ProcessingFailedError", false), "media_processing", Retry)
@@ -313,8 +350,10 @@ fn instagram_rows() -> Vec<Row> {
         row("instagram", "instagram.publish", Act::graph(400, 9, Some(2_207_042)), "quota_exhausted", day())
             .says("2207042"),
         row("instagram", "instagram.publish", Act::graph(400, 9007, Some(2_207_027)), "processing", PollAgain),
-        // The account may be read, so the container is gone, with nothing published, and so is a second one.
-        row("instagram", "instagram.container", Act::graph(400, 100, Some(33)), "network", Retry),
+        // The account may be read, and the container that was just made is not found: the next attempt makes another.
+        row("instagram", "instagram.container", Act::graph(400, 100, Some(33)), "unknown", Retry).says("100/33"),
+        row("instagram", "instagram.container", Act::graph(400, 24, Some(2_207_008)), "platform_outage", Retry)
+            .says("24/2207008"),
         row("instagram", "instagram.container", Act::graph(400, 100, None), "unknown", Retry).says("100"),
         row("instagram", create, Act::graph(400, 31_337, None), "unknown", Retry).says("31337"),
         world("instagram", |k| k.instagram_quota = (50, 50), "quota_exhausted", day()).says("50"),
@@ -489,6 +528,7 @@ fn youtube_rows() -> Vec<Row> {
     for reason in ["forbiddenPrivacySetting", "forbiddenLicenseSetting"] {
         rows.push(refused(403, reason, "rejected_content", GiveUp));
     }
+    rows.push(refused(400, "required", "rejected_content", GiveUp));
     rows.push(refused(400, "mediaBodyRequired", "missing_asset", Retry));
     macro_rules! rejected {
         ($($reason:literal => $category:literal, $then:expr;)*) => {
@@ -593,6 +633,20 @@ async fn every_known_failure_of_instagram() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_known_failure_of_youtube() {
     check_all(youtube_rows()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instagrams_throttle_by_the_hour_lasts_an_hour_however_short_the_base_interval_is() {
+    for (code, seconds) in [(4, 3600), (17, 3600), (32, 300)] {
+        let mut env = TestEnv::new().await;
+        env.set("POST_RETRY_INTERVAL_MINUTES", "5");
+        env.sandbox.fault(Fault::always("instagram.create", Act::graph(400, code, None)));
+        let id = env.post("instagram", Document::new()).await;
+        let started_at = now();
+        assert_eq!(env.pass(0).await["posts"][0]["category"], "rate_limited", "{code}");
+        let wait = (date_of(&env.get(&id).await, "retryNotBefore") - started_at).num_seconds();
+        assert!((seconds - 5..=seconds + 60).contains(&wait), "code {code}: {wait} s");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -193,6 +193,28 @@ async fn defaults_of_the_model_make_no_post_for_several_platforms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_post_whose_list_names_another_platform_than_its_field_is_found_without_any_other() {
+    let env = TestEnv::new().await;
+    let fields = doc! { "platforms": ["youtube"], "platform": "tiktok" };
+    let id = env.post("tiktok", fields.clone()).await;
+    let report = env.pass(0).await;
+    assert_eq!(report["byPlatform"]["youtube_shorts"]["posted"], 1, "{report}");
+    assert_eq!(text(&env.document(&id).await, "status"), Some("posted"));
+
+    let mut spent = fields;
+    spent.insert("retryCount", 5);
+    let id = env.post("tiktok", spent).await;
+    let report = env.pass(0).await;
+    assert_eq!(report["totals"]["flagged"], 1, "{report}");
+    assert!(env.document(&id).await.get_bool("permanentlyFailed").unwrap());
+
+    let unclear = doc! { "platforms": ["tiktok", "instagram"], "platform": "instagram" };
+    env.post("tiktok", unclear).await;
+    let report = env.pass(0).await;
+    assert_eq!(report["malformed"].as_array().map(Vec::len), Some(1), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn malformed_posts_and_entries_are_told_and_nothing_of_them_is_published() {
     let env = TestEnv::new().await;
     let two = ["tiktok", "youtube"];
@@ -243,6 +265,31 @@ async fn malformed_posts_and_entries_are_told_and_nothing_of_them_is_published()
     let stats = env.run(&["stats", "--format", "json"]).await.expect(0).json();
     assert_eq!((&stats["totalFailed"], &stats["malformed"]), (&json!(5), &json!(5)), "{stats}");
     assert_adds_up(&stats);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_for_one_of_several_deliveries_name_its_platform() {
+    let env = TestEnv::new().await;
+    let state = doc! { "permanentlyFailed": true, "failureCategory": "ambiguous", "retryCount": 1 };
+    let id = several(
+        &env,
+        &["instagram", "youtube"],
+        doc! { "instagram": failed(), "youtube": failed() },
+        doc! { "postretry": { "instagram": state.clone(), "youtube": state } },
+    )
+    .await;
+    let shown = env.run(&["list-failed", &id]).await.expect(0).stdout;
+    for platform in ["instagram", "youtube_shorts"] {
+        for command in ["reset --posted", "retry --force", "reset"] {
+            assert!(shown.contains(&format!("`postretry {command} --platform {platform} {id}`")), "{shown}");
+        }
+    }
+    env.run(&["reset", "--posted", "--platform", "instagram", &id]).await.expect(0);
+    let shown = env.run(&["list-failed", &id]).await.expect(0).stdout;
+    assert!(shown.contains(&format!("`postretry reset --posted {id}`")), "{shown}");
+    let json = env.run(&["list-failed", &id, "--platform", "youtube", "--json"]).await.expect(0).json();
+    let explanation = json["posts"][0]["explanation"].as_str().unwrap();
+    assert!(explanation.contains(&format!("`postretry reset --posted --platform youtube_shorts {id}`")), "{json}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -316,7 +363,8 @@ async fn dates_texts_and_files_come_from_where_the_application_puts_them() {
     let title = env.sandbox.published()[0].text.clone();
     assert!(title.contains("#fallback"), "the hashtags of TikTok serve all: {title}");
     let listed = env.run(&["list-failed", &id, "--format", "json"]).await.expect(0).json();
-    assert_eq!(listed["post"]["platform"], "youtube_shorts", "{listed}");
+    assert_eq!(listed["posts"].as_array().map(Vec::len), Some(1), "{listed}");
+    assert_eq!((&listed["posts"][0]["platform"], &listed["post"]), (&json!("youtube_shorts"), &Value::Null));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -330,6 +378,8 @@ async fn commands_speak_of_deliveries() {
     let platforms: Vec<_> = listed["posts"].as_array().unwrap().iter().map(|post| post["platform"].clone()).collect();
     assert_eq!(platforms, ["tiktok", "instagram"], "{listed}");
     assert_eq!(listed["posts"][0]["error"], "the first failure");
+    let narrowed = env.run(&["list-failed", &id, "--platform", "instagram", "--json"]).await.expect(0).json();
+    assert_eq!((&narrowed["posts"][0]["platform"], &narrowed["post"]), (&json!("instagram"), &Value::Null));
     let stats = env.run(&["stats", "--format", "json"]).await.expect(0).json();
     assert_eq!((&stats["totalFailed"], &stats["due"]), (&json!(2), &json!(2)), "{stats}");
 

@@ -83,6 +83,7 @@ fn the_default_of_the_asset_root_is_told_in_words() {
     for text in [&help, &settings, page] {
         assert!(flat(text).contains("by default the working directory"), "{text}");
     }
+    assert!(!flat(page).contains("Default: \\fB.\\fR"), "the man page tells it twice: {page}");
 }
 
 #[test]

@@ -318,8 +318,8 @@ fn consequence(category: Category) -> &'static str {
             "The platform is unavailable. Uses a retry. Three in a row open the circuit breaker."
         }
         Category::RateLimited => {
-            "The platform throttles requests. Uses no retry. Deferred until the time that the platform gives, or for \
-             one base interval."
+            "The platform throttles requests. Uses no retry. Deferred until the time that the platform gives; without \
+             one, for 65 s on TikTok, for one hour after Instagram's codes 4 and 17, or else for one base interval."
         }
         Category::QuotaExhausted => {
             "A daily limit is used up. Uses no retry. Deferred until the limit is reset, or for 24 hours."
@@ -371,7 +371,8 @@ fn formats() -> String {
     );
     for variable in variables() {
         let default = match variable.default {
-            "" => String::new(),
+            // The working directory, which the text names.
+            "" | "." => String::new(),
             default => format!(" Default: `{default}`."),
         };
         page.item(variable.name, &format!("{}.{default}", variable.doc));

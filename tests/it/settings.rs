@@ -38,7 +38,7 @@ async fn a_token_with_a_line_break_is_refused_before_a_post_loses_a_retry() {
     let before = env.get(&id).await;
     env.unset("TIKTOK_");
     let expected = "error: setting `TIKTOK_ACCESS_TOKEN` contains a line break or another control character (its value \
-                    is not shown)\nhint: `.env.example` lists every setting with its default\n";
+                    is not shown)\nhint: `postretry --help` lists every setting with its default\n";
     std::fs::write(env.folder().join(".env"), r#"TIKTOK_ACCESS_TOKEN="abc\ndef123""#).unwrap();
     assert_eq!(env.run(&["run"]).await.expect(4).stderr, expected);
     env.set("TIKTOK_ACCESS_TOKEN", "abc\ndef123");

@@ -87,7 +87,7 @@ async fn what_is_no_store_is_refused_in_one_line_and_nothing_is_lost() {
     for (path, problem) in [
         (file.display().to_string(), "it is not a SQLite file"),
         (folder.clone(), "it is a directory"),
-        (format!("{folder}/none/posts.db"), "No such file or directory"),
+        (format!("{folder}/none/posts.db"), "`: no such file or directory\n"),
         (newer.display().to_string(), "created by a newer postretry (schema 99"),
     ] {
         env.set("POSTRETRY_STORE", &format!("sqlite:{path}"));

@@ -775,14 +775,15 @@ async fn what_the_store_finds_due_is_what_the_rules_call_due(fixture: StoreFixtu
                 ids.sort();
                 ids
             };
+            // As a pass asks: what this has shown to be empty may be left out of the queries after it.
+            let has_work = !due.is_empty() || !exhausted.is_empty();
+            assert!(!has_work || store.may_have_work(&policy, now).await.unwrap(), "{policy:?}");
             let found = sorted(store.due_posts(&query, None, 1000).await.unwrap().posts);
             assert_eq!(found, due, "{policy:?}");
             assert_eq!(store.count_due(&query, None).await.unwrap(), due.len() as u64);
             let listed = ListFilter { due: Some((policy, now)), ..ListFilter::default() };
             assert_eq!(store.count(&listed).await.unwrap(), due.len() as u64, "{policy:?}");
             assert_eq!(sorted(store.exhausted_posts(&query, None, 1000).await.unwrap().posts), exhausted, "{policy:?}");
-            let has_work = !due.is_empty() || !exhausted.is_empty();
-            assert!(!has_work || store.may_have_work(&policy, now).await.unwrap(), "{policy:?}");
         }
     }
     // And what was found can be taken and marked, in whatever state it is.
@@ -799,6 +800,81 @@ async fn what_the_store_finds_due_is_what_the_rules_call_due(fixture: StoreFixtu
     let now = store.now().await.unwrap();
     assert_eq!(store.count_due(&query(now), None).await.unwrap(), 0);
     assert_eq!(store.exhausted_posts(&query(now), None, 1000).await.unwrap().posts.len(), 0);
+}
+
+/// Documents of every shape, each alone in the collection, so that whatever else a pass looks for is empty.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_for_work_hides_nothing_from_the_queries_after_it() {
+    let mut seed = 11u32;
+    let mut pick = |count: usize| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 16) as usize % count
+    };
+    let failed = doc! { "status": "failed", "lastFailedAt": hours_ago(30) };
+    let names =
+        [Bson::Undefined, "tiktok".into(), "tiktok".into(), "instagram".into(), "youtube".into(), "myspace".into()];
+    let lists = [
+        Bson::Undefined,
+        Bson::Array(Vec::new()),
+        vec!["tiktok"].into(),
+        vec!["youtube"].into(),
+        vec!["tiktok", "instagram"].into(),
+        vec!["youtube", "myspace"].into(),
+        "tiktok".into(),
+    ];
+    let statuses = [
+        Bson::Undefined,
+        Bson::Undefined,
+        doc! {}.into(),
+        doc! { "tiktok": failed.clone() }.into(),
+        doc! { "tiktok": failed.clone(), "instagram": failed.clone() }.into(),
+        doc! { "tiktok": { "status": "posted" }, "instagram": failed.clone() }.into(),
+        doc! { "myspace": failed.clone() }.into(),
+    ];
+    let counts = [Bson::Undefined, 0.into(), 2.into(), 5.into(), Bson::Double(1.5), "three".into(), f64::NAN.into()];
+    let dates = [hours_ago(40), hours_ago(40), Bson::Undefined, "yesterday".into()];
+    let (changes, marks) = ([Bson::Undefined, hours_ago(50)], [Bson::Undefined, Bson::Undefined, hours_ago(1)]);
+    let claim = doc! { "by": "x", "until": hours_ago(1) };
+    let ticket = doc! { "platform": "tiktok", "madeAt": hours_ago(1), "payload": { "publishId": "v" } };
+    let fixture = StoreFixture::mongo().await;
+    let StoreFixture::Mongo(env) = &fixture else { unreachable!() };
+    let (mut found_some, policy) = (0, RetryPolicy::default());
+    for number in 0..40 {
+        env.posts.delete_many(doc! {}).await.unwrap();
+        let mut state = doc! { "retryCount": counts[pick(counts.len())].clone() };
+        match pick(5) {
+            0 => drop(state.insert("retryClaim", claim.clone())),
+            1 => drop(state.insert("failureCategory", "processing").or(state.insert("publishTicket", ticket.clone()))),
+            _ => {}
+        }
+        let mut fields = doc! {
+            "platform": names[pick(names.len())].clone(), "platforms": lists[pick(lists.len())].clone(),
+            "platformStatus": statuses[pick(statuses.len())].clone(), "failedAt": dates[pick(dates.len())].clone(),
+            "updatedAt": changes[pick(2)].clone(),
+            "sheetTriggeredAt": marks[pick(3)].clone(),
+            "postretry": { "instagram": state.clone(), "tiktok": state.clone() },
+        };
+        fields.extend(state);
+        fixture.post("tiktok", fields.clone()).await;
+        let backoff_from = [BackoffFrom::FirstFailure, BackoffFrom::LastAttempt][number % 2];
+        let policy = RetryPolicy { backoff_from, ..policy };
+        let (fresh, searched) = (fixture.open().await, fixture.open().await);
+        let now = fresh.now().await.unwrap();
+        let has_work = searched.may_have_work(&policy, now).await.unwrap();
+        for scope in Platform::ALL.into_iter().map(Scope::Platform).chain([Scope::UnknownPlatform]) {
+            let query = DueQuery { policy, now, scope };
+            let all = async |store: &dyn PostStore| {
+                let due = store.due_posts(&query, None, 100).await.unwrap().posts;
+                let exhausted = store.exhausted_posts(&query, None, 100).await.unwrap().posts;
+                (due.len() + exhausted.len(), format!("{due:?} {exhausted:?}"))
+            };
+            let ((count, expected), (_, found)) = (all(fresh.as_ref()).await, all(searched.as_ref()).await);
+            assert_eq!(found, expected, "{scope:?}: {fields}");
+            assert!(has_work || count == 0, "{scope:?}: {fields}");
+            found_some += count;
+        }
+    }
+    assert!(found_some > 15, "only {found_some} were found: the documents prove little");
 }
 
 async fn malformed_posts_are_found_and_told_apart(fixture: StoreFixture) {

@@ -10,8 +10,9 @@ use super::stderr_width;
 /// How often the progress lines are drawn at most.
 const DRAWS_PER_SECOND: u8 = 20;
 
-/// The columns of a terminal that does not know them.
+/// The size of a terminal that does not know it.
 const DEFAULT_WIDTH: u16 = 80;
+const DEFAULT_HEIGHT: u16 = 24;
 
 /// Standard error as a terminal whose cursor waits at the beginning of the last line. At the end of a full line, the
 /// `^C` that a terminal shows would begin another one, and the first progress line would then be left behind.
@@ -45,6 +46,11 @@ impl ProgressTerminal {
 impl TermLike for ProgressTerminal {
     fn width(&self) -> u16 {
         stderr_width().and_then(|width| u16::try_from(width).ok()).unwrap_or(DEFAULT_WIDTH)
+    }
+
+    fn height(&self) -> u16 {
+        let size = rustix::termios::tcgetwinsize(std::io::stderr());
+        size.ok().map(|size| size.ws_row).filter(|rows| *rows > 0).unwrap_or(DEFAULT_HEIGHT)
     }
 
     fn move_cursor_up(&self, n: usize) -> std::io::Result<()> {

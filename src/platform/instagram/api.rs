@@ -1,6 +1,6 @@
 //! The calls of the Graph API and of its upload host, one method each.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::RequestBuilder;
 use reqwest::header::AUTHORIZATION;
 use secrecy::{ExposeSecret, SecretString};
@@ -34,6 +34,10 @@ pub(super) const READ_LINK: &str = "report the post's link";
 
 /// The domain of the upload host.
 const UPLOAD_DOMAIN: &str = "facebook.com";
+
+/// How long to wait, if Instagram does not say, after too many requests of the app (code 4) or of the account (code
+/// 17): both are counted over one hour ("Rate Limits").
+const RATE_WINDOW: TimeDelta = TimeDelta::hours(1);
 
 /// The fields that every container has.
 const PLAIN_FIELDS: &str = "status_code,status";
@@ -265,7 +269,15 @@ pub(super) fn read_response<T: DeserializeOwned>(
 pub(super) fn refusal_of(step: &str, response: &ApiResponse, classify: Classify, now: DateTime<Utc>) -> Refusal {
     let (failure, code) = refusal(step, response.status, graph_error(response).as_ref(), classify);
     let estimate = response.header(USAGE_HEADER).and_then(|usage| regains_access_at(usage, now));
-    Refusal { failure: failure.retry_at(estimate.or_else(|| response.retry_after(now))), code }
+    let told = estimate.or_else(|| response.retry_after(now));
+    Refusal { failure: with_retry_at(failure, code, told, now), code }
+}
+
+/// Adds when Instagram allows the next request: when it says so, or after too many requests when their hour has passed.
+fn with_retry_at(failure: Failure, code: GraphCode, told: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Failure {
+    let is_counted_by_the_hour = failure.category == Category::RateLimited && matches!(code.code, Some(4 | 17));
+    let window_passed = || now.checked_add_signed(RATE_WINDOW).filter(|_| is_counted_by_the_hour);
+    failure.retry_at(told.or_else(window_passed))
 }
 
 pub(super) fn read_upload_response(response: &ApiResponse, now: DateTime<Utc>) -> Result<(), Failure> {
@@ -277,5 +289,30 @@ pub(super) fn read_upload_response(response: &ApiResponse, now: DateTime<Utc>) -
     if response.is_success() && !envelope.is_own() {
         return Err(unexpected_response(Platform::Instagram, SEND_BYTES, response.status));
     }
-    Err(classify_upload(response.status, &envelope).retry_at(response.retry_after(now)))
+    let code = envelope.error.as_ref().map(GraphCode::of).unwrap_or_default();
+    Err(with_retry_at(classify_upload(response.status, &envelope), code, response.retry_after(now), now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_too_many_requests_of_the_app_or_the_account_the_hour_passes_unless_instagram_says_more() {
+        let now = DateTime::<Utc>::from_timestamp(1_767_225_600, 0).unwrap();
+        let (told, hour) = (Some(now + TimeDelta::minutes(25)), Some(now + TimeDelta::hours(1)));
+        for (category, code, told, retry_at) in [
+            (Category::RateLimited, 4, None, hour),
+            (Category::RateLimited, 17, None, hour),
+            (Category::RateLimited, 4, told, told),
+            (Category::RateLimited, 32, None, None),
+            (Category::RateLimited, 32, told, told),
+            // Code 4 with the subcode of a block.
+            (Category::AccountRestricted, 4, None, None),
+        ] {
+            let code = GraphCode { code: Some(code), ..GraphCode::default() };
+            let failure = with_retry_at(Failure::new(category, ""), code, told, now);
+            assert_eq!(failure.retry_at, retry_at, "{category} {code:?}");
+        }
+    }
 }

@@ -114,7 +114,14 @@ impl GraphCode {
     pub(super) fn is_token_refused(self, status: u16) -> bool {
         let is_checkpoint = matches!(self.subcode, Some(459 | 464));
         (matches!(self.code, Some(190 | 102)) && !is_checkpoint && self.subcode != Some(492))
-            || (status == 401 && self.code.is_none())
+            || (status == 401 && (self.code.is_none() || !self.is_known()))
+    }
+
+    /// Whether the numbers tell what is wrong. If not, the HTTP status does.
+    fn is_known(self) -> bool {
+        matches!(self.code, Some(200..=299))
+            || found(SUBCODES, self.subcode).is_some()
+            || found(CODES, self.code).is_some()
     }
 
     /// Whether what was read does not exist, or this token has no access to it.
@@ -152,6 +159,11 @@ impl GraphCode {
     }
 }
 
+/// The row of a table with this number.
+fn found(rules: &[Rule], number: Option<i64>) -> Option<(Category, Retryable, &'static str)> {
+    rules.iter().find(|rule| Some(rule.0) == number).map(|rule| (rule.1, rule.2, rule.3))
+}
+
 /// Makes the failure that an error of Instagram's stands for: of the step and what Instagram said of it, the HTTP
 /// status, and the error's numbers.
 pub(super) type Classify = fn(Explanation<'_>, u16, GraphCode) -> Failure;
@@ -183,14 +195,14 @@ fn failure(
 
 /// The failure and the numbers of a response without a result. Only an error of Instagram's own form has numbers.
 pub(super) fn refusal(step: &str, status: u16, error: Option<&GraphError>, classify: Classify) -> (Failure, GraphCode) {
-    match error.filter(|error| error.is_own()) {
-        Some(error) => {
-            let code = GraphCode::of(error);
-            let explanation = Explanation::new(Platform::Instagram, step).words(&error.words());
-            (classify(explanation.support_id("fbtrace_id", &error.fbtrace_id), status, code), code)
-        }
-        None => (foreign(Platform::Instagram, step, status), GraphCode::default()),
+    let explanation = Explanation::new(Platform::Instagram, step);
+    let Some(error) = error else { return (foreign(explanation, status), GraphCode::default()) };
+    let explanation = explanation.words(&error.words()).support_id("fbtrace_id", &error.fbtrace_id);
+    if !error.is_own() {
+        return (foreign(explanation, status), GraphCode::default());
     }
+    let code = GraphCode::of(error);
+    (classify(explanation, status, code), code)
 }
 
 fn rule(status: u16, graph: GraphCode) -> (Category, Retryable, &'static str) {
@@ -204,21 +216,27 @@ fn rule(status: u16, graph: GraphCode) -> (Category, Retryable, &'static str) {
     if graph.is_missing() {
         return (Unknown, Yes, "not found, or the token has no access to it");
     }
-    let found = |rules: &'static [Rule], number: Option<i64>| {
-        rules.iter().find(|rule| Some(rule.0) == number).map(|rule| (rule.1, rule.2, rule.3))
-    };
     if let Some(rule) = found(SUBCODES, graph.subcode) {
         return rule;
+    }
+    let by_code = found(CODES, graph.code);
+    // A throttle is marked as transient too. What stops the whole account is no outage, whatever mark or status it has.
+    if let Some(rule) = by_code.filter(|rule| rule.0.gives_up_platform()) {
+        return rule;
+    }
+    if status == 429 {
+        return (RateLimited, Yes, RATE_LIMITED);
     }
     if graph.is_transient {
         return (PlatformOutage, Yes, "a temporary error");
     }
-    if let Some(rule) = found(CODES, graph.code) {
+    // With a status of the server's own failure, a code says nothing of the post.
+    if let Some(rule) = by_code.filter(|_| status < 500) {
         return rule;
     }
     match (graph.code, status) {
         (Some(200..=299), _) => (Auth, No, "a permission is missing; connect the account again"),
-        (_, 429) => (RateLimited, Yes, RATE_LIMITED),
+        (_, 401) => (Auth, No, RENEW_TOKEN),
         (_, 500..=599) => (PlatformOutage, Yes, UNAVAILABLE),
         _ => (Unknown, Yes, UNKNOWN_REASON),
     }
@@ -231,12 +249,12 @@ pub(super) fn classify_upload(status: u16, body: &ErrorEnvelope) -> Failure {
         return refusal(SEND_BYTES, status, body.error.as_ref(), classify).0;
     }
     let Some(debug) = body.debug_info.as_ref().filter(|debug| debug.is_own()) else {
-        return foreign(Platform::Instagram, SEND_BYTES, status);
+        return refusal(SEND_BYTES, status, body.error.as_ref(), classify).0;
     };
     let explanation = Explanation::new(Platform::Instagram, SEND_BYTES).code(&debug.kind).words(&debug.message);
     let explanation = explanation.status(status);
     match (debug.retriable, status) {
-        _ if debug.is_unauthorized() => explanation.failure(Auth, RENEW_TOKEN).not_retryable(),
+        _ if debug.is_unauthorized() || status == 401 => explanation.failure(Auth, RENEW_TOKEN).not_retryable(),
         (Some(true), _) => explanation.failure(PlatformOutage, UNAVAILABLE),
         (_, 429) => explanation.failure(RateLimited, RATE_LIMITED),
         (Some(false), _) => {
@@ -272,6 +290,11 @@ mod tests {
     fn every_known_code_has_its_category() {
         for (status, code, subcode, category, retryable) in [
             (500, Some(424_242), None, PlatformOutage, Yes),
+            (500, Some(100), None, PlatformOutage, Yes),
+            (500, Some(4), None, RateLimited, Yes),
+            (500, Some(190), None, Auth, No),
+            (401, Some(424_242), None, Auth, No),
+            (401, Some(100), None, RejectedContent, No),
             (400, Some(1), None, PlatformOutage, Yes),
             (400, Some(2), None, PlatformOutage, Yes),
             (400, Some(-1), Some(2_207_001), PlatformOutage, Yes),
@@ -325,9 +348,23 @@ mod tests {
             let failure = classify(Explanation::new(Platform::Instagram, "test"), status, graph);
             assert_eq!((failure.category, failure.retryable), (category, retryable), "{status} {graph:?}");
         }
-        let passing = GraphCode { code: Some(100), subcode: None, is_transient: true };
-        let failure = classify(Explanation::new(Platform::Instagram, "test"), 400, passing);
-        assert_eq!(failure.category, PlatformOutage);
+    }
+
+    #[test]
+    fn an_error_that_is_marked_as_transient_is_an_outage_unless_it_throttles_or_stops_the_account() {
+        for (status, code, category) in [
+            (400, 100, PlatformOutage),
+            (400, 424_242, PlatformOutage),
+            (400, 4, RateLimited),
+            (400, 613, RateLimited),
+            (429, 424_242, RateLimited),
+            (400, 190, Auth),
+            (400, 368, AccountRestricted),
+        ] {
+            let graph = GraphCode { code: Some(code), subcode: None, is_transient: true };
+            let failure = classify(Explanation::new(Platform::Instagram, "test"), status, graph);
+            assert_eq!(failure.category, category, "{status} {code}");
+        }
     }
 
     #[test]
@@ -369,6 +406,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_error_without_a_code_keeps_its_words_and_the_id_for_support() {
+        let error = GraphError {
+            message: "Service unavailable".to_owned(),
+            fbtrace_id: "AbC".to_owned(),
+            ..GraphError::default()
+        };
+        let (failure, code) = refusal("publish the post", 503, Some(&error), classify);
+        assert_eq!((failure.category, code), (PlatformOutage, GraphCode::default()));
+        assert_eq!(
+            failure.message,
+            "Instagram: temporarily unavailable (HTTP 503, “Service unavailable”, when asked to publish the post, \
+             fbtrace_id AbC)"
+        );
     }
 
     #[test]
@@ -437,6 +490,8 @@ mod tests {
             (503, debug_info("NewError", None), PlatformOutage, Yes),
             (400, debug_info("NotAuthorizedError", Some(false)), Auth, No),
             (401, debug_info("NotAuthorizedError", Some(false)), Auth, No),
+            (401, debug_info("NewError", Some(false)), Auth, No),
+            (401, debug_info("ProcessingFailedError", Some(true)), Auth, No),
             (400, debug_info("", None), Unknown, Yes),
             (401, ErrorEnvelope::default(), Auth, Yes),
             (403, ErrorEnvelope::default(), Unknown, Yes),
@@ -463,6 +518,12 @@ mod tests {
             (400, Some(graph_error(190, Some(492))), Unknown),
             (403, Some(graph_error(200, None)), Unknown),
             (401, Some(graph_error(100, Some(33))), Unknown),
+            (401, Some(graph_error(200, None)), Unknown),
+            (401, Some(graph_error(424_242, Some(2_207_050))), Unknown),
+            (401, Some(graph_error(424_242, None)), Rejected),
+            (401, Some(graph_error(424_242, Some(1))), Rejected),
+            (400, Some(graph_error(424_242, None)), Unknown),
+            (401, Some(debug_info("ProcessingFailedError", Some(true))), Rejected),
             (401, Some(ErrorEnvelope::default()), Rejected),
             (401, None, Rejected),
             (500, None, Unknown),

@@ -18,7 +18,7 @@ use crate::platform::{
     CredentialExpiry, PublishContext, PublishError, Publisher, PublisherDeps, TicketAge, TicketOutcome, read_ticket,
     still_processing,
 };
-use crate::post::{Failure, Platform, Post, Ticket};
+use crate::post::{Category, Failure, Platform, Post, Ticket};
 use crate::store::StoreError;
 
 /// Publishes on Instagram.
@@ -104,6 +104,9 @@ impl Publisher for InstagramPublisher {
                 Step::Judge(failure) => return judge_ticket_failure(failure, first_seen, post),
                 Step::ResolveExpired => return self.resolve_expired(post, &ticket, context).await,
                 Step::ResolveUnreadable(failure) => {
+                    if age == TicketAge::Fresh && !is_committed && !is_gone(&failure) {
+                        return Err(failure.with_dead_ticket().into());
+                    }
                     return self.resolve_unreadable(post, &ticket, &failure, context).await;
                 }
                 Step::Upload { reel, offset } => {
@@ -122,6 +125,12 @@ impl Publisher for InstagramPublisher {
             }
         }
     }
+}
+
+/// Whether the failure of an unreadable container says that it is gone: then a new one may follow at once. One that
+/// this attempt has made and that is only not found ends the attempt, for a new one would not be found either.
+fn is_gone(failure: &Failure) -> bool {
+    failure.category == Category::Network
 }
 
 /// How far the attempt has come when the container is read.
@@ -182,7 +191,6 @@ fn next_step(state: ContainerState, progress: Progress<'_>) -> Step<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::post::Category;
 
     const REEL: Reel<'static> = Reel { uri: "https://rupload.facebook.com/x", size: 100 };
 

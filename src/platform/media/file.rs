@@ -68,9 +68,7 @@ impl MediaFile {
                 Ok(Self { handle: Arc::new(file), version, size: version.size, mime, kind, path, disk })
             }
             Some((found, _)) => unusable(format!("the file is {}, not {}", found.with_article(), kind.with_article())),
-            None => unusable(
-                "neither an MP4, MOV or WebM video nor a JPEG, WebP or PNG image, by its first bytes".to_owned(),
-            ),
+            None => unusable("not a video (MP4, MOV, WebM) or an image (JPEG, WebP, PNG)".to_owned()),
         }
     }
 

@@ -177,9 +177,9 @@ mod tests {
             ("socket.mp4", "not a regular file"),
             ("loop.mp4", "symbolic links"),
             ("empty.mp4", "empty"),
-            ("text.mp4", "first bytes"),
-            ("short", "first bytes"),
-            ("photo.mp4", "first bytes"),
+            ("text.mp4", "not a video (MP4, MOV, WebM) or an image"),
+            ("short", "not a video (MP4, MOV, WebM) or an image"),
+            ("photo.mp4", "not a video (MP4, MOV, WebM) or an image"),
             ("a.jpg", "the file is an image, not a video"),
         ] {
             let failure = check(&root, name, MediaKind::Video).await.unwrap_err();

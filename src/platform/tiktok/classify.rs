@@ -127,7 +127,7 @@ pub(super) const INVALID_TOKEN: &str = "access_token_invalid";
 pub(super) fn classify(step: &str, status: u16, error: &ApiError) -> Failure {
     let ApiError { code, message, .. } = error;
     if code.is_empty() {
-        return foreign(Platform::TikTok, step, status);
+        return foreign(explanation(step, error).words(message), status);
     }
     // A message that only repeats the code says no more.
     let words = if message == code { "" } else { message.as_str() };
@@ -231,6 +231,18 @@ mod tests {
             assert_eq!(failure.ticket, TicketFate::Kept, "{status}");
             assert!(failure.message.contains(&format!("HTTP {status}, ")), "{}", failure.message);
         }
+    }
+
+    #[test]
+    fn an_error_without_a_code_keeps_its_words_and_the_id_for_support() {
+        let error: ApiError = serde_json::from_str(r#"{"message":"try again later","log_id":"2026112300"}"#).unwrap();
+        let failure = classify("accept the video", 503, &error);
+        assert_eq!(failure.category, PlatformOutage);
+        assert_eq!(
+            failure.message,
+            "TikTok: temporarily unavailable (HTTP 503, “try again later”, when asked to accept the video, log_id \
+             2026112300)"
+        );
     }
 
     #[test]

@@ -122,7 +122,7 @@ pub(super) enum Source {
 /// What the response to a chunk that ends at `end` means: the guide's table of statuses. HTTP 405 was seen and is not
 /// documented.
 pub(super) fn read_response(status: u16, source: Source, end: u64, size: u64) -> PartOutcome<UploadEnd> {
-    let refused = || PartOutcome::Interrupted(foreign(Platform::TikTok, SEND_CHUNK, status));
+    let refused = || PartOutcome::Interrupted(foreign(Explanation::new(Platform::TikTok, SEND_CHUNK), status));
     if source == Source::Page {
         return refused();
     }

@@ -40,7 +40,6 @@ const RULES: &[Rule] = &[
     ("authError", Auth, No, RENEW),
     ("expired", Auth, No, RENEW),
     ("authorizationRequired", Auth, No, RENEW),
-    ("required", Auth, No, RENEW),
     ("insufficientPermissions", Auth, No, "the scope youtube.upload is missing; connect the channel again with it"),
     ("accessNotConfigured", Auth, No, "the YouTube Data API is not enabled; enable it in the Google console"),
     ("forbidden", Auth, No, NOT_ALLOWED),
@@ -88,9 +87,14 @@ const TOKEN_RULES: &[(&str, &str)] = &[
 
 /// The failure that a response of the API stands for.
 pub(super) fn classify(step: &str, status: u16, error: Option<&PlatformError>, now: DateTime<Utc>) -> Failure {
-    let Some(error) = error else { return foreign(Platform::YouTubeShorts, step, status) };
+    let Some(error) = error else { return foreign(Explanation::new(Platform::YouTubeShorts, step), status) };
     let PlatformError { reason, message } = error;
     let explanation = explanation(step, status, error);
+
+    // With HTTP 401 the same reason means the token.
+    if reason == "required" && status == 400 {
+        return explanation.failure(RejectedContent, NOT_ACCEPTED).not_retryable();
+    }
 
     // The daily bucket of uploads is told from a burst limit only by its message.
     if matches!(reason.as_str(), "rateLimitExceeded" | "userRateLimitExceeded")
@@ -114,7 +118,7 @@ pub(super) fn classify(step: &str, status: u16, error: Option<&PlatformError>, n
 
 /// The failure that a response of the token endpoint stands for.
 pub(super) fn classify_token_error(step: &str, status: u16, error: Option<&PlatformError>) -> Failure {
-    let Some(error) = error else { return foreign(Platform::YouTubeShorts, step, status) };
+    let Some(error) = error else { return foreign(Explanation::new(Platform::YouTubeShorts, step), status) };
     match TOKEN_RULES.iter().find(|rule| rule.0 == error.reason) {
         Some((_, cause)) => explanation(step, status, error).failure(Auth, cause).not_retryable(),
         None => by_status(step, status, error),
@@ -240,6 +244,8 @@ mod tests {
             (401, "authError", Auth, No),
             (401, "expired", Auth, No),
             (401, "required", Auth, No),
+            (400, "required", RejectedContent, No),
+            (503, "required", PlatformOutage, Yes),
             (403, "insufficientPermissions", Auth, No),
             (403, "accessNotConfigured", Auth, No),
             (403, "forbidden", Auth, No),

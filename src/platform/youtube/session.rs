@@ -91,7 +91,9 @@ fn read_progress(
 ) -> Option<UploadProgress<SessionEnd>> {
     match status {
         200 | 201 => {
-            let mut video = video.filter(Video::is_video_resource)?;
+            // 201 says by itself that a video was made, so an id alone is enough.
+            let is_complete = |video: &Video| video.is_video_resource() || (status == 201 && video.kind.is_none());
+            let mut video = video.filter(is_complete)?;
             let id = video.id.take()?;
             Some(UploadProgress::Ended(SessionEnd::Complete { id, video, status }))
         }
@@ -275,8 +277,12 @@ mod tests {
             assert_eq!((id.as_str(), *told), ("dQw4w9WgXcQ", status));
             assert!(read_progress(status, None, Some(of_kind("youtube#video")), SIZE).is_none());
             assert!(read_progress(status, None, Some(with_id(of_kind("request"))), SIZE).is_none());
-            assert!(read_progress(status, None, Some(with_id(Video::default())), SIZE).is_none());
+            assert!(read_progress(status, None, Some(Video::default()), SIZE).is_none());
             assert!(read_progress(status, None, None, SIZE).is_none());
+            let bare = read_progress(status, None, Some(with_id(Video::default())), SIZE);
+            let is_complete = matches!(&bare, Some(UploadProgress::Ended(SessionEnd::Complete { id, .. }))
+                if id == "dQw4w9WgXcQ");
+            assert_eq!(is_complete, status == 201, "{bare:?}");
         }
         for status in [404, 410] {
             let read = read_progress(status, None, None, SIZE);

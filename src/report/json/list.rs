@@ -114,9 +114,9 @@ impl ListJson {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PostDetailJson {
-    /// A post that is failed on one platform.
+    /// A post for one platform.
     Post(Box<DetailJson>),
-    /// A post that is failed on several platforms.
+    /// A post for several platforms: those on which it failed.
     Posts(Vec<DetailJson>),
 }
 
@@ -185,7 +185,8 @@ impl PostDetailJson {
     pub fn new(deliveries: &[StoredPost], rules: &PassRules, now: DateTime<Utc>) -> Self {
         let detail = |stored: &StoredPost| DetailJson::new(stored, rules, now);
         match deliveries {
-            [only] => Self::Post(Box::new(detail(only))),
+            // However many of several platforms it failed on, a script finds them at one place.
+            [only] if !only.id().is_delivery() => Self::Post(Box::new(detail(only))),
             several => Self::Posts(several.iter().map(detail).collect()),
         }
     }

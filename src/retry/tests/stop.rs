@@ -32,6 +32,20 @@ async fn three_network_failures_in_a_row_leave_the_rest_unchanged_until_the_next
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pause_between_outages_starts_their_row_anew() {
+    let bench = TestBench::with(|context| context.config.concurrency = 1).await;
+    bench.add_due(&["a", "b", "c", "d", "e"]);
+    for id in ["a", "b", "d"] {
+        bench.tiktok.on(Step::Create, id, [fail(Category::PlatformOutage)]);
+    }
+    let throttled = Failure::new(Category::RateLimited, "too fast").retry_at(Some(start_of_test() + seconds(65)));
+    bench.tiktok.on(Step::Create, "c", [Act::Fail(throttled)]);
+    let report = bench.run().await;
+    assert!(report_on(&report, Platform::TikTok).given_up.is_none());
+    assert_eq!(outcomes(&report), ["a failed", "b failed", "c deferred", "d failed", "e posted"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_token_gives_the_platform_up_at_no_cost_and_the_others_go_on() {
     let bench = TestBench::new().await;
     bench.add_due(&["a", "b", "c"]);
@@ -197,6 +211,10 @@ async fn a_signal_ends_a_pass_that_only_waits_for_the_gap() {
 async fn posts_in_flight_at_the_end_of_the_grace_period_are_released_at_no_cost_and_resumed_later() {
     let bench = TestBench::new().await;
     bench.add_due(&["a"]);
+    let mut failed_before = bench.stored("a");
+    failed_before.retry.category = Some(Category::Network);
+    failed_before.retry.error = Some("no response".to_owned());
+    bench.add(failed_before);
     bench.tiktok.on(Step::Resume, "a", [Act::AcceptToken, Act::Wait(seconds(3600))]);
     let (report, ()) = tokio::join!(bench.run(), async {
         tokio::time::sleep(seconds(5)).await;
@@ -207,7 +225,13 @@ async fn posts_in_flight_at_the_end_of_the_grace_period_are_released_at_no_cost_
     assert_eq!(bench.clock.elapsed(), seconds(25));
     assert_eq!(outcomes(&report), ["a interrupted"]);
     assert_eq!(report.totals(), Totals { due: 1, deferred: 1, ..Totals::default() });
+    // The result tells of this attempt, and the post keeps what is known of the earlier one.
+    let posts = all(&report.posts);
+    let told = &posts[0];
+    let why = Some("stopped before it was finished; it used no retry");
+    assert_eq!((told.category, told.error.as_deref()), (None, why));
     let post = bench.stored("a");
+    assert_eq!((post.retry.category, post.retry.error.as_deref()), (Some(Category::Network), Some("no response")));
     assert_eq!((post.retry.count, post.retry.last_retried_at, post.retry.claim), (0, None, None));
     assert_eq!(post.retry.history.len(), 1);
     assert_eq!(post.retry.history[0].outcome, EntryOutcome::Interrupted);

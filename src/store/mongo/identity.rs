@@ -22,7 +22,7 @@ pub(super) fn delivery_id(value: &Bson, place: &Place) -> PostId {
     match place {
         Place::Root => id_of(value),
         // No key of a document begins with `@`.
-        Place::Entry(entry) => PostId::new(text_of(value), format!("@{entry}@{}", key_of(value))),
+        Place::Entry(entry) => PostId::new(text_of(value), format!("@{entry}@{}", key_of(value))).of_delivery(),
     }
 }
 
@@ -312,6 +312,7 @@ mod tests {
         let value = Bson::String("@a@b".to_owned());
         let id = delivery_id(&value, &Place::entry("tiktok"));
         assert_eq!(id.as_str(), "@a@b");
+        assert!(id.is_delivery() && !id_of(&value).is_delivery());
         assert_eq!(delivery_of(&id), (value.clone(), Place::entry("tiktok")));
         assert_eq!(delivery_of(&id_of(&value)), (value, Place::Root));
     }

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::error::translate;
 use super::foreign::{self, FileError};
 use super::{row, schema};
+use crate::post::plain_cause;
 use crate::store::StoreError;
 
 /// How long to wait for another process that is writing.
@@ -46,7 +47,10 @@ pub(super) fn open(path: &Path) -> Result<Opened, StoreError> {
     let is_new = match made {
         Ok(_) => true,
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => false,
-        Err(error) => return Err(failed(error.to_string()).hint("check the path and its permissions")),
+        Err(error) => {
+            let problem = plain_cause(&error.to_string());
+            return Err(failed(problem).hint("check the path and its permissions"));
+        }
     };
     match connect(path) {
         Ok((connection, other_tables)) => Ok(Opened { connection, is_new, other_tables }),

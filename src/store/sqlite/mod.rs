@@ -113,7 +113,7 @@ impl PostStore for SqlitePostStore {
     async fn warnings(&self) -> Result<Vec<String>, StoreError> {
         let new = || {
             format!(
-                "created a new, empty post store at `{}`; check the path if there should be one",
+                "created a new, empty post store at `{}`; check the path if the store should exist already",
                 self.path.display()
             )
         };
