@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the Debian package and installs it in a clean root: the binary runs, the man pages are found, the units are
-# sound and confined, and the crontab line works. Also checks the man pages with mandoc, and the metrics, the alerts and
-# the dashboard with Debian's Prometheus.
+# valid and sandboxed, and the crontab line works. Also checks the man pages with mandoc, and the metrics, the alerts
+# and the dashboard with Debian's Prometheus.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$PWD/target/package
@@ -31,7 +31,7 @@ need() {
     [ ${#missing[@]} -eq 0 ] && return
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" > /dev/null ||
-        give_up "apt cannot install ${missing[*]}; is a Debian mirror in reach?"
+        give_up "apt cannot install ${missing[*]}; can this host reach a Debian mirror?"
 }
 
 echo "== man pages"
@@ -42,7 +42,7 @@ echo "== package"
 .ci/tools cargo-deb
 PATH=$PATH:$PWD/target/tools/bin
 rm -f "$work"/*.deb
-# It is installed and run, and need not be fast: the build of the tests serves.
+# It is installed and run, and need not be fast, so a debug build is enough.
 cargo deb --quiet --locked --profile dev --output "$work/"
 package=$(echo "$work"/*.deb)
 
@@ -53,7 +53,7 @@ if ! command -v promtool > /dev/null || ! command -v prometheus > /dev/null; the
     apt-get update -qq
     rm -f "$work"/prometheus_*.deb
     (cd "$work" && apt-get download -qq prometheus 2> /dev/null && dpkg -x prometheus_*.deb "$work/prometheus") ||
-        give_up "apt cannot download prometheus; is a Debian mirror in reach?"
+        give_up "apt cannot download prometheus; can this host reach a Debian mirror?"
     PATH=$PATH:$work/prometheus/usr/bin
 fi
 store=$(cargo run --quiet --locked --example quickstart | sed -n 's/.*--store \(sqlite:[^ ]*\) .*/\1/p')
@@ -66,7 +66,7 @@ packaging/dashboard_test.py "$work/postretry.prom"
 echo "== a clean root"
 rm -rf "$root"
 debootstrap --variant=minbase --include=man-db,systemd,ca-certificates bookworm "$root" > "$work/debootstrap.log" ||
-    give_up "debootstrap failed (target/package/debootstrap.log); is a Debian mirror in reach?"
+    give_up "debootstrap failed (target/package/debootstrap.log); can this host reach a Debian mirror?"
 # Without this Debian's minimal images leave man pages out.
 rm -f "$root/etc/dpkg/dpkg.cfg.d/docker"
 cp "$package" "$root/tmp/postretry.deb"

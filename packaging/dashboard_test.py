@@ -128,7 +128,7 @@ class Prometheus:
             except (OSError, KeyError, ValueError):
                 pass  # It has not started yet.
             time.sleep(0.2)
-        sys.exit(f"Prometheus: waited in vain for {what}\n{read(self.log)}")
+        sys.exit(f"Prometheus: timed out waiting for {what}\n{read(self.log)}")
 
     def stop(self):
         self.process.terminate()

@@ -144,6 +144,11 @@ impl Console {
         Notes { is_quiet: self.is_quiet, progress: self.progress.clone() }
     }
 
+    /// Whether standard error is a terminal.
+    pub(super) fn is_watched(&self) -> bool {
+        self.err.is_terminal
+    }
+
     /// Whether standard output is a terminal.
     pub(super) fn is_terminal(&self) -> bool {
         self.out.is_terminal
@@ -312,11 +317,17 @@ fn end_progress(progress: &MultiProgress) {
 
 /// Writes an error and its hint where there is no console. A closed pipe is not an error.
 pub(super) fn say(problem: &str, hint: Option<&str>) {
-    let mut text = render(problem, hint, Screen { width: stderr_width(), has_color: false });
-    if !ProgressDrawTarget::stderr().is_hidden() {
-        // The cursor may wait at the beginning of a progress line, which would be left in part.
-        text.insert_str(0, "\r\u{1b}[J");
-    }
+    write_error(&render(problem, hint, Screen { width: stderr_width(), has_color: false }));
+}
+
+/// The same where progress lines may stand: the cursor waits at the beginning of one, which would be left in part.
+pub(super) fn say_over_progress(problem: &str, hint: Option<&str>) {
+    let text = render(problem, hint, Screen { width: stderr_width(), has_color: false });
+    let clear = if ProgressDrawTarget::stderr().is_hidden() { "" } else { "\r\u{1b}[J" };
+    write_error(&format!("{clear}{text}"));
+}
+
+fn write_error(text: &str) {
     let mut err = std::io::stderr().lock();
     drop(err.write_all(text.as_bytes()).and_then(|()| err.flush()));
 }

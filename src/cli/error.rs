@@ -105,15 +105,12 @@ pub(super) fn usage(error: &clap::Error, command: Option<&str>) -> (String, Stri
     let (mut problem, mut hint) = (String::new(), None);
     for line in said.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if let Some(tip) = line.strip_prefix("tip: ") {
-            // clap names only the first letter, which would be another ID.
-            let tip = if tip.starts_with("to pass `-") && !tip.starts_with("to pass `--") {
-                "put `--` before an ID that begins with `-`".to_owned()
-            } else {
-                tip.replacen("similar subcommand", "similar command", 1)
-            };
-            // An option that does not exist is a slip, and not an ID.
-            if !tip.starts_with("to pass `--") {
-                hint.get_or_insert(tip);
+            match tip.strip_prefix("to pass `-").and_then(|rest| rest.chars().next()) {
+                None => drop(hint.get_or_insert(tip.replacen("similar subcommand", "similar command", 1))),
+                // An option that does not exist is a slip, and a number was meant for the option before it.
+                Some('-' | '0'..='9') => {}
+                // clap names only the first letter, which would be another ID.
+                Some(_) => drop(hint.get_or_insert("put `--` before an ID that begins with `-`".to_owned())),
             }
         } else if !line.starts_with("For more information") {
             let gap = if problem.is_empty() { "" } else { " " };

@@ -25,7 +25,7 @@ pub(super) async fn run(
     let now = clock.now();
     if let Some(id) = &args.id {
         let platforms = settings.platforms.iter().map(|platform| platform.platform()).collect();
-        let rules = PassRules { policy, config: settings.pass.clone(), platforms, names_platform: false };
+        let rules = PassRules { policy, config: settings.pass.clone(), platforms };
         return show(id, args, format, (&rules, now), store.as_ref(), console).await;
     }
     let filter = ListFilter {
@@ -86,8 +86,6 @@ async fn show(
     for stored in &mut posts {
         take_secrets_out(stored, console.redactor());
     }
-    let names_platform = posts.len() > 1 || !args.platform.is_empty();
-    let rules = &PassRules { names_platform, ..rules.clone() };
     let text = if format == Format::Json {
         to_json(&PostDetailJson::new(&posts, rules, now))
     } else {

@@ -6,6 +6,7 @@
 use std::panic::PanicHookInfo;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use super::console::{self, Notes};
 use super::error::Exit;
@@ -17,6 +18,9 @@ const COMMAND: &str = "command";
 
 /// As much as the main thread has.
 const STACK: usize = 8 * 1024 * 1024;
+
+/// How long the last lines of a process may take.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// How much of a panic's message is printed.
 const MESSAGE: usize = 300;
@@ -40,10 +44,15 @@ impl Ending {
     pub(super) fn obey(self, shutdown: Shutdown, notes: Notes) {
         tokio::spawn(async move {
             shutdown.time_over().await;
-            notes.end_progress();
-            if shutdown.work() == Some(Work::Attempts) {
-                log::warn!("attempts were cut short; the next pass resumes them when their claims have expired");
-            }
+            let is_cut_short = shutdown.work() == Some(Work::Attempts);
+            // Standard error may be a pipe or a terminal that takes nothing more.
+            let last_words = tokio::task::spawn_blocking(move || {
+                notes.end_progress();
+                if is_cut_short {
+                    log::warn!("attempts were cut short; the next pass resumes them when their claims have expired");
+                }
+            });
+            drop(tokio::time::timeout(LAST_WORDS, last_words).await);
             if let Some(signal) = shutdown.signal() {
                 self.end(signal.into());
             }
@@ -91,7 +100,7 @@ pub(super) fn limit_hint(text: &str) -> Option<&'static str> {
 fn report_panics(redactor: Redactor, ending: Ending) {
     std::panic::set_hook(Box::new(move |panic| {
         let (problem, hint) = explain(panic, &redactor);
-        console::say(&problem, Some(hint));
+        console::say_over_progress(&problem, Some(hint));
         if thread::current().name() == Some(COMMAND) {
             ending.end(Exit::Error);
         }

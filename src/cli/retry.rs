@@ -8,7 +8,7 @@ use super::{
 };
 use crate::environment::Redactor;
 use crate::post::{Outcome, Platform, Post, PostId, shell_quoted, shown_id};
-use crate::report::{ResultRow, ResultsJson, results_text, to_json};
+use crate::report::{ResultRow, ResultsJson, plural, results_text, to_json};
 use crate::retry::{
     ActivePlatforms, Confirmed, Force, RetryOutcome, RetryReport, Shutdown, Work, may_be_published, retry_post,
     retry_record,
@@ -43,10 +43,12 @@ pub(super) async fn run(
     let platforms = ActivePlatforms::new(&context);
     let started_at = context.clock.now();
     let mut reports: Vec<RetryReport> = Vec::new();
+    let mut left = args.ids.len();
     for id in &args.ids {
         if context.shutdown.is_stopping() {
             break;
         }
+        left = left.saturating_sub(1);
         reports.extend(retry_post(&context, id, args.platform, &force, &platforms).await?);
     }
     let worst = reports.iter().map(|report| exit_of(report.outcome)).max().unwrap_or(Exit::Done);
@@ -62,6 +64,10 @@ pub(super) async fn run(
         report_problem(report, has_others || args.platform.is_some(), console);
     }
     report_resource_limit(&context.shutdown, console);
+    if left > 0 {
+        let posts = plural(u64::try_from(left).unwrap_or(u64::MAX), "post was", "posts were");
+        console.problem(&format!("stopped: {posts} not retried"), None);
+    }
     let rows: Vec<ResultRow> = reports.iter().map(row).collect();
     let text = match format {
         Format::Json => to_json(&ResultsJson::new(&rows)),

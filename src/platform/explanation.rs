@@ -110,12 +110,16 @@ pub(super) fn labelled(platform: Platform, text: &str) -> String {
 /// the post or of its ticket, so only the class of the HTTP status counts, and a retry is always possible. Words and an
 /// id for the platform's support are told where the response has them.
 pub(super) fn foreign(explanation: Explanation<'_>, status: u16) -> Failure {
+    // An id for the support shows that the platform has answered.
+    let is_own = explanation.support_id.is_some();
     let (category, cause) = match status {
+        401 if is_own => (Category::Auth, "the credentials were refused; check them"),
         401 => {
             (Category::Auth, "the credentials were refused; check them, and whether a proxy or gateway has answered")
         }
         429 => (Category::RateLimited, RATE_LIMITED),
         500..=599 => (Category::PlatformOutage, UNAVAILABLE),
+        _ if is_own => (Category::Unknown, UNKNOWN_REASON),
         _ => (Category::Unknown, "the response is not the platform's own; a proxy or gateway may have answered"),
     };
     explanation.status(status).failure(category, cause)

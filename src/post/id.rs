@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Platform;
+
 /// The `_id` of a post, in two forms: as people write it, and as its store looks it up.
 ///
 /// They differ if one text can mean several values: in MongoDB the string `42` and the integer 42
@@ -42,6 +44,13 @@ impl PostId {
     /// Whether it is a delivery's. The text is then the post's own, for all its deliveries.
     pub fn is_delivery(&self) -> bool {
         self.is_delivery
+    }
+
+    /// How a command names the post: quoted for a shell, and with the platform if it is a delivery's. Without that a
+    /// command would be about the other deliveries, too.
+    pub fn in_command(&self, platform: Platform) -> String {
+        let option = if self.is_delivery { format!("--platform {platform} ") } else { String::new() };
+        format!("{option}{}", super::shell_quoted(&self.text))
     }
 
     /// The store's key. Only that store can read it.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::plural;
 use super::text::Times;
-use crate::post::{Category, DueReason, Eligibility, Platform, Post, RetryPolicy, WaitReason, shell_quoted};
+use crate::post::{Category, DueReason, Eligibility, Platform, Post, RetryPolicy, WaitReason};
 use crate::retry::PassConfig;
 use crate::store::StoredPost;
 
@@ -17,8 +17,6 @@ pub struct PassRules {
     pub config: PassConfig,
     /// The platforms that are configured.
     pub platforms: Vec<Platform>,
-    /// Whether commands name the platform, because without it they mean every failed delivery of the post.
-    pub names_platform: bool,
 }
 
 /// What happens to a post next, when and why, with dates.
@@ -146,9 +144,10 @@ fn next_pass(eligibility: &Eligibility, now: DateTime<Utc>, times: Times) -> Opt
 
 fn permanently_failed(post: &Post, rules: &PassRules) -> String {
     let policy = &rules.policy;
-    let option = if rules.names_platform { format!("--platform {} ", post.platform) } else { String::new() };
-    let id = format!("{option}{}", shell_quoted(post.id.as_str()));
+    let id = post.id.in_command(post.platform);
     let why = match post.retry.category {
+        // Whatever it failed of, it may be public.
+        _ if post.published_id.is_some() => return ambiguous(post, &id),
         Some(Category::Ambiguous) => return ambiguous(post, &id),
         // After a reset, the next pass would mark it again.
         Some(Category::Expired) => {
@@ -205,7 +204,7 @@ impl PassRules {
             poll: Duration::from_secs(2),
             wait: Duration::from_secs(300),
         };
-        Self { policy: RetryPolicy::default(), config, platforms: Platform::ALL.to_vec(), names_platform: false }
+        Self { policy: RetryPolicy::default(), config, platforms: Platform::ALL.to_vec() }
     }
 }
 
@@ -295,11 +294,13 @@ mod tests {
 
     #[test]
     fn a_permanently_failed_post_is_told_what_helps_and_with_its_platform_if_it_has_several() {
-        let mut rules = PassRules::expiring(Some(Duration::from_secs(3600)));
+        let rules = PassRules::expiring(Some(Duration::from_secs(3600)));
         let mut post = failed_hours_ago(9, None);
         post.retry.permanently_failed = true;
-        for (option, names_platform) in [("", false), ("--platform tiktok ", true)] {
-            rules.names_platform = names_platform;
+        for option in ["", "--platform tiktok "] {
+            if !option.is_empty() {
+                post.id = post.id.of_delivery();
+            }
             let said = |category| {
                 let mut post = post.clone();
                 post.retry.category = Some(category);
@@ -339,13 +340,15 @@ mod tests {
         assert!(said(failed_hours_ago(9)).starts_with(&format!("The next pass {sends_nothing}")));
         let waiting = said(failed_hours_ago(1));
         assert!(waiting.starts_with("Once the post is due at ") && waiting.contains(sends_nothing), "{waiting}");
-        let mut marked = failed_hours_ago(9);
-        marked.retry.permanently_failed = true;
-        marked.retry.category = Some(Category::Ambiguous);
-        let marked = said(marked);
-        assert!(
-            marked.contains("`postretry retry --force p1`") && !marked.contains("`postretry reset p1`"),
-            "{marked}"
-        );
+        for category in [Category::Ambiguous, Category::Expired, Category::RejectedContent] {
+            let mut marked = failed_hours_ago(9);
+            marked.retry.permanently_failed = true;
+            marked.retry.category = Some(category);
+            let marked = said(marked);
+            assert!(
+                marked.contains("Look at the account first") && !marked.contains("`postretry reset p1`"),
+                "{marked}"
+            );
+        }
     }
 }

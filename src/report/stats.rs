@@ -37,6 +37,9 @@ pub fn stats_text(statistics: &Statistics, now: DateTime<Utc>, screen: Screen) -
     text
 }
 
+/// What stands for a category where there is none.
+const NOT_CLASSIFIED: &str = "not classified";
+
 fn headline(statistics: &Statistics, screen: Screen) -> String {
     let Statistics { total_failed, permanently_failed, due, malformed, ambiguous, .. } = statistics;
     let retryable = statistics.retryable();
@@ -51,10 +54,11 @@ fn headline(statistics: &Statistics, screen: Screen) -> String {
     let mut text = format!("{}\n", wrapped(&line, screen.width, 2));
     // Where the platform has a line of its own below, that line has the number.
     let of = |wanted: Category| {
-        if statistics.given_up.iter().any(|(_, given_up)| given_up.category == wanted) {
-            return 0;
-        }
-        statistics.by_category.iter().find(|(category, _)| *category == wanted).map_or(0, |(_, count)| *count)
+        let told = statistics.given_up.iter().filter(|(_, given_up)| given_up.category == wanted);
+        let told = told.map(|(_, given_up)| given_up.waiting).fold(0, u64::saturating_add);
+        let count =
+            statistics.by_category.iter().find(|(category, _)| *category == wanted).map_or(0, |(_, count)| *count);
+        count.saturating_sub(told)
     };
     let permanent = match ambiguous {
         0 => "permanently failed".to_owned(),
@@ -135,8 +139,14 @@ fn retries(statistics: &Statistics, screen: Screen) -> Table {
 }
 
 fn categories(statistics: &Statistics, screen: Screen) -> Table {
-    let counts: Vec<_> =
+    let mut counts: Vec<_> =
         statistics.by_category.iter().map(|(category, posts)| (category.to_string(), *posts)).collect();
+    // So that it adds up: most have not been tried yet.
+    let classified = counts.iter().map(|(_, posts)| *posts).fold(0, u64::saturating_add);
+    let others = statistics.total_failed.saturating_sub(statistics.malformed).saturating_sub(classified);
+    if others > 0 {
+        counts.push((NOT_CLASSIFIED.to_owned(), others));
+    }
     counted(Column::whole("category"), &counts, screen)
 }
 
@@ -164,7 +174,7 @@ fn attempts(statistics: &Statistics, screen: Screen) -> Table {
 }
 
 fn causes(statistics: &Statistics, screen: Screen) -> Table {
-    let name = |after: Option<Category>| after.map_or("not classified", Category::as_str).to_owned();
+    let name = |after: Option<Category>| after.map_or(NOT_CLASSIFIED, Category::as_str).to_owned();
     let counts = statistics.by_cause.iter().map(|cause| (name(cause.after), cause.attempts, cause.posted));
     rated(Column::whole("previous failure"), counts, screen)
 }
@@ -307,7 +317,7 @@ mod tests {
              tiktok         44          3   41\n\
              malformed       2\n\n\
              RETRY COUNT  POSTS\n          0     41\n          5      3\n\n\
-             CATEGORY   POSTS\nambiguous      1\n\n\
+             CATEGORY        POSTS\nambiguous           1\nnot classified     43\n\n\
              PLATFORM  ATTEMPTS  POSTED  RATE\ntiktok           8       6  75 %\n\n\
              DAY (UTC)   POSTED  FAILED\n2026-11-11       4       1\n2026-11-24       2       0\n\n\
              3 recorded runs: 6 posted, 2 failed\n\

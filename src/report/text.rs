@@ -41,11 +41,11 @@ impl Times {
         }
     }
 
-    /// "since 2026-11-23T10:00:00Z", "for 2 h", or "since just now" for less than a minute.
+    /// "since 2026-11-23T10:00:00Z", "for 2 h", or "for less than a minute".
     pub(super) fn since(self, at: DateTime<Utc>) -> String {
         match self {
             Self::Exact => format!("since {}", utc(at)),
-            Self::From(now) if (now - at).abs() < TimeDelta::minutes(1) => "since just now".to_owned(),
+            Self::From(now) if (now - at).abs() < TimeDelta::minutes(1) => "for less than a minute".to_owned(),
             Self::From(now) => format!("for {}", span(now - at)),
         }
     }
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(Times::From(now).at(at), "in 2 h");
         assert_eq!(Times::From(now).until(at), "for 2 h");
         assert_eq!(Times::From(at).since(now), "for 2 h");
-        assert_eq!(Times::From(now + TimeDelta::seconds(59)).since(now), "since just now");
+        assert_eq!(Times::From(now + TimeDelta::seconds(59)).since(now), "for less than a minute");
         assert_eq!(Times::From(now + TimeDelta::seconds(60)).since(now), "for 1 min");
         assert_eq!(Times::Exact.at(at), "at 2026-11-23T12:00:00Z");
     }

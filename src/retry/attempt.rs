@@ -375,6 +375,7 @@ impl Attempt<'_> {
         let publication = settlement.publication.clone().unwrap_or_default();
         // What an undone attempt leaves in the post is of an earlier attempt.
         let is_undone = matches!(settlement.outcome, Outcome::Interrupted | Outcome::Withdrawn);
+        let is_withdrawn = settlement.outcome == Outcome::Withdrawn || (is_undone && self.leased.is_withdrawn());
         AttemptReport {
             id: work.post.id.clone(),
             platform: work.post.platform,
@@ -383,13 +384,16 @@ impl Attempt<'_> {
             attempt: work.start.attempt,
             after: work.post.retry.category,
             category: settlement.category.filter(|_| !is_undone),
-            error: if is_undone {
-                Some("stopped before it was finished; it used no retry".to_owned())
-            } else {
-                settlement.error.clone()
+            error: match is_undone {
+                true if is_withdrawn => {
+                    Some("it is not failed any more, so nothing more was sent; it used no retry".to_owned())
+                }
+                true => Some("stopped before it was finished; it used no retry".to_owned()),
+                false => settlement.error.clone(),
             },
             next_retry_at: match settlement.outcome {
                 Outcome::Posted => None,
+                _ if is_withdrawn => None,
                 _ => policy.next_retry_at(&after, settlement.at),
             },
             not_before: settlement.not_before,

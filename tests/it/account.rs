@@ -58,6 +58,9 @@ async fn a_token_that_expires_within_a_week_or_before_the_next_retry_is_warned_a
     assert!(ran.stderr.contains("warning: tiktok: its token expires in 5 d, at "), "{}", ran.stderr);
     assert!(ran.stderr.trim_end().ends_with("; renew TIKTOK_REFRESH_TOKEN"), "{}", ran.stderr);
     assert_eq!(env.run(&["run", "-q"]).await.expect(0).stderr, "");
+    let (_, seen) = env.on_terminal(100, &["run"], "").await;
+    let seen = String::from_utf8_lossy(&seen);
+    assert!(seen.contains("its token expires in 5 d; renew TIKTOK_REFRESH_TOKEN"), "{seen}");
     let stats = env.run(&["stats"]).await.expect(0);
     assert!(stats.stdout.contains("in 5 d"), "{}", stats.stdout);
 

@@ -287,7 +287,7 @@ async fn a_forged_id_of_an_upload_makes_the_post_malformed_and_is_asked_for_nowh
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forged_id_in_a_ticket_parks_the_post_and_is_asked_for_nowhere() {
+async fn a_forged_id_in_a_ticket_makes_the_post_ambiguous_and_is_never_requested() {
     for forged in FORGED {
         for (platform, payload) in [
             ("tiktok", doc! { "kind": "video", "publishId": forged }),
@@ -325,7 +325,7 @@ async fn a_recorded_id_of_any_form_still_prevents_a_second_publish() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forged_id_in_an_answer_is_asked_for_nowhere_and_the_post_is_published_once() {
+async fn a_forged_id_in_a_response_is_never_requested_and_the_post_is_published_once() {
     let forged = "17/comments?message=hi&method=post";
     let lie = |status: u16, body: Value| Act::Lie { status, body: body.to_string(), headers: BTreeMap::new() };
     let given = |data: Value| json!({ "data": data, "error": { "code": "ok" } });
@@ -433,7 +433,7 @@ async fn meet(platform: &str, on: &'static str, side: Side, name: &str, reply: R
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_form_an_answer_has_the_pass_ends_and_the_post_is_published_once() {
+async fn whatever_form_a_response_has_the_pass_ends_and_the_post_is_published_once() {
     let mut places = Vec::new();
     for (number, (platform, on, sides)) in REQUESTS.into_iter().enumerate() {
         for side in sides {

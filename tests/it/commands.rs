@@ -228,3 +228,21 @@ async fn a_database_without_the_collection_gets_a_warning_that_names_what_looks_
     let ran = env.run(&["run"]).await.expect(0);
     assert_eq!(ran.stderr, "");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tables_of_the_statistics_add_up() {
+    let env = TestEnv::new().await;
+    env.post("tiktok", Document::new()).await;
+    env.post("instagram", doc! { "failureCategory": "network" }).await;
+    env.post("youtube", doc! { "retryCount": "three" }).await;
+    let text = env.run(&["stats"]).await.expect(0).stdout;
+    let sum = |heading: &str| -> u64 {
+        let table = text.split("\n\n").find(|table| table.starts_with(heading)).unwrap();
+        let count = |row: &str| {
+            let cells: Vec<&str> = row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+            cells[1].parse::<u64>().unwrap()
+        };
+        table.lines().skip(1).map(count).sum()
+    };
+    assert_eq!((sum("PLATFORM"), sum("RETRY COUNT"), sum("CATEGORY")), (3, 2, 2), "{text}");
+}

@@ -286,7 +286,7 @@ async fn the_commands_for_one_of_several_deliveries_name_its_platform() {
     }
     env.run(&["reset", "--posted", "--platform", "instagram", &id]).await.expect(0);
     let shown = env.run(&["list-failed", &id]).await.expect(0).stdout;
-    assert!(shown.contains(&format!("`postretry reset --posted {id}`")), "{shown}");
+    assert!(shown.contains(&format!("`postretry reset --posted --platform youtube_shorts {id}`")), "{shown}");
     let json = env.run(&["list-failed", &id, "--platform", "youtube", "--json"]).await.expect(0).json();
     let explanation = json["posts"][0]["explanation"].as_str().unwrap();
     assert!(explanation.contains(&format!("`postretry reset --posted --platform youtube_shorts {id}`")), "{json}");

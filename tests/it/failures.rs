@@ -243,7 +243,7 @@ async fn meet_pages(wire: Wire, cases: Vec<ForeignAnswer>) -> Tally {
 /// Every request of every kind of publish, and the HTTP statuses from 300 on with the page of a gateway, before and after
 /// the request had its effect: a page decides nothing. The requests that make a post public meet all of them.
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_a_gateway_answers_the_post_is_published_once_or_parked() {
+async fn whatever_a_gateway_responds_the_post_is_published_once_or_ambiguous() {
     let batches = foreign_answers().await;
     let count = batches.iter().map(|(_, cases)| cases.len()).sum::<usize>();
     let met = stream::iter(batches).map(|(wire, cases)| meet_pages(wire, cases)).buffer_unordered(3);
@@ -405,7 +405,7 @@ async fn passes_that_start_at_once_share_the_posts_and_refresh_the_token_once() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn instagrams_token_is_exchanged_before_it_lapses_and_another_setting_wins_over_what_was_stored() {
+async fn instagrams_token_is_exchanged_before_it_expires_and_a_changed_setting_takes_precedence() {
     let mut env = TestEnv::new().await;
     give_app_secret(&mut env);
     for _ in 0..2 {

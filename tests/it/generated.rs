@@ -127,3 +127,54 @@ fn the_readme_says_how_long_the_first_build_takes_and_what_the_tests_download() 
     let program = file("tests/mongod/src/fetch.rs");
     assert!(["5.0 or newer", "`apt install python3-pip`"].iter().all(|told| program.contains(told)));
 }
+
+#[test]
+fn the_readme_leads_from_a_first_look_to_the_package_and_on() {
+    let readme = file("README.md");
+    let steps = [
+        "docs/quickstart.svg",
+        "cargo run --example quickstart",
+        "cargo deb --locked",
+        "cargo install --path",
+        "Where to go next:",
+        "\n## Commands",
+    ];
+    let places = steps.map(|step| readme.find(step).unwrap_or_else(|| panic!("{step}")));
+    assert!(places.is_sorted(), "{places:?}");
+}
+
+/// Words that only those who wrote them understand, and what they had in the place of the field's own terms.
+#[test]
+fn no_page_and_no_screen_has_an_odd_word() {
+    const ODD: [&str; 17] = [
+        "at most once each",
+        "none is lost",
+        "retries back",
+        "runs out by itself",
+        "where it stood",
+        "between looks",
+        "sign-in",
+        "given up",
+        "its rights",
+        "belong into",
+        "tells the rest",
+        "that is none",
+        "in trouble",
+        "goes on by",
+        "arrow points",
+        " anew",
+        "harmless",
+    ];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages: Vec<_> =
+        ["README.md", "CONTRIBUTING.md", "SECURITY.md", ".env.example"].map(|name| root.join(name)).into();
+    for folder in ["docs", "man", "packaging", "tests/it/snapshots"] {
+        pages.extend(std::fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path()));
+    }
+    for page in pages.into_iter().filter(|page| page.is_file()) {
+        let text = flat(&std::fs::read_to_string(&page).unwrap().replace("\\-", "-")).to_lowercase();
+        for odd in ODD {
+            assert!(!text.contains(odd), "{}: {odd}", page.display());
+        }
+    }
+}

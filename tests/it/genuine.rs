@@ -154,7 +154,7 @@ async fn every_kind_of_post_goes_out_at_the_platforms_own_addresses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_whose_certificate_is_not_trusted_is_told_nothing() {
+async fn a_host_whose_certificate_is_not_trusted_gets_no_request() {
     let mut env = TestEnv::new().await;
     let _relay = Relay::before(&mut env, "h2").await;
     let mut other = TestEnv::new().await;

@@ -1038,7 +1038,7 @@ async fn quote_at(kind: &'static str, endpoint: &'static str, act: Act, secrets:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_a_platform_quotes_is_not_told_on() {
+async fn a_secret_that_a_platform_quotes_is_redacted() {
     let env = TestEnv::new().await;
     let settings = env.sandbox.settings().into_iter();
     let secret = settings.filter(|(name, _)| name.ends_with("SECRET") || name.ends_with("TOKEN"));
@@ -1129,7 +1129,7 @@ async fn a_name_that_no_account_has_gets_into_no_ticket_and_no_link() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_in_an_id_that_the_application_recorded_is_not_told_on() {
+async fn a_secret_in_an_id_that_the_application_recorded_is_redacted() {
     let mut env = TestEnv::new().await;
     env.set("ALERT_WEBHOOK_URL", &format!("{}/hooks/alerts", env.sandbox.url()));
     let id = env.post("tiktok", doc! { "tiktokVideoId": "sandbox-tiktok-refresh-0 access_token=planted" }).await;

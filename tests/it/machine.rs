@@ -731,3 +731,29 @@ async fn the_settings_of_the_package_are_found_and_whoever_may_not_read_them_is_
     let (code, _, said) = run("600", &[&[BINARY][..], &listed].concat()).await;
     assert_eq!(code, Some(4), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_textfile_is_replaced_only_by_a_complete_one() {
+    const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/textfile.sh");
+    const WITH_FILE_LIMIT: &str = r#"trap "" XFSZ; exec prlimit --fsize="$0" "$@""#;
+    let mut env = TestEnv::new().await;
+    env.post("tiktok", Document::new()).await;
+    let folder = env.folder().join("metrics");
+    std::fs::create_dir(&folder).unwrap();
+    let path = format!("PATH={}:/usr/bin:/bin", Path::new(BINARY).parent().unwrap().display());
+    let write = async |env: &TestEnv, limit: &str| {
+        let starter = ["env", &path, "sh", "-c", WITH_FILE_LIMIT, limit, "sh", SCRIPT, folder.to_str().unwrap()];
+        let output = started_by(env, &starter, &[]).output().await.unwrap();
+        (output.status.code(), stderr_of(&output))
+    };
+    assert_eq!(write(&env, "unlimited").await, (Some(0), String::new()));
+    let read = || std::fs::read_to_string(folder.join("postretry.prom")).unwrap();
+    let before = read();
+    assert!(before.contains("postretry_failed_posts{platform=\"tiktok\"} 1\n"), "{before}");
+    let (code, said) = write(&env, "100").await;
+    assert!(code == Some(1) && said.contains("postretry failed with exit code 1"), "{said}");
+    env.set("POSTRETRY_STORE", "sqlite:/nowhere/posts.db");
+    let (code, said) = write(&env, "unlimited").await;
+    assert!(code == Some(1) && said.contains("postretry failed with exit code 5"), "{said}");
+    assert_eq!((read(), std::fs::read_dir(&folder).unwrap().count()), (before, 1));
+}

@@ -404,7 +404,7 @@ async fn a_pass_that_can_publish_nothing_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn settings_that_are_nearly_right_are_told_and_those_of_others_are_read_past() {
+async fn misspelt_settings_are_reported_and_those_of_other_programs_are_ignored() {
     let mut env = TestEnv::new().await;
     env.post("tiktok", Document::new()).await;
     env.set("POST_RETRY_INTERVALL_MINUTES", "30");
@@ -487,7 +487,9 @@ async fn a_result_that_cannot_be_written_is_an_error() {
         &["stats"],
         &["stats", "--json"],
         &["stats", "--format", "prometheus"],
+        &["reset", "--dry-run", &reset[0]],
         &["--help"],
+        &["help"],
         &["-V"],
     ] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
@@ -608,4 +610,65 @@ async fn a_malformed_post_is_reported_with_its_platform() {
     let output = env.pass(0).await;
     let row = output["malformed"].as_array().unwrap().iter().find(|row| row["platform"] == "myspace").unwrap();
     assert_eq!(row["id"], unknown.inserted_id.as_object_id().unwrap().to_hex());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_stops_a_retry_and_says_what_it_leaves_out() {
+    let env = TestEnv::new().await;
+    env.sandbox.fault(Fault::once("tiktok.video_init", Act::Slow { ms: 2000 }));
+    let (first, second) = (env.post("tiktok", Document::new()).await, env.post("tiktok", Document::new()).await);
+    let process = env.command(&["retry", "--json", &first, &second]).spawn().unwrap();
+    until(async || env.sandbox.calls("tiktok.video_init") == 1).await;
+    signal(&process, "-INT").await;
+    let output = process.wait_with_output().await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("stopping, 1 in flight, at most 20 s; Ctrl-C again to cut short\n"), "{said}");
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(rows(&result), [[first.as_str(), "tiktok", "posted"]]);
+    assert_eq!((env.get(&second).await.get_i32("retryCount").ok(), env.sandbox.published().len()), (Some(0), 1));
+    assert!(said.contains("stopped: 1 post was not retried"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_says_that_it_has_created_a_store() {
+    let mut env = TestEnv::new().await;
+    let commands: [(&[&str], i32); 8] = [
+        (&["run", "-q"], 0),
+        (&["run", "-q", "--dry-run"], 0),
+        (&["list-failed", "-q"], 0),
+        (&["list-failed", "-q", "x"], 6),
+        (&["retry", "-q", "x"], 6),
+        (&["reset", "-q", "x"], 6),
+        (&["reset", "-q", "--permanent", "--yes"], 0),
+        (&["stats", "-q", "--json"], 0),
+    ];
+    for (number, (arguments, code)) in commands.into_iter().enumerate() {
+        env.set("POSTRETRY_STORE", &format!("sqlite:mistyped-{number}.db"));
+        let ran = env.run(arguments).await.expect(code);
+        let warning = format!("created a new, empty post store at `mistyped-{number}.db`");
+        assert_eq!(ran.stderr.matches(&warning).count(), 1, "{arguments:?}: {}", ran.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restricted_account_is_reported_once_and_another_reason_again() {
+    let mut env = TestEnv::new().await;
+    env.set("ALERT_WEBHOOK_URL", &format!("{}/hooks/alerts", env.sandbox.url()));
+    env.sandbox.fault(Fault::always("nowhere", Act::json(200, &json!({}))));
+    env.sandbox.fault(Fault::always("tiktok.video_init", Act::tiktok(403, "spam_risk_user_banned_from_posting")));
+    env.post("tiktok", Document::new()).await;
+    let latest = || {
+        let world = env.sandbox.world();
+        let alert = world.requests.iter().rfind(|request| request.endpoint == "nowhere");
+        alert.map(|request| request.body["givenUp"][0]["category"].clone())
+    };
+    for _ in 0..2 {
+        env.run(&["run"]).await.expect(3);
+        assert_eq!((env.sandbox.calls("nowhere"), latest()), (1, Some(json!("account_restricted"))));
+    }
+    env.sandbox.world().revoke_refresh("tiktok");
+    env.sandbox.world().revoke_access("tiktok");
+    env.run(&["run"]).await.expect(3);
+    assert_eq!((env.sandbox.calls("nowhere"), latest()), (2, Some(json!("auth"))));
 }

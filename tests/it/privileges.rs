@@ -60,7 +60,7 @@ fn without(action: &str, on: &str, privileges: &[Privilege]) -> Vec<Privilege> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_documented_role_is_enough_and_what_is_missing_is_told() {
+async fn the_documented_role_is_enough_and_what_is_missing_is_reported() {
     let least = documented();
     assert_eq!(least.len(), 4, "{least:?}");
     let reading = least.iter().map(|(collection, _)| (collection.clone(), vec!["find".to_owned()])).collect();

@@ -441,7 +441,7 @@ async fn a_database_of_another_program_is_refused_or_named_and_never_changed_una
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_others_can_read_is_told_before_tokens_go_into_it() {
+async fn a_file_that_others_can_read_is_reported_before_tokens_are_stored_in_it() {
     let mut env = TestEnv::new().await;
     let path = env.on_sqlite().await;
     insert(&connect(&path), "good", &[]);

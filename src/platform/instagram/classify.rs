@@ -117,11 +117,12 @@ impl GraphCode {
             || (status == 401 && (self.code.is_none() || !self.is_known()))
     }
 
-    /// Whether the numbers tell what is wrong. If not, the HTTP status does.
+    /// Whether the numbers tell what is wrong whatever the HTTP status is.
     fn is_known(self) -> bool {
-        matches!(self.code, Some(200..=299))
+        self.is_missing()
+            || matches!(self.code, Some(200..=299))
             || found(SUBCODES, self.subcode).is_some()
-            || found(CODES, self.code).is_some()
+            || found(CODES, self.code).is_some_and(|rule| rule.0.gives_up_platform())
     }
 
     /// Whether what was read does not exist, or this token has no access to it.
@@ -227,6 +228,9 @@ fn rule(status: u16, graph: GraphCode) -> (Category, Retryable, &'static str) {
     if status == 429 {
         return (RateLimited, Yes, RATE_LIMITED);
     }
+    if status == 401 && !matches!(graph.code, Some(200..=299)) {
+        return (Auth, No, RENEW_TOKEN);
+    }
     if graph.is_transient {
         return (PlatformOutage, Yes, "a temporary error");
     }
@@ -236,7 +240,6 @@ fn rule(status: u16, graph: GraphCode) -> (Category, Retryable, &'static str) {
     }
     match (graph.code, status) {
         (Some(200..=299), _) => (Auth, No, "a permission is missing; connect the account again"),
-        (_, 401) => (Auth, No, RENEW_TOKEN),
         (_, 500..=599) => (PlatformOutage, Yes, UNAVAILABLE),
         _ => (Unknown, Yes, UNKNOWN_REASON),
     }
@@ -294,7 +297,7 @@ mod tests {
             (500, Some(4), None, RateLimited, Yes),
             (500, Some(190), None, Auth, No),
             (401, Some(424_242), None, Auth, No),
-            (401, Some(100), None, RejectedContent, No),
+            (401, Some(100), None, Auth, No),
             (400, Some(1), None, PlatformOutage, Yes),
             (400, Some(2), None, PlatformOutage, Yes),
             (400, Some(-1), Some(2_207_001), PlatformOutage, Yes),

@@ -11,7 +11,7 @@ use super::wire::Media;
 use crate::platform::explanation::labelled;
 use crate::platform::recovery::{only_unrecorded, slack_after, slack_before};
 use crate::platform::{PublishContext, PublishError, TicketOutcome};
-use crate::post::{Category, Failure, Platform, Post, Publication, Ticket, shell_quoted};
+use crate::post::{Category, Failure, Platform, Post, Publication, Ticket};
 
 /// How long a container lives ("IG User Media"). The application may have published it that long before its attempt
 /// failed.
@@ -112,7 +112,7 @@ fn ambiguous(post: &Post, failure: &Failure) -> Failure {
         "{}; the post may be published: check the account; if the post is there, `postretry reset --posted {id}` \
          records it, and if not, `postretry reset --drop-ticket {id}` makes the next attempt upload it again",
         failure.message,
-        id = shell_quoted(post.id.as_str())
+        id = post.id.in_command(post.platform)
     );
     Failure::new(Category::Ambiguous, text)
 }

@@ -12,7 +12,7 @@ use crate::platform::explanation::labelled;
 use crate::platform::public_url::public_url;
 use crate::platform::recovery::{only_unrecorded, slack_before};
 use crate::platform::{PublishContext, PublishError, TicketOutcome};
-use crate::post::{Category, Failure, Platform, Post, Publication, Ticket, shell_quoted};
+use crate::post::{Category, Failure, Platform, Post, Publication, Ticket};
 
 impl TikTokPublisher {
     /// Searches for the video among the account's public ones. It is found only if it is the single one that has the
@@ -97,7 +97,7 @@ fn inaccessible(post: &Post, ticket: &Ticket, failure: Failure) -> Result<Ticket
     let advice = format!(
         "check whether the post is on TikTok, on this account or an earlier one; `postretry reset --drop-ticket {}` \
          makes the next attempt upload it again",
-        shell_quoted(post.id.as_str())
+        post.id.in_command(post.platform)
     );
     Err(Failure::new(Category::Ambiguous, failure.message).advise(advice))
 }
@@ -106,7 +106,7 @@ fn inaccessible(post: &Post, ticket: &Ticket, failure: Failure) -> Result<Ticket
 pub(super) fn left_as_draft(post: &Post) -> Failure {
     let advice = format!(
         "finish it in the TikTok app, then record the post as posted with `postretry reset --posted {}`",
-        shell_quoted(post.id.as_str())
+        post.id.in_command(post.platform)
     );
     let text = labelled(Platform::TikTok, "the post is in the creator's inbox as a draft");
     Failure::new(Category::Ambiguous, text).advise(advice)

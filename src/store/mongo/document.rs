@@ -99,6 +99,11 @@ fn read_post(document: &Document, place: &Place) -> Result<Post, Malformed> {
         }
     };
     if let (Place::Root, Err((field, problem))) = (place, places(document)) {
+        // It is one of several platforms' all the same, of which nobody can say which.
+        let has_several = document.get_array("platforms").is_ok_and(|platforms| platforms.len() > 1);
+        if has_several || document.get_document("platformStatus").is_ok() {
+            draft.id = draft.id.of_delivery();
+        }
         return Err(draft.malformed(field, problem));
     }
 

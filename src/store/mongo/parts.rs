@@ -110,9 +110,9 @@ pub(super) fn parts(scope: Scope, usage: &Usage) -> Vec<Part> {
     }
 }
 
-/// Parts with all deliveries, whatever their platforms are, in as few queries as possible. They may overlap. What a part of
-/// [`parts`] matches, a part with the same index matches here: [`super::work`] leaves out of a pass what these have shown
-/// to be empty.
+/// Parts with all deliveries, whatever their platforms are, in as few queries as possible. They may overlap. What a part
+/// of [`parts`] matches, a part with the same index matches here: [`super::work`] leaves out of a pass what these have
+/// shown to be empty.
 pub(super) fn all_parts(usage: &Usage) -> Vec<Part> {
     let of_platforms = Platform::ALL.into_iter().flat_map(|platform| parts(Scope::Platform(platform), usage));
     let mut all: Vec<Part> = of_platforms.filter(|part| part.kind == RootKind::Other).collect();

@@ -405,6 +405,7 @@ async fn every_kind_of_post_in_lists() {
 async fn every_kind_of_post_in_full() {
     let (env, ids) = kinds_env().await;
     for screen in SCREENS {
+        record_runs(&env).await;
         let mut texts = Vec::new();
         for id in &ids {
             // No claim lasts for hours, and of minutes all are shown.
@@ -555,5 +556,26 @@ async fn a_state_has_one_colour_wherever_it_is_told() {
         let points: Vec<Color> =
             curve.iter().filter(|(c, _)| ('▁'..='█').contains(c)).map(|(_, color)| *color).collect();
         assert!(!points.is_empty() && points.iter().all(|point| point == color), "{words}: {points:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_outcomes_of_single_posts_have_their_colours() {
+    let env = TestEnv::new().await;
+    let busy = env.post("tiktok", doc! { "retryClaim": { "by": "web1:1:abc", "until": ago(-60) } }).await;
+    let posted = env.post("tiktok", doc! { "status": "posted" }).await;
+    let failed = env.post("tiktok", doc! { "retryCount": 2 }).await;
+    env.post("tiktok", doc! { "retryCount": "three" }).await;
+    let reset = colored_rows(&env, &["reset", &busy, &posted, &failed, "nobody"]).await;
+    let list = colored_rows(&env, &["list-failed"]).await;
+    for (words, color, rows) in [
+        ("busy", 3, &reset),
+        ("not failed", 1, &reset),
+        ("not found", 1, &reset),
+        ("reset", 2, &reset),
+        ("malformed", 1, &list),
+    ] {
+        let found = colours_of(words, rows);
+        assert!(found.contains(&Color::Idx(color)), "{words}: {found:?}");
     }
 }
