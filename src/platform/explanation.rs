@@ -1,6 +1,8 @@
 //! The text of a platform's failure: one shape for all platforms, with the cause first.
 
-use crate::post::{Category, Failure, MAX_CODE_CHARS, MAX_WORDS_CHARS, Platform, excerpt, one_line, plain_cause};
+use crate::post::{
+    Category, Failure, MAX_CODE_CHARS, MAX_WORDS_CHARS, Platform, Retryable, excerpt, one_line, plain_cause,
+};
 
 /// The cause of an outage.
 pub(super) const UNAVAILABLE: &str = "temporarily unavailable";
@@ -86,6 +88,23 @@ impl<'a> Explanation<'a> {
         let text = labelled(self.platform, &format!("{cause} ({})", details.join(", ")));
         Failure { advice: Some(one_line(cause, usize::MAX)), ..Failure::new(category, text) }
     }
+
+    /// The failure that a row of a platform's table stands for.
+    pub(super) fn by_rule(&self, category: Category, retryable: Retryable, cause: &str) -> Failure {
+        let failure = self.failure(category, cause);
+        if retryable == Retryable::No { failure.not_retryable() } else { failure }
+    }
+
+    /// The failure of a refusal in the platform's own form with a code that is in no table: the HTTP status decides.
+    /// `refused` is the cause where that says that the token was refused.
+    pub(super) fn by_status(&self, status: u16, refused: &str) -> Failure {
+        match status {
+            401 => self.by_rule(Category::Auth, Retryable::No, refused),
+            429 => self.failure(Category::RateLimited, RATE_LIMITED),
+            500..=599 => self.failure(Category::PlatformOutage, UNAVAILABLE),
+            _ => self.failure(Category::Unknown, UNKNOWN_REASON),
+        }
+    }
 }
 
 /// A foreign text as a part of a message; none if it is empty.
@@ -128,7 +147,6 @@ pub(super) fn foreign(explanation: Explanation<'_>, status: u16) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::post::Retryable;
 
     #[test]
     fn the_cause_stands_first_and_what_the_platform_said_in_brackets() {

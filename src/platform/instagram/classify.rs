@@ -190,8 +190,7 @@ fn failure(
     graph: GraphCode,
     (category, retryable, cause): (Category, Retryable, &str),
 ) -> Failure {
-    let failure = explanation.numbers(graph.shown()).status(status).failure(category, cause);
-    if retryable == No { failure.not_retryable() } else { failure }
+    explanation.numbers(graph.shown()).status(status).by_rule(category, retryable, cause)
 }
 
 /// The failure and the numbers of a response without a result. Only an error of Instagram's own form has numbers.

@@ -4,7 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::wire::ApiError;
-use crate::platform::explanation::{Explanation, RATE_LIMITED, UNAVAILABLE, UNKNOWN_REASON, foreign};
+use crate::platform::explanation::{Explanation, RATE_LIMITED, UNAVAILABLE, foreign};
 use crate::post::{Category, Failure, Platform, Retryable};
 
 use Category::{
@@ -133,15 +133,9 @@ pub(super) fn classify(step: &str, status: u16, error: &ApiError) -> Failure {
     let words = if message == code { "" } else { message.as_str() };
     let explanation = explanation(step, error).code(code).status(status).words(words);
     if let Some((_, category, retryable, cause)) = RULES.iter().find(|rule| rule.0 == code) {
-        let failure = explanation.failure(*category, cause);
-        return if *retryable == No { failure.not_retryable() } else { failure };
+        return explanation.by_rule(*category, *retryable, cause);
     }
-    match status {
-        401 => explanation.failure(Auth, "the token was refused; renew the TikTok token").not_retryable(),
-        429 => explanation.failure(RateLimited, RATE_LIMITED),
-        500..=599 => explanation.failure(PlatformOutage, UNAVAILABLE),
-        _ => explanation.failure(Unknown, UNKNOWN_REASON),
-    }
+    explanation.by_status(status, "the token was refused; renew the TikTok token")
 }
 
 /// The explanation of a failed step, with the id that TikTok's support asks for.

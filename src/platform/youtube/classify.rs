@@ -7,12 +7,12 @@ use chrono_tz::America::Los_Angeles;
 
 use super::error::PlatformError;
 use super::responses::Video;
-use crate::platform::explanation::{Explanation, RATE_LIMITED, UNAVAILABLE, UNKNOWN_REASON, foreign, labelled};
+use crate::platform::explanation::{Explanation, RATE_LIMITED, UNAVAILABLE, foreign, labelled};
 use crate::post::{Category, Failure, Platform, Retryable};
 
 use Category::{
     AccountRestricted, Ambiguous, Auth, MediaProcessing, MissingAsset, PlatformOutage, QuotaExhausted, RateLimited,
-    RejectedContent, Unknown,
+    RejectedContent,
 };
 use Retryable::{No, Yes};
 
@@ -104,10 +104,9 @@ pub(super) fn classify(step: &str, status: u16, error: Option<&PlatformError>, n
         return failure.retry_at(next_quota_reset(now));
     }
     if let Some((_, category, retryable, cause)) = RULES.iter().find(|rule| rule.0 == reason) {
-        let failure = explanation.failure(*category, cause);
+        let failure = explanation.by_rule(*category, *retryable, cause);
         let is_project_quota = matches!(reason.as_str(), "quotaExceeded" | "dailyLimitExceeded");
-        let failure = if is_project_quota { failure.retry_at(next_quota_reset(now)) } else { failure };
-        return if *retryable == No { failure.not_retryable() } else { failure };
+        return if is_project_quota { failure.retry_at(next_quota_reset(now)) } else { failure };
     }
     if reason.starts_with("invalid") {
         let cause = "the title, the description or the hashtags are not accepted; correct them";
@@ -134,13 +133,10 @@ fn explanation<'a>(step: &'a str, status: u16, error: &PlatformError) -> Explana
 /// The failure of an error that is in none of the tables.
 fn by_status(step: &str, status: u16, error: &PlatformError) -> Failure {
     let explanation = explanation(step, status, error);
-    match status {
-        401 => explanation.failure(Auth, RENEW).not_retryable(),
-        403 if error.reason.is_empty() => explanation.failure(Auth, NOT_ALLOWED).not_retryable(),
-        429 => explanation.failure(RateLimited, RATE_LIMITED),
-        500..=599 => explanation.failure(PlatformOutage, UNAVAILABLE),
-        _ => explanation.failure(Unknown, UNKNOWN_REASON),
+    if status == 403 && error.reason.is_empty() {
+        return explanation.by_rule(Auth, No, NOT_ALLOWED);
     }
+    explanation.by_status(status, RENEW)
 }
 
 /// The next midnight in California, when the project's quota starts anew.
@@ -220,6 +216,7 @@ mod tests {
 
     use super::*;
     use crate::post::TicketFate;
+    use Category::Unknown;
 
     fn now() -> DateTime<Utc> {
         "2026-11-23T10:00:00Z".parse().unwrap()
