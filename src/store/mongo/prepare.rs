@@ -3,6 +3,7 @@
 use futures_util::TryStreamExt;
 use mongodb::IndexModel;
 use mongodb::bson::{RawDocumentBuf, doc};
+use mongodb::error::Error;
 
 use super::{MongoPostStore, error, index};
 use crate::post::BackoffFrom;
@@ -133,17 +134,15 @@ impl MongoPostStore {
             let listed = self.database.run_cursor_command(list).await?.with_type::<RawDocumentBuf>();
             listed.map_ok(|index| index.get_str("name").unwrap_or_default().to_owned()).try_collect().await
         };
+        let has_none = |error: &Error| error::is_unauthorized(error) || error::is_missing_collection(error);
         let names = match names.await {
-            Ok(names) => return Ok(names),
-            // The driver's own list is asked for again if the server changes or the connection is lost.
-            Err(_) => self.posts.list_index_names().await,
+            // The driver asks again if the server changes or the connection is lost.
+            Err(failed) if !has_none(&failed) => self.posts.list_index_names().await,
+            answer => answer,
         };
         match names {
-            Ok(names) => Ok(names),
-            Err(refused) if error::is_unauthorized(&refused) || error::is_missing_collection(&refused) => {
-                Ok(Vec::new())
-            }
-            Err(other) => Err(self.failed("read the indexes of")(other)),
+            Err(refused) if has_none(&refused) => Ok(Vec::new()),
+            names => names.map_err(self.failed("read the indexes of")),
         }
     }
 

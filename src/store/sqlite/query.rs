@@ -114,9 +114,8 @@ pub(super) fn has_work(policy: &RetryPolicy, now: DateTime<Utc>) -> Sql {
     let (due, anchor) = due_order(policy);
     let steps = (0..policy.max_retries).map_while(|count| Some((count, policy.latest_due_anchor(count, now)?)));
     let steps: Vec<(u32, DateTime<Utc>)> = steps.collect();
-    // Scopes have the names of all platforms, and no platform is asked for by itself.
     let known = known_platforms();
-    let mut ways = other_due_conditions(&DueQuery { policy: *policy, now, scope: Scope::UnknownPlatform });
+    let mut ways = other_due_conditions(policy, now);
     ways.push(("postretry_due", exhausted(policy)));
     let mut all = selected(&known, &ways);
     for range in unknown_platforms() {
@@ -200,7 +199,7 @@ fn due_conditions(query: &DueQuery) -> Vec<(&'static str, Sql)> {
         let values = vec![Value::Integer(count.into()), Value::Integer(latest.timestamp_millis()), now_ms()];
         conditions.push((due, Sql { text: condition, values }));
     }
-    conditions.extend(other_due_conditions(query));
+    conditions.extend(other_due_conditions(policy, *now));
     conditions
 }
 
@@ -210,8 +209,7 @@ fn not_before() -> String {
 }
 
 /// The ways in which a post can be due whatever its retry count and its date are.
-fn other_due_conditions(query: &DueQuery) -> Vec<(&'static str, Sql)> {
-    let DueQuery { policy, now, .. } = query;
+fn other_due_conditions(policy: &RetryPolicy, now: DateTime<Utc>) -> Vec<(&'static str, Sql)> {
     let (due, _) = due_order(policy);
     let not_before = not_before();
     let now_ms = || Value::Integer(now.timestamp_millis());
@@ -221,7 +219,7 @@ fn other_due_conditions(query: &DueQuery) -> Vec<(&'static str, Sql)> {
     };
     // The process died, or its clock was wrong.
     add("postretry_claims", "postretry_flagged = 0 AND postretry_claim_until <= ?", vec![now_ms()]);
-    add("postretry_claims", "postretry_flagged = 0 AND postretry_claim_until > ?", vec![latest_lease(*now)]);
+    add("postretry_claims", "postretry_flagged = 0 AND postretry_claim_until > ?", vec![latest_lease(now)]);
     add(
         "postretry_category",
         &format!(
