@@ -145,7 +145,7 @@ impl Console {
     }
 
     /// Whether standard error is a terminal.
-    pub(super) fn is_watched(&self) -> bool {
+    pub(super) fn logs_to_terminal(&self) -> bool {
         self.err.is_terminal
     }
 
@@ -317,17 +317,16 @@ fn end_progress(progress: &MultiProgress) {
 
 /// Writes an error and its hint where there is no console. A closed pipe is not an error.
 pub(super) fn say(problem: &str, hint: Option<&str>) {
-    write_error(&render(problem, hint, Screen { width: stderr_width(), has_color: false }));
+    say_after("", problem, hint);
 }
 
 /// The same where progress lines may stand: the cursor waits at the beginning of one, which would be left in part.
 pub(super) fn say_over_progress(problem: &str, hint: Option<&str>) {
-    let text = render(problem, hint, Screen { width: stderr_width(), has_color: false });
-    let clear = if ProgressDrawTarget::stderr().is_hidden() { "" } else { "\r\u{1b}[J" };
-    write_error(&format!("{clear}{text}"));
+    say_after(if ProgressDrawTarget::stderr().is_hidden() { "" } else { "\r\u{1b}[J" }, problem, hint);
 }
 
-fn write_error(text: &str) {
+fn say_after(clear: &str, problem: &str, hint: Option<&str>) {
+    let text = format!("{clear}{}", render(problem, hint, Screen { width: stderr_width(), has_color: false }));
     let mut err = std::io::stderr().lock();
     drop(err.write_all(text.as_bytes()).and_then(|()| err.flush()));
 }

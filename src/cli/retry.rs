@@ -43,12 +43,10 @@ pub(super) async fn run(
     let platforms = ActivePlatforms::new(&context);
     let started_at = context.clock.now();
     let mut reports: Vec<RetryReport> = Vec::new();
-    let mut left = args.ids.len();
-    for id in &args.ids {
-        if context.shutdown.is_stopping() {
-            break;
-        }
-        left = left.saturating_sub(1);
+    let mut ids = args.ids.iter();
+    while !context.shutdown.is_stopping()
+        && let Some(id) = ids.next()
+    {
         reports.extend(retry_post(&context, id, args.platform, &force, &platforms).await?);
     }
     let worst = reports.iter().map(|report| exit_of(report.outcome)).max().unwrap_or(Exit::Done);
@@ -64,8 +62,8 @@ pub(super) async fn run(
         report_problem(report, has_others || args.platform.is_some(), console);
     }
     report_resource_limit(&context.shutdown, console);
-    if left > 0 {
-        let posts = plural(u64::try_from(left).unwrap_or(u64::MAX), "post was", "posts were");
+    if ids.len() > 0 {
+        let posts = plural(ids.len() as u64, "post was", "posts were");
         console.problem(&format!("stopped: {posts} not retried"), None);
     }
     let rows: Vec<ResultRow> = reports.iter().map(row).collect();

@@ -65,7 +65,7 @@ pub(super) async fn run(
     // The result is printed even if the run cannot be recorded, and the alert is sent even if it cannot be printed.
     let record = pass_record(&context, &report, exit.into(), &previous).await;
     let recorded = record_run(&context, &record).await;
-    warn_of_expiring_credentials(&report, console.is_watched());
+    warn_of_expiring_credentials(&report, console.logs_to_terminal());
     if console.is_quiet() && exit == Exit::Done {
         warn_of_unconfigured_platforms(&report);
     }
@@ -117,12 +117,12 @@ fn warn_of_unconfigured_platforms(report: &PassReport) {
 }
 
 /// Warns about tokens that expire soon.
-fn warn_of_expiring_credentials(report: &PassReport, is_watched: bool) {
+fn warn_of_expiring_credentials(report: &PassReport, is_terminal: bool) {
     for (platform, end) in report.platforms.iter().filter_map(|entry| Some((entry.platform, entry.credential_expiry?)))
     {
         let when = relative(end.at, report.finished_at);
         // In a log file the date stays true.
-        let date = if is_watched { String::new() } else { format!(", at {}", utc(end.at)) };
+        let date = if is_terminal { String::new() } else { format!(", at {}", utc(end.at)) };
         log::warn!("{platform}: its token expires {when}{date}; {}", end.advice);
     }
 }

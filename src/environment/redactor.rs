@@ -218,7 +218,8 @@ fn without<'t>(form: Option<&Regex>, text: Cow<'t, str>, is_secret: fn(&str) -> 
     Cow::Owned(form.replace_all(&text, replace).into_owned())
 }
 
-/// Whether a text has one of the words that a token can follow. Most have none, and then no expression is compiled.
+/// Whether a text has one of the words that a token can follow. Most have none, and then the expressions for that are
+/// not compiled.
 fn names_scheme(text: &str) -> bool {
     let has = |word: &[u8]| text.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
     has(b"bearer") || has(b"oauth")

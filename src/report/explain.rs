@@ -145,32 +145,30 @@ fn next_pass(eligibility: &Eligibility, now: DateTime<Utc>, times: Times) -> Opt
 fn permanently_failed(post: &Post, rules: &PassRules) -> String {
     let policy = &rules.policy;
     let id = post.id.in_command(post.platform);
-    let why = match post.retry.category {
+    let reset = format!("`postretry reset {id}`");
+    let (why, then) = match post.retry.category {
         // Whatever it failed of, it may be public.
         _ if post.published_id.is_some() => return ambiguous(post, &id),
         Some(Category::Ambiguous) => return ambiguous(post, &id),
         // After a reset, the next pass would mark it again.
-        Some(Category::Expired) => {
-            return format!(
-                "It is not retried any more, because it is older than `POST_RETRY_EXPIRE`; `postretry retry --force \
-                 {id}` publishes it in spite of its age."
-            );
-        }
+        Some(Category::Expired) => (
+            "it is older than `POST_RETRY_EXPIRE`".to_owned(),
+            format!("`postretry retry --force {id}` publishes it in spite of its age"),
+        ),
         Some(category @ (Category::RejectedContent | Category::MediaProcessing))
             if !policy.is_exhausted(post.retry.count) =>
         {
-            return format!(
-                "It is not retried any more, because a retry cannot fix a failure of category {category}; correct the \
-                 post or its file, then run `postretry reset {id}`."
-            );
+            let why = format!("a retry cannot fix a failure of category {category}");
+            (why, format!("correct the post or its file, then run {reset}"))
         }
         _ if policy.is_exhausted(post.retry.count) => {
-            format!("all {} are used up", plural(u64::from(policy.max_retries), "retry", "retries"))
+            let retries = plural(u64::from(policy.max_retries), "retry", "retries");
+            (format!("all {retries} are used up"), format!("{reset} resets its retry count"))
         }
         // The maximum was smaller once, or the application has marked it.
-        _ => "it is marked as permanently failed".to_owned(),
+        _ => ("it is marked as permanently failed".to_owned(), format!("{reset} resets its retry count")),
     };
-    format!("It is not retried any more, because {why}; `postretry reset {id}` resets its retry count.")
+    format!("It is not retried any more, because {why}; {then}.")
 }
 
 /// What a person does about a post that may be public. A pass sends one with the platform's ID in no case. `id` is how

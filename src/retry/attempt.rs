@@ -373,9 +373,19 @@ impl Attempt<'_> {
         let (work, policy) = (&self.work, &self.context.policy);
         let after = settlement.applied_to(work.post.clone());
         let publication = settlement.publication.clone().unwrap_or_default();
+        let is_withdrawn = match settlement.outcome {
+            Outcome::Withdrawn => true,
+            Outcome::Interrupted => self.leased.is_withdrawn(),
+            _ => false,
+        };
         // What an undone attempt leaves in the post is of an earlier attempt.
-        let is_undone = matches!(settlement.outcome, Outcome::Interrupted | Outcome::Withdrawn);
-        let is_withdrawn = settlement.outcome == Outcome::Withdrawn || (is_undone && self.leased.is_withdrawn());
+        let (category, error) = match settlement.outcome {
+            _ if is_withdrawn => {
+                (None, Some("it is not failed any more, so nothing more was sent; it used no retry".to_owned()))
+            }
+            Outcome::Interrupted => (None, Some("stopped before it was finished; it used no retry".to_owned())),
+            _ => (settlement.category, settlement.error.clone()),
+        };
         AttemptReport {
             id: work.post.id.clone(),
             platform: work.post.platform,
@@ -383,14 +393,8 @@ impl Attempt<'_> {
             outcome: settlement.outcome,
             attempt: work.start.attempt,
             after: work.post.retry.category,
-            category: settlement.category.filter(|_| !is_undone),
-            error: match is_undone {
-                true if is_withdrawn => {
-                    Some("it is not failed any more, so nothing more was sent; it used no retry".to_owned())
-                }
-                true => Some("stopped before it was finished; it used no retry".to_owned()),
-                false => settlement.error.clone(),
-            },
+            category,
+            error,
             next_retry_at: match settlement.outcome {
                 Outcome::Posted => None,
                 _ if is_withdrawn => None,
