@@ -9,6 +9,7 @@ mod attempt;
 mod breaker;
 mod clock;
 mod config;
+mod contention;
 mod context;
 mod dry_run;
 mod lease;

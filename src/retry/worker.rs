@@ -12,6 +12,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::Records;
 use super::attempt::{AttemptResult, Expiry, execute};
 use super::breaker::StopReason;
+use super::contention::Contention;
 use super::context::{ActivePlatform, Event, RetryContext, StartDelay};
 use super::limiter::{PlatformPause, StartPermit};
 use super::next_step::{NextStep, Readiness, next_step};
@@ -23,7 +24,7 @@ use crate::platform::CredentialExpiry;
 use crate::post::{
     AttemptCounts, Category, Eligibility, Failure, Outcome, Platform, Post, PostId, Totals, expires_soon,
 };
-use crate::store::{Backlog, DueQuery, LeaseWrite, Pages, Scope, StoreError};
+use crate::store::{Backlog, DueQuery, LeaseWrite, Pages, Scope, StoreError, StoredPost};
 
 /// How many posts are read at a time if each is worked on.
 const PAGE: u32 = 64;
@@ -73,7 +74,8 @@ pub(super) struct PlatformWorker {
     refused: u64,
     /// Posts that are recorded as published.
     found_published: Records<FoundPublished>,
-    started: StartedPosts,
+    seen: SeenPosts,
+    contention: Contention,
 }
 
 /// The posts that were deferred.
@@ -84,16 +86,16 @@ struct Deferred {
     until: Option<DateTime<Utc>>,
 }
 
-/// What was started. A store finds what is due for one reason after what is due for another, so that a post that has
-/// failed meanwhile may be found once more. Hashes need little memory, and a post that is taken for another waits for
-/// the next pass.
+/// What was started, or told to be malformed. A post can be found once more: a store finds what is due for one reason
+/// after what is due for another, and posts are read anew when others claim them. Hashes need little memory, and a post
+/// that is taken for another waits for the next pass.
 #[derive(Debug, Default)]
-struct StartedPosts {
+struct SeenPosts {
     hasher: RandomState,
     hashes: HashSet<u64>,
 }
 
-impl StartedPosts {
+impl SeenPosts {
     fn insert(&mut self, id: &PostId) {
         self.hashes.insert(self.hasher.hash_one(id));
     }
@@ -103,10 +105,21 @@ impl StartedPosts {
     }
 }
 
+/// How the work on a page has ended.
+enum PageEnd {
+    Finished,
+    /// Others claim the same posts. It is better to read them anew.
+    Contended,
+    /// The posts after it are not to be started either.
+    Skipped,
+}
+
 /// What became of the wait for a post's turn.
 enum Ready {
     /// It is started, with the right to publish if it needs a new ticket.
     Start(Option<StartPermit>),
+    /// Others claim the same posts: they are to be read anew.
+    Contended,
     /// Neither it nor any after it is started.
     Skip,
 }
@@ -125,7 +138,8 @@ impl PlatformWorker {
             malformed: Records::default(),
             refused: 0,
             found_published: Records::default(),
-            started: StartedPosts::default(),
+            seen: SeenPosts::default(),
+            contention: Contention::default(),
         }
     }
 
@@ -179,36 +193,57 @@ impl PlatformWorker {
             context.listener.notice(&Event::Due { platform: self.platform, count });
         }
         while let Some(page) = pages.next(context.clock.now()).await? {
-            let mut is_skipping = false;
-            for post in take_readable(page, &mut self.malformed) {
-                // The store has only found candidates. The rules decide once more, on the post as it was read.
-                if !matches!(context.policy.eligibility(&post, context.clock.now()), Eligibility::Due(_))
-                    || self.started.contains(&post.id)
-                {
-                    continue;
+            match self.work_through_page(page, active).await? {
+                PageEnd::Finished => {}
+                PageEnd::Contended => {
+                    log::debug!("{}: other processes claim the same posts; reading them anew", self.platform);
+                    self.contention.reads_anew();
+                    pages = Self::pages(&context, self.platform, Backlog::Due, LARGE_PAGE);
                 }
-                if let Some(id) = &post.published_id {
-                    self.mark_published(&post, id).await?;
-                    continue;
+                PageEnd::Skipped => {
+                    self.totals.skip(pages.count_rest(context.clock.now()).await?);
+                    return Ok(());
                 }
-                let readiness = if is_skipping { Ready::Skip } else { self.wait_until_ready(&post, active).await? };
-                match readiness {
-                    Ready::Start(permit) => {
-                        self.started.insert(&post.id);
-                        self.start(post, active, permit);
-                    }
-                    Ready::Skip => {
-                        is_skipping = true;
-                        self.totals.skip(1);
-                    }
-                }
-            }
-            if is_skipping {
-                self.totals.skip(pages.count_rest(context.clock.now()).await?);
-                return Ok(());
             }
         }
         Ok(())
+    }
+
+    async fn work_through_page(
+        &mut self,
+        mut page: Vec<StoredPost>,
+        active: &Arc<ActivePlatform>,
+    ) -> Result<PageEnd, StoreError> {
+        page.retain(|stored| !self.seen.contains(stored.id()));
+        for malformed in page.iter().filter(|stored| stored.readable().is_none()) {
+            self.seen.insert(malformed.id());
+        }
+        let mut posts = take_readable(page, &mut self.malformed);
+        self.contention.arrange(&mut posts);
+        let mut is_skipping = false;
+        for post in posts {
+            // The store has only found candidates. The rules decide once more, on the post as it was read.
+            if !matches!(self.context.policy.eligibility(&post, self.context.clock.now()), Eligibility::Due(_)) {
+                continue;
+            }
+            if let Some(id) = &post.published_id {
+                self.mark_published(&post, id).await?;
+                continue;
+            }
+            let readiness = if is_skipping { Ready::Skip } else { self.wait_until_ready(&post, active).await? };
+            match readiness {
+                Ready::Contended => return Ok(PageEnd::Contended),
+                Ready::Start(permit) => {
+                    self.seen.insert(&post.id);
+                    self.start(post, active, permit);
+                }
+                Ready::Skip => {
+                    is_skipping = true;
+                    self.totals.skip(1);
+                }
+            }
+        }
+        Ok(if is_skipping { PageEnd::Skipped } else { PageEnd::Finished })
     }
 
     /// Marks the posts whose retries were exhausted already.
@@ -275,10 +310,13 @@ impl PlatformWorker {
         }
     }
 
-    /// Waits until the post may be started; false if it and all after it are to be skipped.
+    /// Waits until the post may be started, or is not to be.
     async fn wait_until_ready(&mut self, post: &Post, active: &ActivePlatform) -> Result<Ready, StoreError> {
         let shutdown = self.context.shutdown.clone();
         loop {
+            if self.contention.calls_for_new_read() {
+                return Ok(Ready::Contended);
+            }
             match next_step(self.readiness(post, active)) {
                 NextStep::Start => {
                     let permit = if post.has_earlier_upload() {
@@ -333,6 +371,7 @@ impl PlatformWorker {
     ) -> Result<(), StoreError> {
         match ended {
             Ok(Ok(AttemptResult::Completed(report, failure))) => {
+                self.contention.claimed();
                 if let Some(pause) = self.short_pause(failure.as_ref()) {
                     active.pause.extend(pause);
                     active.breaker.interrupt_row();
@@ -347,7 +386,12 @@ impl PlatformWorker {
                 }
                 Ok(())
             }
-            Ok(Ok(AttemptResult::NotClaimed | AttemptResult::LeaseLost)) => {
+            Ok(Ok(AttemptResult::NotClaimed)) => {
+                self.contention.claim_refused();
+                self.limits.give_back();
+                Ok(())
+            }
+            Ok(Ok(AttemptResult::LeaseLost)) => {
                 self.limits.give_back();
                 Ok(())
             }

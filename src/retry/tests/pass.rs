@@ -251,3 +251,22 @@ async fn an_upload_of_the_application_is_looked_up_before_anything_is_sent() {
     calls.sort();
     assert_eq!(calls, ["resume a, stored", "resume b, stored"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn passes_at_the_same_time_publish_each_post_once_and_seldom_try_the_same() {
+    const POSTS: u64 = 400;
+    let bench = TestBench::new().await;
+    let ids: Vec<String> = (0..POSTS).map(|number| format!("p{number:03}")).collect();
+    bench.add_due(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+    bench.tiktok.otherwise(Step::Resume, [Act::Wait(seconds(1))]);
+    let reports = futures_util::future::join_all((0..4).map(|_| bench.run())).await;
+    let mut published = bench.tiktok.published();
+    published.sort();
+    assert_eq!(published, ids);
+    let posted: Vec<u64> = reports.iter().map(|report| report.totals().posted).collect();
+    assert_eq!(posted.iter().sum::<u64>(), POSTS);
+    assert!(posted.iter().all(|posted| *posted > POSTS / 8), "one did the work of others: {posted:?}");
+    // Without a new read each of the four tries nearly all of them.
+    let claims = bench.store.calls(StoreCall::Claim);
+    assert!(claims < ids.len() * 5 / 4, "{claims} claims");
+}
