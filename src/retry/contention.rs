@@ -6,9 +6,9 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-/// After how many refused claims in a row other processes are taken to be at work. One alone can be a post that somebody
-/// has changed since it was read.
-const REFUSED_IN_ROW: u32 = 2;
+/// After how many refused claims in a row other processes are taken to be at work, for the first time. One alone can be a
+/// post that somebody has changed since it was read.
+const REFUSED_AT_FIRST: u32 = 2;
 
 /// Whether other processes take the posts that a worker has read.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ impl Contention {
 
     /// Whether it is better to read the posts anew than to try the next one. It is until that is done.
     pub(super) fn calls_for_new_read(&self) -> bool {
-        self.refused_in_row >= REFUSED_IN_ROW
+        self.refused_in_row >= if self.rounds == 0 { REFUSED_AT_FIRST } else { 1 }
     }
 
     /// The posts are read anew.
@@ -72,6 +72,8 @@ mod tests {
         assert!(contention.calls_for_new_read());
         contention.reads_anew();
         assert!(!contention.calls_for_new_read());
+        contention.claim_refused();
+        assert!(contention.calls_for_new_read());
         let mut firsts: Vec<u32> = Vec::new();
         for _ in 0..20 {
             let mut posts: Vec<u32> = (0..1_000).collect();
