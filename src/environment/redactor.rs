@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use regex::{Captures, Regex};
 use secrecy::{ExposeSecret, SecretString};
@@ -122,10 +122,63 @@ const WORDS: &[&str] = &[
 /// A string in a JSON document; in the second group the colon, if it is the name of a member.
 static STRINGS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"("(?:[^"\\]|\\.)*")(\s*:)?"#).ok());
 
+/// How many secrets are still known when nobody holds them any more. An error that names one can be told a little later
+/// than that.
+const RELEASED: usize = 64;
+
 /// Knows the secrets of this process. Clones share what they know.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    known: Arc<Mutex<Vec<SecretString>>>,
+    known: Arc<Mutex<Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// The longest first: one that contains another is replaced as a whole.
+    secrets: Vec<KnownSecret>,
+    /// How often a secret was held.
+    holds: u64,
+}
+
+struct KnownSecret {
+    value: Arc<SecretString>,
+    /// When it was held last, as a number that rises; none if it is known until the process ends.
+    held: Option<u64>,
+}
+
+/// A secret that is known at least for as long as this exists.
+#[derive(Clone)]
+pub struct HeldSecret {
+    _value: Arc<SecretString>,
+}
+
+/// Prints nothing of the secret.
+impl fmt::Debug for HeldSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeldSecret").finish_non_exhaustive()
+    }
+}
+
+impl Known {
+    fn find(&mut self, secret: &str) -> Option<&mut KnownSecret> {
+        self.secrets.iter_mut().find(|known| known.value.expose_secret() == secret)
+    }
+
+    fn insert(&mut self, value: Arc<SecretString>, held: Option<u64>) {
+        let length = value.expose_secret().len();
+        let place = self.secrets.partition_point(|known| known.value.expose_secret().len() >= length);
+        self.secrets.insert(place, KnownSecret { value, held });
+    }
+
+    /// Forgets the secret that was released first, if more are known than must be. A pass has a new one for each post.
+    fn forget_released(&mut self) {
+        let released = self.secrets.iter().enumerate().filter(|(_, known)| Arc::strong_count(&known.value) == 1);
+        let released = released.filter_map(|(place, known)| Some((known.held?, place)));
+        let (count, oldest) = (released.clone().count(), released.min());
+        if let Some((_, place)) = oldest.filter(|_| count > RELEASED) {
+            self.secrets.remove(place);
+        }
+    }
 }
 
 /// Prints nothing of what it knows.
@@ -136,17 +189,38 @@ impl fmt::Debug for Redactor {
 }
 
 impl Redactor {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Adds a secret that no text may contain.
     pub fn add(&self, secret: &str) {
         if secret.len() < SHORTEST {
             return;
         }
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.iter().any(|other| other.expose_secret() == secret) {
-            known.push(SecretString::from(secret));
-            // A secret that contains another is replaced as a whole.
-            known.sort_by_key(|secret| std::cmp::Reverse(secret.expose_secret().len()));
+        let mut known = self.known();
+        match known.find(secret) {
+            Some(found) => found.held = None,
+            None => known.insert(Arc::new(SecretString::from(secret)), None),
         }
+    }
+
+    /// Adds a secret that no text may contain until some time after what is returned is dropped.
+    #[must_use = "the secret is known only for as long as this exists"]
+    pub fn hold(&self, secret: &str) -> HeldSecret {
+        let mut known = self.known();
+        known.holds += 1;
+        let number = known.holds;
+        if let Some(found) = known.find(secret) {
+            found.held = found.held.and(Some(number));
+            return HeldSecret { _value: Arc::clone(&found.value) };
+        }
+        let value = Arc::new(SecretString::from(secret));
+        if secret.len() >= SHORTEST {
+            known.insert(Arc::clone(&value), Some(number));
+            known.forget_released();
+        }
+        HeldSecret { _value: value }
     }
 
     /// Adds the password of an address, if it has one, as it is written there and as it is meant; the rest of the
@@ -164,8 +238,8 @@ impl Redactor {
     /// The text without secrets.
     pub fn scrub<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut text = Cow::Borrowed(text);
-        for secret in self.known.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let secret = secret.expose_secret();
+        for known in &self.known().secrets {
+            let secret = known.value.expose_secret();
             if text.contains(secret) {
                 text = Cow::Owned(text.replace(secret, REDACTED));
             }
@@ -273,6 +347,27 @@ mod tests {
         redactor.add("hush-hush-and-more");
         redactor.add("ab");
         assert_eq!(redactor.scrub("x hush-hush-and-more, hush-hush ab"), "x [redacted], [redacted] ab");
+    }
+
+    #[test]
+    fn a_held_secret_is_known_while_it_is_held_and_some_time_after() {
+        let redactor = Redactor::default();
+        let held = redactor.hold("first-held");
+        redactor.add("kept-for-ever");
+        drop(redactor.hold("kept-for-ever"));
+        let forgotten = |number: usize| redactor.scrub(&format!("second-{number}")).starts_with("second");
+        for number in 0..RELEASED + 10 {
+            drop(redactor.hold(&format!("second-{number}")));
+            assert!(!forgotten(number));
+        }
+        assert!(forgotten(0) && forgotten(8) && !forgotten(10));
+        assert_eq!(redactor.scrub("first-held, kept-for-ever"), "[redacted], [redacted]");
+        drop(held);
+        assert_eq!(redactor.scrub("first-held"), "[redacted]", "it was released just now");
+        for number in 100..102 + RELEASED {
+            drop(redactor.hold(&format!("third-{number}")));
+        }
+        assert_eq!(redactor.scrub("first-held, kept-for-ever"), "first-held, [redacted]");
     }
 
     #[test]

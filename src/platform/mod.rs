@@ -39,7 +39,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::explanation::{Explanation, UNEXPECTED, labelled};
-use crate::environment::{Reader, Redactor, Variable};
+use crate::environment::{HeldSecret, Reader, Redactor, Variable};
 use crate::post::{Category, Failure, Platform, Post, Publication, Ticket};
 use crate::store::{StoreError, TokenStore};
 
@@ -253,6 +253,9 @@ pub trait PublishContext: Send + Sync {
     /// Whether a post is recorded already as the one that the platform knows by this id. Two posts may have the same
     /// text, and what one of them has become must not be taken for the other.
     async fn is_recorded(&self, id: &str) -> Result<bool, AttemptAborted>;
+
+    /// Keeps a secret known for as long as the attempt lasts.
+    fn hold(&self, secret: HeldSecret);
 
     /// Waits. When the process is told to stop and the grace period is over, the attempt ends in here.
     async fn sleep(&self, duration: Duration);

@@ -35,6 +35,15 @@ impl RedactedPublisher {
         }
     }
 
+    /// An upload address authorises the upload, so it is a secret. Each post has its own, for the length of an attempt.
+    fn hold_addresses(&self, payload: &Value, context: &dyn PublishContext) {
+        match payload {
+            Value::String(text) if text.contains("://") => context.hold(self.redactor.hold(text)),
+            Value::Object(members) => members.values().for_each(|member| self.hold_addresses(member, context)),
+            _ => {}
+        }
+    }
+
     fn clean_error(&self, error: PublishError) -> PublishError {
         match error {
             PublishError::Failed(failure) => PublishError::Failed(self.clean(failure)),
@@ -68,7 +77,7 @@ impl Publisher for RedactedPublisher {
     async fn create_ticket(&self, post: &Post, context: &dyn PublishContext) -> Result<Ticket, PublishError> {
         let created = self.inner.create_ticket(post, context).await;
         if let Ok(ticket) = &created {
-            learn_addresses(&ticket.payload, &self.redactor);
+            self.hold_addresses(&ticket.payload, context);
         }
         created.map_err(|error| self.clean_error(error))
     }
@@ -80,7 +89,7 @@ impl Publisher for RedactedPublisher {
         age: TicketAge,
         context: &dyn PublishContext,
     ) -> Result<TicketOutcome, PublishError> {
-        learn_addresses(&ticket.payload, &self.redactor);
+        self.hold_addresses(&ticket.payload, context);
         match self.inner.resume_publish(post, ticket, age, context).await {
             Ok(TicketOutcome::Published(mut publication)) => {
                 let url = publication.url.take();
@@ -91,15 +100,6 @@ impl Publisher for RedactedPublisher {
             Ok(TicketOutcome::Dead) => Ok(TicketOutcome::Dead),
             Err(error) => Err(self.clean_error(error)),
         }
-    }
-}
-
-/// An upload address authorises the upload, so it is a secret.
-fn learn_addresses(payload: &Value, redactor: &Redactor) {
-    match payload {
-        Value::String(text) if text.contains("://") => redactor.add(text),
-        Value::Object(members) => members.values().for_each(|member| learn_addresses(member, redactor)),
-        _ => {}
     }
 }
 

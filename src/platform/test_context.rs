@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{AttemptAborted, LeaseCheck, PublishContext};
+use crate::environment::HeldSecret;
 use crate::post::{Platform, Post, PostDraft, PostId, Ticket};
 
 /// Remembers the tickets that were saved; its clock stands at the start of 2026 and moves with tokio's.
@@ -53,6 +54,8 @@ impl PublishContext for TestContext {
     async fn is_recorded(&self, _id: &str) -> Result<bool, AttemptAborted> {
         Ok(false)
     }
+
+    fn hold(&self, _secret: HeldSecret) {}
 
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::clock::StoreClock;
 use super::context::{ActivePlatform, Event, Listener, RetryContext};
+use crate::environment::HeldSecret;
 use crate::platform::{AttemptAborted, LeaseCheck, PublishContext};
 use crate::post::{Post, Ticket};
 use crate::store::{Lease, LeaseWrite, PostStore, StoreError};
@@ -84,6 +85,8 @@ pub(super) struct LeasedAttempt {
     ticket: Mutex<Option<Ticket>>,
     /// Whether the post is not failed any more, since a person or the application changed its status.
     is_withdrawn: AtomicBool,
+    /// The secrets that belong to this attempt alone.
+    secrets: Mutex<Vec<HeldSecret>>,
 }
 
 impl LeasedAttempt {
@@ -106,6 +109,7 @@ impl LeasedAttempt {
             deadline: Arc::new(deadline),
             ticket: Mutex::new(post.retry.ticket.clone()),
             is_withdrawn: AtomicBool::new(false),
+            secrets: Mutex::default(),
         }
     }
 
@@ -236,6 +240,10 @@ impl PublishContext for LeasedAttempt {
 
     async fn is_recorded(&self, id: &str) -> Result<bool, AttemptAborted> {
         Ok(self.store.is_recorded(self.post.platform, id).await?)
+    }
+
+    fn hold(&self, secret: HeldSecret) {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).push(secret);
     }
 
     async fn sleep(&self, duration: Duration) {
