@@ -18,12 +18,18 @@ pub struct Totals {
     pub deferred: u64,
     pub skipped: u64,
     pub flagged: u64,
+    /// How many of the deferred posts were released without an outcome. In JSON they are only deferred.
+    #[serde(skip)]
+    pub interrupted: u64,
 }
 
 impl Totals {
-    /// Counts a post that was started. One that was released without an outcome counts as deferred.
+    /// Counts a post that was started. One that was released without an outcome counts as deferred, too.
     pub fn count(&mut self, outcome: Outcome) {
         self.due = self.due.saturating_add(1);
+        if outcome == Outcome::Interrupted {
+            self.interrupted = self.interrupted.saturating_add(1);
+        }
         let counter = match outcome {
             Outcome::Posted => &mut self.posted,
             Outcome::Failed => &mut self.failed,
@@ -56,6 +62,7 @@ impl std::iter::Sum for Totals {
             deferred: sum.deferred.saturating_add(more.deferred),
             skipped: sum.skipped.saturating_add(more.skipped),
             flagged: sum.flagged.saturating_add(more.flagged),
+            interrupted: sum.interrupted.saturating_add(more.interrupted),
         })
     }
 }

@@ -113,7 +113,8 @@ fn summary(platforms: &[PlatformReport]) -> String {
         (totals.posted, "posted"),
         (totals.failed, "failed"),
         (totals.permanently_failed, "permanently failed"),
-        (totals.deferred, "deferred"),
+        (totals.deferred.saturating_sub(totals.interrupted), "deferred"),
+        (totals.interrupted, "interrupted"),
         (totals.skipped, "skipped"),
     ]);
     let mut line = format!("{} due", totals.due);

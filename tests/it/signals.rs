@@ -86,6 +86,8 @@ async fn what_does_not_settle_is_released_with_its_retry_and_taken_up_by_the_nex
     signal(&process, "-TERM").await;
     let output = process.wait_with_output().await.unwrap();
     assert_eq!(output.status.code(), Some(143));
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(printed.contains("1 due: 1 interrupted\n"), "the sum says what the row says: {printed}");
     let post = env.get(&id).await;
     assert_eq!(post.get_i32("retryCount").ok(), Some(0));
     assert!(!post.contains_key("retryClaim"));
