@@ -167,6 +167,12 @@ pub(super) fn with_id(id: Bson) -> Document {
     doc! { "_id": { "$eq": id } }
 }
 
+/// The index by which [`with_id`] finds its document. Without this hint the server also tries the indexes of the other
+/// fields of a condition, for each write anew.
+pub(super) fn id_index() -> Document {
+    doc! { "_id": 1 }
+}
+
 /// Whether the server takes two values for one `_id`: they are equal, or numbers of the same amount.
 pub(super) fn is_same(a: &Bson, b: &Bson) -> bool {
     match (a, b) {

@@ -22,7 +22,7 @@ impl<'a> Statement<'a> {
     fn new(post: &'a Post) -> Self {
         let (id, place) = identity::delivery_of(&post.id);
         let filter = filter::unchanged_since_read(id, &place, post);
-        let update = doc! { "q": filter, "u": update::exhausted(&place) };
+        let update = doc! { "q": filter, "u": update::exhausted(&place), "hint": identity::id_index() };
         // What has no BSON is refused by the driver.
         let bytes = RawDocumentBuf::try_from(&update).map_or(0, |raw| raw.as_bytes().len());
         Self { post, update, bytes }

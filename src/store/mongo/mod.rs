@@ -149,7 +149,8 @@ impl MongoPostStore {
         filter: Document,
         update: Vec<Document>,
     ) -> Result<LeaseWrite, StoreError> {
-        let result = self.run_write(action, self.posts.update_one(filter, update)).await?;
+        let operation = self.posts.update_one(filter, update).hint(Hint::Keys(identity::id_index()));
+        let result = self.run_write(action, operation).await?;
         Ok(if result.matched_count == 1 { LeaseWrite::Applied } else { LeaseWrite::Lost })
     }
 
@@ -417,6 +418,7 @@ impl PostStore for MongoPostStore {
         let operation = self
             .raw_posts
             .find_one_and_update(filter, update::start(&place, start, lease))
+            .hint(Hint::Keys(identity::id_index()))
             .projection(projection())
             .return_document(ReturnDocument::After);
         let claimed = self.run_write("claim a post in", operation).await?;
