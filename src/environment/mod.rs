@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 pub use env_file::parse as parse_env_file;
 pub use reader::Reader;
-pub use redactor::{HeldSecret, Redactor};
+pub use redactor::{Redactor, ScopedSecret};
 pub use source::{EnvFiles, Environment};
 pub use variable::{Secrecy, Variable};
 

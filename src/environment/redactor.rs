@@ -35,8 +35,10 @@ static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
           | '( (?: [^'\\] | \\. )+ )
           | \\+"( [^"]* [^"\\] )
           | \\+'( [^']* [^'\\] )
-          | ( [^\s"'&,;}]+ )
+          | ( [^\s"'”’&,;}]+ )
         )
+        # However short it is.
+        | authorization ["']? \s* [:=] \s* ["']? (?: bearer | oauth | basic ) \s+ ( [^\s"'”’&,;}]+ )
         # A password can contain the sign that ends it.
         | \b [a-z][a-z0-9+.-]* :// ( [^\s/"']+ ) @
     "#;
@@ -48,7 +50,7 @@ static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
 static BEARER: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let form = r#"(?ix)
         (?: \b | %[0-9a-f]{2} ) (?: (?: bearer | oauth ) (?: \s+ | \+ | %(?:25)*20 ) )+ ["'`(<]?
-        ( [^\s"'`<>(),;&\\{}\[\]]{6,} )
+        ( [^\s"'”’`<>(),;&\\{}\[\]]{6,} )
     "#;
     Regex::new(form).ok()
 });
@@ -59,7 +61,7 @@ static AFTER_WORDS: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r#"(?ix)
         (?: \b | %[0-9a-f]{{2}} ) (?: bearer | oauth ) \s+
         (?: ["'`(<]? (?: {} ) ["'`)>]? [.:]? \s+ )+
-        ["'`(<]? ( [^\s"'`<>(),;&\\{{}}\[\]]{{6,}} )
+        ["'`(<]? ( [^\s"'”’`<>(),;&\\{{}}\[\]]{{6,}} )
         "#,
         WORDS.join("|")
     );
@@ -122,9 +124,9 @@ const WORDS: &[&str] = &[
 /// A string in a JSON document; in the second group the colon, if it is the name of a member.
 static STRINGS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"("(?:[^"\\]|\\.)*")(\s*:)?"#).ok());
 
-/// How many secrets are still known when nobody holds them any more. An error that names one can be told a little later
-/// than that.
-const RELEASED: usize = 64;
+/// How many scoped secrets are still known after their scope has ended. An error that names one can be printed shortly
+/// after that.
+const REMEMBERED: usize = 64;
 
 /// Knows the secrets of this process. Clones share what they know.
 #[derive(Clone, Default)]
@@ -136,26 +138,25 @@ pub struct Redactor {
 struct Known {
     /// The longest first: one that contains another is replaced as a whole.
     secrets: Vec<KnownSecret>,
-    /// How often a secret was held.
-    holds: u64,
+    /// How often a scoped secret was added.
+    additions: u64,
 }
 
 struct KnownSecret {
     value: Arc<SecretString>,
-    /// When it was held last, as a number that rises; none if it is known until the process ends.
-    held: Option<u64>,
+    /// The number of the last addition during its scope; none if it is known until the process ends.
+    in_scope: Option<u64>,
 }
 
 /// A secret that is known at least for as long as this exists.
-#[derive(Clone)]
-pub struct HeldSecret {
+pub struct ScopedSecret {
     _value: Arc<SecretString>,
 }
 
 /// Prints nothing of the secret.
-impl fmt::Debug for HeldSecret {
+impl fmt::Debug for ScopedSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HeldSecret").finish_non_exhaustive()
+        f.debug_struct("ScopedSecret").finish_non_exhaustive()
     }
 }
 
@@ -164,18 +165,27 @@ impl Known {
         self.secrets.iter_mut().find(|known| known.value.expose_secret() == secret)
     }
 
-    fn insert(&mut self, value: Arc<SecretString>, held: Option<u64>) {
+    fn insert(&mut self, value: Arc<SecretString>, in_scope: Option<u64>) {
         let length = value.expose_secret().len();
         let place = self.secrets.partition_point(|known| known.value.expose_secret().len() >= length);
-        self.secrets.insert(place, KnownSecret { value, held });
+        self.secrets.insert(place, KnownSecret { value, in_scope });
     }
 
-    /// Forgets the secret that was released first, if more are known than must be. A pass has a new one for each post.
-    fn forget_released(&mut self) {
-        let released = self.secrets.iter().enumerate().filter(|(_, known)| Arc::strong_count(&known.value) == 1);
-        let released = released.filter_map(|(place, known)| Some((known.held?, place)));
-        let (count, oldest) = (released.clone().count(), released.min());
-        if let Some((_, place)) = oldest.filter(|_| count > RELEASED) {
+    /// Forgets the secret whose scope ended first, if more are known than must be. A pass has a new one for each post.
+    fn forget_oldest(&mut self) {
+        let mut oldest: Option<(u64, usize)> = None;
+        let mut ended: usize = 0;
+        for (place, known) in self.secrets.iter_mut().enumerate() {
+            let Some(number) = known.in_scope.as_mut() else { continue };
+            if Arc::strong_count(&known.value) > 1 {
+                *number = self.additions;
+            } else {
+                ended += 1;
+                let this = (*number, place);
+                oldest = Some(oldest.map_or(this, |other| other.min(this)));
+            }
+        }
+        if let Some((_, place)) = oldest.filter(|_| ended > REMEMBERED) {
             self.secrets.remove(place);
         }
     }
@@ -200,27 +210,27 @@ impl Redactor {
         }
         let mut known = self.known();
         match known.find(secret) {
-            Some(found) => found.held = None,
+            Some(found) => found.in_scope = None,
             None => known.insert(Arc::new(SecretString::from(secret)), None),
         }
     }
 
     /// Adds a secret that no text may contain until some time after what is returned is dropped.
-    #[must_use = "the secret is known only for as long as this exists"]
-    pub fn hold(&self, secret: &str) -> HeldSecret {
+    #[must_use = "the secret may be forgotten soon after this is dropped"]
+    pub fn add_scoped(&self, secret: &str) -> ScopedSecret {
         let mut known = self.known();
-        known.holds += 1;
-        let number = known.holds;
+        known.additions += 1;
+        let number = known.additions;
         if let Some(found) = known.find(secret) {
-            found.held = found.held.and(Some(number));
-            return HeldSecret { _value: Arc::clone(&found.value) };
+            found.in_scope = found.in_scope.and(Some(number));
+            return ScopedSecret { _value: Arc::clone(&found.value) };
         }
         let value = Arc::new(SecretString::from(secret));
         if secret.len() >= SHORTEST {
             known.insert(Arc::clone(&value), Some(number));
-            known.forget_released();
+            known.forget_oldest();
         }
-        HeldSecret { _value: value }
+        ScopedSecret { _value: value }
     }
 
     /// Adds the password of an address, if it has one, as it is written there and as it is meant; the rest of the
@@ -350,24 +360,21 @@ mod tests {
     }
 
     #[test]
-    fn a_held_secret_is_known_while_it_is_held_and_some_time_after() {
+    fn a_scoped_secret_is_known_in_its_scope_and_some_time_after() {
         let redactor = Redactor::default();
-        let held = redactor.hold("first-held");
+        let add_many =
+            |name: &str| (0..REMEMBERED + 2).for_each(|number| drop(redactor.add_scoped(&format!("{name}-{number}"))));
+        let is_known = |secret: &str| redactor.scrub(secret) == "[redacted]";
+        let long = redactor.add_scoped("long-upload");
         redactor.add("kept-for-ever");
-        drop(redactor.hold("kept-for-ever"));
-        let forgotten = |number: usize| redactor.scrub(&format!("second-{number}")).starts_with("second");
-        for number in 0..RELEASED + 10 {
-            drop(redactor.hold(&format!("second-{number}")));
-            assert!(!forgotten(number));
-        }
-        assert!(forgotten(0) && forgotten(8) && !forgotten(10));
-        assert_eq!(redactor.scrub("first-held, kept-for-ever"), "[redacted], [redacted]");
-        drop(held);
-        assert_eq!(redactor.scrub("first-held"), "[redacted]", "it was released just now");
-        for number in 100..102 + RELEASED {
-            drop(redactor.hold(&format!("third-{number}")));
-        }
-        assert_eq!(redactor.scrub("first-held, kept-for-ever"), "first-held, [redacted]");
+        drop(redactor.add_scoped("kept-for-ever"));
+        add_many("first");
+        assert!(!is_known("first-0") && is_known("first-1") && is_known("long-upload"));
+        drop(long);
+        drop(redactor.add_scoped("another"));
+        assert!(is_known("long-upload"), "its scope ended last");
+        add_many("second");
+        assert!(!is_known("long-upload") && is_known("kept-for-ever"));
     }
 
     #[test]
@@ -392,6 +399,9 @@ mod tests {
         for (text, scrubbed) in [
             ("Bearer abcDEF.123_x is bad", "Bearer [redacted] is bad"),
             ("header OAuth EAAB123456==", "header OAuth [redacted]"),
+            ("Authorization: Bearer abc", "Authorization: Bearer [redacted]"),
+            ("“Bearer abcDEF.123_x”, it said", "“Bearer [redacted]”, it said"),
+            ("“access_token=a”, it said", "“access_token=[redacted]”, it said"),
             ("GET /x?access_token=abc&y=1", "GET /x?access_token=[redacted]&y=1"),
             (r#"{"refresh_token":"abc","a":1}"#, r#"{"refresh_token":"[redacted]","a":1}"#),
             ("client_secret: 'abc'", "client_secret: '[redacted]'"),

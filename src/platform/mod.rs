@@ -39,7 +39,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::explanation::{Explanation, UNEXPECTED, labelled};
-use crate::environment::{HeldSecret, Reader, Redactor, Variable};
+use crate::environment::{Reader, Redactor, ScopedSecret, Variable};
 use crate::post::{Category, Failure, Platform, Post, Publication, Ticket};
 use crate::store::{StoreError, TokenStore};
 
@@ -255,7 +255,7 @@ pub trait PublishContext: Send + Sync {
     async fn is_recorded(&self, id: &str) -> Result<bool, AttemptAborted>;
 
     /// Keeps a secret known for as long as the attempt lasts.
-    fn hold(&self, secret: HeldSecret);
+    fn add_secret(&self, secret: ScopedSecret);
 
     /// Waits. When the process is told to stop and the grace period is over, the attempt ends in here.
     async fn sleep(&self, duration: Duration);

@@ -35,11 +35,12 @@ impl RedactedPublisher {
         }
     }
 
-    /// An upload address authorises the upload, so it is a secret. Each post has its own, for the length of an attempt.
-    fn hold_addresses(&self, payload: &Value, context: &dyn PublishContext) {
+    /// An upload address authorises the upload, so it is a secret. Each upload has its own, which matters only while an
+    /// attempt uses it.
+    fn add_addresses(&self, payload: &Value, context: &dyn PublishContext) {
         match payload {
-            Value::String(text) if text.contains("://") => context.hold(self.redactor.hold(text)),
-            Value::Object(members) => members.values().for_each(|member| self.hold_addresses(member, context)),
+            Value::String(text) if text.contains("://") => context.add_secret(self.redactor.add_scoped(text)),
+            Value::Object(members) => members.values().for_each(|member| self.add_addresses(member, context)),
             _ => {}
         }
     }
@@ -77,7 +78,7 @@ impl Publisher for RedactedPublisher {
     async fn create_ticket(&self, post: &Post, context: &dyn PublishContext) -> Result<Ticket, PublishError> {
         let created = self.inner.create_ticket(post, context).await;
         if let Ok(ticket) = &created {
-            self.hold_addresses(&ticket.payload, context);
+            self.add_addresses(&ticket.payload, context);
         }
         created.map_err(|error| self.clean_error(error))
     }
@@ -89,7 +90,7 @@ impl Publisher for RedactedPublisher {
         age: TicketAge,
         context: &dyn PublishContext,
     ) -> Result<TicketOutcome, PublishError> {
-        self.hold_addresses(&ticket.payload, context);
+        self.add_addresses(&ticket.payload, context);
         match self.inner.resume_publish(post, ticket, age, context).await {
             Ok(TicketOutcome::Published(mut publication)) => {
                 let url = publication.url.take();

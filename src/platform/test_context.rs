@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{AttemptAborted, LeaseCheck, PublishContext};
-use crate::environment::HeldSecret;
+use crate::environment::ScopedSecret;
 use crate::post::{Platform, Post, PostDraft, PostId, Ticket};
 
 /// Remembers the tickets that were saved; its clock stands at the start of 2026 and moves with tokio's.
@@ -55,7 +55,7 @@ impl PublishContext for TestContext {
         Ok(false)
     }
 
-    fn hold(&self, _secret: HeldSecret) {}
+    fn add_secret(&self, _secret: ScopedSecret) {}
 
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;

@@ -40,6 +40,8 @@ pub(super) enum AttemptResult {
     Completed(Box<AttemptReport>, Option<Failure>),
     /// Another process has the post, or it has changed since it was read.
     NotClaimed,
+    /// The post was claimed, but had changed since it was read so that the claim was released at once.
+    ClaimReleased,
     /// The lease was lost. The process that holds it now finishes the post.
     LeaseLost,
     /// The store works, but refuses to write to this post, so that no attempt was made.
@@ -113,7 +115,7 @@ async fn release_claim(
     let work = claimed_post(post.clone(), post, lease, start, &context.host);
     let undone = settle(&work, &context.policy, AttemptEnd::Withdrawn, context.clock.now());
     match context.store.settle(post, lease, &undone).await {
-        Ok(_) => Ok(AttemptResult::NotClaimed),
+        Ok(_) => Ok(AttemptResult::ClaimReleased),
         Err(refused) if refused.is_for_one_post() => Ok(AttemptResult::ClaimRefused(post.id.clone(), refused)),
         Err(failed) => Err(failed),
     }

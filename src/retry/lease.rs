@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::clock::StoreClock;
 use super::context::{ActivePlatform, Event, Listener, RetryContext};
-use crate::environment::HeldSecret;
+use crate::environment::ScopedSecret;
 use crate::platform::{AttemptAborted, LeaseCheck, PublishContext};
 use crate::post::{Post, Ticket};
 use crate::store::{Lease, LeaseWrite, PostStore, StoreError};
@@ -86,7 +86,7 @@ pub(super) struct LeasedAttempt {
     /// Whether the post is not failed any more, since a person or the application changed its status.
     is_withdrawn: AtomicBool,
     /// The secrets that belong to this attempt alone.
-    secrets: Mutex<Vec<HeldSecret>>,
+    secrets: Mutex<Vec<ScopedSecret>>,
 }
 
 impl LeasedAttempt {
@@ -242,7 +242,7 @@ impl PublishContext for LeasedAttempt {
         Ok(self.store.is_recorded(self.post.platform, id).await?)
     }
 
-    fn hold(&self, secret: HeldSecret) {
+    fn add_secret(&self, secret: ScopedSecret) {
         self.secrets.lock().unwrap_or_else(PoisonError::into_inner).push(secret);
     }
 

@@ -21,6 +21,7 @@ mod records;
 mod report;
 mod retry_post;
 mod run_record;
+mod seen_posts;
 mod shutdown;
 #[cfg(test)]
 mod tests;

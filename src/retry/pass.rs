@@ -1,4 +1,5 @@
-//! One pass: every post that is due, oldest first, all platforms at the same time.
+//! One pass: every post that is due, oldest first unless other passes take them, all platforms at the
+//! same time.
 //!
 //! The backlog is read in pages and never in memory as a whole. A post that fails or cannot be read never stops the
 //! others; a store that fails stops them all.

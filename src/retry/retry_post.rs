@@ -220,7 +220,7 @@ impl Request<'_> {
                 error: report.error.clone(),
                 attempt: Some(*report),
             },
-            AttemptResult::NotClaimed => self.ended(RetryOutcome::Busy, BUSY),
+            AttemptResult::NotClaimed | AttemptResult::ClaimReleased => self.ended(RetryOutcome::Busy, BUSY),
             AttemptResult::ClaimRefused(_, error) => self.ended(RetryOutcome::Malformed, &error.to_string()),
             AttemptResult::OutcomeRefused(_, error) => {
                 self.ended(RetryOutcome::Attempted(Outcome::Interrupted), &error.to_string())

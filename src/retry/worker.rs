@@ -1,8 +1,6 @@
 //! The posts of one platform within a pass. They are read page by page, started one after another within the limits,
 //! and counted by their outcome.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +18,7 @@ use super::pass_limits::PassLimits;
 use super::report::{
     AttemptReport, FoundPublished, GivenUp, MalformedPost, PlatformReport, already_published, take_readable,
 };
+use super::seen_posts::SeenPosts;
 use crate::platform::CredentialExpiry;
 use crate::post::{
     AttemptCounts, Category, Eligibility, Failure, Outcome, Platform, Post, PostId, Totals, expires_soon,
@@ -29,8 +28,8 @@ use crate::store::{Backlog, DueQuery, LeaseWrite, Pages, Scope, StoreError, Stor
 /// How many posts are read at a time if each is worked on.
 const PAGE: u32 = 64;
 
-/// How many posts are read at a time if they are only counted, marked or listed: a query for each few would cost more
-/// than a few megabytes of memory.
+/// How many posts are read at a time if few of them are worked on: they are only counted, marked or listed, or other
+/// processes claim most of them. A query for each few would cost more than a few megabytes of memory.
 pub(super) const LARGE_PAGE: u32 = 1_000;
 
 /// How many exhausted posts are marked with one request.
@@ -86,31 +85,12 @@ struct Deferred {
     until: Option<DateTime<Utc>>,
 }
 
-/// What was started, or told to be malformed. A post can be found once more: a store finds what is due for one reason
-/// after what is due for another, and posts are read anew when others claim them. Hashes need little memory, and a post
-/// that is taken for another waits for the next pass.
-#[derive(Debug, Default)]
-struct SeenPosts {
-    hasher: RandomState,
-    hashes: HashSet<u64>,
-}
-
-impl SeenPosts {
-    fn insert(&mut self, id: &PostId) {
-        self.hashes.insert(self.hasher.hash_one(id));
-    }
-
-    fn contains(&self, id: &PostId) -> bool {
-        self.hashes.contains(&self.hasher.hash_one(id))
-    }
-}
-
 /// How the work on a page has ended.
 enum PageEnd {
     Finished,
     /// Others claim the same posts. It is better to read them anew.
     Contended,
-    /// The posts after it are not to be started either.
+    /// The posts after this page are not to be started either.
     Skipped,
 }
 
@@ -197,7 +177,11 @@ impl PlatformWorker {
                 PageEnd::Finished => {}
                 PageEnd::Contended => {
                     log::debug!("{}: other processes claim the same posts; reading them anew", self.platform);
-                    self.contention.reads_anew();
+                    // What else was not claimed is known by then, and no reason to read once more.
+                    while let Some(ended) = self.in_flight.try_join_next() {
+                        self.on_finished(ended, active)?;
+                    }
+                    self.contention.start_new_round();
                     pages = Self::pages(&context, self.platform, Backlog::Due, LARGE_PAGE);
                 }
                 PageEnd::Skipped => {
@@ -214,19 +198,19 @@ impl PlatformWorker {
         mut page: Vec<StoredPost>,
         active: &Arc<ActivePlatform>,
     ) -> Result<PageEnd, StoreError> {
-        page.retain(|stored| !self.seen.contains(stored.id()));
-        for malformed in page.iter().filter(|stored| stored.readable().is_none()) {
-            self.seen.insert(malformed.id());
-        }
+        page.retain(|stored| stored.readable().is_some() || self.seen.insert(stored.id()));
         let mut posts = take_readable(page, &mut self.malformed);
         self.contention.arrange(&mut posts);
         let mut is_skipping = false;
         for post in posts {
             // The store has only found candidates. The rules decide once more, on the post as it was read.
-            if !matches!(self.context.policy.eligibility(&post, self.context.clock.now()), Eligibility::Due(_)) {
+            if !matches!(self.context.policy.eligibility(&post, self.context.clock.now()), Eligibility::Due(_))
+                || self.seen.contains(&post.id)
+            {
                 continue;
             }
             if let Some(id) = &post.published_id {
+                self.seen.insert(&post.id);
                 self.mark_published(&post, id).await?;
                 continue;
             }
@@ -314,7 +298,7 @@ impl PlatformWorker {
     async fn wait_until_ready(&mut self, post: &Post, active: &ActivePlatform) -> Result<Ready, StoreError> {
         let shutdown = self.context.shutdown.clone();
         loop {
-            if self.contention.calls_for_new_read() {
+            if self.contention.is_reread_needed() {
                 return Ok(Ready::Contended);
             }
             match next_step(self.readiness(post, active)) {
@@ -371,7 +355,7 @@ impl PlatformWorker {
     ) -> Result<(), StoreError> {
         match ended {
             Ok(Ok(AttemptResult::Completed(report, failure))) => {
-                self.contention.claimed();
+                self.contention.record_claimed();
                 if let Some(pause) = self.short_pause(failure.as_ref()) {
                     active.pause.extend(pause);
                     active.breaker.interrupt_row();
@@ -387,11 +371,11 @@ impl PlatformWorker {
                 Ok(())
             }
             Ok(Ok(AttemptResult::NotClaimed)) => {
-                self.contention.claim_refused();
+                self.contention.record_not_claimed();
                 self.limits.give_back();
                 Ok(())
             }
-            Ok(Ok(AttemptResult::LeaseLost)) => {
+            Ok(Ok(AttemptResult::ClaimReleased | AttemptResult::LeaseLost)) => {
                 self.limits.give_back();
                 Ok(())
             }

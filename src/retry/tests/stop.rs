@@ -224,7 +224,7 @@ async fn posts_in_flight_at_the_end_of_the_grace_period_are_released_at_no_cost_
     });
     assert_eq!(bench.clock.elapsed(), seconds(25));
     assert_eq!(outcomes(&report), ["a interrupted"]);
-    assert_eq!(report.totals(), Totals { due: 1, deferred: 1, ..Totals::default() });
+    assert_eq!(report.totals(), Totals { due: 1, deferred: 1, interrupted: 1, ..Totals::default() });
     // The result tells of this attempt, and the post keeps what is known of the earlier one.
     let posts = all(&report.posts);
     let told = &posts[0];
