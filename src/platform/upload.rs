@@ -105,7 +105,10 @@ pub(super) async fn upload<U: ResumableUpload>(
             PartOutcome::Interrupted(failure) => failure,
         };
         let is_over = backoff.wait_after(&interruption, context).await.is_break();
-        if is_over && interruption.category.is_transient() {
+        let is_given_up = is_over && interruption.category.is_transient();
+        // With the last byte on its way the post may be public, so the platform is asked once even then.
+        let may_be_public = U::LAST_BYTE_PUBLISHES && ticket.is_committed();
+        if is_given_up && !may_be_public {
             return Err(interruption.into());
         }
         log::debug!(
@@ -113,8 +116,16 @@ pub(super) async fn upload<U: ResumableUpload>(
             ticket.platform,
             interruption.message
         );
-        match upload.progress(&interruption, context).await? {
-            // What is not transient is not sent again, but the platform may say that it was no failure.
+        let progress = match upload.progress(&interruption, context).await {
+            // The interruption came first, and it may say when the platform takes requests again.
+            Err(PublishError::Failed(failure)) if is_given_up => {
+                log::debug!("{}: the bytes that have arrived are not known: {}", ticket.platform, failure.message);
+                return Err(interruption.into());
+            }
+            asked => asked?,
+        };
+        match progress {
+            // No more is sent in this attempt, but the platform may say that nothing is missing.
             UploadProgress::StoredUntil(_) if is_over => return Err(interruption.into()),
             UploadProgress::StoredUntil(next) => {
                 if is_progress(highest, next, end) {
@@ -140,6 +151,7 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
 
+    use chrono::TimeDelta;
     use serde_json::Value;
 
     use super::*;
@@ -155,6 +167,8 @@ mod tests {
         unchanged_for: Mutex<Option<usize>>,
         parts: Mutex<VecDeque<PartOutcome<&'static str>>>,
         progress: Mutex<VecDeque<UploadProgress<&'static str>>>,
+        /// Why no progress is told; none if it is.
+        silence: Mutex<Option<Failure>>,
         sent: Mutex<Vec<Range<u64>>>,
     }
 
@@ -196,6 +210,9 @@ mod tests {
             _interruption: &Failure,
             _context: &dyn PublishContext,
         ) -> Result<UploadProgress<&'static str>, PublishError> {
+            if let Some(failure) = self.silence.lock().unwrap().clone() {
+                return Err(failure.into());
+            }
             Ok(self.progress.lock().unwrap().pop_front().unwrap_or(UploadProgress::StoredUntil(0)))
         }
     }
@@ -300,6 +317,45 @@ mod tests {
         *script.progress.lock().unwrap() = [UploadProgress::Ended("done")].into();
         assert_eq!(run(&script, &context).await, Ok("done"));
         assert_eq!(script.sent.lock().unwrap().len(), 1);
+    }
+
+    /// An interruption after which the platform wants to be left alone for two hours.
+    fn down(context: &TestContext) -> Failure {
+        Failure::new(Category::PlatformOutage, "down").retry_at(Some(context.now() + TimeDelta::hours(2)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_that_is_given_up_after_the_last_part_asks_once_whether_it_has_ended() {
+        for (told, is_ended) in [(UploadProgress::Ended("done"), true), (UploadProgress::StoredUntil(20), false)] {
+            let (script, context) = (Script::default(), TestContext::default());
+            *script.parts.lock().unwrap() =
+                [PartOutcome::StoredUntil(10), PartOutcome::StoredUntil(20), PartOutcome::Interrupted(down(&context))]
+                    .into();
+            *script.progress.lock().unwrap() = [told].into();
+            let expected = if is_ended { Ok("done") } else { Err(down(&context)) };
+            assert_eq!(run(&script, &context).await, expected);
+            assert!(script.progress.lock().unwrap().is_empty(), "it was not asked");
+            assert_eq!(*script.sent.lock().unwrap(), [0..10, 10..20, 20..30], "nothing is sent again");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_that_is_given_up_before_the_last_part_asks_nothing() {
+        let (script, context) = (Script::default(), TestContext::default());
+        *script.parts.lock().unwrap() = [PartOutcome::Interrupted(down(&context))].into();
+        *script.progress.lock().unwrap() = [UploadProgress::Ended("done")].into();
+        assert_eq!(run(&script, &context).await, Err(down(&context)));
+        assert_eq!(script.progress.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_that_is_given_up_and_gets_no_answer_ends_with_its_interruption() {
+        let (script, context) = (Script::default(), TestContext::default());
+        *script.parts.lock().unwrap() =
+            [PartOutcome::StoredUntil(10), PartOutcome::StoredUntil(20), PartOutcome::Interrupted(down(&context))]
+                .into();
+        *script.silence.lock().unwrap() = Some(Failure::new(Category::Unknown, "a page"));
+        assert_eq!(run(&script, &context).await, Err(down(&context)));
     }
 
     #[tokio::test(start_paused = true)]

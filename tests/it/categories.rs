@@ -140,6 +140,14 @@ fn tiktok_rows() -> Vec<Row> {
             "rate_limited",
             about(7 * 86400),
         ),
+        // A time that is over already is no answer to when.
+        row(
+            "tiktok",
+            init,
+            with_header(429, &tiktok_body("rate_limit_exceeded"), "retry-after", "0"),
+            "rate_limited",
+            minute(),
+        ),
         row("tiktok", "tiktok.creator_info", Act::tiktok(200, "teapot"), "unknown", Retry).says("`teapot`, HTTP 200"),
         row(
             "tiktok",
@@ -350,7 +358,7 @@ fn instagram_rows() -> Vec<Row> {
         row("instagram", "instagram.publish", Act::graph(400, 9, Some(2_207_042)), "quota_exhausted", day())
             .says("2207042"),
         row("instagram", "instagram.publish", Act::graph(400, 9007, Some(2_207_027)), "processing", PollAgain),
-        // The account may be read, and the container that was just made is not found: the next attempt makes another.
+        // The account may be read, and the container that was just made is not found: the next attempt looks for it.
         row("instagram", "instagram.container", Act::graph(400, 100, Some(33)), "unknown", Retry).says("100/33"),
         row("instagram", "instagram.container", Act::graph(400, 24, Some(2_207_008)), "platform_outage", Retry)
             .says("24/2207008"),

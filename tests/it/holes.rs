@@ -373,6 +373,22 @@ async fn a_container_that_says_published_before_its_bytes_are_there_is_not_belie
     assert_eq!(env.sandbox.calls("instagram.publish"), 1);
 }
 
+/// Instagram finds the match after the publish call, whose result is lost, and reports late that the reel is public.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copyright_match_that_is_found_after_the_publish_call_does_not_hide_that_the_reel_is_public() {
+    let env = TestEnv::new().await;
+    env.sandbox.world().knobs.instagram_lag = 2;
+    env.sandbox.fault(Fault::once("instagram.publish", Act::HoldAnswer));
+    let id = env.post("instagram", old()).await;
+    let mut process = env.command(&["run"]).spawn().unwrap();
+    until(async || env.sandbox.world().held > 0).await;
+    process.kill().await.unwrap();
+    env.sandbox.world().knobs.instagram_copyright = true;
+    change(&env, &id, doc! { "retryClaim.until": hours_ago(1) }).await;
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    assert_eq!((env.sandbox.published().len(), env.sandbox.calls("instagram.publish")), (1, 1));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_photo_whose_stream_was_refused_was_not_sent_and_is_sent_again() {
     let mut env = TestEnv::new().await;
@@ -532,6 +548,125 @@ async fn an_instagram_container_that_the_account_may_not_see_is_replaced_and_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_instagram_container_that_is_hidden_for_a_while_is_found_again_and_else_replaced() {
+    for (hidden_passes, containers) in [(1, 1), (2, 2)] {
+        let env = TestEnv::new().await;
+        env.sandbox.fault(Fault::always("instagram.container", Act::graph(400, 100, Some(33))));
+        env.post("instagram", old()).await;
+        for _ in 0..hidden_passes {
+            assert_eq!(env.pass(0).await["posts"][0]["category"], "unknown", "{hidden_passes}");
+        }
+        env.sandbox.world().faults.clear();
+        assert_eq!(env.pass(0).await["totals"]["posted"], 1, "{hidden_passes}");
+        assert_eq!(env.sandbox.published().len(), 1, "{hidden_passes}");
+        let calls = (env.sandbox.calls("instagram.create"), env.sandbox.calls("instagram.upload"));
+        assert_eq!(calls, (containers, containers), "{hidden_passes}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_instagram_container_is_created_for_an_account_that_has_to_wait() {
+    for (code, subcode, category, exit_code) in [
+        (4, None, "rate_limited", 0),
+        (9, Some(2_207_042), "quota_exhausted", 0),
+        (25, Some(2_207_050), "account_restricted", 3),
+        (368, None, "account_restricted", 3),
+        (190, Some(463), "auth", 3),
+    ] {
+        let env = TestEnv::new().await;
+        env.sandbox.fault(Fault::always("instagram.limit", Act::graph(400, code, subcode)));
+        let id = env.post("instagram", Document::new()).await;
+        assert_eq!(env.pass(exit_code).await["posts"][0]["category"], category, "code {code}");
+        assert_eq!(env.get(&id).await.get_i32("retryCount").ok(), Some(0), "code {code}");
+        assert_eq!(env.sandbox.calls("instagram.create"), 0, "code {code}");
+    }
+    for act in [Act::graph(500, 2, None), Act::graph(400, 100, None), Act::html(404), Act::LoseRequest] {
+        let env = TestEnv::new().await;
+        env.sandbox.fault(Fault::always("instagram.limit", act.clone()));
+        env.post("instagram", Document::new()).await;
+        assert_eq!(env.pass(0).await["totals"]["posted"], 1, "{act:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_of_a_reels_bytes_stands_where_the_container_says_nothing_of_them() {
+    let debug = |kind: &str, retriable: bool| {
+        let info = json!({ "retriable": retriable, "type": kind, "message": "refused" });
+        json!({ "debug_info": info })
+    };
+    let silent = || Act::json(200, &json!({ "id": "1", "status_code": "IN_PROGRESS" }));
+    for (act, category, exit_code) in [
+        (Act::json(500, &debug("ProcessingFailedError", true)), "platform_outage", 0),
+        (Act::LoseRequest, "network", 0),
+        (Act::json(400, &debug("NotAuthorizedError", false)), "auth", 3),
+    ] {
+        let env = TestEnv::new().await;
+        env.sandbox.fault(Fault::always("instagram.upload", act));
+        env.sandbox.fault(Fault::always("instagram.container", silent()));
+        env.post("instagram", old()).await;
+        let output = env.pass(exit_code).await;
+        assert_eq!(output["posts"][0]["category"], category, "{output}");
+        if category == "auth" {
+            continue;
+        }
+        // The next attempt hears nothing of the bytes either, and sends them.
+        env.sandbox.world().faults.clear();
+        env.sandbox.fault(Fault::once("instagram.container", silent()));
+        assert_eq!(env.pass(0).await["totals"]["posted"], 1, "{category}");
+        let published = env.sandbox.published();
+        assert_eq!((published.len(), published[0].sha256.clone()), (1, sha256(&video(100_000, 1))), "{category}");
+        assert_eq!(env.sandbox.calls("instagram.create"), 1, "{category}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reel_that_instagram_was_processing_is_not_sent_again_though_nothing_is_told_of_its_bytes() {
+    let mut env = TestEnv::new().await;
+    env.set("POST_RETRY_WAIT", "50ms");
+    env.sandbox.world().knobs.instagram_reads_less = true;
+    env.sandbox.world().knobs.instagram_looks = u32::MAX;
+    env.post("instagram", old()).await;
+    for _ in 0..2 {
+        assert_eq!(env.pass(0).await["posts"][0]["category"], "processing");
+    }
+    env.sandbox.world().knobs.instagram_looks = 0;
+    env.sandbox.world().release();
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    assert_eq!((env.sandbox.calls("instagram.create"), env.sandbox.calls("instagram.upload")), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_is_resumed_where_it_stood_though_the_copyright_check_may_not_be_read() {
+    let env = TestEnv::new().await;
+    env.sandbox.fault(Fault::once("instagram.upload", Act::Cut { after: 40_000 }));
+    env.sandbox.fault(Fault::once("instagram.container", Act::graph(400, 100, None)));
+    env.post("instagram", Document::new()).await;
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    assert_eq!(env.sandbox.published()[0].sha256, sha256(&video(100_000, 1)));
+    assert_eq!(env.sandbox.calls("instagram.upload"), 2);
+}
+
+/// Five pages of the account's posts are read. Of one that may be on another, only the address is not known.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reel_on_a_later_page_of_the_accounts_posts_is_found() {
+    for (others, pages, is_found) in [(1, 2, true), (4, 5, true), (5, 5, false)] {
+        let env = TestEnv::new().await;
+        env.sandbox.world().knobs.instagram_page = 1;
+        for _ in 0..others {
+            env.post("instagram", Document::new()).await;
+        }
+        assert_eq!(env.pass(0).await["totals"]["posted"], others);
+        env.sandbox.fault(Fault::once("instagram.publish", Act::LoseAnswer));
+        let id = env.post("instagram", old()).await;
+        assert_eq!(env.pass(0).await["totals"]["posted"], 1, "{others}");
+        let post = env.get(&id).await;
+        assert_eq!(post.get_str("instagramMediaId").is_ok(), is_found, "{others}: {post}");
+        assert_eq!(env.sandbox.calls("instagram.list"), pages, "{others}");
+        assert_eq!(env.sandbox.published().len(), others + 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upload_whose_offset_goes_up_and_down_comes_to_an_end() {
     for (platform, endpoint) in
         [("tiktok", "tiktok.chunk"), ("instagram", "instagram.upload"), ("youtube", "youtube.chunk")]
@@ -660,6 +795,23 @@ async fn instagram_is_asked_late_and_then_ever_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn instagram_is_asked_late_after_an_upload_that_a_later_attempt_has_completed() {
+    let mut env = TestEnv::new().await;
+    env.set("POST_RETRY_POLL", "200ms");
+    env.set("POST_RETRY_WAIT", "30s");
+    env.sandbox.fault(Fault::always("instagram.upload", Act::LoseRequest));
+    env.post("instagram", old()).await;
+    assert_eq!(env.pass(0).await["posts"][0]["category"], "network");
+    env.sandbox.world().faults.clear();
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    let world = env.sandbox.world();
+    let sent = world.requests.iter().rposition(|request| request.endpoint == "instagram.upload").unwrap();
+    let asked = world.requests[sent..].iter().find(|request| request.endpoint == "instagram.container").unwrap();
+    let wait = asked.at - world.requests[sent].at;
+    assert!(wait >= TimeDelta::milliseconds(950), "five times the poll: {wait}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn posts_wait_when_instagrams_budget_is_nearly_used_up() {
     for usage in [(96, 0), (0, 97)] {
         let mut env = TestEnv::new().await;
@@ -742,6 +894,78 @@ async fn a_chunk_that_tiktok_has_already_is_not_sent_again() {
     assert_eq!(env.pass(0).await["totals"]["posted"], 1);
     assert_eq!(env.sandbox.calls("tiktok.chunk"), 7);
     assert_eq!(env.sandbox.published()[0].sha256, sha256(&bytes));
+}
+
+/// Not even one second of waiting is left, or the platform wants to be left alone for longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_video_that_is_public_although_the_answer_to_its_last_chunk_was_lost_is_recorded_at_once() {
+    let headers: BTreeMap<String, String> = [("retry-after".to_owned(), "7200".to_owned())].into();
+    for (platform, endpoint) in [("tiktok", "tiktok.chunk"), ("youtube", "youtube.chunk")] {
+        for (wait, act) in
+            [("0s", Act::LoseAnswer), ("2s", Act::Lie { status: 503, body: String::new(), headers: headers.clone() })]
+        {
+            let mut env = TestEnv::new().await;
+            env.set("POST_RETRY_WAIT", wait);
+            env.sandbox.world().knobs.tiktok_looks = 0;
+            env.sandbox.world().knobs.youtube_looks = 0;
+            env.sandbox.fault(Fault::once(endpoint, act));
+            let id = env.post(platform, Document::new()).await;
+            let output = env.pass(0).await;
+            assert_eq!(output["totals"]["posted"], 1, "{platform}, {wait}: {output}");
+            assert_eq!(env.get(&id).await.get_str("status").ok(), Some("posted"), "{platform}, {wait}");
+            assert_eq!(env.sandbox.calls(endpoint), 1, "{platform}, {wait}");
+            assert_eq!(env.sandbox.published().len(), 1, "{platform}, {wait}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_of_which_tiktok_tells_no_count_goes_on() {
+    let env = TestEnv::new().await;
+    let bytes = video(70_000_000, 4);
+    env.file("large.mp4", &bytes);
+    let mut fields = old();
+    fields.insert("videoPath", "large.mp4");
+    env.post("tiktok", fields).await;
+    env.sandbox.fault(Fault::always("tiktok.chunk", Act::LoseRequest).after(1));
+    assert_eq!(env.pass(0).await["posts"][0]["category"], "network");
+    env.sandbox.world().faults.clear();
+
+    let uncounted = json!({ "data": { "status": "PROCESSING_UPLOAD" }, "error": { "code": "ok" } });
+    env.sandbox.fault(Fault::always("tiktok.status", Act::json(200, &uncounted)));
+    let output = env.pass(0).await;
+    assert_eq!(output["posts"][0]["category"], "processing", "{output}");
+    assert_eq!(env.sandbox.published().len(), 1, "the rest was sent");
+    env.sandbox.world().faults.clear();
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    let published = env.sandbox.published();
+    assert_eq!((published.len(), published[0].sha256.clone()), (1, sha256(&bytes)));
+    assert_eq!(env.sandbox.calls("tiktok.video_init"), 1);
+}
+
+/// Some servers give a content type to a response without a body.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_response_to_a_chunk_is_tiktoks_own_whatever_its_content_type() {
+    let headers: BTreeMap<String, String> = [("content-type".to_owned(), "text/html; charset=utf-8".to_owned())].into();
+    let env = TestEnv::new().await;
+    env.file("large.mp4", &video(70_000_000, 4));
+    let taken = Act::Lie { status: 206, body: String::new(), headers: headers.clone() };
+    env.sandbox.fault(Fault { times: 6, ..Fault::once("tiktok.chunk", taken) });
+    env.post("tiktok", doc! { "videoPath": "large.mp4" }).await;
+    let output = env.pass(0).await;
+    assert_eq!(output["totals"]["posted"], 1, "{output}");
+    assert_eq!(env.sandbox.calls("tiktok.chunk"), 7);
+
+    for (status, category, exit) in [(400, "media_processing", 3), (403, "network", 0), (404, "network", 0)] {
+        let env = TestEnv::new().await;
+        let refused = Act::Answer { status, body: String::new(), headers: headers.clone() };
+        env.sandbox.fault(Fault::always("tiktok.chunk", refused));
+        env.post("tiktok", Document::new()).await;
+        let output = env.pass(exit).await;
+        assert_eq!(output["posts"][0]["category"], category, "{status}: {output}");
+        let inits = if status == 400 { 1 } else { 2 };
+        assert_eq!(env.sandbox.calls("tiktok.video_init"), inits, "{status}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -1236,4 +1460,115 @@ async fn a_youtube_token_that_may_only_upload_is_enough() {
     assert_eq!(env.pass(0).await["totals"]["posted"], 1);
     assert!(env.get(&id).await.get_str("youtubeVideoId").is_ok());
     assert_eq!(env.sandbox.published().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_video_that_cannot_be_looked_up_because_of_the_account_is_not_posted_yet() {
+    let revoked = || Act::json(400, &json!({ "error": "invalid_grant", "error_description": "revoked" }));
+    for (faults, category) in [
+        (vec![Fault::always("youtube.videos", Act::youtube(403, "channelSuspended", ""))], "account_restricted"),
+        (vec![Fault::always("youtube.videos", Act::youtube(403, "accessNotConfigured", ""))], "auth"),
+        (
+            vec![
+                Fault::once("youtube.videos", Act::youtube(401, "authError", "")),
+                Fault::always("google.token", revoked()).after(1),
+            ],
+            "auth",
+        ),
+    ] {
+        let env = TestEnv::new().await;
+        let place = format!("{faults:?}");
+        for fault in faults {
+            env.sandbox.fault(fault);
+        }
+        let id = env.post("youtube", old()).await;
+        let output = env.pass(3).await;
+        assert_eq!(output["posts"][0]["category"], category, "{place}: {output}");
+        let post = env.get(&id).await;
+        assert_eq!(post.get_str("status").ok(), Some("failed"), "{place}: {post}");
+        assert_eq!(post.get_i32("retryCount").ok(), Some(0), "{place}: {post}");
+        env.sandbox.world().faults.clear();
+        assert_eq!(env.pass(0).await["totals"]["posted"], 1, "{place}");
+        assert_eq!(env.sandbox.published().len(), 1, "{place}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_video_that_youtube_could_not_process_is_uploaded_anew_once_its_file_is_encoded_again() {
+    let env = TestEnv::new().await;
+    env.sandbox.world().knobs.youtube_status = Some(json!({ "uploadStatus": "failed", "failureReason": "codec" }));
+    let id = env.post("youtube", old()).await;
+    assert_eq!(env.pass(3).await["posts"][0]["category"], "media_processing");
+    let post = env.get(&id).await;
+    assert_eq!(post.get_bool("permanentlyFailed").ok(), Some(true), "{post}");
+    assert!(is_cleared(&post, "publishTicket"), "{post}");
+    // No pass sends it again by itself.
+    env.pass(0).await;
+    assert_eq!(env.sandbox.calls("youtube.session"), 1);
+
+    env.sandbox.world().knobs.youtube_status = None;
+    render_again(&env);
+    env.run(&["reset", &id]).await.expect(0);
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    let published = env.sandbox.published();
+    // The first is the one that failed.
+    assert_eq!(published.len(), 2);
+    assert_eq!(published[1].sha256, sha256(&video(100_000, 9)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_something_in_between_does_not_end_a_session() {
+    for status in [404, 410] {
+        let env = TestEnv::new().await;
+        // A search for the video would find nothing.
+        env.sandbox.world().knobs.youtube_may_read = false;
+        env.sandbox.fault(Fault::once("youtube.chunk", Act::LoseAnswer));
+        env.sandbox.fault(Fault::once("youtube.query", Act::html(status)));
+        env.post("youtube", old()).await;
+        let output = env.pass(0).await;
+        assert_eq!(output["posts"][0]["category"], "network", "{status}: {output}");
+        assert_eq!(env.pass(0).await["totals"]["posted"], 1, "{status}");
+        assert_eq!((env.sandbox.calls("youtube.session"), env.sandbox.published().len()), (1, 1), "{status}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_video_that_its_session_names_is_waited_for_until_the_channel_lists_it() {
+    let mut env = TestEnv::new().await;
+    env.set("POST_RETRY_WAIT", "300ms");
+    let unavailable = Act::json(503, &json!({}));
+    env.sandbox.fault(Fault::once("youtube.chunk", Act::LoseAnswer));
+    env.sandbox.fault(Fault::once("youtube.query", unavailable));
+    env.post("youtube", old()).await;
+    assert_eq!(env.pass(0).await["posts"][0]["category"], "network");
+    let empty = json!({ "kind": "youtube#videoListResponse", "items": [] });
+    env.sandbox.fault(Fault::always("youtube.videos", Act::json(200, &empty)));
+    let output = env.pass(0).await;
+    assert_eq!(output["posts"][0]["category"], "processing", "{output}");
+    env.sandbox.world().faults.clear();
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    assert_eq!((env.sandbox.calls("youtube.session"), env.sandbox.published().len()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_the_account_has_ended_before_the_last_byte_is_replaced_when_the_account_is_back() {
+    let env = TestEnv::new().await;
+    env.file("large.mp4", &video(40_000_000, 3));
+    env.sandbox.fault(Fault::once("youtube.chunk", Act::LoseRequest));
+    env.sandbox.fault(Fault::once("youtube.query", Act::json(503, &json!({}))));
+    let mut fields = old();
+    fields.insert("videoPath", "large.mp4");
+    let id = env.post("youtube", fields).await;
+    assert_eq!(env.pass(0).await["posts"][0]["category"], "network");
+    env.sandbox.world().faults.clear();
+    env.sandbox.fault(Fault::always("youtube.query", Act::youtube(403, "channelSuspended", "")));
+    let output = env.pass(3).await;
+    assert_eq!(output["posts"][0]["category"], "account_restricted", "{output}");
+    assert_eq!((env.sandbox.calls("youtube.session"), env.sandbox.calls("youtube.chunk")), (1, 1), "nothing is sent");
+    let post = env.get(&id).await;
+    assert_eq!(post.get_i32("retryCount").ok(), Some(1), "{post}");
+    assert!(is_cleared(&post, "publishTicket"), "{post}");
+    // The session refuses for as long as it lives.
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    assert_eq!((env.sandbox.calls("youtube.session"), env.sandbox.published().len()), (2, 1));
 }

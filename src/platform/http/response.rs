@@ -2,7 +2,7 @@
 #![warn(clippy::arithmetic_side_effects)]
 
 use chrono::{DateTime, TimeDelta, Utc};
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -85,13 +85,20 @@ impl ApiResponse {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// Whether it is a page, in HTML or XML, as gateways and firewalls give them. An empty one is none.
+    pub(in crate::platform) fn is_page(&self) -> bool {
+        let content_type = self.header(CONTENT_TYPE.as_str()).unwrap_or_default().to_ascii_lowercase();
+        !self.body.is_empty() && ["html", "xml"].into_iter().any(|kind| content_type.contains(kind))
+    }
+
     /// When `Retry-After` says to come back: after so many seconds, or at a date (RFC 9110, section 10.2.3).
     pub(in crate::platform) fn retry_after(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         parse_retry_after(self.header(RETRY_AFTER.as_str())?, now)
     }
 }
 
-/// The time that a `Retry-After` header names, at most the longest deferral from now.
+/// The time that a `Retry-After` header names, at most the longest deferral from now. Zero seconds or a time that has
+/// passed name none: the platform's usual wait counts.
 fn parse_retry_after(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let text = text.trim();
     let latest = now.checked_add_signed(MAX_DEFERRAL)?;
@@ -103,7 +110,7 @@ fn parse_retry_after(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     } else {
         httpdate::parse_http_date(text).ok().map(DateTime::<Utc>::from)?
     };
-    Some(asked.min(latest))
+    Some(asked.min(latest)).filter(|at| *at > now)
 }
 
 /// Reads a field that may be of any type by mistake: one of another type is as good as none, and the rest of the
@@ -192,7 +199,8 @@ mod tests {
             assert_eq!(parse_retry_after(absurd, now), Some(at("2026-11-30T10:00:00Z")), "{absurd}");
         }
         let past = "Thu, 01 Jan 1970 00:00:00 GMT";
-        assert_eq!(parse_retry_after(past, now), Some(DateTime::UNIX_EPOCH));
+        assert_eq!(parse_retry_after(past, now), None);
+        assert_eq!(parse_retry_after("0", now), None);
         for now in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
             assert!(parse_retry_after("120", now).is_none_or(|at| at >= now));
         }

@@ -13,7 +13,7 @@ use super::classify::{Classify, GraphCode, classify, classify_read, classify_upl
 use super::container::Container;
 use super::rate_limit::{APP_USAGE_HEADER, USAGE_HEADER, nearly_used_up, regains_access_at};
 use super::wire::{
-    ContainerStatus, Created, CreatedReel, ErrorEnvelope, List, Media, NewImage, NewReel, PublishContainer,
+    ContainerStatus, Created, CreatedReel, ErrorEnvelope, List, Media, NewImage, NewReel, NextPage, PublishContainer,
     PublishingLimit, UploadResponse, graph_error,
 };
 use crate::platform::auth::{AuthorizedClient, CallError, TokenVerdict};
@@ -41,6 +41,10 @@ const RATE_WINDOW: TimeDelta = TimeDelta::hours(1);
 
 /// The fields that every container has.
 const PLAIN_FIELDS: &str = "status_code,status";
+
+/// How many posts are asked for at a time, and how many times.
+const PAGE_SIZE: usize = 100;
+const MAX_PAGES: u32 = 5;
 
 /// What the Graph API refused.
 #[derive(Debug)]
@@ -163,19 +167,21 @@ impl InstagramApi {
     }
 
     /// What a container reports of itself. The Graph API refuses a read with a field that the object does not have
-    /// (seen, not documented). Then it is read at once with those that all have.
+    /// (seen, not documented). Then it is read at once with fewer, in the end with those that all have.
     pub(super) async fn read_container(
         &self,
         container: Container<'_>,
         context: &dyn PublishContext,
     ) -> Result<ContainerStatus, ApiError> {
-        match self.read_fields(container.id, container.kind.fields(), context).await {
-            Err(CallError::Refused(refusal)) if refusal.code.is_about_fields() => {
-                log::debug!("reading the container with fewer fields: {}", refusal.failure.message);
-                self.read_fields(container.id, PLAIN_FIELDS, context).await
+        for fields in container.kind.fields() {
+            match self.read_fields(container.id, fields, context).await {
+                Err(CallError::Refused(refusal)) if refusal.code.is_about_fields() => {
+                    log::debug!("reading the container with fewer fields: {}", refusal.failure.message);
+                }
+                read => return read,
             }
-            read => read,
         }
+        self.read_fields(container.id, PLAIN_FIELDS, context).await
     }
 
     async fn read_fields(
@@ -209,22 +215,35 @@ impl InstagramApi {
         Ok(media.permalink)
     }
 
-    /// The account's posts of a time.
+    /// The account's posts of a time; none if there are more than are read.
     pub(super) async fn list_media(
         &self,
         since: DateTime<Utc>,
         until: DateTime<Utc>,
         context: &dyn PublishContext,
-    ) -> Result<Vec<Media>, ApiError> {
+    ) -> Result<Option<Vec<Media>>, ApiError> {
         let url = self.account_url("media");
         let query = [
-            ("fields", "id,caption,timestamp,permalink,media_product_type".to_owned()),
+            ("fields", "id,caption,timestamp,permalink".to_owned()),
+            ("limit", PAGE_SIZE.to_string()),
             ("since", since.timestamp().to_string()),
             ("until", until.timestamp().to_string()),
         ];
-        let request = || self.client.http().get(url.clone()).query(&query);
-        let media: List<Media> = self.call(LIST_MEDIA, classify_read, request, context).await?;
-        Ok(media.data)
+        let mut cursor: Vec<(&str, String)> = Vec::new();
+        let mut media = Vec::new();
+        for _ in 0..MAX_PAGES {
+            let request = || self.client.http().get(url.clone()).query(&query).query(&cursor);
+            let page: List<Media> = self.call(LIST_MEDIA, classify_read, request, context).await?;
+            let is_full = page.data.len() >= PAGE_SIZE;
+            media.extend(page.data);
+            cursor = match page.paging.next_page() {
+                NextPage::After(after) => vec![("after", after)],
+                // A list that is bounded by times may name a next page that is empty, and then without a cursor.
+                NextPage::Unnamed if is_full => return Ok(None),
+                NextPage::None | NextPage::Unnamed => return Ok(Some(media)),
+            };
+        }
+        Ok(None)
     }
 
     async fn call<T: DeserializeOwned>(

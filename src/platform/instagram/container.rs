@@ -72,12 +72,14 @@ pub(super) enum ContainerKind {
 }
 
 impl ContainerKind {
-    /// The fields to read. Of a reel its upload matters too, and of ours its sound.
-    pub(super) fn fields(self) -> &'static str {
+    /// The fields to read, and fewer if these are refused. Of a reel its upload matters too, and of ours its sound.
+    pub(super) fn fields(self) -> &'static [&'static str] {
         match self {
-            Self::Reel => "id,status,status_code,video_status,copyright_check_status",
-            Self::AdoptedReel => "id,status,status_code,video_status",
-            Self::Image => "id,status,status_code",
+            Self::Reel => {
+                &["id,status,status_code,video_status,copyright_check_status", "id,status,status_code,video_status"]
+            }
+            Self::AdoptedReel => &["id,status,status_code,video_status"],
+            Self::Image => &["id,status,status_code"],
         }
     }
 }
@@ -140,14 +142,26 @@ pub(super) struct Reel<'a> {
     pub(super) size: u64,
 }
 
+/// What a container reports of the bytes of its reel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Uploaded {
+    /// None are missing.
+    All,
+    /// Those before this offset have arrived.
+    Until(u64),
+    /// Nothing.
+    Untold,
+}
+
 /// What a container reports of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ContainerState {
     Processing {
-        /// Bytes of the reel that have arrived, while some are missing.
-        uploaded: Option<u64>,
+        uploaded: Uploaded,
     },
     Finished,
+    /// It is finished, but the copyright check has found a match.
+    CopyrightMatch,
     Published,
     /// It is published, but bytes are missing, as in a sample of "Upload Video to Meta Servers". This proves neither.
     Contradictory {
@@ -189,6 +203,10 @@ impl InstagramPublisher {
             Err(CallError::NoToken(error)) => return Err(error),
             Err(error) => {
                 let failure = error.into_retryable(Platform::Instagram, READ_LIMIT).into_failure()?;
+                // It stops all calls for the account, and a further one would make a block longer.
+                if failure.category.gives_up_platform() {
+                    return Err(failure.into());
+                }
                 log::debug!("continuing without the account's quota: {}", failure.message);
                 return Ok(());
             }
@@ -252,16 +270,17 @@ fn account_failure(Refusal { failure, code }: Refusal) -> Failure {
 
 pub(super) fn state_of(container: &ContainerStatus) -> ContainerState {
     let phase = &container.video_status.uploading_phase;
-    let is_uploading = phase.status.as_deref().is_some_and(|status| status != "complete");
-    let uploaded = is_uploading.then(|| phase.bytes_transferred.unwrap_or(0));
+    let uploaded = match phase.status.as_deref() {
+        Some("complete") => Uploaded::All,
+        Some(_) => Uploaded::Until(phase.bytes_transferred.unwrap_or(0)),
+        None => phase.bytes_transferred.map_or(Uploaded::Untold, Uploaded::Until),
+    };
     match container.status_code {
-        StatusCode::Finished if container.copyright_check_status.matches_found => {
-            ContainerState::Failed(copyright_match())
-        }
+        StatusCode::Finished if container.copyright_check_status.matches_found => ContainerState::CopyrightMatch,
         StatusCode::Finished => ContainerState::Finished,
         StatusCode::Published => match uploaded {
-            Some(uploaded) => ContainerState::Contradictory { uploaded },
-            None => ContainerState::Published,
+            Uploaded::Until(uploaded) if phase.status.is_some() => ContainerState::Contradictory { uploaded },
+            Uploaded::All | Uploaded::Until(_) | Uploaded::Untold => ContainerState::Published,
         },
         StatusCode::Expired => ContainerState::Expired,
         StatusCode::Error => ContainerState::Failed(processing_failure(&container.status)),
@@ -286,7 +305,7 @@ fn processing_failure(status: &str) -> Failure {
 }
 
 /// Instagram would publish the reel nevertheless, at the account's risk.
-fn copyright_match() -> Failure {
+pub(super) fn copyright_match() -> Failure {
     let text = "the copyright check found a match in the video; change its sound or pictures";
     let failure = Failure::new(Category::RejectedContent, labelled(Platform::Instagram, text));
     failure.not_retryable().with_dead_ticket()
@@ -305,10 +324,12 @@ mod tests {
 
     #[test]
     fn a_containers_state_follows_from_its_status_code_and_its_upload() {
-        use ContainerState::{Contradictory, Expired, Finished, Processing, Published};
+        use ContainerState::{Contradictory, CopyrightMatch, Expired, Finished, Processing, Published};
         for (text, expected) in [
             (r#"{"status_code":"FINISHED"}"#, Finished),
             (r#"{"status_code":"FINISHED","copyright_check_status":{"matches_found":false}}"#, Finished),
+            (r#"{"status_code":"FINISHED","copyright_check_status":{"matches_found":true}}"#, CopyrightMatch),
+            (r#"{"status_code":"PUBLISHED","copyright_check_status":{"matches_found":true}}"#, Published),
             (r#"{"status_code":"PUBLISHED"}"#, Published),
             (r#"{"status_code":"PUBLISHED","video_status":{"uploading_phase":{"status":"complete"}}}"#, Published),
             (r#"{"status_code":"PUBLISHED","video_status":{"uploading_phase":{"bytes_transferred":9}}}"#, Published),
@@ -322,18 +343,24 @@ mod tests {
                 Contradictory { uploaded: 0 },
             ),
             (r#"{"status_code":"EXPIRED"}"#, Expired),
-            (r#"{"status_code":"IN_PROGRESS"}"#, Processing { uploaded: None }),
-            ("{}", Processing { uploaded: None }),
+            (r#"{"status_code":"IN_PROGRESS"}"#, Processing { uploaded: Uploaded::Untold }),
+            ("{}", Processing { uploaded: Uploaded::Untold }),
             (
                 r#"{"video_status":{"uploading_phase":{"status":"in_progress","bytes_transferred":50002}}}"#,
-                Processing { uploaded: Some(50002) },
+                Processing { uploaded: Uploaded::Until(50002) },
             ),
-            (r#"{"video_status":{"uploading_phase":{"status":"not_started"}}}"#, Processing { uploaded: Some(0) }),
+            (
+                r#"{"video_status":{"uploading_phase":{"status":"not_started"}}}"#,
+                Processing { uploaded: Uploaded::Until(0) },
+            ),
             (
                 r#"{"video_status":{"uploading_phase":{"status":"complete","bytes_transferred":9}}}"#,
-                Processing { uploaded: None },
+                Processing { uploaded: Uploaded::All },
             ),
-            (r#"{"video_status":{"uploading_phase":{"bytes_transferred":9}}}"#, Processing { uploaded: None }),
+            (
+                r#"{"video_status":{"uploading_phase":{"bytes_transferred":9}}}"#,
+                Processing { uploaded: Uploaded::Until(9) },
+            ),
         ] {
             assert_eq!(state(text), expected, "{text}");
         }
@@ -348,16 +375,14 @@ mod tests {
             (r#"{"status_code":"ERROR","status":"Error 2207099"}"#, Category::MediaProcessing, Retryable::Yes),
             (r#"{"status_code":"ERROR","status":"9007/2207027"}"#, Category::MediaProcessing, Retryable::Yes),
             (r#"{"status_code":"ERROR"}"#, Category::MediaProcessing, Retryable::Yes),
-            (
-                r#"{"status_code":"FINISHED","copyright_check_status":{"matches_found":true}}"#,
-                Category::RejectedContent,
-                Retryable::No,
-            ),
         ] {
             let ContainerState::Failed(failure) = state(text) else { panic!("{text}") };
             let found = (failure.category, failure.retryable, failure.ticket);
             assert_eq!(found, (category, retryable, TicketFate::Dead), "{text}");
         }
+        let matched = copyright_match();
+        let found = (matched.category, matched.retryable, matched.ticket);
+        assert_eq!(found, (Category::RejectedContent, Retryable::No, TicketFate::Dead));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::InstagramPublisher;
 use super::api::PUBLISH;
-use super::container::{Container, ContainerState};
+use super::container::{Container, ContainerState, copyright_match};
 use crate::platform::auth::CallError;
 use crate::platform::explanation::labelled;
 use crate::platform::stale_ticket::judge_ticket_failure;
@@ -20,7 +20,8 @@ use crate::post::{Category, Consequence, Failure, Platform, Post, Ticket};
 const MAX_CALLS: u32 = 2;
 
 /// How many reads in a row must report a finished container before it is certain that it was not published: one at
-/// once, and two after a wait each, since the status may lag behind (not documented).
+/// once, and two after a wait each, since the status may lag behind (not documented). A copyright match is found in a
+/// finished container, so it needs as many.
 const FINISHED_READS: u32 = 3;
 
 /// Whether a publish call has made the container public.
@@ -141,6 +142,9 @@ fn check_after_read(state: ContainerState, finished_reads: u32) -> Option<Publis
     match state {
         ContainerState::Published => Some(PublishCheck::Published),
         ContainerState::Finished => (finished_reads + 1 >= FINISHED_READS).then_some(PublishCheck::NotPublished),
+        ContainerState::CopyrightMatch => {
+            (finished_reads + 1 >= FINISHED_READS).then(|| PublishCheck::Failed(copyright_match()))
+        }
         ContainerState::Failed(failure) => Some(PublishCheck::Failed(failure)),
         ContainerState::Processing { .. } | ContainerState::Contradictory { .. } => Some(PublishCheck::Processing),
         ContainerState::Expired | ContainerState::Unreadable(_) => Some(PublishCheck::Unreadable),
@@ -173,6 +177,7 @@ mod tests {
     use super::*;
     use crate::platform::instagram::api::Refusal;
     use crate::platform::instagram::classify::GraphCode;
+    use crate::platform::instagram::container::Uploaded;
 
     fn failure(category: Category) -> Failure {
         Failure::new(category, category.as_str())
@@ -180,13 +185,14 @@ mod tests {
 
     #[test]
     fn a_finished_container_is_read_three_times_and_any_other_state_decides_at_once() {
-        use ContainerState::{Contradictory, Expired, Failed, Finished, Processing, Unreadable};
+        use ContainerState::{Contradictory, CopyrightMatch, Expired, Failed, Finished, Processing, Unreadable};
         let failed = failure(Category::MediaProcessing);
         for (state, checks) in [
             (ContainerState::Published, [Some(PublishCheck::Published), Some(PublishCheck::Published)]),
             (Finished, [None, Some(PublishCheck::NotPublished)]),
+            (CopyrightMatch, [None, Some(PublishCheck::Failed(copyright_match()))]),
             (Failed(failed.clone()), [Some(PublishCheck::Failed(failed.clone())), Some(PublishCheck::Failed(failed))]),
-            (Processing { uploaded: None }, [Some(PublishCheck::Processing), Some(PublishCheck::Processing)]),
+            (Processing { uploaded: Uploaded::All }, [Some(PublishCheck::Processing), Some(PublishCheck::Processing)]),
             (Contradictory { uploaded: 40 }, [Some(PublishCheck::Processing), Some(PublishCheck::Processing)]),
             (Expired, [Some(PublishCheck::Unreadable), Some(PublishCheck::Unreadable)]),
             (Unreadable(failure(Category::Auth)), [Some(PublishCheck::Unreadable), Some(PublishCheck::Unreadable)]),

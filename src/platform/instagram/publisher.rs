@@ -8,7 +8,9 @@ use chrono::{DateTime, Utc};
 
 use super::InstagramSettings;
 use super::api::InstagramApi;
-use super::container::{ContainerState, ContainerTicket, Draft, Reel, adopted_ticket, container_poll};
+use super::container::{
+    ContainerState, ContainerTicket, Draft, Reel, Uploaded, adopted_ticket, container_poll, copyright_match,
+};
 use super::reel::UploadEnd;
 use super::token::token_provider;
 use crate::platform::backoff::{PollBackoff, PollSettings};
@@ -82,7 +84,8 @@ impl Publisher for InstagramPublisher {
         let mut has_sent_bytes = false;
         // A new container for a reel need not be read before its bytes are sent.
         let is_empty = age == TicketAge::Fresh && reel.is_some();
-        let mut known = is_empty.then_some(ContainerState::Processing { uploaded: Some(0) });
+        let mut known = is_empty.then_some(ContainerState::Processing { uploaded: Uploaded::Until(0) });
+        let was_processing = post.retry.category == Some(Category::Processing);
         let mut backoff = PollBackoff::new(self.container_poll);
         // A container that was just made or filled is never done at once, and every read costs some of the quota.
         let mut is_just_made = age == TicketAge::Fresh;
@@ -97,7 +100,7 @@ impl Publisher for InstagramPublisher {
                 }
             };
             let is_committed = ticket.is_committed();
-            match next_step(state, Progress { has_sent_bytes, is_committed, reel }) {
+            match next_step(state, Progress { has_sent_bytes, was_processing, is_committed, reel }) {
                 Step::Recover => return self.recover_publication(post, &ticket, context).await,
                 Step::Publish => return self.publish(post, &mut ticket, container, context).await,
                 Step::PublishAgain => return self.publish_again(post, &mut ticket, container, context).await,
@@ -105,7 +108,8 @@ impl Publisher for InstagramPublisher {
                 Step::ResolveExpired => return self.resolve_expired(post, &ticket, context).await,
                 Step::ResolveUnreadable(failure) => {
                     if age == TicketAge::Fresh && !is_committed && !is_gone(&failure) {
-                        return Err(failure.with_dead_ticket().into());
+                        let failure = if may_be_hidden(&failure) { failure } else { failure.with_dead_ticket() };
+                        return Err(failure.into());
                     }
                     return self.resolve_unreadable(post, &ticket, &failure, context).await;
                 }
@@ -114,6 +118,7 @@ impl Publisher for InstagramPublisher {
                         UploadEnd::MadeForAnother => return Ok(TicketOutcome::Dead),
                         UploadEnd::Sent(state) => known = state,
                     }
+                    is_just_made = known.is_none();
                     (first_seen, has_sent_bytes) = (TicketAge::Fresh, true);
                     continue;
                 }
@@ -133,11 +138,20 @@ fn is_gone(failure: &Failure) -> bool {
     failure.category == Category::Network
 }
 
+/// Whether a container that this attempt has made exists and is only not found for a while: then the next attempt looks
+/// for it before it makes a new one.
+fn may_be_hidden(failure: &Failure) -> bool {
+    failure.category == Category::Unknown
+}
+
 /// How far the attempt has come when the container is read.
 #[derive(Clone, Copy)]
 struct Progress<'a> {
     /// Whether this attempt has sent bytes to their end.
     has_sent_bytes: bool,
+    /// Whether the previous attempt ended while the container was processed, so that bytes need not be sent unless the
+    /// container says that they are missing.
+    was_processing: bool,
     is_committed: bool,
     /// The upload, if the container is filled by us.
     reel: Option<Reel<'a>>,
@@ -150,7 +164,7 @@ enum Step<'a> {
     Recover,
     /// Make the publish call.
     Publish,
-    /// The same, but an earlier call may have published it.
+    /// The same, but an earlier call may have published it, which is checked before.
     PublishAgain,
     /// It has failed.
     Judge(Failure),
@@ -174,17 +188,22 @@ fn next_step(state: ContainerState, progress: Progress<'_>) -> Step<'_> {
     };
     match state {
         ContainerState::Published => Step::Recover,
-        ContainerState::Finished if progress.is_committed => Step::PublishAgain,
+        ContainerState::Finished | ContainerState::CopyrightMatch if progress.is_committed => Step::PublishAgain,
         ContainerState::Finished => Step::Publish,
+        ContainerState::CopyrightMatch => Step::Judge(copyright_match()),
         ContainerState::Failed(failure) => Step::Judge(failure),
         ContainerState::Expired => Step::ResolveExpired,
         ContainerState::Unreadable(failure) => Step::ResolveUnreadable(failure),
         // If the publish call was made, nothing may be concluded from the bytes.
         ContainerState::Contradictory { .. } if progress.is_committed => Step::Wait,
-        ContainerState::Contradictory { uploaded } | ContainerState::Processing { uploaded: Some(uploaded) } => {
-            upload(uploaded)
+        ContainerState::Contradictory { uploaded }
+        | ContainerState::Processing { uploaded: Uploaded::Until(uploaded) } => upload(uploaded),
+        ContainerState::Processing { uploaded: Uploaded::Untold }
+            if !progress.is_committed && !progress.was_processing =>
+        {
+            upload(0)
         }
-        ContainerState::Processing { uploaded: None } => Step::Wait,
+        ContainerState::Processing { uploaded: Uploaded::All | Uploaded::Untold } => Step::Wait,
     }
 }
 
@@ -196,33 +215,53 @@ mod tests {
 
     #[test]
     fn the_next_step_follows_from_the_container_and_the_ticket() {
-        use ContainerState::{Contradictory, Expired, Failed, Finished, Published, Unreadable};
-        let uploaded = |bytes| ContainerState::Processing { uploaded: bytes };
+        use ContainerState::{Contradictory, CopyrightMatch, Expired, Failed, Finished, Published, Unreadable};
+        use Uploaded::{All, Until, Untold};
+        let uploaded = |uploaded| ContainerState::Processing { uploaded };
         let contradictory = Contradictory { uploaded: 40 };
         let failure = || Failure::new(Category::MediaProcessing, "failed");
         let rest = || Step::Upload { reel: REEL, offset: 40 };
+        let whole = || Step::Upload { reel: REEL, offset: 0 };
         for (name, state, has_sent_bytes, is_committed, reel, step) in [
             ("published", Published, false, true, Some(REEL), Step::Recover),
             ("published without a stored intent", Published, false, false, None, Step::Recover),
             ("finished", Finished, true, false, Some(REEL), Step::Publish),
             ("finished, publish call made", Finished, false, true, None, Step::PublishAgain),
+            ("copyright match", CopyrightMatch, true, false, Some(REEL), Step::Judge(copyright_match())),
+            ("copyright match, publish call made", CopyrightMatch, false, true, Some(REEL), Step::PublishAgain),
             ("failed", Failed(failure()), false, false, None, Step::Judge(failure())),
             ("expired", Expired, false, true, None, Step::ResolveExpired),
             ("unreadable", Unreadable(failure()), false, false, None, Step::ResolveUnreadable(failure())),
-            ("image processing", uploaded(None), false, false, None, Step::Wait),
-            ("reel processing", uploaded(None), false, false, Some(REEL), Step::Wait),
-            ("upload interrupted by an earlier attempt", uploaded(Some(40)), false, false, Some(REEL), rest()),
-            ("upload interrupted, publish call made", uploaded(Some(40)), false, true, Some(REEL), rest()),
-            ("upload complete but not reported so", uploaded(Some(100)), false, false, Some(REEL), Step::Wait),
-            ("uploaded by this attempt", uploaded(Some(40)), true, false, Some(REEL), Step::Wait),
-            ("the application's", uploaded(Some(40)), false, true, None, Step::Wait),
+            ("image processing", uploaded(Untold), false, false, None, Step::Wait),
+            ("reel processing", uploaded(All), false, false, Some(REEL), Step::Wait),
+            ("upload interrupted by an earlier attempt", uploaded(Until(40)), false, false, Some(REEL), rest()),
+            ("upload interrupted, publish call made", uploaded(Until(40)), false, true, Some(REEL), rest()),
+            ("upload complete but not reported so", uploaded(Until(100)), false, false, Some(REEL), Step::Wait),
+            ("uploaded by this attempt", uploaded(Until(40)), true, false, Some(REEL), Step::Wait),
+            ("bytes not reported", uploaded(Untold), false, false, Some(REEL), whole()),
+            ("bytes not reported, sent by this attempt", uploaded(Untold), true, false, Some(REEL), Step::Wait),
+            ("bytes not reported, publish call made", uploaded(Untold), false, true, Some(REEL), Step::Wait),
+            ("the application's", uploaded(Until(40)), false, true, None, Step::Wait),
+            ("the application's, bytes not reported", uploaded(Untold), false, true, None, Step::Wait),
             ("published with bytes missing", contradictory.clone(), false, false, Some(REEL), rest()),
             ("published with bytes missing, sent", contradictory.clone(), true, false, Some(REEL), Step::Wait),
             ("published with bytes missing, called", contradictory.clone(), false, true, Some(REEL), Step::Wait),
             ("published with bytes missing, the application's", contradictory, false, true, None, Step::Wait),
         ] {
-            let progress = Progress { has_sent_bytes, is_committed, reel };
+            let progress = Progress { has_sent_bytes, was_processing: false, is_committed, reel };
             assert!(next_step(state, progress) == step, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_left_processing_is_filled_again_only_if_bytes_are_reported_missing() {
+        let progress = Progress { has_sent_bytes: false, was_processing: true, is_committed: false, reel: Some(REEL) };
+        for (uploaded, step) in [
+            (Uploaded::Untold, Step::Wait),
+            (Uploaded::All, Step::Wait),
+            (Uploaded::Until(40), Step::Upload { reel: REEL, offset: 40 }),
+        ] {
+            assert!(next_step(ContainerState::Processing { uploaded }, progress) == step, "{uploaded:?}");
         }
     }
 }

@@ -8,7 +8,7 @@ use super::api::{
     read_upload_response, refusal_of,
 };
 use super::classify::{Classify, classify, classify_read};
-use super::container::{ContainerState, state_of};
+use super::container::{ContainerState, copyright_match, state_of};
 use super::wire::{ContainerStatus, Created, CreatedReel, ExchangedToken, List, Media, PublishingLimit, graph_error};
 use crate::platform::http::ApiResponse;
 use crate::platform::{Meaning, unexpected_response};
@@ -24,6 +24,7 @@ pub(in crate::platform) fn meanings(response: &ApiResponse, now: DateTime<Utc>) 
         Meaning { step: SEND_BYTES, failure: uploaded.err() },
         call.meaning(READ_CONTAINER, classify_read, |container: ContainerStatus| match state_of(&container) {
             ContainerState::Failed(failure) | ContainerState::Unreadable(failure) => Some(failure),
+            ContainerState::CopyrightMatch => Some(copyright_match()),
             _ => None,
         }),
         call.meaning(PUBLISH, classify, |_: Created| None),

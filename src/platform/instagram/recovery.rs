@@ -73,7 +73,7 @@ impl InstagramPublisher {
     }
 
     /// The one post of the account that has this caption, is not older than the ticket, and is not recorded as another
-    /// post; none if there is none or if there are several.
+    /// post; none if there is none or if there are several. Where not all posts can be read, nobody can tell.
     async fn search(
         &self,
         post: &Post,
@@ -88,6 +88,10 @@ impl InstagramPublisher {
         let until = slack_after(context.now());
         let listed = self.api.list_media(since, until, context).await;
         let listed = listed.map_err(|error| error.into_retryable(Platform::Instagram, LIST_MEDIA))?;
+        let Some(listed) = listed else {
+            let text = labelled(Platform::Instagram, "the account has too many posts to search all of them");
+            return Err(ambiguous(post, &Failure::new(Category::Unknown, text)).into());
+        };
         let found = only_unrecorded(candidates(listed, &caption, since), context).await?;
         Ok(found.map(|(id, url)| Publication { id: Some(id), url, warning: None }))
     }

@@ -3,6 +3,7 @@
 //! container is read after it.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -10,7 +11,7 @@ use url::Url;
 
 use super::InstagramPublisher;
 use super::api::SEND_BYTES;
-use super::container::{Container, ContainerState, Draft, Reel};
+use super::container::{Container, ContainerState, Draft, Reel, Uploaded};
 use crate::platform::auth::CallError;
 use crate::platform::http::SendError;
 use crate::platform::media::MediaFile;
@@ -32,6 +33,8 @@ struct ReelUpload<'a> {
     container: Container<'a>,
     url: Url,
     file: MediaFile,
+    /// Where the part that was sent last begins.
+    sent_from: AtomicU64,
     /// The last error of the upload host, until the container is read.
     refusal: Mutex<Option<Failure>>,
 }
@@ -53,8 +56,14 @@ impl InstagramPublisher {
             return Ok(UploadEnd::MadeForAnother);
         }
         let url = self.api.upload_url(reel.uri)?;
-        let upload_of_reel =
-            ReelUpload { publisher: self, container, url, file: draft.file, refusal: Mutex::default() };
+        let upload_of_reel = ReelUpload {
+            publisher: self,
+            container,
+            url,
+            file: draft.file,
+            sent_from: AtomicU64::new(offset),
+            refusal: Mutex::default(),
+        };
         let ended = upload(&upload_of_reel, ticket, offset, self.poll, context).await;
         let state = match (ended, upload_of_reel.take_refusal()) {
             (Err(PublishError::Failed(_)), Some(refusal)) => upload_of_reel.end_after(refusal, context).await?,
@@ -105,6 +114,7 @@ impl ResumableUpload for ReelUpload<'_> {
         range: Range<u64>,
         context: &dyn PublishContext,
     ) -> Result<PartOutcome<Self::End>, PublishError> {
+        self.sent_from.store(range.start, Ordering::Relaxed);
         match self.publisher.api.send_bytes(&self.url, &self.file, range.start, context).await {
             Ok(()) => Ok(PartOutcome::Ended(None)),
             Err(CallError::NoToken(error)) => Err(error),
@@ -130,7 +140,7 @@ impl ResumableUpload for ReelUpload<'_> {
     ) -> Result<UploadProgress<Self::End>, PublishError> {
         drop(self.take_refusal());
         let state = self.publisher.read_state(self.container, context).await?;
-        Ok(progress_of(state, self.file.size))
+        Ok(progress_of(state, self.file.size, self.sent_from.load(Ordering::Relaxed)))
     }
 }
 
@@ -151,13 +161,15 @@ fn interruption(refusal: &Failure) -> Failure {
 }
 
 /// Where the upload has to be resumed, by the container's own word; none if no bytes are missing or none can be sent.
-fn resume_offset(state: &ContainerState, size: u64) -> Option<u64> {
+/// Where it says nothing of them, the part that was sent from `sent_from` on is missing.
+fn resume_offset(state: &ContainerState, size: u64, sent_from: u64) -> Option<u64> {
     match state {
-        ContainerState::Processing { uploaded: Some(bytes) } | ContainerState::Contradictory { uploaded: bytes } => {
-            Some(*bytes).filter(|bytes| *bytes < size)
-        }
-        ContainerState::Processing { uploaded: None }
+        ContainerState::Processing { uploaded: Uploaded::Until(bytes) }
+        | ContainerState::Contradictory { uploaded: bytes } => Some(*bytes).filter(|bytes| *bytes < size),
+        ContainerState::Processing { uploaded: Uploaded::Untold } => Some(sent_from),
+        ContainerState::Processing { uploaded: Uploaded::All }
         | ContainerState::Finished
+        | ContainerState::CopyrightMatch
         | ContainerState::Published
         | ContainerState::Failed(_)
         | ContainerState::Expired
@@ -166,17 +178,18 @@ fn resume_offset(state: &ContainerState, size: u64) -> Option<u64> {
 }
 
 /// How far the upload has come, by the state of its container.
-fn progress_of(state: ContainerState, size: u64) -> UploadProgress<Option<ContainerState>> {
-    match resume_offset(&state, size) {
+fn progress_of(state: ContainerState, size: u64, sent_from: u64) -> UploadProgress<Option<ContainerState>> {
+    match resume_offset(&state, size, sent_from) {
         Some(bytes) => UploadProgress::StoredUntil(bytes),
         None => UploadProgress::Ended(Some(state)),
     }
 }
 
-/// The state of a container after the upload host's last error. If bytes are still missing, that error ends the
-/// attempt. One that was met by sending the bytes again and again ends the container too.
+/// The state of a container after the upload host's last error. If bytes are still missing, or nothing says that they
+/// have arrived, that error ends the attempt. One that was met by sending the bytes again and again ends the container
+/// too.
 fn state_after(state: ContainerState, size: u64, refusal: Failure) -> Result<ContainerState, Failure> {
-    if resume_offset(&state, size).is_none() {
+    if resume_offset(&state, size, 0).is_none() {
         return Ok(state);
     }
     let is_processing = matches!(state, ContainerState::Processing { .. });
@@ -192,22 +205,24 @@ mod tests {
         Failure::new(category, "")
     }
 
-    /// States in which bytes are missing.
-    fn incomplete() -> [(ContainerState, u64); 3] {
+    /// States in which bytes are missing, after a part from 20 on was sent.
+    fn incomplete() -> [(ContainerState, u64); 4] {
         [
-            (ContainerState::Processing { uploaded: Some(0) }, 0),
-            (ContainerState::Processing { uploaded: Some(99) }, 99),
+            (ContainerState::Processing { uploaded: Uploaded::Until(0) }, 0),
+            (ContainerState::Processing { uploaded: Uploaded::Until(99) }, 99),
+            (ContainerState::Processing { uploaded: Uploaded::Untold }, 20),
             (ContainerState::Contradictory { uploaded: 40 }, 40),
         ]
     }
 
     /// States in which none are missing, or none can be sent any more.
-    fn complete() -> [ContainerState; 8] {
+    fn complete() -> [ContainerState; 9] {
         [
-            ContainerState::Processing { uploaded: Some(100) },
-            ContainerState::Processing { uploaded: None },
+            ContainerState::Processing { uploaded: Uploaded::Until(100) },
+            ContainerState::Processing { uploaded: Uploaded::All },
             ContainerState::Contradictory { uploaded: 100 },
             ContainerState::Finished,
+            ContainerState::CopyrightMatch,
             ContainerState::Published,
             ContainerState::Failed(failure(Category::MediaProcessing)),
             ContainerState::Expired,
@@ -218,10 +233,10 @@ mod tests {
     #[test]
     fn the_container_tells_where_an_upload_is_resumed() {
         for (state, offset) in incomplete() {
-            assert!(matches!(progress_of(state, 100), UploadProgress::StoredUntil(found) if found == offset));
+            assert!(matches!(progress_of(state, 100, 20), UploadProgress::StoredUntil(found) if found == offset));
         }
         for state in complete() {
-            let UploadProgress::Ended(Some(found)) = progress_of(state.clone(), 100) else { panic!("{state:?}") };
+            let UploadProgress::Ended(Some(found)) = progress_of(state.clone(), 100, 20) else { panic!("{state:?}") };
             assert_eq!(found, state);
         }
     }
@@ -241,13 +256,17 @@ mod tests {
         for state in complete() {
             assert_eq!(state_after(state.clone(), 100, failure(Category::MediaProcessing)), Ok(state));
         }
-        let processing = || ContainerState::Processing { uploaded: Some(40) };
+        let processing = || ContainerState::Processing { uploaded: Uploaded::Until(40) };
+        let silent = || ContainerState::Processing { uploaded: Uploaded::Untold };
         let contradictory = || ContainerState::Contradictory { uploaded: 40 };
         for (state, category, ticket) in [
             (processing(), Category::MediaProcessing, TicketFate::Dead),
             (processing(), Category::PlatformOutage, TicketFate::Kept),
             (processing(), Category::Auth, TicketFate::Kept),
             (processing(), Category::Unknown, TicketFate::Kept),
+            (silent(), Category::MediaProcessing, TicketFate::Dead),
+            (silent(), Category::PlatformOutage, TicketFate::Kept),
+            (silent(), Category::Auth, TicketFate::Kept),
             (contradictory(), Category::MediaProcessing, TicketFate::Kept),
         ] {
             let ended = state_after(state, 100, failure(category)).unwrap_err();

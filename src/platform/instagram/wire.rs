@@ -4,7 +4,7 @@
 //! type is read as none.
 #![warn(clippy::arithmetic_side_effects)]
 
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -58,12 +58,50 @@ pub(super) struct Created {
     pub(super) id: String,
 }
 
-/// A list, of which only the first page is read. A response without one is not the Graph API's.
+/// A page of a list. A response without one is not the Graph API's.
 #[derive(Debug, Deserialize)]
 #[serde(bound(deserialize = "T: DeserializeOwned"))]
 pub(super) struct List<T> {
     #[serde(deserialize_with = "required_items")]
     pub(super) data: Vec<T>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) paging: Paging,
+}
+
+/// Where a list continues ("Paginated Results").
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Paging {
+    #[serde(default, deserialize_with = "lenient")]
+    cursors: Cursors,
+    /// Whether the address of a next page is there. The address itself is a secret, since the token is in it.
+    #[serde(default, rename = "next", deserialize_with = "is_there")]
+    has_next: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Cursors {
+    #[serde(default, deserialize_with = "lenient")]
+    after: String,
+}
+
+/// The page of a list that follows.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NextPage {
+    None,
+    /// The one after this cursor.
+    After(String),
+    /// There is one, but without a cursor.
+    Unnamed,
+}
+
+impl Paging {
+    pub(super) fn next_page(self) -> NextPage {
+        match (self.has_next, self.cursors.after) {
+            (false, _) => NextPage::None,
+            (true, after) if after.is_empty() => NextPage::Unnamed,
+            (true, after) => NextPage::After(after),
+        }
+    }
 }
 
 /// How many posts the account may publish in 24 hours ("IG User Content Publishing Limit").
@@ -261,6 +299,11 @@ where
     Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
 }
 
+/// Whether there is anything but null.
+fn is_there<'de, D: Deserializer<'de>>(input: D) -> Result<bool, D::Error> {
+    Ok(Option::<IgnoredAny>::deserialize(input)?.is_some())
+}
+
 /// A text, or whatever stands in its place as JSON.
 fn as_text<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
     Ok(match Value::deserialize(input)? {
@@ -394,7 +437,7 @@ mod tests {
     fn the_accounts_posts_are_read_as_far_as_they_can_be() {
         let list: List<Media> = read(
             r#"{"data":[{"id":"18","caption":"Hi","timestamp":"2026-11-23T10:00:00+0000","permalink":"https://x/",
-                         "media_product_type":"REELS"},7,{"id":19,"caption":null}],"paging":{}}"#,
+                         "new":{}},7,{"id":19,"caption":null}],"paging":{}}"#,
         )
         .unwrap();
         let [first, second] = &list.data[..] else { panic!("{list:?}") };
@@ -404,6 +447,27 @@ mod tests {
             ("2026-11-23T10:00:00+0000", Some("https://x/"))
         );
         assert_eq!(*second, Media { id: Some("19".to_owned()), ..Media::default() });
+    }
+
+    #[test]
+    fn a_page_tells_whether_another_one_follows() {
+        let next = |paging: &str| {
+            let list: List<Media> = read(&format!(r#"{{"data":[],"paging":{paging}}}"#)).unwrap();
+            list.paging.next_page()
+        };
+        let after = || NextPage::After("QVFI".to_owned());
+        for (paging, page) in [
+            (r#"{"cursors":{"before":"A","after":"QVFI"},"next":"https://graph.facebook.com/x"}"#, after()),
+            (r#"{"cursors":{"before":"A","after":"QVFI"}}"#, NextPage::None),
+            (r#"{"cursors":{"before":"A","after":"QVFI"},"next":null}"#, NextPage::None),
+            (r#"{"cursors":7,"next":"https://graph.facebook.com/x"}"#, NextPage::Unnamed),
+            (r#"{"next":"https://graph.facebook.com/x"}"#, NextPage::Unnamed),
+            ("{}", NextPage::None),
+            ("7", NextPage::None),
+        ] {
+            assert_eq!(next(paging), page, "{paging}");
+        }
+        assert_eq!(read::<List<Media>>(r#"{"data":[]}"#).unwrap().paging.next_page(), NextPage::None);
     }
 
     #[test]

@@ -143,12 +143,6 @@ pub(super) fn explanation<'a>(step: &'a str, error: &ApiError) -> Explanation<'a
     Explanation::new(Platform::TikTok, step).support_id("log_id", error.log_id().unwrap_or_default())
 }
 
-/// Whether a response of this content type is a page, as only something in between sends it.
-pub(super) fn is_page(content_type: Option<&str>) -> bool {
-    let content_type = content_type.unwrap_or_default().to_ascii_lowercase();
-    ["html", "xml"].into_iter().any(|kind| content_type.contains(kind))
-}
-
 /// Adds when TikTok allows the next request: when it says so, or after too many requests when its window has passed.
 pub(super) fn with_retry_at(failure: Failure, asked: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Failure {
     let is_rate_limited = failure.category == RateLimited;
@@ -237,20 +231,6 @@ mod tests {
             "TikTok: temporarily unavailable (HTTP 503, “try again later”, when asked to accept the video, log_id \
              2026112300)"
         );
-    }
-
-    #[test]
-    fn a_page_is_known_by_its_content_type() {
-        for (content_type, expected) in [
-            (Some("text/html"), true),
-            (Some("Text/HTML; charset=UTF-8"), true),
-            (Some("application/xml"), true),
-            (Some("application/json; charset=utf-8"), false),
-            (Some("text/plain"), false),
-            (None, false),
-        ] {
-            assert_eq!(is_page(content_type), expected, "{content_type:?}");
-        }
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! What a response of TikTok means for each request, without sending one.
 
 use chrono::{DateTime, Utc};
-use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE};
+use reqwest::header::CONTENT_RANGE;
 use serde::de::DeserializeOwned;
 
 use super::api::{self, read_response};
-use super::classify::{classify, is_page, with_retry_at};
+use super::classify::{classify, with_retry_at};
 use super::status::PublishState;
 use super::token::TokenResponse;
 use super::upload::{self, SEND_CHUNK, Source};
@@ -67,8 +67,7 @@ fn token(response: &ApiResponse, now: DateTime<Utc>) -> Meaning {
 }
 
 fn chunk(response: &ApiResponse, now: DateTime<Utc>) -> Meaning {
-    let source = if is_page(response.header(CONTENT_TYPE.as_str())) { Source::Page } else { Source::TikTok };
-    let failure = match upload::read_response(response.status, source, SIZE / 2, SIZE) {
+    let failure = match upload::read_response(response.status, Source::of(response), SIZE / 2, SIZE) {
         PartOutcome::Interrupted(failure) => Some(with_retry_at(failure, response.retry_after(now), now)),
         PartOutcome::StoredUntil(_) | PartOutcome::Ended(_) => None,
     };

@@ -4,15 +4,15 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE};
+use reqwest::header::CONTENT_RANGE;
 use url::Url;
 
 use super::api::TikTokApi;
 use super::chunks::ChunkPlan;
-use super::classify::{is_page, with_retry_at};
+use super::classify::with_retry_at;
 use super::status::PublishState;
 use crate::platform::explanation::{Explanation, foreign};
-use crate::platform::http::SendError;
+use crate::platform::http::{ApiResponse, SendError};
 use crate::platform::media::MediaFile;
 use crate::platform::upload::{PartOutcome, ResumableUpload, UploadProgress};
 use crate::platform::{PublishContext, PublishError};
@@ -79,8 +79,7 @@ impl ResumableUpload for VideoUpload<'_> {
         match self.api.send_chunk(&self.address, self.file, range, context).await {
             Ok(response) => {
                 let (now, size) = (context.now(), self.plan.size);
-                let source =
-                    if is_page(response.header(CONTENT_TYPE.as_str())) { Source::Page } else { Source::TikTok };
+                let source = Source::of(&response);
                 if (response.status, source) == (416, Source::TikTok) {
                     self.report(response.header(CONTENT_RANGE.as_str()).and_then(|text| stored_bytes(text, size)));
                 }
@@ -117,6 +116,13 @@ pub(super) enum Source {
     TikTok,
     /// The page of a gateway or the like.
     Page,
+}
+
+impl Source {
+    /// An empty response is no page, whatever its content type: some servers give the same one to every response.
+    pub(super) fn of(response: &ApiResponse) -> Self {
+        if response.is_page() { Self::Page } else { Self::TikTok }
+    }
 }
 
 /// What the response to a chunk that ends at `end` means: the guide's table of statuses. HTTP 405 was seen and is not
@@ -181,6 +187,8 @@ fn read_progress(
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+
     use super::*;
     use crate::post::{Retryable, TicketFate};
 
@@ -228,6 +236,22 @@ mod tests {
             let PartOutcome::Interrupted(failure) = outcome else { panic!("{status}: {outcome:?}") };
             assert_eq!((failure.category, failure.retryable), (category, Retryable::Yes), "{status}");
             assert_eq!(failure.ticket, TicketFate::Kept, "{status}");
+        }
+    }
+
+    #[test]
+    fn an_empty_response_is_no_page_whatever_its_content_type() {
+        for (content_type, body, source) in [
+            ("text/html", "", Source::TikTok),
+            ("text/html", "<p>no</p>", Source::Page),
+            ("Text/HTML; charset=UTF-8", "<p>no</p>", Source::Page),
+            ("application/xml", "<Error/>", Source::Page),
+            ("application/json; charset=utf-8", "{}", Source::TikTok),
+            ("text/plain", "no", Source::TikTok),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);
+            let response = ApiResponse::new(206, headers, body.as_bytes().to_vec());
+            assert_eq!(Source::of(&response), source, "{content_type} {body:?}");
         }
     }
 

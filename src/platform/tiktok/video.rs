@@ -260,6 +260,8 @@ fn next_step(state: PublishState, facts: Facts) -> Step {
             // It has them all, so it may post, whoever sent them.
             Some(_) => Step::Wait,
             None if !facts.is_committed && !facts.accepts_bytes => Step::Finish(End::NotPublished),
+            // The last byte was never sent. If others have arrived, the response to the first chunk says so.
+            None if !facts.is_committed => Step::Resume(0),
             None => Step::Wait,
         },
         PublishState::Uploading(_) | PublishState::Processing => Step::Wait,
@@ -321,7 +323,8 @@ mod tests {
             (uploading(Some(30)), "ta", Step::Wait),
             (uploading(Some(30)), "ct", Step::Wait),
             (uploading(Some(30)), "t", Step::Wait),
-            (uploading(None), "ta", Step::Wait),
+            (uploading(None), "ta", Step::Resume(0)),
+            (uploading(None), "cta", Step::Wait),
             (uploading(None), "ct", Step::Wait),
             (uploading(None), "t", finish(End::NotPublished)),
             (PublishState::Processing, "t", Step::Wait),

@@ -29,6 +29,9 @@ pub(super) const ASK_PROGRESS: &str = "report the upload's progress";
 /// What a session does with a chunk, likewise.
 pub(super) const RECEIVE_BYTES: &str = "receive the video's bytes";
 
+/// What is asked of an uploaded video, likewise.
+pub(super) const REPORT_PROCESSING: &str = "report whether the video is processed";
+
 const LIST_UPLOADS: &str = "list the channel's uploads";
 
 /// The video resource that opens a session.
@@ -188,10 +191,9 @@ impl YouTubeApi {
         &self,
         id: &str,
         context: &dyn PublishContext,
-    ) -> Result<Option<Video>, PublishError> {
+    ) -> Result<Option<Video>, CallError<Refusal>> {
         let query = [("part", "status,processingDetails"), ("id", id)];
-        let step = "report whether the video is processed";
-        let videos: Vec<Video> = self.list(step, "/youtube/v3/videos", &query, context).await?;
+        let videos: Vec<Video> = self.call_list(REPORT_PROCESSING, "/youtube/v3/videos", &query, context).await?;
         Ok(videos.into_iter().next())
     }
 
@@ -230,13 +232,24 @@ impl YouTubeApi {
         query: &[(&str, &str)],
         context: &dyn PublishContext,
     ) -> Result<Vec<T>, PublishError> {
+        let listed = self.call_list(step, path, query, context).await;
+        listed.map_err(|error| error.into_retryable(Platform::YouTubeShorts, step))
+    }
+
+    /// The same, for a caller that has to know how the list was refused.
+    async fn call_list<T: DeserializeOwned>(
+        &self,
+        step: &str,
+        path: &'static str,
+        query: &[(&str, &str)],
+        context: &dyn PublishContext,
+    ) -> Result<Vec<T>, CallError<Refusal>> {
         let url = self.origin.at(path);
         let request = || self.client.http().get(url.clone()).query(query);
-        let sent = self.client.send::<Refusal>(request, context).await;
-        let response = sent.map_err(|error| error.into_retryable(Platform::YouTubeShorts, step))?;
+        let response = self.client.send::<Refusal>(request, context).await?;
         match response.parse::<ListResponse<T>>().and_then(ListResponse::into_items) {
             Some(items) if response.is_success() => Ok(items),
-            _ => Err(Refusal::read(step, &response, context.now()).failure.into()),
+            _ => Err(CallError::Refused(Refusal::read(step, &response, context.now()))),
         }
     }
 }

@@ -193,7 +193,8 @@ fn processing_failed(reason: Option<&str>) -> Failure {
         // What cannot be read stays unreadable.
         _ => {
             let cause = "the video could not be processed; delete it from the channel and encode the file again";
-            explanation.failure(MediaProcessing, cause).not_retryable()
+            // It is not public and never will be, so the file that was encoded again is uploaded anew.
+            explanation.failure(MediaProcessing, cause).not_retryable().with_dead_ticket()
         }
     }
 }
@@ -207,6 +208,7 @@ fn rejected(reason: Option<&str>) -> Failure {
         _ => (RejectedContent, "the video was rejected; check it in YouTube Studio"),
     };
     let explanation = Explanation::new(Platform::YouTubeShorts, "publish the video").code(reason);
+    // The ticket is kept: an account that is reinstated has its videos again, and a second one would be a duplicate.
     explanation.failure(category, cause).not_retryable()
 }
 
@@ -377,11 +379,12 @@ mod tests {
         for (reason, retryable) in [("uploadAborted", Yes), ("codec", No)] {
             let failure = failure_of(video(json!({ "uploadStatus": "failed", "failureReason": reason })));
             assert_eq!((failure.category, failure.retryable), (MediaProcessing, retryable));
-            assert_eq!(failure.ticket == TicketFate::Dead, retryable == Yes, "{reason}");
+            assert_eq!(failure.ticket, TicketFate::Dead, "{reason}");
         }
         for (reason, category) in [
             ("copyright", RejectedContent),
             ("duplicate", RejectedContent),
+            ("uploaderAccountClosed", AccountRestricted),
             ("uploaderAccountSuspended", AccountRestricted),
         ] {
             let failure = failure_of(video(json!({ "uploadStatus": "rejected", "rejectionReason": reason })));
@@ -414,7 +417,8 @@ mod tests {
         assert_eq!(failure_of(video(json!({ "processingStatus": "terminated" }))).category, Ambiguous);
         for (reason, retryable) in [("uploadFailed", Yes), ("transcodeFailed", No)] {
             let failed = json!({ "processingStatus": "failed", "processingFailureReason": reason });
-            assert_eq!(failure_of(video(failed)).retryable, retryable, "{reason}");
+            let failure = failure_of(video(failed));
+            assert_eq!((failure.retryable, failure.ticket), (retryable, TicketFate::Dead), "{reason}");
         }
     }
 }

@@ -28,6 +28,11 @@ impl PlatformError {
     pub(super) fn of_token_endpoint(response: &ApiResponse) -> Option<Self> {
         response.parse::<TokenErrorResponse>()?.into_error()
     }
+
+    /// Whether it can mean that the token lacks the right to read.
+    fn lacks_read_access(&self, status: u16) -> bool {
+        status == 403 && matches!(self.reason.as_str(), "insufficientPermissions" | "forbidden")
+    }
 }
 
 /// An error of the API ("YouTube Data API - Errors").
@@ -89,6 +94,8 @@ pub(super) struct Refusal {
     pub(super) status: u16,
     /// Whether it has the form of YouTube's errors. If not, it decides nothing.
     pub(super) is_own_form: bool,
+    /// Whether it says that the token may not read: `youtube.upload` alone does not give that right ("Videos: list").
+    pub(super) lacks_read_access: bool,
     pub(super) failure: Failure,
 }
 
@@ -97,12 +104,13 @@ impl Refusal {
         let status = response.status;
         if response.is_success() {
             let failure = unexpected_response(Platform::YouTubeShorts, step, status);
-            return Self { status, is_own_form: false, failure };
+            return Self { status, is_own_form: false, lacks_read_access: false, failure };
         }
         let error = PlatformError::of_api(response);
+        let lacks_read_access = error.as_ref().is_some_and(|error| error.lacks_read_access(status));
         let failure = classify(step, status, error.as_ref(), now);
         let retry_at = failure.retry_at.or_else(|| response.retry_after(now));
-        Self { status, is_own_form: error.is_some(), failure: failure.retry_at(retry_at) }
+        Self { status, is_own_form: error.is_some(), lacks_read_access, failure: failure.retry_at(retry_at) }
     }
 }
 
@@ -146,6 +154,23 @@ mod tests {
     fn an_error_of_the_api_is_a_list_of_reasons_and_one_of_the_token_endpoint_a_code() {
         assert_eq!(api(API), Some(error("rateLimitExceeded", "Quota exceeded")));
         assert_eq!(token(TOKEN), Some(error("invalid_grant", "Token has been revoked.")));
+    }
+
+    #[test]
+    fn only_a_403_about_permissions_can_mean_that_the_right_to_read_is_missing() {
+        for (status, reason, expected) in [
+            (403, "insufficientPermissions", true),
+            (403, "forbidden", true),
+            (403, "", false),
+            (403, "accessNotConfigured", false),
+            (403, "channelSuspended", false),
+            (403, "quotaExceeded", false),
+            (401, "authError", false),
+            (401, "forbidden", false),
+            (400, "insufficientPermissions", false),
+        ] {
+            assert_eq!(error(reason, "").lacks_read_access(status), expected, "{status} {reason}");
+        }
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Waiting until an uploaded video is processed: the resource "Videos" on <https://developers.google.com>. The video
 //! exists, so nothing is sent again for it unless YouTube says that the upload failed.
 
+use super::api::REPORT_PROCESSING;
 use super::classify::{Processing, read_processing};
 use super::publisher::YouTubePublisher;
 use super::responses::Video;
+use crate::platform::auth::CallError;
 use crate::platform::backoff::PollBackoff;
 use crate::platform::explanation::labelled;
 use crate::platform::{PublishContext, PublishError, TicketAge, TicketOutcome, still_processing};
@@ -24,20 +26,32 @@ enum Step {
     Fail(Failure),
 }
 
-fn next_step(observed: Result<Processing, Failure>) -> Step {
-    let failure = match observed {
-        Ok(Processing::Done) => return Step::Publish,
-        Ok(Processing::NotYet) => return Step::Wait,
-        Ok(Processing::Failed(failure)) => return Step::Fail(failure),
-        Err(failure) => failure,
-    };
-    match failure.retryable {
-        _ if failure.category.is_transient() => Step::Retry(failure),
-        // A limit, or a response that is not YouTube's own: the next attempt asks again.
-        Retryable::Yes => Step::Fail(failure),
-        // Usually the right to read is missing: `youtube.upload` alone does not give it.
-        Retryable::No => Step::PublishUnchecked(failure),
+/// Why the processing could not be looked up.
+#[derive(Debug, PartialEq, Eq)]
+enum LookupError {
+    /// The token may upload, but not read.
+    NoReadAccess(Failure),
+    /// Any other reason.
+    Failed(Failure),
+}
+
+fn next_step(observed: Result<Processing, LookupError>) -> Step {
+    match observed {
+        Ok(Processing::Done) => Step::Publish,
+        Ok(Processing::NotYet) => Step::Wait,
+        Ok(Processing::Failed(failure)) => Step::Fail(failure),
+        Err(LookupError::NoReadAccess(failure)) => Step::PublishUnchecked(failure),
+        Err(LookupError::Failed(failure)) if failure.category.is_transient() => Step::Retry(failure),
+        // YouTube refuses the look-up for good, which says nothing of the video.
+        Err(LookupError::Failed(failure)) if is_of_lookup(&failure) => Step::PublishUnchecked(failure),
+        // The account, a limit, or a response that is not YouTube's own: the next attempt asks again.
+        Err(LookupError::Failed(failure)) => Step::Fail(failure),
     }
+}
+
+/// Whether a failure to look the video up concerns neither the account nor a later moment.
+fn is_of_lookup(failure: &Failure) -> bool {
+    failure.retryable == Retryable::No && !failure.category.gives_up_platform()
 }
 
 impl YouTubePublisher {
@@ -83,7 +97,13 @@ impl YouTubePublisher {
                     }
                     Ok(read_processing(&video))
                 }
-                Err(error) => Err(error.into_failure()?),
+                Err(CallError::Refused(refusal)) if refusal.lacks_read_access => {
+                    Err(LookupError::NoReadAccess(refusal.failure))
+                }
+                Err(error) => {
+                    let error = error.into_retryable(Platform::YouTubeShorts, REPORT_PROCESSING);
+                    Err(LookupError::Failed(error.into_failure()?))
+                }
             };
         }
     }
@@ -124,12 +144,16 @@ mod tests {
         assert_eq!(next_step(Ok(Processing::NotYet)), Step::Wait);
         assert_eq!(next_step(Ok(Processing::Failed(rejected.clone()))), Step::Fail(rejected));
         for category in Category::ALL {
-            let (passing, lasting) = (failure(category), failure(category).not_retryable());
-            if category.is_transient() {
-                assert_eq!(next_step(Err(passing.clone())), Step::Retry(passing), "{category}");
-            } else {
-                assert_eq!(next_step(Err(passing.clone())), Step::Fail(passing), "{category}");
-                assert_eq!(next_step(Err(lasting.clone())), Step::PublishUnchecked(lasting), "{category}");
+            for failure in [failure(category), failure(category).not_retryable()] {
+                let unread = |failure: &Failure| Err(LookupError::NoReadAccess(failure.clone()));
+                assert_eq!(next_step(unread(&failure)), Step::PublishUnchecked(failure.clone()), "{category}");
+                let step = next_step(Err(LookupError::Failed(failure.clone())));
+                let expected = match failure.retryable {
+                    _ if category.is_transient() => Step::Retry(failure),
+                    Retryable::No if !category.gives_up_platform() => Step::PublishUnchecked(failure),
+                    _ => Step::Fail(failure),
+                };
+                assert_eq!(step, expected, "{category}");
             }
         }
     }

@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::api::{ASK_PROGRESS, NewVideo, YouTubeApi};
 use super::responses::Video;
-use super::session::{SessionEnd, SessionTicket, VideoUpload, unfinished_upload};
+use super::session::{SessionEnd, SessionTicket, VideoUpload, is_lasting, unfinished_upload};
 use super::{YouTubeSettings, account, metadata};
-use crate::platform::auth::AuthorizedClient;
+use crate::platform::auth::{AuthorizedClient, CallError};
 use crate::platform::backoff::PollSettings;
 use crate::platform::explanation::labelled;
 use crate::platform::media::{AssetStore, MediaFile};
@@ -102,10 +102,14 @@ impl Publisher for YouTubePublisher {
         let url = self.api.session_url(&session.session_uri)?;
         let progress = match age {
             TicketAge::Fresh => UploadProgress::StoredUntil(0),
-            TicketAge::Stored => {
-                let asked = self.api.session_progress(&url, session.size, context).await;
-                asked.map_err(|error| error.into_retryable(Platform::YouTubeShorts, ASK_PROGRESS))?
-            }
+            TicketAge::Stored => match self.api.session_progress(&url, session.size, context).await {
+                Ok(progress) => progress,
+                // Without the last byte there is no video, so nothing is lost with the session.
+                Err(CallError::Refused(refusal)) if !ticket.is_committed() && is_lasting(&refusal) => {
+                    return Err(refusal.failure.with_dead_ticket().into());
+                }
+                Err(error) => return Err(error.into_retryable(Platform::YouTubeShorts, ASK_PROGRESS)),
+            },
         };
         let end = match progress {
             UploadProgress::Ended(end) => end,
@@ -129,7 +133,8 @@ impl Publisher for YouTubePublisher {
             }
         };
         let (id, video, age) = match end {
-            SessionEnd::Complete { id, video, .. } => (id, video, age),
+            // The session has just named the video, so the list may not have it yet, whatever the ticket's age.
+            SessionEnd::Complete { id, video, .. } => (id, video, TicketAge::Fresh),
             SessionEnd::Failed(refusal) if ticket.is_committed() => {
                 let (id, video) = self.find_refused(post, &ticket, session.size, refusal, context).await?;
                 (id, video, TicketAge::Stored)

@@ -43,7 +43,7 @@ impl Video {
     pub(super) fn is_video_resource(&self) -> bool {
         match self.kind.as_deref() {
             Some(kind) => kind == "youtube#video",
-            None => self.status.upload_status.is_some(),
+            None => self.status.upload_status.is_some() || self.status.privacy_status.is_some(),
         }
     }
 }
@@ -324,7 +324,10 @@ mod tests {
         let is_video = |text: &str| serde_json::from_str::<Video>(text).unwrap().is_video_resource();
         assert!(is_video(UPLOADED));
         assert!(is_video(r#"{ "id": "a", "status": { "uploadStatus": "uploaded" } }"#));
+        assert!(is_video(r#"{ "id": "a", "status": { "privacyStatus": "public" } }"#));
         assert!(!is_video(r#"{ "id": "a", "status": "ok" }"#));
+        assert!(!is_video(r#"{ "id": "a", "status": { "license": "youtube" } }"#));
+        assert!(!is_video(r#"{ "id": "a", "kind": "request", "status": { "privacyStatus": "public" } }"#));
         assert!(!is_video(r#"{ "id": "a", "kind": "request", "status": { "uploadStatus": "uploaded" } }"#));
     }
 

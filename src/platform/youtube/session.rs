@@ -24,6 +24,9 @@ use crate::post::{Category, Failure, Platform, Ticket};
 /// The status of a session that waits for more bytes. It is no redirect, though HTTP has another use for the number.
 pub(super) const RESUME_INCOMPLETE: u16 = 308;
 
+/// A header of every response of Google's upload servers. They say in HTML, too, that a session has ended.
+const UPLOAD_SERVER_ID: &str = "x-guploader-uploadid";
+
 /// How much is sent at a time: a multiple of 256 KiB, as the protocol demands. Larger files are not sent in one piece:
 /// the commitment is stored before the last chunk, and a session that dies before it has made no video.
 const CHUNK: u64 = 32 * 1024 * 1024;
@@ -66,8 +69,12 @@ pub(super) fn read_session(
     now: DateTime<Utc>,
 ) -> Result<UploadProgress<SessionEnd>, Refusal> {
     let header = |name: HeaderName| response.header(name.as_str());
-    let is_foreign = response.status == RESUME_INCOMPLETE
-        && !is_resume_incomplete(header(RANGE), header(LOCATION), header(CONTENT_LENGTH));
+    let is_foreign = match response.status {
+        RESUME_INCOMPLETE => !is_resume_incomplete(header(RANGE), header(LOCATION), header(CONTENT_LENGTH)),
+        // Something in between may not find the session while it lives.
+        404 | 410 => response.is_page() && response.header(UPLOAD_SERVER_ID).is_none(),
+        _ => false,
+    };
     let progress =
         if is_foreign { None } else { read_progress(response.status, header(RANGE), response.parse(), size) };
     match progress {
@@ -114,6 +121,20 @@ fn session_end(refusal: Refusal) -> Result<SessionEnd, Refusal> {
             Category::RejectedContent | Category::MediaProcessing | Category::Unknown
         );
     if is_final { Ok(SessionEnd::Failed(refusal.failure)) } else { Err(refusal) }
+}
+
+/// Whether a session that is asked how far it has come refuses to go on for good: of the server errors only 500, 502,
+/// 503 and 504 are temporary ("Resumable Uploads"). The token and the rate of requests have nothing to do with the
+/// session, and [`session_end`] knows the refusals of the video.
+pub(super) fn is_lasting(refusal: &Refusal) -> bool {
+    let is_permanent = match refusal.failure.category {
+        Category::MissingAsset | Category::QuotaExhausted | Category::AccountRestricted => {
+            (400..500).contains(&refusal.status)
+        }
+        Category::PlatformOutage => (501..600).contains(&refusal.status) && !(502..=504).contains(&refusal.status),
+        _ => false,
+    };
+    refusal.is_own_form && is_permanent
 }
 
 /// YouTube says that it has every byte, and gives no video yet.
@@ -235,6 +256,8 @@ impl ResumableUpload for VideoUpload<'_> {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+
     use super::*;
     use crate::post::TicketFate;
 
@@ -308,6 +331,74 @@ mod tests {
         }
     }
 
+    fn refusal(status: u16, category: Category, is_own_form: bool) -> Refusal {
+        Refusal { status, is_own_form, lacks_read_access: false, failure: Failure::new(category, "") }
+    }
+
+    #[test]
+    fn a_session_is_gone_only_by_its_own_word() {
+        const PAGE: &str = "<html>Not Found</html>";
+        for status in [404, 410] {
+            for (content_type, upload_id, body, is_gone) in [
+                (None, None, "", true),
+                (None, None, "Not Found", true),
+                (Some("text/plain"), None, "Not Found", true),
+                (Some("application/json; charset=UTF-8"), None, "{}", true),
+                (Some("text/html"), None, "", true),
+                (Some("text/html; charset=UTF-8"), Some("ABg5"), PAGE, true),
+                (Some("text/html; charset=UTF-8"), None, PAGE, false),
+                (Some("application/xml"), None, "<Error/>", false),
+            ] {
+                let mut headers = HeaderMap::new();
+                if let Some(content_type) = content_type {
+                    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+                }
+                if let Some(id) = upload_id {
+                    headers.insert(UPLOAD_SERVER_ID, HeaderValue::from_static(id));
+                }
+                let response = ApiResponse::new(status, headers, body.as_bytes().to_vec());
+                let place = format!("{status} {content_type:?} {upload_id:?} {body}");
+                match read_session(ASK_PROGRESS, &response, SIZE, DateTime::UNIX_EPOCH) {
+                    Ok(UploadProgress::Ended(SessionEnd::Gone)) => assert!(is_gone, "{place}"),
+                    Err(refusal) => {
+                        assert!(!is_gone && !refusal.is_own_form, "{place}");
+                        assert_eq!(refusal.failure.category, Category::Unknown, "{place}");
+                        assert_eq!(refusal.failure.ticket, TicketFate::Kept, "{place}");
+                    }
+                    other => panic!("{place}: {other:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_session_that_refuses_to_go_on_is_given_up_unless_it_is_the_token_or_the_moment() {
+        use Category::{AccountRestricted, Auth, MissingAsset, PlatformOutage, QuotaExhausted, RateLimited};
+        for (status, category, is_own_form, expected) in [
+            (403, AccountRestricted, true, true),
+            (403, QuotaExhausted, true, true),
+            (400, QuotaExhausted, true, true),
+            (400, MissingAsset, true, true),
+            (501, PlatformOutage, true, true),
+            (507, PlatformOutage, true, true),
+            (400, PlatformOutage, true, false),
+            (500, PlatformOutage, true, false),
+            (502, PlatformOutage, true, false),
+            (503, PlatformOutage, true, false),
+            (504, PlatformOutage, true, false),
+            (501, Auth, true, false),
+            (401, Auth, true, false),
+            (403, Auth, true, false),
+            (429, RateLimited, true, false),
+            // Of something in between.
+            (501, PlatformOutage, false, false),
+            (403, AccountRestricted, false, false),
+        ] {
+            let refusal = refusal(status, category, is_own_form);
+            assert_eq!(is_lasting(&refusal), expected, "{status} {category} {is_own_form}");
+        }
+    }
+
     #[test]
     fn only_youtubes_own_refusal_of_the_video_ends_a_session() {
         use Category::{
@@ -327,7 +418,7 @@ mod tests {
             (200, Unknown, false, false),
             (302, Unknown, true, false),
         ] {
-            let refusal = Refusal { status, is_own_form, failure: Failure::new(category, "") };
+            let refusal = refusal(status, category, is_own_form);
             let ended = session_end(refusal);
             assert_eq!(matches!(ended, Ok(SessionEnd::Failed(_))), is_end, "{status} {category} {is_own_form}");
         }

@@ -340,5 +340,13 @@ fn list(head: &Head, world: &World) -> ApiResponse {
             })
         })
         .collect();
-    ApiResponse::json(200, &json!({ "data": posts, "paging": {} }))
+    let limit = head.param("limit").parse::<usize>().unwrap_or(25).min(world.knobs.instagram_page);
+    let start = head.param("after").parse::<usize>().unwrap_or(0).min(posts.len());
+    let end = start.saturating_add(limit).min(posts.len());
+    let mut paging = json!({ "cursors": { "before": start.to_string(), "after": end.to_string() } });
+    if end < posts.len() {
+        // The real one has the token in it, so nobody should follow it.
+        paging["next"] = "https://graph.facebook.com/next?access_token=secret".into();
+    }
+    ApiResponse::json(200, &json!({ "data": posts[start..end], "paging": paging }))
 }

@@ -110,6 +110,8 @@ pub struct Knobs {
     pub instagram_usage: (u32, u32),
     /// Posts of the account in the last 24 h, and how many it may have.
     pub instagram_quota: (u64, u64),
+    /// Posts on a page of the account's list, at most.
+    pub instagram_page: usize,
     /// Looks at a video before `YouTube` has processed it; with `u32::MAX` it never has.
     pub youtube_looks: u32,
     /// The `status` object of processed videos, where it is not to be a success.
@@ -151,6 +153,7 @@ impl Default for Knobs {
             instagram_reads_less: false,
             instagram_usage: (0, 0),
             instagram_quota: (0, 100),
+            instagram_page: 100,
             youtube_looks: 1,
             youtube_status: None,
             youtube_processing: None,
