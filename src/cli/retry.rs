@@ -80,7 +80,7 @@ pub(super) async fn run(
 fn row(report: &RetryReport) -> ResultRow {
     ResultRow {
         id: report.id.clone(),
-        platform: report.platform.map(|platform| platform.to_string()),
+        platform: report.platform.map(|platform| platform.to_string()).or_else(|| report.unknown_platform.clone()),
         outcome: name_of(report.outcome),
         error: report.error.clone(),
         url: report.attempt.as_ref().and_then(|attempt| attempt.url.clone()),

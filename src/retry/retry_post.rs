@@ -36,6 +36,8 @@ pub struct RetryReport {
     pub id: String,
     /// The platform of the delivery, or one of a post that is not failed, as far as it is known.
     pub platform: Option<Platform>,
+    /// The name of the platform of the delivery, where it is not one that is known.
+    pub unknown_platform: Option<String>,
     /// What became of it.
     pub outcome: RetryOutcome,
     /// Whether it may be on its platform already, so that a person has to look there.
@@ -127,7 +129,7 @@ pub async fn retry_post(
         if !reports.is_empty() && context.shutdown.is_stopping() {
             break;
         }
-        let request = Request { context, id, force, platform: stored.platform() };
+        let request = Request::new(context, id, force, &stored);
         // While an earlier delivery was retried, another process may have worked on this one.
         let current = if reports.is_empty() { Some(stored) } else { request.read_again(stored.id()).await? };
         reports.push(match current {
@@ -144,7 +146,7 @@ pub async fn retry_post(
 impl RetryReport {
     fn without_attempt(id: &str, platform: Option<Platform>, outcome: RetryOutcome, error: &str) -> Self {
         let (id, error) = (id.to_owned(), Some(error.to_owned()));
-        Self { id, platform, outcome, may_be_published: false, error, attempt: None }
+        Self { id, platform, unknown_platform: None, outcome, may_be_published: false, error, attempt: None }
     }
 }
 
@@ -154,11 +156,20 @@ struct Request<'a> {
     id: &'a str,
     force: &'a Force,
     platform: Option<Platform>,
+    unknown_platform: Option<String>,
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    fn new(context: &'a RetryContext, id: &'a str, force: &'a Force, stored: &StoredPost) -> Self {
+        let platform = stored.platform();
+        let name = stored.platform_name().map(str::to_owned);
+        Self { context, id, force, platform, unknown_platform: name.filter(|_| platform.is_none()) }
+    }
+
     fn ended(&self, outcome: RetryOutcome, error: &str) -> RetryReport {
-        RetryReport::without_attempt(self.id, self.platform, outcome, error)
+        let unknown_platform = self.unknown_platform.clone();
+        let report = RetryReport::without_attempt(self.id, self.platform, outcome, error);
+        RetryReport { unknown_platform, ..report }
     }
 
     /// The delivery as it is now, if it is still failed.
@@ -215,6 +226,7 @@ impl Request<'_> {
             AttemptResult::Completed(report, _) => RetryReport {
                 id: self.id.to_owned(),
                 platform: self.platform,
+                unknown_platform: self.unknown_platform.clone(),
                 outcome: RetryOutcome::Attempted(report.outcome),
                 may_be_published: report.category == Some(Category::Ambiguous),
                 error: report.error.clone(),

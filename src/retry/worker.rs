@@ -182,6 +182,7 @@ impl PlatformWorker {
                         self.on_finished(ended, active)?;
                     }
                     self.contention.start_new_round();
+                    self.seen.start_new_round();
                     pages = Self::pages(&context, self.platform, Backlog::Due, LARGE_PAGE);
                 }
                 PageEnd::Skipped => {
@@ -198,7 +199,7 @@ impl PlatformWorker {
         mut page: Vec<StoredPost>,
         active: &Arc<ActivePlatform>,
     ) -> Result<PageEnd, StoreError> {
-        page.retain(|stored| stored.readable().is_some() || self.seen.insert(stored.id()));
+        page.retain(|stored| stored.readable().is_some() || self.seen.insert_malformed(stored.id()));
         let mut posts = take_readable(page, &mut self.malformed);
         self.contention.arrange(&mut posts);
         let mut is_skipping = false;

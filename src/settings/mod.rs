@@ -148,6 +148,15 @@ fn store(read: &mut Reader<'_>, option: Option<&str>) -> StoreSettings {
         ));
         return StoreSettings::Sqlite(PathBuf::new());
     }
+    for (name, collection) in [("POST_COLLECTION", &posts), ("STORY_COLLECTION", &stories)] {
+        if !is_collection_name(collection) {
+            read.refuse(
+                name,
+                "the name of a MongoDB collection: at most 200 bytes, no `$` and no NUL, no dot at the start or the \
+                 end, and no `system.` at the start",
+            );
+        }
+    }
     match MongoSettings::new(&value, posts, stories) {
         Ok(settings) => StoreSettings::Mongo(settings),
         Err(problem) => {
@@ -155,6 +164,13 @@ fn store(read: &mut Reader<'_>, option: Option<&str>) -> StoreSettings {
             StoreSettings::Sqlite(PathBuf::new())
         }
     }
+}
+
+/// Whether MongoDB takes this as the name of a collection of its users. With the name of the database it has a limited
+/// length.
+fn is_collection_name(name: &str) -> bool {
+    let is_outside = name.is_empty() || name.len() > 200 || name.starts_with("system.");
+    !is_outside && !name.contains(['$', '\0']) && !name.starts_with('.') && !name.ends_with('.')
 }
 
 #[cfg(test)]

@@ -50,10 +50,30 @@ fn every_value_out_of_range_is_refused_with_name_value_and_what_is_allowed() {
         ("YOUTUBE_MADE_FOR_KIDS", "maybe", "`true`, `false`"),
         ("YOUTUBE_CATEGORY_ID", "people", "number"),
         ("INSTAGRAM_GRAPH_VERSION", "25", "`v25.0`"),
+        ("POST_COLLECTION", "bad$name", "no `$`"),
+        ("POST_COLLECTION", ".posts", "no dot at the start"),
+        ("STORY_COLLECTION", "stories.", "no dot at the start or the end"),
+        ("STORY_COLLECTION", "system.stories", "no `system.` at the start"),
     ] {
         let text = problems(&[(name, value)]);
         assert!(text.contains(name) && text.contains(allowed) && text.contains(&format!("`{value}`")), "{text}");
     }
+}
+
+#[test]
+fn a_collection_has_a_name_that_mongodb_takes() {
+    for name in ["posts\0", "x".repeat(201).as_str()] {
+        let text = problems(&[("POST_COLLECTION", name)]);
+        assert!(
+            text.contains("`POST_COLLECTION` is not the name of a MongoDB collection: at most 200 bytes"),
+            "{text}"
+        );
+    }
+    for name in ["marketing.posts", "Blog-Posts", "beiträge", "systems", "x".repeat(200).as_str()] {
+        assert!(resolve(&[("POST_COLLECTION", name)]).is_ok(), "{name}");
+    }
+    // A SQLite file has no collections.
+    assert!(resolve(&[("POSTRETRY_STORE", "sqlite:posts.db"), ("POST_COLLECTION", "bad$name")]).is_ok());
 }
 
 #[test]

@@ -766,6 +766,48 @@ async fn the_retry_state_of_a_delivery_in_a_list_is_reported() {
     assert_adds_up(&stats);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_mends_a_retry_state_that_is_a_list() {
+    let env = TestEnv::new().await;
+    let state = doc! { "retryCount": 3, "permanentlyFailed": true };
+    let states = [
+        doc! { "postretry": [] },
+        doc! { "postretry": [5] },
+        doc! { "postretry": [{ "youtube": state.clone() }] },
+        doc! { "postretry": "x" },
+        doc! { "postretry": { "youtube": [] } },
+        doc! { "postretry": { "youtube": [state] } },
+    ];
+    for is_selection in [false, true] {
+        let mut made = Vec::new();
+        for state in &states {
+            let mut fields = doc! {
+                "platforms": ["tiktok", "youtube"],
+                "platformStatus": {
+                    "tiktok": { "status": "posted" }, "youtube": { "status": "failed", "lastFailedAt": hours_ago(5) },
+                },
+            };
+            fields.extend(state.clone());
+            made.push(env.post("tiktok", fields).await);
+        }
+        assert_eq!(malformed_in(&json_of(&env, &["list-failed"]).await).len(), made.len());
+        let mut arguments = vec!["reset"];
+        if is_selection {
+            arguments.extend(["--platform", "youtube", "--yes"]);
+        } else {
+            arguments.extend(made.iter().map(String::as_str));
+        }
+        env.run(&arguments).await.expect(0);
+        assert_eq!(malformed_in(&json_of(&env, &["list-failed"]).await), BTreeSet::new(), "{arguments:?}");
+        for id in &made {
+            let document = env.document(id).await;
+            let state = document.get_document("postretry").and_then(|all| all.get_document("youtube"));
+            assert_eq!(state.unwrap().get_i32("retryCount").ok(), Some(0), "{document}");
+        }
+        env.posts.delete_many(doc! {}).await.unwrap();
+    }
+}
+
 // Refused writes.
 
 /// Everything that a pass has said.
@@ -965,6 +1007,19 @@ async fn an_id_that_differs_only_in_case_is_another_id() {
     env.posts.insert_one(failed_post("tiktok", doc! { "_id": "ABC", "retryCount": 3 })).await.unwrap();
     env.run(&["reset", "abc"]).await.expect(6);
     env.run(&["reset", "ABC"]).await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_posts_whose_ids_are_written_alike_the_failed_one_is_meant() {
+    let env = TestEnv::new().await;
+    let posted = failed_post("tiktok", doc! { "_id": "42", "status": "posted" });
+    let failed = failed_post("tiktok", doc! { "_id": 42_i64, "retryCount": 3 });
+    env.posts.insert_many([posted, failed]).await.unwrap();
+    assert_eq!(json_of(&env, &["list-failed", "42"]).await["post"]["retryCount"], 3);
+    env.run(&["reset", "42"]).await.expect(0);
+    env.run(&["retry", "42"]).await.expect(0);
+    assert_eq!(env.posts.count_documents(doc! { "_id": 42_i64, "status": "posted" }).await.unwrap(), 1);
+    env.run(&["list-failed", "42"]).await.expect(6);
 }
 
 // History.

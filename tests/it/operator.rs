@@ -213,7 +213,7 @@ async fn platforms_and_categories_repeat_and_a_dry_run_tells_what_it_would_reset
     let third = env.post("youtube", fields("unknown")).await;
     env.post("youtube", ambiguous()).await;
     let listed = async |arguments: &[&str]| {
-        let output = env.run(&[&["list-failed", "--json"], arguments].concat()).await.expect(0).json();
+        let output = env.run(&[&["list-failed", "--json"][..], arguments].concat()).await.expect(0).json();
         output["total"].as_u64().unwrap()
     };
     assert_eq!(listed(&["--platform", "tiktok", "--platform", "instagram"]).await, 2);
@@ -610,6 +610,43 @@ async fn a_malformed_post_is_reported_with_its_platform() {
     let output = env.pass(0).await;
     let row = output["malformed"].as_array().unwrap().iter().find(|row| row["platform"] == "myspace").unwrap();
     assert_eq!(row["id"], unknown.inserted_id.as_object_id().unwrap().to_hex());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_with_unknown_platforms_are_named_and_listed_by_their_own_dates() {
+    let env = TestEnv::new().await;
+    let failed = |hours: i64| doc! { "status": "failed", "lastFailedAt": hours_ago(hours) };
+    let fields = doc! {
+        "platforms": ["facebook", "myspace", "tiktok"],
+        "platformStatus": { "facebook": failed(1), "myspace": failed(9), "tiktok": { "status": "posted" } },
+        "failedAt": hours_ago(20), "updatedAt": hours_ago(3),
+    };
+    let unknown = env.post("tiktok", fields).await;
+    let known = env.post("instagram", doc! { "failedAt": hours_ago(5) }).await;
+
+    let all = [[unknown.as_str(), "facebook"], [known.as_str(), "instagram"], [unknown.as_str(), "myspace"]];
+    for (arguments, expected, total) in [
+        ("", 0..3, 3),
+        ("--since 2h", 0..1, 1),
+        ("--since 6h", 0..2, 2),
+        ("--since 10h --skip 2", 2..3, 3),
+        ("--limit 1", 0..1, 3),
+        ("--skip 1 --limit 2", 1..3, 3),
+    ] {
+        let arguments: Vec<_> = ["list-failed", "--json"].into_iter().chain(arguments.split_whitespace()).collect();
+        let list = env.run(&arguments).await.expect(0).json();
+        let listed = list["posts"].as_array().unwrap().iter();
+        let listed: Vec<_> = listed.map(|row| ["id", "platform"].map(|name| row[name].as_str().unwrap())).collect();
+        assert_eq!((listed.as_slice(), &list["total"]), (&all[expected], &json!(total)), "{arguments:?}");
+    }
+    let stats = env.run(&["stats", "--json"]).await.expect(0).json();
+    assert_eq!((&stats["totalFailed"], &stats["malformed"]), (&json!(3), &json!(2)), "{stats}");
+
+    for (command, outcome, code) in [("retry", "malformed", 1), ("reset", "reset", 0)] {
+        let done = env.run(&[command, "--json", &unknown]).await.expect(code).json();
+        let named = ["facebook", "myspace"].map(|platform| [unknown.as_str(), platform, outcome]);
+        assert_eq!(rows(&done), named, "{command}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

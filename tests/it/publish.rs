@@ -220,6 +220,35 @@ async fn ids_of_every_kind_are_found_by_what_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_that_is_null_by_default_hides_no_upload_of_the_application() {
+    let env = TestEnv::new().await;
+    let id = env.post("tiktok", Document::new()).await;
+    env.pass(0).await;
+    let publish_id = env.sandbox.published()[0].ticket.clone();
+    // As if the application had published it and never recorded that, with the defaults of its model.
+    let change = doc! {
+        "$set": {
+            "status": "failed", "uploadProgress": { "publishId": publish_id }, "publishTicket": Bson::Null,
+            "lastRetriedAt": Bson::Null, "retryHistory": [],
+        },
+        "$unset": { "tiktokVideoId": "" },
+    };
+    env.posts.update_one(doc! { "_id": ObjectId::parse_str(&id).unwrap() }, change.clone()).await.unwrap();
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    assert_eq!(
+        (env.sandbox.published().len(), env.sandbox.calls("tiktok.video_init")),
+        (1, 1),
+        "it was not sent again"
+    );
+
+    // A person who wants it to be sent again drops the ticket, whoever made the upload.
+    env.posts.update_one(doc! { "_id": ObjectId::parse_str(&id).unwrap() }, change).await.unwrap();
+    env.run(&["reset", "--drop-ticket", "--yes", &id]).await.expect(0);
+    assert_eq!(env.pass(0).await["totals"]["posted"], 1);
+    assert_eq!(env.sandbox.calls("tiktok.video_init"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_application_left_behind_is_looked_up_first_and_not_sent_again() {
     let env = TestEnv::new().await;
     // The application's own attempt: published on both platforms, but never recorded.

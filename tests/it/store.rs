@@ -207,6 +207,7 @@ on_every_store!(
     a_claim_is_refused_once_the_post_has_changed,
     a_reset_gives_the_retries_back_and_forgets_an_ambiguous_ticket,
     a_reset_drops_the_ticket_if_asked_to,
+    a_null_ticket_hides_the_applications_upload_only_after_an_attempt,
     a_reset_is_refused_if_the_post_is_not_as_shown,
     a_claim_that_cannot_be_read_is_reported_and_mended_by_a_reset,
     lists_are_newest_first_and_filtered,
@@ -520,6 +521,45 @@ async fn a_reset_drops_the_ticket_if_asked_to(fixture: StoreFixture) {
         assert_eq!(store.reset(&before.id, "ann@web1", &options).await.unwrap(), Reset::Done);
         assert_eq!(read(store.as_ref(), id).await.has_earlier_upload(), has_earlier_upload, "{drop_ticket}");
     }
+}
+
+async fn a_null_ticket_hides_the_applications_upload_only_after_an_attempt(fixture: StoreFixture) {
+    let left = match &fixture {
+        StoreFixture::Sqlite(_) => doc! { "uploadPublishId": "v0", "publishTicket": "null" },
+        StoreFixture::Mongo(_) | StoreFixture::Memory(_) => {
+            doc! { "uploadProgress": { "publishId": "v0" }, "publishTicket": Bson::Null }
+        }
+    };
+    let store = fixture.open().await;
+    let reset = async |post: &Post, drop_ticket: bool| {
+        let options = ResetOptions { drop_ticket, shown: None };
+        assert_eq!(store.reset(&post.id, "ann@web1", &options).await.unwrap(), Reset::Done);
+    };
+    let entry = doc! { "attempt": 1, "outcome": "failed", "host": "h" };
+    let interrupted = doc! { "attempt": 1, "outcome": "interrupted", "host": "h" };
+    for (more, has_earlier_upload) in [
+        (doc! {}, true),
+        (doc! { "lastRetriedAt": Bson::Null, "retryHistory": [] }, true),
+        (doc! { "lastRetriedAt": hours_ago(1) }, true),
+        (doc! { "lastRetriedAt": hours_ago(1), "retryHistory": [interrupted] }, true),
+        (doc! { "retryHistory": [entry] }, false),
+    ] {
+        let mut fields = left.clone();
+        fields.extend(more);
+        let id = fixture.post("tiktok", fields.clone()).await;
+        let post = read(store.as_ref(), &id).await;
+        assert_eq!(post.has_earlier_upload(), has_earlier_upload, "{fields}");
+        // What a person has dropped stays so after another reset.
+        for drop_ticket in [true, false] {
+            reset(&post, drop_ticket).await;
+            assert!(!read(store.as_ref(), &id).await.has_earlier_upload(), "{fields}");
+        }
+    }
+    let mut fields = left;
+    fields.extend(doc! { "failureCategory": "ambiguous", "permanentlyFailed": true });
+    let id = fixture.post("tiktok", fields).await;
+    reset(&read(store.as_ref(), &id).await, false).await;
+    assert!(!read(store.as_ref(), &id).await.has_earlier_upload(), "a person has looked");
 }
 
 async fn a_reset_is_refused_if_the_post_is_not_as_shown(fixture: StoreFixture) {

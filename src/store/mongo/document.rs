@@ -139,8 +139,14 @@ fn read_post(document: &Document, place: &Place) -> Result<Post, Malformed> {
         let names = platform.fields();
         let of_entry = if *place == Place::Root { None } else { status.text("mediaId") };
         draft.published_id = of_entry.or_else(|| root.text_at(names.id.path));
-        // A null ticket means that the application's upload needs no further check.
-        if !retry.document.contains_key("publishTicket") {
+        // A cleared ticket means that the application's upload needs no further check. But null can also be what a model
+        // of the application writes by default: then no attempt has ended.
+        let needs_check = match retry.document.get("publishTicket") {
+            None => true,
+            Some(Bson::Null) => !retry.has_ended_attempt(),
+            Some(_) => false,
+        };
+        if needs_check {
             draft.left_upload = names.left_upload.and_then(|field| root.text_at(field.path));
         }
     }
@@ -251,8 +257,21 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// The ticket. An empty object is a cleared one.
     fn ticket(&self) -> Option<Ticket> {
+        if self.document.get_document("publishTicket").is_ok_and(Document::is_empty) {
+            return None;
+        }
         self.read("publishTicket", "a ticket that this version can read", |value| ticket_from(value.as_document()?))
+    }
+
+    /// Whether an attempt has ended, even if its entry cannot be read.
+    fn has_ended_attempt(&self) -> bool {
+        let is_interrupted = |entry: &Bson| {
+            let outcome = entry.as_document().and_then(|entry| entry.get_str("outcome").ok());
+            outcome == Some(EntryOutcome::Interrupted.as_str())
+        };
+        self.document.get_array("retryHistory").is_ok_and(|entries| !entries.iter().all(is_interrupted))
     }
 
     /// The text at a path through objects.
@@ -576,8 +595,22 @@ mod tests {
             "_id": 1, "platform": "tiktok", "failedAt": bson_date(at(1000)), "uploadProgress": { "publishId": "v1" },
         };
         assert_eq!(read_post(&document, &Place::Root).unwrap().left_upload.as_deref(), Some("v1"));
-        document.insert("publishTicket", Bson::Null);
-        assert_eq!(read_post(&document, &Place::Root).unwrap().left_upload, None);
+        // A model of the application writes such values by default.
+        document.extend(doc! { "publishTicket": Bson::Null, "lastRetriedAt": Bson::Null, "retryHistory": [] });
+        assert_eq!(read_post(&document, &Place::Root).unwrap().left_upload.as_deref(), Some("v1"));
+        // An attempt that was interrupted may not have looked for the upload.
+        let mut interrupted = document.clone();
+        let entry: Bson = doc! { "attempt": 1, "outcome": "interrupted" }.into();
+        interrupted.extend(doc! { "lastRetriedAt": bson_date(at(2000)), "retryHistory": [entry] });
+        assert_eq!(read_post(&interrupted, &Place::Root).unwrap().left_upload.as_deref(), Some("v1"));
+        for (field, value) in
+            [("publishTicket", Bson::Document(Document::new())), ("retryHistory", vec!["of another version"].into())]
+        {
+            let mut dealt_with = document.clone();
+            dealt_with.insert(field, value);
+            let post = read_post(&dealt_with, &Place::Root).unwrap();
+            assert_eq!((post.left_upload, post.retry.ticket), (None, None), "{field}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use mongodb::bson::{Bson, Document, doc};
 
-use super::document::{bson_date, integer};
+use super::document::{bson_date, integer, value_at};
 use super::identity::with_id;
 use super::place::Place;
 use crate::post::{MAX_LEASE, Post, Settlement};
@@ -192,8 +192,13 @@ pub(super) fn as_in(document: &Document, place: &Place, fields: &[&str]) -> Vec<
     let condition = |name: &&str| {
         let path = place.retry(name);
         let field = format!("${path}");
-        match super::document::value_at(document, &path) {
-            Some(value) => doc! { "$eq": [field, { "$literal": value.clone() }] },
+        if let Some(value) = value_at(document, &path) {
+            return doc! { "$eq": [field, { "$literal": value.clone() }] };
+        }
+        let mut parents = path.match_indices('.').filter_map(|(end, _)| path.get(..end));
+        // Of a field of a list, an expression makes a list.
+        match parents.find(|parent| value_at(document, parent).and_then(Bson::as_array).is_some()) {
+            Some(list) => doc! { "$isArray": format!("${list}") },
             None => doc! { "$eq": [{ "$type": field }, "missing"] },
         }
     };

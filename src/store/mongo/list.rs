@@ -3,15 +3,17 @@
 
 use std::convert::identity;
 
+use chrono::{DateTime, Utc};
 use mongodb::bson::{Bson, Document, doc};
 
 use super::MongoPostStore;
+use super::document::bson_date;
 use super::filter::{any, extended, other_than};
 use super::page::{ANCHOR, ENTRY, deliveries_in, deliveries_of, projection_of, suspects_of};
 use super::parts::{self, Part};
 use super::place::{
     HANDED_OVER, Place, has_no_post, has_no_statuses, has_unset_statuses, is_failed, is_without_status, spellings,
-    unknown_entries,
+    unknown_deliveries, unknown_entries,
 };
 use super::scan::IndexScan;
 use super::statistics::count_in;
@@ -38,7 +40,7 @@ impl MongoPostStore {
         let wanted = amount(page.skip.saturating_add(page.limit));
         let parts = parts::listed_parts(filter).into_iter();
         let listed = parts.filter_map(|part| parts::listed(&part, filter).map(|condition| (part, condition)));
-        let mut queries = listed.flat_map(|(part, condition)| queries(&part, condition, wanted));
+        let mut queries = listed.flat_map(|(part, condition)| queries(&part, condition, filter.since, wanted));
         let Some(mut pipeline) = queries.next() else { return Ok(Vec::new()) };
         for query in queries {
             pipeline.push(doc! { "$unionWith": { "coll": self.posts.name(), "pipeline": query } });
@@ -100,8 +102,12 @@ impl MongoPostStore {
         }
         let parts = parts::listed_parts(filter);
         if !filter.is_everything() {
-            let conditions = parts.iter().filter_map(|part| parts::listed(part, filter));
-            return self.count_parts(conditions.collect()).await;
+            let (known, unknown): (Vec<&Part>, Vec<&Part>) = parts.iter().partition(|part| part.place.is_some());
+            let conditions = known.into_iter().filter_map(|part| parts::listed(part, filter));
+            let known = self.count_parts(conditions.collect()).await?;
+            let has_unknown = unknown.into_iter().any(|part| parts::listed(part, filter).is_some());
+            let unknown = if has_unknown { self.count_unknown(filter.since).await? } else { 0 };
+            return Ok(known.saturating_add(unknown));
         }
         // Nearly all documents are posts for one platform. The others are counted instead, by an index.
         let failed = doc! { "status": "failed" };
@@ -135,12 +141,24 @@ impl MongoPostStore {
 
     /// How many failed deliveries have names that are not known.
     pub(super) async fn count_unknown_entries(&self) -> Result<u64, StoreError> {
+        self.count_unknown(None).await
+    }
+
+    /// The same, of those with a date that is not earlier than this.
+    async fn count_unknown(&self, since: Option<DateTime<Utc>>) -> Result<u64, StoreError> {
+        let count = match since {
+            None => unknown_entries(),
+            Some(since) => {
+                let is_later = doc! { "$gte": ["$$this.date", bson_date(since)] };
+                doc! { "$size": { "$filter": { "input": unknown_deliveries(), "cond": is_later } } }
+            }
+        };
         let parts = parts::listed_parts(&ListFilter::default());
         let mut sum: u64 = 0;
         for part in parts.iter().filter(|part| part.place.is_none()) {
             let pipeline = vec![
                 doc! { "$match": part.base.clone() },
-                doc! { "$group": { "_id": Bson::Null, "n": { "$sum": unknown_entries() } } },
+                doc! { "$group": { "_id": Bson::Null, "n": { "$sum": count.clone() } } },
             ];
             let counted = self.collect(pipeline, identity).await?;
             sum = sum.saturating_add(counted.first().map_or(0, |counted| count_in(counted, "n")));
@@ -149,9 +167,33 @@ impl MongoPostStore {
     }
 }
 
+/// The field with what [`unknown_deliveries`] says of a document.
+const UNKNOWN_DELIVERIES: &str = "postretryUnknownDeliveries";
+
+/// The stages that make a document of each delivery with an unknown name, with the date that is shown for it: a document
+/// can have several of them.
+fn unknown_deliveries_of(part: &Part, condition: Document, since: Option<DateTime<Utc>>) -> Vec<Document> {
+    let mut projection = projection_of(part);
+    projection.insert(UNKNOWN_DELIVERIES, unknown_deliveries());
+    let value = |name: &str| format!("${UNKNOWN_DELIVERIES}.{name}");
+    let mut stages = vec![
+        doc! { "$match": condition },
+        doc! { "$project": projection },
+        doc! { "$unwind": format!("${UNKNOWN_DELIVERIES}") },
+        doc! { "$set": { ANCHOR: value("date"), ENTRY: value("name") } },
+    ];
+    stages.extend(since.map(|since| doc! { "$match": { ANCHOR: { "$gte": bson_date(since) } } }));
+    stages
+}
+
 /// The queries for a part of a list.
-fn queries(part: &Part, condition: Document, wanted: i64) -> Vec<Vec<Document>> {
+fn queries(part: &Part, condition: Document, since: Option<DateTime<Utc>>, wanted: i64) -> Vec<Vec<Document>> {
     let limit = doc! { "$limit": wanted };
+    if part.place.is_none() {
+        let mut stages = unknown_deliveries_of(part, condition, since);
+        stages.extend([order(), limit]);
+        return vec![stages];
+    }
     let project = doc! { "$project": projection_of(part) };
     if part.place != Some(Place::Root) {
         return vec![vec![doc! { "$match": condition }, project, order(), limit]];

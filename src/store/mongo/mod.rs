@@ -318,12 +318,7 @@ impl MongoPostStore {
 
     /// What a document that was searched for by its id is.
     async fn found(&self, document: &Document) -> Result<Found, StoreError> {
-        let places = if document.get_str("status").ok() == Some("failed") {
-            // A shape that is not clear is told by reading it as a post for one platform.
-            places(document).unwrap_or_else(|_| vec![Place::Root])
-        } else {
-            Vec::new()
-        };
+        let places = failed_places(document);
         if places.is_empty() {
             return Ok(Found::NotFailed(known_platforms(document)));
         }
@@ -331,6 +326,15 @@ impl MongoPostStore {
         self.name_stories(&mut posts).await?;
         Ok(Found::Failed(posts))
     }
+}
+
+/// The failed deliveries of a document that was searched for by its id.
+fn failed_places(document: &Document) -> Vec<Place> {
+    if document.get_str("status").ok() != Some("failed") {
+        return Vec::new();
+    }
+    // A shape that is not clear is told by reading it as a post for one platform.
+    places(document).unwrap_or_else(|_| vec![Place::Root])
 }
 
 /// Reads a post for one platform as the MongoDB store reads it.
@@ -397,7 +401,9 @@ impl PostStore for MongoPostStore {
             candidates.iter().position(|candidate| identity::is_same(candidate, id))
         };
         let ranked = found.iter().filter_map(|document| Some((rank(document)?, document)));
-        let Some((_, document)) = ranked.min_by_key(|(rank, _)| *rank) else { return Ok(Found::Nothing) };
+        // Of several posts whose ids are written alike, the one that is failed is meant.
+        let best = ranked.min_by_key(|(rank, document)| (failed_places(document).is_empty(), *rank));
+        let Some((_, document)) = best else { return Ok(Found::Nothing) };
         self.found(document).await
     }
 

@@ -22,7 +22,8 @@ pub(super) const ANCHOR: &str = "postretryAnchor";
 const TIE: &str = "postretryTie";
 /// The field that tells which entry of `platforms` a document stands for; missing for a post for one platform.
 pub(super) const ENTRY: &str = "postretryEntry";
-/// The field that is true if the document stands for all its deliveries with unknown names.
+/// The field that is true if the document stands for its deliveries with unknown names: for the one that [`ENTRY`] names,
+/// or for all.
 const UNKNOWN: &str = "postretryUnknown";
 
 /// How many bytes of documents are read for a page. A page of ordinary posts has fewer, but a document can have
@@ -60,7 +61,14 @@ pub(super) fn deliveries_in(found: &Document) -> Vec<StoredPost> {
         Err(_) if wanted == place_of_malformed(found) || found.contains_key(UNDECODABLE) => vec![read(&Place::Root)],
         Err(_) => Vec::new(),
         Ok(places) if found.get_bool(UNKNOWN).is_ok_and(|is_unknown| is_unknown) => {
-            places.iter().map(read).filter(|stored| stored.platform().is_none()).collect()
+            let is_one = found.contains_key(ENTRY);
+            let named = places.iter().filter(|place| !is_one || **place == wanted);
+            let mut unknown: Vec<StoredPost> = named.map(read).filter(|stored| stored.platform().is_none()).collect();
+            if is_one {
+                // All names that cannot be part of a path are read alike.
+                unknown.truncate(1);
+            }
+            unknown
         }
         Ok(places) => places.iter().filter(|place| **place == wanted).map(read).collect(),
     }

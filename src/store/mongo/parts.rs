@@ -151,11 +151,13 @@ pub(super) fn listed_parts(filter: &ListFilter) -> Vec<Part> {
     known.chain([Part::new(None, unknown, RootKind::Other)]).collect()
 }
 
-/// The failed deliveries of a part that pass the filter, whether due or not; none if none can.
+/// The failed deliveries of a part that pass the filter, whether due or not; none if none can. The date of those with
+/// unknown names is for the caller to compare: a document can have several.
 pub(super) fn listed(part: &Part, filter: &ListFilter) -> Option<Document> {
     let Some(place) = &part.place else {
-        // Of a delivery with an unknown name nothing is known that a filter could ask for.
-        return filter.is_everything().then(|| part.base.clone());
+        // Of a delivery with an unknown name nothing else is known that a filter could ask for.
+        let rest = ListFilter { since: None, ..filter.clone() };
+        return rest.is_everything().then(|| part.base.clone());
     };
     let mut conditions = vec![part.base.clone()];
     if !filter.categories.is_empty() {

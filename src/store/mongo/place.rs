@@ -292,20 +292,45 @@ pub(super) fn has_too_many_platforms() -> Document {
     doc! { format!("platforms.{MAX_NAMES}"): { "$exists": true } }
 }
 
-/// How many failed entries with names that are not known a document has, as an expression. If it is not clear which
-/// deliveries it has, and it is not told for another reason, it counts as one.
-pub(super) fn unknown_entries() -> Document {
+/// The list of platforms, as an expression; empty if it is none.
+fn listed_platforms() -> Document {
+    doc! { "$cond": [{ "$isArray": "$platforms" }, "$platforms", []] }
+}
+
+/// The failed entries with names that are not known, as a list of `k` and `v`, as an expression.
+fn unknown_statuses() -> Document {
     let known: Vec<&str> = spellings().collect();
-    let listed = doc! { "$cond": [{ "$isArray": "$platforms" }, "$platforms", []] };
     let is_object = doc! { "$eq": [{ "$type": "$$this.v" }, "object"] };
     let is_set = doc! { "$ne": [{ "$ifNull": ["$$this.v", Bson::Null] }, Bson::Null] };
     let is_unknown = doc! { "$and": [
-        { "$in": ["$$this.k", listed.clone()] },
+        { "$in": ["$$this.k", listed_platforms()] },
         { "$not": [{ "$in": ["$$this.k", known] }] },
         // What is no object cannot be read, so it is reported.
         { "$cond": [is_object, { "$eq": ["$$this.v.status", "failed"] }, is_set] },
     ] };
-    let entries = doc! { "$size": { "$filter": { "input": statuses_as_list(), "as": "this", "cond": is_unknown } } };
+    doc! { "$filter": { "input": statuses_as_list(), "as": "this", "cond": is_unknown } }
+}
+
+/// What [`unknown_entries`] counts, as a list of names and of the dates to sort by, as an expression. A document of which
+/// it is not clear which deliveries it has has no name in the list.
+pub(super) fn unknown_deliveries() -> Document {
+    // What is no date is not shown as one either.
+    let first_date = |paths: &[&str]| {
+        paths.iter().rev().fold(Bson::Null, |rest, path| {
+            Bson::Document(doc! { "$cond": [{ "$eq": [{ "$type": *path }, "date"] }, *path, rest] })
+        })
+    };
+    let of_entry = first_date(&["$$this.v.lastFailedAt", "$failedAt", "$updatedAt"]);
+    let named = doc! { "$map": { "input": unknown_statuses(), "in": { "name": "$$this.k", "date": of_entry } } };
+    let of_document = doc! { "date": first_date(&["$failedAt", "$updatedAt"]) };
+    doc! { "$cond": [is_clear(), named, [of_document]] }
+}
+
+/// How many failed entries with names that are not known a document has, as an expression. If it is not clear which
+/// deliveries it has, and it is not told for another reason, it counts as one.
+pub(super) fn unknown_entries() -> Document {
+    let listed = listed_platforms();
+    let entries = doc! { "$size": unknown_statuses() };
     // As `is_handed_over` decides it.
     let tiktok = Platform::TikTok.as_str();
     let names_nothing = [Bson::Null, Bson::Array(Vec::new())].map(|nothing| doc! { "$in": [nothing, listed.clone()] });

@@ -383,7 +383,9 @@ impl<'a> DueState<'a> {
 }
 
 fn is_processing(place: &Place) -> Document {
-    doc! { place.retry("failureCategory"): "processing", place.retry("publishTicket"): { "$type": "object" } }
+    // An empty object is no ticket.
+    let ticket = doc! { "$type": "object", "$ne": Document::new() };
+    doc! { place.retry("failureCategory"): "processing", place.retry("publishTicket"): ticket }
 }
 
 /// The dates that the backoff counts from: the first that is set.

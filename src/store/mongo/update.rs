@@ -45,6 +45,19 @@ fn set_in(place: &Place, values: Document) -> Document {
     set
 }
 
+/// Makes empty objects of lists in which the retry state of a delivery should be. A write to a path goes to the elements
+/// of a list, so one to an empty list changes nothing.
+fn without_lists(place: &Place) -> Vec<Document> {
+    let Place::Entry(entry) = place else { return Vec::new() };
+    let paths = ["postretry".to_owned(), format!("postretry.{entry}")].into_iter();
+    let mended = paths.map(|path| {
+        let value = format!("${path}");
+        let unchanged = doc! { "$ifNull": [value.as_str(), "$$REMOVE"] };
+        doc! { "$set": { path: { "$cond": [{ "$isArray": value }, literal(Document::new()), unchanged] } } }
+    });
+    mended.collect()
+}
+
 /// Claims the post and starts the attempt.
 pub(super) fn start(place: &Place, start: &AttemptStart, lease: &Lease) -> Vec<Document> {
     let mut values = doc! { "retryCount": integer(start.attempt), "retryClaim": claim(lease) };
@@ -86,7 +99,8 @@ pub(super) fn renewal(place: &Place, lease: &Lease) -> Vec<Document> {
     vec![doc! { "$set": set_in(place, doc! { "retryClaim": claim(lease) }) }]
 }
 
-/// Replaces the ticket. A cleared one is null, which also means that the application's upload needs no check.
+/// Replaces the ticket. A cleared one is null, which after an attempt also means that the application's upload needs no
+/// check.
 pub(super) fn ticket(place: &Place, ticket: Option<&Ticket>) -> Result<Vec<Document>, StoreError> {
     let ticket = ticket.map(ticket_document).transpose()?;
     Ok(vec![doc! { "$set": set_in(place, doc! { "publishTicket": optional(ticket) }) }])
@@ -136,9 +150,10 @@ pub(super) fn settlement(place: &Place, platform: Platform, settlement: &Settlem
 /// Settles a post that a person has found on its platform: what the end of an attempt writes, and nothing of its failures
 /// is left.
 pub(super) fn found(place: &Place, platform: Platform, settlement_of_found: &Settlement) -> Vec<Document> {
-    let mut stages = vec![doc! { "$set": set_in(place, doc! {
+    let mut stages = without_lists(place);
+    stages.push(doc! { "$set": set_in(place, doc! {
         "permanentlyFailed": false, "permanentlyFailedAt": Bson::Null,
-    }) }];
+    }) });
     stages.extend(settlement(place, platform, settlement_of_found));
     stages
 }
@@ -249,8 +264,8 @@ pub(super) fn ambiguous(place: &Place, error: &str) -> Vec<Document> {
     vec![doc! { "$set": set }]
 }
 
-/// Resets the retry count. An ambiguous post loses its ticket, because a person has checked it, and so does any post if
-/// `drop_ticket` says so. The last entry of the history records who reset it.
+/// Resets the retry count and mends the retry state. An ambiguous post loses its ticket, because a person has checked it,
+/// and so does any post if `drop_ticket` says so. The last entry of the history records who reset it.
 pub(super) fn reset(place: &Place, by: &str, options: &ResetOptions<'_>) -> Vec<Document> {
     let field = |name: &str| format!("${}", place.retry(name));
     let history = field("retryHistory");
@@ -271,10 +286,17 @@ pub(super) fn reset(place: &Place, by: &str, options: &ResetOptions<'_>) -> Vec<
             history.as_str(),
         ] },
     } };
+    // Null is also what a model of the application writes by default: unless the history has an attempt that has ended, it
+    // would not tell that the application's upload needs no check.
+    let has_ended = doc! { "$anyElementTrue": { "$map": {
+        "input": { "$cond": [{ "$isArray": history.as_str() }, history.as_str(), []] },
+        "in": { "$ne": ["$$this.outcome", EntryOutcome::Interrupted.as_str()] },
+    } } };
+    let no_ticket = doc! { "$cond": [has_ended, Bson::Null, literal(Document::new())] };
     let ticket = if options.drop_ticket {
-        literal(Bson::Null)
+        no_ticket
     } else {
-        doc! { "$cond": [was_ambiguous, Bson::Null, field("publishTicket")] }
+        doc! { "$cond": [was_ambiguous, no_ticket, field("publishTicket")] }
     };
     let mut set = set_in(
         place,
@@ -299,5 +321,7 @@ pub(super) fn reset(place: &Place, by: &str, options: &ResetOptions<'_>) -> Vec<
     if *place == Place::Root {
         set.insert("error", doc! { "$cond": [is_of("$error", "string"), "$error", "$$REMOVE"] });
     }
-    vec![doc! { "$set": set }, doc! { "$unset": [place.retry("retryClaim")] }]
+    let mut stages = without_lists(place);
+    stages.extend([doc! { "$set": set }, doc! { "$unset": [place.retry("retryClaim")] }]);
+    stages
 }

@@ -209,6 +209,7 @@ impl PostStore for SqlitePostStore {
     async fn find(&self, id: &str) -> Result<Found, StoreError> {
         let conditions = [Some(has_id(&id_of(id))), is_shown_as(id)];
         self.with("read a post from", move |connection| {
+            let mut not_failed = None;
             for condition in conditions.into_iter().flatten() {
                 let select = format!(
                     "SELECT {}, status IS 'failed' AS is_failed FROM posts WHERE {}",
@@ -224,10 +225,13 @@ impl PostStore for SqlitePostStore {
                         name_stories(connection, &mut stored)?;
                         return Ok(Found::Failed(stored));
                     }
-                    Some((false, stored)) => return Ok(Found::NotFailed(stored.platform().into_iter().collect())),
+                    // Another row may be shown alike, and be failed.
+                    Some((false, stored)) => {
+                        not_failed = not_failed.or_else(|| Some(stored.platform().into_iter().collect()));
+                    }
                 }
             }
-            Ok(Found::Nothing)
+            Ok(not_failed.map_or(Found::Nothing, Found::NotFailed))
         })
         .await
     }

@@ -224,7 +224,7 @@ fn other_due_conditions(policy: &RetryPolicy, now: DateTime<Utc>) -> Vec<(&'stat
         "postretry_category",
         &format!(
             "postretry_flagged = 0 AND failure_category = 'processing' AND postretry_claim_until IS NULL \
-             AND publish_ticket LIKE '{{%' AND {not_before}"
+             AND publish_ticket LIKE '{{%' AND publish_ticket <> '{{}}' AND {not_before}"
         ),
         vec![now_ms()],
     );
@@ -272,7 +272,8 @@ pub(super) fn exhausted_rows(query: &DueQuery) -> Sql {
 fn exhausted(policy: &RetryPolicy) -> Sql {
     Sql {
         text: "postretry_flagged = 0 AND postretry_retries >= ? AND postretry_claim_until IS NULL \
-               AND NOT (coalesce(failure_category, '') = 'processing' AND coalesce(publish_ticket, '') LIKE '{%')"
+               AND NOT (coalesce(failure_category, '') = 'processing' AND coalesce(publish_ticket, '') LIKE '{%' \
+               AND publish_ticket <> '{}')"
             .to_owned(),
         values: vec![Value::Integer(policy.max_retries.into())],
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::history::entry_from;
 use super::identity::{id_from, shortened};
-use crate::post::{Claim, HistoryEntry, Malformed, Platform, Post, PostDraft, Ticket};
+use crate::post::{Claim, EntryOutcome, HistoryEntry, Malformed, Platform, Post, PostDraft, Ticket};
 use crate::store::{StoreError, StoredPost};
 
 /// The columns that every post is read from, beside those of its platform.
@@ -135,6 +135,7 @@ fn read(values: &[ValueRef<'_>]) -> Result<Post, Malformed> {
     let ticket = columns.json("publish_ticket");
     draft.ticket = match &ticket {
         None | Some(Value::Null) => None,
+        Some(Value::Object(fields)) if fields.is_empty() => None,
         Some(json) => {
             let read = Ticket::deserialize(json).ok();
             if read.is_none() {
@@ -146,8 +147,14 @@ fn read(values: &[ValueRef<'_>]) -> Result<Post, Malformed> {
     if let Some(platform) = draft.platform.as_deref().and_then(|name| name.parse::<Platform>().ok()) {
         let names = platform.fields();
         draft.published_id = columns.text(names.id.column);
-        // The ticket `null` means that the application's upload needs no further check.
-        if let Some(field) = names.left_upload.filter(|_| ticket.is_none()) {
+        // A cleared ticket means that the application's upload needs no further check. But `null` can also be what the
+        // application writes by default: then no attempt has ended.
+        let needs_check = match &ticket {
+            None => true,
+            Some(Value::Null) => !columns.has_ended_attempt(),
+            Some(_) => false,
+        };
+        if let Some(field) = names.left_upload.filter(|_| needs_check) {
             draft.left_upload = columns.text(field.column);
         }
     }
@@ -280,6 +287,13 @@ impl<'a> Columns<'a> {
         }
     }
 
+    /// Whether an attempt has ended, even if its entry cannot be read.
+    fn has_ended_attempt(&mut self) -> bool {
+        let is_interrupted = |entry: &Value| entry["outcome"] == EntryOutcome::Interrupted.as_str();
+        let entries = self.json("retry_history");
+        entries.as_ref().and_then(Value::as_array).is_some_and(|entries| !entries.iter().all(is_interrupted))
+    }
+
     /// The claim. Both columns are set or none is; one with only spaces is not set, as in the derived column.
     fn claim(&mut self) -> Option<Claim> {
         let is_unset = |value: ValueRef<'_>| match value {
@@ -328,7 +342,8 @@ fn kind_of(value: ValueRef<'_>) -> &'static str {
     }
 }
 
-/// A cleared ticket is the JSON value `null`. It also means that the application's upload needs no check.
+/// A cleared ticket is the JSON value `null`. After an attempt it also means that the application's upload needs no
+/// check; without one, an empty object does.
 pub(super) const NO_TICKET: &str = "null";
 
 /// A ticket as JSON text.

@@ -99,13 +99,17 @@ pub(super) fn set_history(sql: &mut Sql, entry: &HistoryEntry, replaces_last: bo
 }
 
 /// Resets the retry count. An ambiguous post loses its ticket, because a person has checked it. The last entry of the
-/// history records who reset it.
+/// history records who reset it. If there is none, the ticket `null` would not tell that the application's upload needs
+/// no check.
 pub(super) fn reset_sql(id: &PostId, by: &str, drop_ticket: bool) -> Sql {
     let at = text(now());
     let mut sql = Sql::new(
         "UPDATE posts SET retry_count = 0, permanently_failed = 0, permanently_failed_at = NULL, \
          last_retried_at = NULL, retry_not_before = NULL, claim_by = NULL, claim_until = NULL, \
-         publish_ticket = CASE WHEN ? OR failure_category = 'ambiguous' THEN 'null' ELSE publish_ticket END, \
+         publish_ticket = CASE WHEN NOT (? OR coalesce(failure_category, '') = 'ambiguous') THEN publish_ticket \
+         WHEN CASE WHEN json_valid(retry_history) AND json_type(retry_history) = 'array' \
+         THEN EXISTS (SELECT 1 FROM json_each(retry_history) WHERE coalesce(CASE WHEN type = 'object' \
+         THEN json_extract(value, '$.outcome') END, '') <> 'interrupted') END THEN 'null' ELSE '{}' END, \
          failure_category = NULL, updated_at = ?, retry_history = CASE \
          WHEN json_valid(retry_history) AND json_type(retry_history, '$[#-1]') = 'object' \
          THEN json_set(retry_history, '$[#-1].resetAt', ?, '$[#-1].resetBy', ?) \
