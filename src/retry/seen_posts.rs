@@ -12,12 +12,13 @@ use crate::post::PostId;
 pub(super) struct SeenPosts {
     hasher: RandomState,
     hashes: HashSet<u64>,
-    /// What was reported as malformed since the posts were last read anew. Some malformed posts have no id by which they
-    /// could be told apart, so all that a read finds are reported.
+    /// What was reported as malformed since the posts were last read anew. Some malformed posts have no id of their own,
+    /// so each that a read finds is reported.
     malformed: Vec<u64>,
 }
 
 impl SeenPosts {
+    /// Adds a post that was started or marked.
     pub(super) fn insert(&mut self, id: &PostId) {
         self.hashes.insert(self.hasher.hash_one(id));
     }

@@ -536,7 +536,7 @@ async fn a_null_ticket_hides_the_applications_upload_only_after_an_attempt(fixtu
         assert_eq!(store.reset(&post.id, "ann@web1", &options).await.unwrap(), Reset::Done);
     };
     let entry = doc! { "attempt": 1, "outcome": "failed", "host": "h" };
-    let interrupted = doc! { "attempt": 1, "outcome": "interrupted", "host": "h" };
+    let interrupted = doc! { "attempt": 1, "outcome": "failed", "category": "interrupted", "host": "h" };
     for (more, has_earlier_upload) in [
         (doc! {}, true),
         (doc! { "lastRetriedAt": Bson::Null, "retryHistory": [] }, true),

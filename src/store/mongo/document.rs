@@ -10,7 +10,9 @@ use serde_json::Value;
 use super::decode::UNDECODABLE;
 use super::identity::{can_be_id, delivery_id, problem_of, story_key, unaskable_id};
 use super::place::{Place, places, platform_of_root};
-use crate::post::{Claim, EntryOutcome, HistoryEntry, Malformed, Platform, Post, PostDraft, ResetMark, Ticket};
+use crate::post::{
+    Category, Claim, EntryOutcome, HistoryEntry, Malformed, Platform, Post, PostDraft, ResetMark, Ticket,
+};
 use crate::store::{StoreError, StoredPost};
 
 /// The fields that every post is read from, beside those of its platform; no others are fetched.
@@ -265,11 +267,13 @@ impl<'a> Fields<'a> {
         self.read("publishTicket", "a ticket that this version can read", |value| ticket_from(value.as_document()?))
     }
 
-    /// Whether an attempt has ended, even if its entry cannot be read.
+    /// Whether an attempt has ended, even if its entry cannot be read. One that was interrupted, or that counts as failed
+    /// because it was interrupted too often, may not have looked for the application's upload.
     fn has_ended_attempt(&self) -> bool {
         let is_interrupted = |entry: &Bson| {
-            let outcome = entry.as_document().and_then(|entry| entry.get_str("outcome").ok());
-            outcome == Some(EntryOutcome::Interrupted.as_str())
+            let value = |name| entry.as_document().and_then(|entry| entry.get_str(name).ok());
+            value("outcome") == Some(EntryOutcome::Interrupted.as_str())
+                || value("category") == Some(Category::Interrupted.as_str())
         };
         self.document.get_array("retryHistory").is_ok_and(|entries| !entries.iter().all(is_interrupted))
     }
@@ -418,7 +422,7 @@ pub(super) fn entry_document(entry: &HistoryEntry) -> Document {
     document.insert("startedAt", date(entry.started_at));
     document.insert("finishedAt", date(entry.finished_at));
     document.insert("outcome", entry.outcome.as_str());
-    document.insert("category", text(entry.category.map(crate::post::Category::as_str)));
+    document.insert("category", text(entry.category.map(Category::as_str)));
     document.insert("error", text(entry.error.as_deref()));
     document.insert("host", entry.host.as_str());
     if entry.interruptions > 0 {
@@ -600,8 +604,9 @@ mod tests {
         assert_eq!(read_post(&document, &Place::Root).unwrap().left_upload.as_deref(), Some("v1"));
         // An attempt that was interrupted may not have looked for the upload.
         let mut interrupted = document.clone();
-        let entry: Bson = doc! { "attempt": 1, "outcome": "interrupted" }.into();
-        interrupted.extend(doc! { "lastRetriedAt": bson_date(at(2000)), "retryHistory": [entry] });
+        let entries: [Bson; 2] =
+            [doc! { "outcome": "interrupted" }.into(), doc! { "outcome": "failed", "category": "interrupted" }.into()];
+        interrupted.extend(doc! { "lastRetriedAt": bson_date(at(2000)), "retryHistory": entries.to_vec() });
         assert_eq!(read_post(&interrupted, &Place::Root).unwrap().left_upload.as_deref(), Some("v1"));
         for (field, value) in
             [("publishTicket", Bson::Document(Document::new())), ("retryHistory", vec!["of another version"].into())]

@@ -45,8 +45,8 @@ fn set_in(place: &Place, values: Document) -> Document {
     set
 }
 
-/// Makes empty objects of lists in which the retry state of a delivery should be. A write to a path goes to the elements
-/// of a list, so one to an empty list changes nothing.
+/// Replaces a list by an empty object where the retry state of a delivery belongs. A write to a path inside a list goes to
+/// its elements, so in an empty list it changes nothing.
 fn without_lists(place: &Place) -> Vec<Document> {
     let Place::Entry(entry) = place else { return Vec::new() };
     let paths = ["postretry".to_owned(), format!("postretry.{entry}")].into_iter();
@@ -286,17 +286,21 @@ pub(super) fn reset(place: &Place, by: &str, options: &ResetOptions<'_>) -> Vec<
             history.as_str(),
         ] },
     } };
-    // Null is also what a model of the application writes by default: unless the history has an attempt that has ended, it
-    // would not tell that the application's upload needs no check.
+    // A model of the application may also write null by default. So null means "cleared" only if an attempt has ended, and
+    // an empty object says so otherwise, where there is an upload of the application that needs no check any more.
+    let left_uploads = Platform::ALL.into_iter().filter_map(|platform| platform.fields().left_upload);
+    let has_left_upload: Vec<Document> =
+        left_uploads.map(|field| is_of(&format!("${}", field.path), "string")).collect();
     let has_ended = doc! { "$anyElementTrue": { "$map": {
         "input": { "$cond": [{ "$isArray": history.as_str() }, history.as_str(), []] },
-        "in": { "$ne": ["$$this.outcome", EntryOutcome::Interrupted.as_str()] },
+        "in": { "$not": [{ "$in": [EntryOutcome::Interrupted.as_str(), ["$$this.outcome", "$$this.category"]] }] },
     } } };
-    let no_ticket = doc! { "$cond": [has_ended, Bson::Null, literal(Document::new())] };
+    let is_to_be_told = doc! { "$and": [{ "$or": has_left_upload }, { "$not": [has_ended] }] };
+    let cleared_ticket = doc! { "$cond": [is_to_be_told, literal(Document::new()), Bson::Null] };
     let ticket = if options.drop_ticket {
-        no_ticket
+        cleared_ticket
     } else {
-        doc! { "$cond": [was_ambiguous, no_ticket, field("publishTicket")] }
+        doc! { "$cond": [was_ambiguous, cleared_ticket, field("publishTicket")] }
     };
     let mut set = set_in(
         place,

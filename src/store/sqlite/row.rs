@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::history::entry_from;
 use super::identity::{id_from, shortened};
-use crate::post::{Claim, EntryOutcome, HistoryEntry, Malformed, Platform, Post, PostDraft, Ticket};
+use crate::post::{Category, Claim, EntryOutcome, HistoryEntry, Malformed, Platform, Post, PostDraft, Ticket};
 use crate::store::{StoreError, StoredPost};
 
 /// The columns that every post is read from, beside those of its platform.
@@ -287,9 +287,13 @@ impl<'a> Columns<'a> {
         }
     }
 
-    /// Whether an attempt has ended, even if its entry cannot be read.
+    /// Whether an attempt has ended, even if its entry cannot be read. One that was interrupted, or that counts as failed
+    /// because it was interrupted too often, may not have looked for the application's upload.
     fn has_ended_attempt(&mut self) -> bool {
-        let is_interrupted = |entry: &Value| entry["outcome"] == EntryOutcome::Interrupted.as_str();
+        let is_interrupted = |entry: &Value| {
+            entry["outcome"] == EntryOutcome::Interrupted.as_str()
+                || entry["category"] == Category::Interrupted.as_str()
+        };
         let entries = self.json("retry_history");
         entries.as_ref().and_then(Value::as_array).is_some_and(|entries| !entries.iter().all(is_interrupted))
     }

@@ -107,9 +107,11 @@ pub(super) fn reset_sql(id: &PostId, by: &str, drop_ticket: bool) -> Sql {
         "UPDATE posts SET retry_count = 0, permanently_failed = 0, permanently_failed_at = NULL, \
          last_retried_at = NULL, retry_not_before = NULL, claim_by = NULL, claim_until = NULL, \
          publish_ticket = CASE WHEN NOT (? OR coalesce(failure_category, '') = 'ambiguous') THEN publish_ticket \
-         WHEN CASE WHEN json_valid(retry_history) AND json_type(retry_history) = 'array' \
-         THEN EXISTS (SELECT 1 FROM json_each(retry_history) WHERE coalesce(CASE WHEN type = 'object' \
-         THEN json_extract(value, '$.outcome') END, '') <> 'interrupted') END THEN 'null' ELSE '{}' END, \
+         WHEN coalesce(upload_publish_id, instagram_container_id) IS NULL \
+         OR CASE WHEN json_valid(retry_history) AND json_type(retry_history) = 'array' \
+         THEN EXISTS (SELECT 1 FROM json_each(retry_history) WHERE CASE WHEN type = 'object' \
+         THEN 'interrupted' NOT IN (coalesce(json_extract(value, '$.outcome'), ''), \
+         coalesce(json_extract(value, '$.category'), '')) ELSE 1 END) END THEN 'null' ELSE '{}' END, \
          failure_category = NULL, updated_at = ?, retry_history = CASE \
          WHEN json_valid(retry_history) AND json_type(retry_history, '$[#-1]') = 'object' \
          THEN json_set(retry_history, '$[#-1].resetAt', ?, '$[#-1].resetBy', ?) \
