@@ -201,6 +201,13 @@ impl InstagramPublisher {
         let limit = match self.api.publishing_limit(context).await {
             Ok(limit) => limit.unwrap_or_default(),
             Err(CallError::NoToken(error)) => return Err(error),
+            // The right to read the limit is not needed to publish.
+            Err(CallError::Refused(refusal))
+                if refusal.failure.category == Category::Auth && !refusal.is_token_refused() =>
+            {
+                log::debug!("continuing without the account's quota: {}", refusal.failure.message);
+                return Ok(());
+            }
             Err(error) => {
                 let failure = error.into_retryable(Platform::Instagram, READ_LIMIT).into_failure()?;
                 // It stops all calls for the account, and a further one would make a block longer.

@@ -2,6 +2,8 @@
 //! container does not name its post ("IG Container" on <https://developers.facebook.com>).
 #![warn(clippy::arithmetic_side_effects)]
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::InstagramPublisher;
@@ -121,13 +123,16 @@ fn ambiguous(post: &Post, failure: &Failure) -> Failure {
     Failure::new(Category::Ambiguous, text)
 }
 
-/// The ids and links of the posts with this caption since then.
+/// The ids and links of the posts with this caption since then, each once: a list that changes while its pages are read
+/// can repeat a post.
 fn candidates(listed: Vec<Media>, caption: &str, since: DateTime<Utc>) -> Vec<(String, Option<String>)> {
+    let mut seen = HashSet::new();
     listed
         .into_iter()
         .filter(|media| media.caption.trim() == caption.trim())
         .filter(|media| parse_timestamp(&media.timestamp).is_some_and(|at| at >= since))
         .filter_map(|media| Some((media.id?, media.permalink)))
+        .filter(|(id, _)| seen.insert(id.clone()))
         .collect()
 }
 

@@ -31,7 +31,7 @@ impl PlatformError {
 
     /// Whether it can mean that the token lacks the right to read.
     fn lacks_read_access(&self, status: u16) -> bool {
-        status == 403 && matches!(self.reason.as_str(), "insufficientPermissions" | "forbidden")
+        status == 403 && matches!(self.reason.as_str(), "" | "insufficientPermissions" | "forbidden")
     }
 }
 
@@ -161,7 +161,7 @@ mod tests {
         for (status, reason, expected) in [
             (403, "insufficientPermissions", true),
             (403, "forbidden", true),
-            (403, "", false),
+            (403, "", true),
             (403, "accessNotConfigured", false),
             (403, "channelSuspended", false),
             (403, "quotaExceeded", false),
