@@ -85,7 +85,7 @@ impl ApiResponse {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// Whether it is a page, in HTML or XML, as gateways and firewalls give them. An empty one is none.
+    /// Whether it is a page, in HTML or XML, as gateways and firewalls give them. An empty body is no page.
     pub(in crate::platform) fn is_page(&self) -> bool {
         let content_type = self.header(CONTENT_TYPE.as_str()).unwrap_or_default().to_ascii_lowercase();
         !self.body.is_empty() && ["html", "xml"].into_iter().any(|kind| content_type.contains(kind))

@@ -215,7 +215,7 @@ impl InstagramApi {
         Ok(media.permalink)
     }
 
-    /// The account's posts of a time; none if there are more than are read.
+    /// The account's posts of a time; none if there are more than the pages that are read can have.
     pub(super) async fn list_media(
         &self,
         since: DateTime<Utc>,
@@ -238,7 +238,7 @@ impl InstagramApi {
             media.extend(page.data);
             cursor = match page.paging.next_page() {
                 NextPage::After(after) => vec![("after", after)],
-                // A list that is bounded by times may name a next page that is empty, and then without a cursor.
+                // A list that is limited by time may name a next page that is empty, and then without a cursor.
                 NextPage::Unnamed if is_full => return Ok(None),
                 NextPage::None | NextPage::Unnamed => return Ok(Some(media)),
             };

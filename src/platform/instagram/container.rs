@@ -149,8 +149,8 @@ pub(super) enum Uploaded {
     All,
     /// Those before this offset have arrived.
     Until(u64),
-    /// Nothing.
-    Untold,
+    /// It does not report them.
+    NotReported,
 }
 
 /// What a container reports of itself.
@@ -280,14 +280,14 @@ pub(super) fn state_of(container: &ContainerStatus) -> ContainerState {
     let uploaded = match phase.status.as_deref() {
         Some("complete") => Uploaded::All,
         Some(_) => Uploaded::Until(phase.bytes_transferred.unwrap_or(0)),
-        None => phase.bytes_transferred.map_or(Uploaded::Untold, Uploaded::Until),
+        None => phase.bytes_transferred.map_or(Uploaded::NotReported, Uploaded::Until),
     };
     match container.status_code {
         StatusCode::Finished if container.copyright_check_status.matches_found => ContainerState::CopyrightMatch,
         StatusCode::Finished => ContainerState::Finished,
         StatusCode::Published => match uploaded {
             Uploaded::Until(uploaded) if phase.status.is_some() => ContainerState::Contradictory { uploaded },
-            Uploaded::All | Uploaded::Until(_) | Uploaded::Untold => ContainerState::Published,
+            Uploaded::All | Uploaded::Until(_) | Uploaded::NotReported => ContainerState::Published,
         },
         StatusCode::Expired => ContainerState::Expired,
         StatusCode::Error => ContainerState::Failed(processing_failure(&container.status)),
@@ -350,8 +350,8 @@ mod tests {
                 Contradictory { uploaded: 0 },
             ),
             (r#"{"status_code":"EXPIRED"}"#, Expired),
-            (r#"{"status_code":"IN_PROGRESS"}"#, Processing { uploaded: Uploaded::Untold }),
-            ("{}", Processing { uploaded: Uploaded::Untold }),
+            (r#"{"status_code":"IN_PROGRESS"}"#, Processing { uploaded: Uploaded::NotReported }),
+            ("{}", Processing { uploaded: Uploaded::NotReported }),
             (
                 r#"{"video_status":{"uploading_phase":{"status":"in_progress","bytes_transferred":50002}}}"#,
                 Processing { uploaded: Uploaded::Until(50002) },

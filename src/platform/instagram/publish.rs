@@ -21,7 +21,7 @@ const MAX_CALLS: u32 = 2;
 
 /// How many reads in a row must report a finished container before it is certain that it was not published: one at
 /// once, and two after a wait each, since the status may lag behind (not documented). A copyright match is found in a
-/// finished container, so it needs as many.
+/// finished container, so it needs as many reads.
 const FINISHED_READS: u32 = 3;
 
 /// Whether a publish call has made the container public.

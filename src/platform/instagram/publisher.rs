@@ -138,7 +138,7 @@ fn is_gone(failure: &Failure) -> bool {
     failure.category == Category::Network
 }
 
-/// Whether a container that this attempt has made exists and is only not found for a while: then the next attempt looks
+/// Whether a container that this attempt has made may exist although it is not found for a while: then the next attempt looks
 /// for it before it makes a new one.
 fn may_be_hidden(failure: &Failure) -> bool {
     failure.category == Category::Unknown
@@ -198,12 +198,12 @@ fn next_step(state: ContainerState, progress: Progress<'_>) -> Step<'_> {
         ContainerState::Contradictory { .. } if progress.is_committed => Step::Wait,
         ContainerState::Contradictory { uploaded }
         | ContainerState::Processing { uploaded: Uploaded::Until(uploaded) } => upload(uploaded),
-        ContainerState::Processing { uploaded: Uploaded::Untold }
+        ContainerState::Processing { uploaded: Uploaded::NotReported }
             if !progress.is_committed && !progress.was_processing =>
         {
             upload(0)
         }
-        ContainerState::Processing { uploaded: Uploaded::All | Uploaded::Untold } => Step::Wait,
+        ContainerState::Processing { uploaded: Uploaded::All | Uploaded::NotReported } => Step::Wait,
     }
 }
 
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn the_next_step_follows_from_the_container_and_the_ticket() {
         use ContainerState::{Contradictory, CopyrightMatch, Expired, Failed, Finished, Published, Unreadable};
-        use Uploaded::{All, Until, Untold};
+        use Uploaded::{All, NotReported, Until};
         let uploaded = |uploaded| ContainerState::Processing { uploaded };
         let contradictory = Contradictory { uploaded: 40 };
         let failure = || Failure::new(Category::MediaProcessing, "failed");
@@ -232,17 +232,17 @@ mod tests {
             ("failed", Failed(failure()), false, false, None, Step::Judge(failure())),
             ("expired", Expired, false, true, None, Step::ResolveExpired),
             ("unreadable", Unreadable(failure()), false, false, None, Step::ResolveUnreadable(failure())),
-            ("image processing", uploaded(Untold), false, false, None, Step::Wait),
+            ("image processing", uploaded(NotReported), false, false, None, Step::Wait),
             ("reel processing", uploaded(All), false, false, Some(REEL), Step::Wait),
             ("upload interrupted by an earlier attempt", uploaded(Until(40)), false, false, Some(REEL), rest()),
             ("upload interrupted, publish call made", uploaded(Until(40)), false, true, Some(REEL), rest()),
             ("upload complete but not reported so", uploaded(Until(100)), false, false, Some(REEL), Step::Wait),
             ("uploaded by this attempt", uploaded(Until(40)), true, false, Some(REEL), Step::Wait),
-            ("bytes not reported", uploaded(Untold), false, false, Some(REEL), whole()),
-            ("bytes not reported, sent by this attempt", uploaded(Untold), true, false, Some(REEL), Step::Wait),
-            ("bytes not reported, publish call made", uploaded(Untold), false, true, Some(REEL), Step::Wait),
+            ("bytes not reported", uploaded(NotReported), false, false, Some(REEL), whole()),
+            ("bytes not reported, sent by this attempt", uploaded(NotReported), true, false, Some(REEL), Step::Wait),
+            ("bytes not reported, publish call made", uploaded(NotReported), false, true, Some(REEL), Step::Wait),
             ("the application's", uploaded(Until(40)), false, true, None, Step::Wait),
-            ("the application's, bytes not reported", uploaded(Untold), false, true, None, Step::Wait),
+            ("the application's, bytes not reported", uploaded(NotReported), false, true, None, Step::Wait),
             ("published with bytes missing", contradictory.clone(), false, false, Some(REEL), rest()),
             ("published with bytes missing, sent", contradictory.clone(), true, false, Some(REEL), Step::Wait),
             ("published with bytes missing, called", contradictory.clone(), false, true, Some(REEL), Step::Wait),
@@ -257,7 +257,7 @@ mod tests {
     fn what_was_left_processing_is_filled_again_only_if_bytes_are_reported_missing() {
         let progress = Progress { has_sent_bytes: false, was_processing: true, is_committed: false, reel: Some(REEL) };
         for (uploaded, step) in [
-            (Uploaded::Untold, Step::Wait),
+            (Uploaded::NotReported, Step::Wait),
             (Uploaded::All, Step::Wait),
             (Uploaded::Until(40), Step::Upload { reel: REEL, offset: 40 }),
         ] {

@@ -161,12 +161,12 @@ fn interruption(refusal: &Failure) -> Failure {
 }
 
 /// Where the upload has to be resumed, by the container's own word; none if no bytes are missing or none can be sent.
-/// Where it says nothing of them, the part that was sent from `sent_from` on is missing.
+/// Where it says nothing about them, the part that was sent from `sent_from` on is missing.
 fn resume_offset(state: &ContainerState, size: u64, sent_from: u64) -> Option<u64> {
     match state {
         ContainerState::Processing { uploaded: Uploaded::Until(bytes) }
         | ContainerState::Contradictory { uploaded: bytes } => Some(*bytes).filter(|bytes| *bytes < size),
-        ContainerState::Processing { uploaded: Uploaded::Untold } => Some(sent_from),
+        ContainerState::Processing { uploaded: Uploaded::NotReported } => Some(sent_from),
         ContainerState::Processing { uploaded: Uploaded::All }
         | ContainerState::Finished
         | ContainerState::CopyrightMatch
@@ -210,7 +210,7 @@ mod tests {
         [
             (ContainerState::Processing { uploaded: Uploaded::Until(0) }, 0),
             (ContainerState::Processing { uploaded: Uploaded::Until(99) }, 99),
-            (ContainerState::Processing { uploaded: Uploaded::Untold }, 20),
+            (ContainerState::Processing { uploaded: Uploaded::NotReported }, 20),
             (ContainerState::Contradictory { uploaded: 40 }, 40),
         ]
     }
@@ -257,7 +257,7 @@ mod tests {
             assert_eq!(state_after(state.clone(), 100, failure(Category::MediaProcessing)), Ok(state));
         }
         let processing = || ContainerState::Processing { uploaded: Uploaded::Until(40) };
-        let silent = || ContainerState::Processing { uploaded: Uploaded::Untold };
+        let silent = || ContainerState::Processing { uploaded: Uploaded::NotReported };
         let contradictory = || ContainerState::Contradictory { uploaded: 40 };
         for (state, category, ticket) in [
             (processing(), Category::MediaProcessing, TicketFate::Dead),

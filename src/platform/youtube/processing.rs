@@ -43,14 +43,14 @@ fn next_step(observed: Result<Processing, LookupError>) -> Step {
         Err(LookupError::NoReadAccess(failure)) => Step::PublishUnchecked(failure),
         Err(LookupError::Failed(failure)) if failure.category.is_transient() => Step::Retry(failure),
         // YouTube refuses the look-up for good, which says nothing of the video.
-        Err(LookupError::Failed(failure)) if is_of_lookup(&failure) => Step::PublishUnchecked(failure),
+        Err(LookupError::Failed(failure)) if refuses_lookup(&failure) => Step::PublishUnchecked(failure),
         // The account, a limit, or a response that is not YouTube's own: the next attempt asks again.
         Err(LookupError::Failed(failure)) => Step::Fail(failure),
     }
 }
 
 /// Whether a failure to look the video up concerns neither the account nor a later moment.
-fn is_of_lookup(failure: &Failure) -> bool {
+fn refuses_lookup(failure: &Failure) -> bool {
     failure.retryable == Retryable::No && !failure.category.gives_up_platform()
 }
 

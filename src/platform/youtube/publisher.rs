@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::api::{ASK_PROGRESS, NewVideo, YouTubeApi};
 use super::responses::Video;
-use super::session::{SessionEnd, SessionTicket, VideoUpload, is_lasting, unfinished_upload};
+use super::session::{SessionEnd, SessionTicket, VideoUpload, refuses_for_good, unfinished_upload};
 use super::{YouTubeSettings, account, metadata};
 use crate::platform::auth::{AuthorizedClient, CallError};
 use crate::platform::backoff::PollSettings;
@@ -105,7 +105,7 @@ impl Publisher for YouTubePublisher {
             TicketAge::Stored => match self.api.session_progress(&url, session.size, context).await {
                 Ok(progress) => progress,
                 // Without the last byte there is no video, so nothing is lost with the session.
-                Err(CallError::Refused(refusal)) if !ticket.is_committed() && is_lasting(&refusal) => {
+                Err(CallError::Refused(refusal)) if !ticket.is_committed() && refuses_for_good(&refusal) => {
                     return Err(refusal.failure.with_dead_ticket().into());
                 }
                 Err(error) => return Err(error.into_retryable(Platform::YouTubeShorts, ASK_PROGRESS)),

@@ -126,7 +126,7 @@ fn session_end(refusal: Refusal) -> Result<SessionEnd, Refusal> {
 /// Whether a session that is asked how far it has come refuses to go on for good: of the server errors only 500, 502,
 /// 503 and 504 are temporary ("Resumable Uploads"). The token and the rate of requests have nothing to do with the
 /// session, and [`session_end`] knows the refusals of the video.
-pub(super) fn is_lasting(refusal: &Refusal) -> bool {
+pub(super) fn refuses_for_good(refusal: &Refusal) -> bool {
     let is_permanent = match refusal.failure.category {
         Category::MissingAsset | Category::QuotaExhausted | Category::AccountRestricted => {
             (400..500).contains(&refusal.status)
@@ -395,7 +395,7 @@ mod tests {
             (403, AccountRestricted, false, false),
         ] {
             let refusal = refusal(status, category, is_own_form);
-            assert_eq!(is_lasting(&refusal), expected, "{status} {category} {is_own_form}");
+            assert_eq!(refuses_for_good(&refusal), expected, "{status} {category} {is_own_form}");
         }
     }
 
