@@ -141,9 +141,10 @@ impl Environment {
     /// The names that are probably misspelt, each with the declared variable that was meant and that is not set.
     pub fn misspelt(&self, declared: impl Iterator<Item = &'static Variable>) -> Vec<(&str, &'static str)> {
         let declared: Vec<&'static str> = declared.map(|variable| variable.name).collect();
+        let unset: Vec<&'static str> = declared.iter().copied().filter(|name| self.value(name).is_none()).collect();
         let meant = |written: &str| {
-            let unset = declared.iter().copied().filter(|name| self.value(name).is_none());
-            unset.filter_map(|name| Some((slip(written, name)?, name))).min().map(|(_, name)| name)
+            let slips = unset.iter().filter_map(|name| Some((slip(written, name)?, *name)));
+            slips.min().map(|(_, name)| name)
         };
         let others = self.values.keys().map(String::as_str).filter(|name| !declared.contains(name));
         others.filter_map(|written| Some((written, meant(written)?))).collect()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
 use mongodb::options::{
-    Acknowledgment, ClientOptions, ConnectionString, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
+    Acknowledgment, ClientOptions, CollectionOptions, ConnectionString, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
 };
 use secrecy::{ExposeSecret, SecretString};
 
@@ -25,6 +25,16 @@ fn majority() -> WriteConcern {
 pub(super) fn majority_document() -> Document {
     let timeout = i64::try_from(MAJORITY_TIMEOUT.as_millis()).unwrap_or(i64::MAX);
     doc! { "w": "majority", "j": true, "wtimeout": timeout }
+}
+
+/// What the record of a run waits for that found nothing to do. A failover may undo it.
+pub(super) fn primary_alone() -> WriteConcern {
+    WriteConcern::builder().w(Acknowledgment::Nodes(1)).build()
+}
+
+/// How the records of runs are read: also those that no majority has confirmed yet.
+pub(super) fn of_runs() -> CollectionOptions {
+    CollectionOptions::builder().read_concern(ReadConcern::local()).build()
 }
 
 /// Where the posts are in MongoDB.

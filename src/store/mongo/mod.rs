@@ -90,7 +90,7 @@ impl MongoPostStore {
             posts: database.collection(&settings.posts),
             raw_posts: database.collection(&settings.posts),
             stories: database.collection(&settings.stories),
-            runs: database.collection("postretry_runs"),
+            runs: database.collection_with_options("postretry_runs", connection::of_runs()),
             tokens: database.collection("postretry_tokens"),
             database,
             missing_indexes: Mutex::default(),
@@ -523,6 +523,10 @@ impl PostStore for MongoPostStore {
     }
 
     async fn record_run(&self, run: &RunRecord) -> Result<(), StoreError> {
-        self.run("record the run in", self.runs.insert_one(statistics::run_document(run))).await.map(drop)
+        let mut insert = self.runs.insert_one(statistics::run_document(run));
+        if run.is_idle() {
+            insert = insert.write_concern(connection::primary_alone());
+        }
+        self.run("record the run in", insert).await.map(drop)
     }
 }

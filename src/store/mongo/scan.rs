@@ -127,8 +127,7 @@ pub(super) fn candidates(part: &Part, policy: &RetryPolicy, now: DateTime<Utc>) 
         let [wrong_flag, listed_flag] = state.unreadable_flags();
         return vec![(index, vec![unflagged, wrong_flag, listed_flag])];
     }
-    let reached = |(counted, latest)| extended(&counted, doc! { state.dates.first(): { "$lte": latest } });
-    let mut due: Vec<Document> = state.counted(&state.unclaimed).into_iter().map(reached).collect();
+    let mut due = state.dated_candidates();
     let undated = state.undated_candidates();
     let claimed = extended(&unflagged, doc! { place.retry("retryClaim"): { "$exists": true } });
     let mut candidates =
@@ -232,6 +231,20 @@ impl<'a> DueState<'a> {
             counted.extend(exact.map(|counted| (counted, bson_date(latest))));
         }
         counted
+    }
+
+    /// Those whose backoff is over since the usual date, and some more. In no order, so that a branch can have all the
+    /// values that mean one retry count.
+    fn dated_candidates(&self) -> Vec<Document> {
+        let reached = |number| {
+            let latest = self.policy.latest_due_anchor(number, self.now)?;
+            let due = doc! {
+                self.place.retry("retryCount"): { "$in": exact_counts(number) },
+                self.dates.first(): { "$lte": bson_date(latest) },
+            };
+            Some(extended(&self.unclaimed, due))
+        };
+        (0..self.policy.max_retries).map_while(reached).collect()
     }
 
     /// The values of all ordinary retry counts.
@@ -352,8 +365,9 @@ impl<'a> DueState<'a> {
         for number in 0..self.policy.max_retries {
             let Some(latest) = self.policy.latest_due_anchor(number, self.now) else { break };
             let changed = doc! { "updatedAt": { "$not": { "$gt": bson_date(latest) } } };
-            let ranges = count_ranges(number).into_iter().map(|range| extended(&unset, doc! { &count: range }));
-            branches.extend(ranges.map(|counted| extended(&counted, changed.clone())));
+            let ranges = if number == 0 { vec![doc! { "$not": { "$gte": 1 } }.into()] } else { count_ranges(number) };
+            let counted = ranges.into_iter().map(|range| extended(&unset, doc! { &count: range }));
+            branches.extend(counted.map(|counted| extended(&counted, changed.clone())));
         }
         branches.push(extended(&unset, doc! { "updatedAt": { "$gt": last_date() } }));
         branches

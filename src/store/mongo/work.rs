@@ -3,6 +3,7 @@
 //! Most passes have nothing to do, and one search of each index tells that. Where one of them has found something, what
 //! each scan of that index would find is looked for by itself: most find nothing, and the pass leaves them out.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
@@ -16,8 +17,9 @@ use crate::post::RetryPolicy;
 use crate::store::query::MalformedPosts;
 use crate::store::{DueQuery, StoreError};
 
-/// How many searches for work run at a time. Each needs a connection, and opening one costs as much as a search.
-const SEARCHES: usize = 3;
+/// How many searches for work run at a time. Each needs a connection, and opening one costs as much as a search. At the
+/// start of a pass two are open already.
+const SEARCHES: usize = 2;
 
 /// How long an empty scan is left out: what has come up meanwhile is found after that, or by the next pass.
 const REMEMBERED: TimeDelta = TimeDelta::minutes(5);
@@ -75,6 +77,9 @@ impl MongoPostStore {
             let found = self.collect_hinted(first, &index, drop).await?;
             Ok::<_, StoreError>((key, found.is_empty()))
         };
+        let mut searches: Vec<_> = searches.collect();
+        // The one that takes the longest is not left for the end.
+        searches.sort_by_key(|(_, _, branches)| Reverse(branches.len()));
         let all: Vec<_> = stream::iter(searches).map(search).buffer_unordered(SEARCHES).try_collect().await?;
         let has_found = all.iter().any(|(_, is_empty)| !is_empty);
         Ok((all.into_iter().filter(|(_, is_empty)| *is_empty).map(|(key, _)| key).collect(), has_found))

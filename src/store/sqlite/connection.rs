@@ -120,7 +120,7 @@ impl SqlitePostStore {
 }
 
 /// Runs a statement that changes one row, or none if its condition does not hold.
-fn execute(connection: &Connection, sql: &Sql) -> rusqlite::Result<LeaseWrite> {
+pub(super) fn execute(connection: &Connection, sql: &Sql) -> rusqlite::Result<LeaseWrite> {
     let written = connection.prepare_cached(&sql.text)?.execute(params_from_iter(&sql.values))?;
     Ok(if written == 1 { LeaseWrite::Applied } else { LeaseWrite::Lost })
 }

@@ -27,7 +27,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params_from_iter};
 
-use self::connection::{after_cursor, on_thread, position};
+use self::connection::{after_cursor, execute, on_thread, position};
 use self::error::translate_for_one_post;
 use self::file::Opened;
 use self::identity::{has_id, id_of, is_shown_as};
@@ -383,7 +383,18 @@ impl PostStore for SqlitePostStore {
 
     async fn record_run(&self, run: &RunRecord) -> Result<(), StoreError> {
         let sql = statistics::run_sql(run);
-        self.write("record the run in", sql).await.map(drop)
+        let is_idle = run.is_idle();
+        self.with("record the run in", move |connection| {
+            if is_idle {
+                connection.pragma_update(None, "synchronous", "NORMAL")?;
+            }
+            let recorded = execute(connection, &sql).map(drop);
+            if is_idle {
+                connection.pragma_update(None, "synchronous", "FULL")?;
+            }
+            recorded
+        })
+        .await
     }
 }
 

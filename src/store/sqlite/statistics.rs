@@ -70,15 +70,22 @@ pub(super) fn given_up(connection: &Connection) -> rusqlite::Result<Vec<(Platfor
     // The latest rows, without a look at the runs of years.
     let latest = "SELECT by_platform, started_at FROM runs ORDER BY rowid DESC LIMIT 50";
     let mut statement = connection.prepare(&format!("SELECT by_platform FROM ({latest}) ORDER BY started_at DESC"))?;
-    let rows = statement.query_map([], |row| text_in(row, 0))?;
-    let runs = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    let runs: Vec<serde_json::Value> =
-        runs.into_iter().flatten().filter_map(|text| serde_json::from_str(&text).ok()).collect();
-    let latest = |platform: Platform| {
-        let entry = runs.iter().find_map(|run| run.get(platform.as_str()))?;
-        Some((platform, given_up_from(entry.get("givenUp")?)?))
-    };
-    Ok(Platform::ALL.into_iter().filter_map(latest).collect())
+    let mut rows = statement.query([])?;
+    let mut given_up = Vec::new();
+    let mut unseen = Vec::from(Platform::ALL);
+    // Nearly always the first run says it of all platforms.
+    while !unseen.is_empty()
+        && let Some(row) = rows.next()?
+    {
+        let run: Option<serde_json::Value> = text_in(row, 0)?.and_then(|text| serde_json::from_str(&text).ok());
+        unseen.retain(|platform| {
+            let Some(entry) = run.as_ref().and_then(|run| run.get(platform.as_str())) else { return true };
+            given_up.extend(entry.get("givenUp").and_then(given_up_from).map(|record| (*platform, record)));
+            false
+        });
+    }
+    given_up.sort_by_key(|(platform, _)| *platform);
+    Ok(given_up)
 }
 
 /// The runs of the last days, day by day in UTC.
