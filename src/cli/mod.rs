@@ -154,16 +154,18 @@ fn start(
         },
     };
     let settings = Settings::resolve(&environment, &overrides)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    let refused =
+        |action: &'static str| move |error: std::io::Error| AppError::System { action, problem: error.to_string() };
+    // One thread does all but what waits for a disk: with several a pass takes more CPU and memory and is
+    // hardly faster.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .thread_keep_alive(KEEP_ALIVE)
         .enable_all()
         .build()
-        .map_err(|error| AppError::System { action: "start", problem: error.to_string() })?;
+        .map_err(refused("start"))?;
+    let shutdown = ending.on_signals(console.notes()).map_err(refused("listen for signals"))?;
     let format = cli.global.format();
     let exit = runtime.block_on(async {
-        let shutdown = stop_signals()?;
-        ending.obey(shutdown.clone(), console.notes());
         // The thread for files and SQLite. A system that refuses it does so now, and not in the middle of a pass.
         tokio::task::spawn_blocking(|| {}).await.unwrap_or_default();
         match &cli.command {
@@ -242,12 +244,6 @@ async fn open_assets(settings: &Settings) -> Result<AssetStore, AppError> {
         ),
         hint: Some("set it to the directory that contains the videos and images".to_owned()),
     })
-}
-
-/// Listens for stop signals from now on.
-fn stop_signals() -> Result<Shutdown, AppError> {
-    Shutdown::on_signals()
-        .map_err(|error| AppError::System { action: "listen for signals", problem: error.to_string() })
 }
 
 /// Records a run. A store that does not respond does not keep a process that is to stop: then the run is not recorded,

@@ -1,7 +1,7 @@
 //! The process of a command: what ends it, and the error if it cannot continue.
 //!
-//! The command has a thread of its own. So a stop ends the process even if the command waits for a disk, a pipe or a
-//! person, and a panic is an error like any other.
+//! The command has a thread of its own, and so have the signals. So a stop ends the process even if the command waits for
+//! a disk, a pipe or a person, and a panic is an error like any other.
 
 use std::panic::PanicHookInfo;
 use std::sync::mpsc::{Sender, channel};
@@ -15,6 +15,9 @@ use crate::retry::{Shutdown, Signal, Work};
 
 /// The name of the command's thread.
 const COMMAND: &str = "command";
+
+/// The name of the thread that listens for signals.
+const SIGNALS: &str = "signals";
 
 /// As much as the main thread has.
 const STACK: usize = 8 * 1024 * 1024;
@@ -40,23 +43,38 @@ const THREADS: &str = "raise the limits on processes and memory: `ulimit -u` and
 pub(super) struct Ending(Sender<Exit>);
 
 impl Ending {
-    /// Ends the process when a stop leaves it no more time.
-    pub(super) fn obey(self, shutdown: Shutdown, notes: Notes) {
-        tokio::spawn(async move {
-            shutdown.time_over().await;
-            let is_cut_short = shutdown.work() == Some(Work::Attempts);
-            // Standard error may be a pipe or a terminal that takes nothing more.
-            let last_words = tokio::task::spawn_blocking(move || {
-                notes.end_progress();
-                if is_cut_short {
-                    log::warn!("attempts were cut short; the next pass resumes them when their claims have expired");
-                }
-            });
-            drop(tokio::time::timeout(LAST_WORDS, last_words).await);
-            if let Some(signal) = shutdown.signal() {
-                self.end(signal.into());
+    /// Listens for stop signals on a thread of its own, and ends the process when a stop leaves it no more time.
+    ///
+    /// # Errors
+    /// If the signal handlers cannot be installed, or the system refuses the thread.
+    pub(super) fn on_signals(self, notes: Notes) -> std::io::Result<Shutdown> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let shutdown = runtime.block_on(async { Shutdown::on_signals() })?;
+        let obeyed = shutdown.clone();
+        let obey = move || runtime.block_on(self.obey(obeyed, notes));
+        thread::Builder::new().name(SIGNALS.to_owned()).spawn(obey)?;
+        Ok(shutdown)
+    }
+
+    async fn obey(self, shutdown: Shutdown, notes: Notes) {
+        shutdown.time_over().await;
+        let is_cut_short = shutdown.work() == Some(Work::Attempts);
+        let (said, is_said) = channel();
+        // Standard error may be a pipe or a terminal that takes nothing more.
+        let last_words = thread::Builder::new().spawn(move || {
+            notes.end_progress();
+            if is_cut_short {
+                log::warn!("attempts were cut short; the next pass resumes them when their claims have expired");
             }
+            said.send(()).unwrap_or_default();
         });
+        // Where the system refuses the thread, nothing is said.
+        if last_words.is_ok() {
+            is_said.recv_timeout(LAST_WORDS).unwrap_or_default();
+        }
+        if let Some(signal) = shutdown.signal() {
+            self.end(signal.into());
+        }
     }
 
     fn end(&self, exit: Exit) {
