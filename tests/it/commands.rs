@@ -219,6 +219,21 @@ async fn under_cron_nothing_is_printed_when_nothing_was_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_with_nothing_to_do_is_in_the_statistics_at_once() {
+    let mut env = TestEnv::new().await;
+    env.post("tiktok", doc! { "failedAt": hours_ago(0) }).await;
+    for store in ["MongoDB", "SQLite"] {
+        if store == "SQLite" {
+            env.on_sqlite().await;
+        }
+        for count in 1..=5 {
+            env.run(&["run", "-q"]).await.expect(0);
+            assert_eq!(env.run(&["stats", "--json"]).await.expect(0).json()["runs"]["runCount"], count, "{store}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_database_without_the_collection_gets_a_warning_that_names_what_looks_like_it() {
     let mut env = TestEnv::new().await;
     env.database.collection::<Document>("marketingposts").insert_one(doc! {}).await.unwrap();

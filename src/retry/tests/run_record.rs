@@ -157,6 +157,21 @@ async fn a_pass_and_a_retry_count_the_same_attempts_the_same_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_is_idle_only_if_nothing_was_due_and_no_platform_waits_for_a_person() {
+    let passed = bench().await;
+    let report = passed.run().await;
+    assert!(!pass_record(&passed.context, &report, RunOutcome::Ok, &[]).await.is_idle());
+    let idle = TestBench::with(|_| {}).await;
+    let report = idle.run().await;
+    let mut record = pass_record(&idle.context, &report, RunOutcome::Ok, &[]).await;
+    assert!(record.is_idle(), "{record:?}");
+    let category = Category::Auth;
+    record.by_platform[0].given_up =
+        Some(GivenUpRecord { category, reason: "sign in".to_owned(), waiting: 1, since: record.started_at });
+    assert!(!record.is_idle());
+}
+
+#[tokio::test(start_paused = true)]
 async fn neither_a_deferral_nor_a_post_that_expired_is_an_attempt() {
     let record = retry_all(&bench().await, &IDS).await.unwrap();
     let attempts: Vec<AttemptCount> = record.attempts.iter().collect();
