@@ -156,7 +156,7 @@ fn start(
     let settings = Settings::resolve(&environment, &overrides)?;
     let refused =
         |action: &'static str| move |error: std::io::Error| AppError::System { action, problem: error.to_string() };
-    // One thread does all but what waits for a disk: with several a pass takes more CPU and memory and is
+    // One thread does all but reading files and SQLite: with several a pass takes more CPU and memory and is
     // hardly faster.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .thread_keep_alive(KEEP_ALIVE)

@@ -113,13 +113,13 @@ pub(super) fn limit_hint(text: &str) -> Option<&'static str> {
     LIMITS.iter().find(|(said, _)| text.contains(said)).map(|(_, hint)| *hint)
 }
 
-/// A panic is reported in the form of all errors. In the command's thread it ends the process at once, because a runtime
-/// that could not start all its threads would wait for them for ever.
+/// A panic is reported in the form of all errors. One of the command itself ends the process at once, because the process
+/// waits for the command. One of a task is told to whoever waits for the task, and the other tasks continue.
 fn report_panics(redactor: Redactor, ending: Ending) {
     std::panic::set_hook(Box::new(move |panic| {
         let (problem, hint) = explain(panic, &redactor);
         console::say_over_progress(&problem, Some(hint));
-        if thread::current().name() == Some(COMMAND) {
+        if thread::current().name() == Some(COMMAND) && tokio::task::try_id().is_none() {
             ending.end(Exit::Error);
         }
     }));
@@ -141,6 +141,19 @@ fn explain(panic: &PanicHookInfo<'_>, redactor: &Redactor) -> (String, &'static 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_of_a_task_does_not_end_the_command_and_one_of_the_command_does() {
+        let redactor = Redactor::default();
+        let exit = run(&redactor, |_| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let task = runtime.block_on(async { tokio::spawn(async { panic!("in a task") }).await });
+            if task.is_err() { Exit::Attention } else { Exit::Done }
+        });
+        assert_eq!(exit, Exit::Attention);
+        assert_eq!(run(&redactor, |_| panic!("in the command")), Exit::Error);
+        drop(std::panic::take_hook());
+    }
 
     #[test]
     fn a_limit_of_the_system_is_named_with_what_to_raise() {

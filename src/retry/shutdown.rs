@@ -1,6 +1,7 @@
 //! A clean shutdown: no new claims, a grace period for what is in flight, then the rest is released.
 
 use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -90,7 +91,11 @@ impl Shutdown {
 
     pub(super) fn begin(&self, signal: Signal) {
         if self.work.get() == Some(&Work::Attempts) {
-            log::info!("received a stop signal: no new posts are started, attempts in flight have 20 s to finish");
+            let note = || {
+                log::info!("received a stop signal: no new posts are started, attempts in flight have 20 s to finish");
+            };
+            // On a thread, since standard error may take nothing more, and the stop must go on.
+            thread::Builder::new().spawn(note).map_or_else(drop, drop);
         }
         // Only the first signal counts.
         self.signal.get_or_init(|| signal);

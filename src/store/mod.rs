@@ -2,7 +2,7 @@
 //!
 //! [`PostStore`] defines what a store must do, and when each call is durable. A caller cannot tell the implementations
 //! apart: one contract suite runs on all of them. A write is durable when its method
-//! returns: MongoDB with majority write concern, SQLite with the transaction committed.
+//! returns, except the record of an idle run: MongoDB with majority write concern, SQLite with the transaction committed.
 
 mod error;
 mod machine_clock;
@@ -232,6 +232,6 @@ pub trait PostStore: TokenStore {
     /// The platforms that the latest runs skipped: of each platform, what its latest recorded run says.
     async fn given_up_platforms(&self) -> Result<Vec<(Platform, GivenUpRecord)>, StoreError>;
 
-    /// Records a run.
+    /// Records a run. The record of an idle one need not be durable.
     async fn record_run(&self, run: &RunRecord) -> Result<(), StoreError>;
 }

@@ -12,7 +12,7 @@ use crate::platform::LeaseCheck;
 use crate::platform::media::{FileError, MediaFile};
 
 /// How much of a file is read at a time.
-const PIECE: usize = 64 * 1024;
+const PIECE: usize = 256 * 1024;
 
 /// How many pieces are read at the same time: one is read while the one before it is being sent.
 const PIECES_AT_A_TIME: usize = 2;
@@ -109,7 +109,7 @@ mod tests {
     use crate::platform::test_context::post;
     use crate::post::{MediaKind, Platform};
 
-    const SIZE: usize = 40 * PIECE + 1234;
+    const SIZE: usize = 10 * PIECE + 1234;
 
     fn video() -> Vec<u8> {
         let mut bytes = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom".to_vec();

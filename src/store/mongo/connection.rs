@@ -28,7 +28,7 @@ pub(super) fn majority_document() -> Document {
     doc! { "w": "majority", "j": true, "wtimeout": timeout }
 }
 
-/// What the record of a run waits for that found nothing to do. A failover may undo it.
+/// How far the record of a run that found nothing to do is confirmed: by the primary alone. A failover may undo it.
 pub(super) fn primary_alone() -> WriteConcern {
     WriteConcern::builder().w(Acknowledgment::Nodes(1)).build()
 }

@@ -1,7 +1,7 @@
 //! The posts in MongoDB, as a Mongoose application writes them.
 //!
-//! Every write has the condition under which it is allowed as its filter, and a majority confirms it. Claims use the
-//! server's clock. Only the documented fields are changed.
+//! Every write has the condition under which it is allowed as its filter, and a majority confirms it, except the
+//! record of an idle run. Claims use the server's clock. Only the documented fields are changed.
 
 mod connection;
 mod decode;

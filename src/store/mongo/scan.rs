@@ -233,8 +233,8 @@ impl<'a> DueState<'a> {
         counted
     }
 
-    /// Those whose backoff is over since the usual date, and some more. In no order, so that a branch can have all the
-    /// values that mean one retry count.
+    /// Those whose backoff is over since the usual date, and some more. They need no order, so one branch can have
+    /// all values that mean the same retry count.
     fn dated_candidates(&self) -> Vec<Document> {
         let reached = |number| {
             let latest = self.policy.latest_due_anchor(number, self.now)?;
@@ -365,9 +365,8 @@ impl<'a> DueState<'a> {
         for number in 0..self.policy.max_retries {
             let Some(latest) = self.policy.latest_due_anchor(number, self.now) else { break };
             let changed = doc! { "updatedAt": { "$not": { "$gt": bson_date(latest) } } };
-            let ranges = if number == 0 { vec![doc! { "$not": { "$gte": 1 } }.into()] } else { count_ranges(number) };
-            let counted = ranges.into_iter().map(|range| extended(&unset, doc! { &count: range }));
-            branches.extend(counted.map(|counted| extended(&counted, changed.clone())));
+            let ranges = count_ranges(number).into_iter().map(|range| extended(&unset, doc! { &count: range }));
+            branches.extend(ranges.map(|counted| extended(&counted, changed.clone())));
         }
         branches.push(extended(&unset, doc! { "updatedAt": { "$gt": last_date() } }));
         branches

@@ -342,7 +342,7 @@ impl MongoPostStore {
     pub(super) async fn latest_given_up(&self) -> Result<Vec<(Platform, GivenUpRecord)>, StoreError> {
         // In the order in which they were recorded, which needs no index and no look at the runs of years.
         let newest = self.runs.find(doc! {}).sort(doc! { "$natural": -1 }).limit(LATEST_RUNS);
-        // Of an entry without it an empty document is left, which says that the run had something to do with the platform.
+        // An entry without `givenUp` comes back as an empty document: the run was for that platform, too.
         let mut fields = doc! { "startedAt": 1 };
         fields.extend(Platform::ALL.map(|platform| (format!("byPlatform.{platform}.givenUp"), Bson::Int32(1))));
         // Of each record no more is kept than is needed: any program can have written it.

@@ -1,7 +1,7 @@
 //! The posts in a SQLite file, for one machine, with exactly the same meaning as in MongoDB.
 //!
 //! SQLite runs on its own threads, so the rest of the program never waits for the disk. Every write is one
-//! statement with its own condition, or one transaction, and is durable when it returns. The clock is this machine's.
+//! statement with its own condition, or one transaction, and all but the record of an idle run is durable when it returns. The clock is this machine's.
 
 mod connection;
 mod error;
@@ -386,6 +386,7 @@ impl PostStore for SqlitePostStore {
         let is_idle = run.is_idle();
         self.with("record the run in", move |connection| {
             if is_idle {
+                // It is the last write of a command.
                 connection.pragma_update(None, "synchronous", "NORMAL")?;
             }
             let recorded = execute(connection, &sql).map(drop);
