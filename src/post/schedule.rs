@@ -86,8 +86,14 @@ impl RetryPolicy {
     }
 
     /// The latest anchor with which a post of that many retries is due at `now`.
-    pub fn latest_due_anchor(&self, retry_count: u32, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    fn latest_due_anchor(&self, retry_count: u32, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         now.checked_sub_signed(self.delay(retry_count)?)
+    }
+
+    /// Each number of retries that leaves another one, with the latest anchor with which a post is due at `now`. They
+    /// end at the first without such an anchor.
+    pub fn latest_due_anchors(&self, now: DateTime<Utc>) -> impl Iterator<Item = (u32, DateTime<Utc>)> {
+        (0..self.max_retries).map_while(move |count| Some((count, self.latest_due_anchor(count, now)?)))
     }
 
     /// The date that a post's backoff counts from.

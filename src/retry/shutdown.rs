@@ -94,8 +94,9 @@ impl Shutdown {
             let note = || {
                 log::info!("received a stop signal: no new posts are started, attempts in flight have 20 s to finish");
             };
-            // On a thread, since standard error may take nothing more, and the stop must go on.
-            thread::Builder::new().spawn(note).map_or_else(drop, drop);
+            // On a thread, since standard error may take nothing more, and the stop must go on. Where the system refuses
+            // the thread, nothing is said.
+            drop(thread::Builder::new().spawn(note));
         }
         // Only the first signal counts.
         self.signal.get_or_init(|| signal);

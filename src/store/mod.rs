@@ -1,8 +1,8 @@
 //! The stores of posts.
 //!
 //! [`PostStore`] defines what a store must do, and when each call is durable. A caller cannot tell the implementations
-//! apart: one contract suite runs on all of them. A write is durable when its method
-//! returns, except the record of an idle run: MongoDB with majority write concern, SQLite with the transaction committed.
+//! apart: one contract suite runs on all of them. A write is durable when its method returns, except the record of an
+//! idle run: MongoDB with majority write concern, SQLite with the transaction committed.
 
 mod error;
 mod machine_clock;

@@ -163,8 +163,8 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
-    /// Whether the run found nothing to do, and no platform waits for a person. Then nothing is lost with its record but
-    /// the time of the run, so a store need not wait until the record is durable.
+    /// Whether the run ended well, found nothing to do, and no platform waits for a person. Then nothing is lost with its
+    /// record but the time of the run, so a store need not wait until the record is durable.
     pub fn is_idle(&self) -> bool {
         let has_given_up = self.by_platform.iter().any(|entry| entry.given_up.is_some());
         self.outcome == RunOutcome::Ok

@@ -225,8 +225,7 @@ impl<'a> DueState<'a> {
     fn counted(&self, base: &Document) -> Vec<(Document, Bson)> {
         let count = self.place.retry("retryCount");
         let mut counted = Vec::new();
-        for number in 0..self.policy.max_retries {
-            let Some(latest) = self.policy.latest_due_anchor(number, self.now) else { break };
+        for (number, latest) in self.latest_due_anchors() {
             let exact = exact_counts(number).into_iter().map(|exact| extended(base, doc! { &count: exact }));
             counted.extend(exact.map(|counted| (counted, bson_date(latest))));
         }
@@ -236,15 +235,14 @@ impl<'a> DueState<'a> {
     /// Those whose backoff is over since the usual date, and some more. They need no order, so one branch can have
     /// all values that mean the same retry count.
     fn dated_candidates(&self) -> Vec<Document> {
-        let reached = |number| {
-            let latest = self.policy.latest_due_anchor(number, self.now)?;
+        let reached = |(number, latest)| {
             let due = doc! {
                 self.place.retry("retryCount"): { "$in": exact_counts(number) },
                 self.dates.first(): { "$lte": bson_date(latest) },
             };
-            Some(extended(&self.unclaimed, due))
+            extended(&self.unclaimed, due)
         };
-        (0..self.policy.max_retries).map_while(reached).collect()
+        self.latest_due_anchors().map(reached).collect()
     }
 
     /// The values of all ordinary retry counts.
@@ -254,7 +252,11 @@ impl<'a> DueState<'a> {
 
     /// The latest date that makes any due.
     fn latest(&self) -> Option<DateTime<Utc>> {
-        (0..self.policy.max_retries).map_while(|number| self.policy.latest_due_anchor(number, self.now)).max()
+        self.latest_due_anchors().map(|(_, latest)| latest).max()
+    }
+
+    fn latest_due_anchors(&self) -> impl Iterator<Item = (u32, DateTime<Utc>)> {
+        self.policy.latest_due_anchors(self.now)
     }
 
     /// Those whose backoff is over since a date: with an ordinary retry count and the usual date, and all others.
@@ -346,8 +348,7 @@ impl<'a> DueState<'a> {
     fn undated(&self) -> Vec<Document> {
         let idle = self.idle();
         let mut branches = Vec::new();
-        for number in 0..self.policy.max_retries {
-            let Some(latest) = self.policy.latest_due_anchor(number, self.now) else { break };
+        for (number, latest) in self.latest_due_anchors() {
             for range in count_ranges(number) {
                 let counted = extended(&idle, doc! { self.place.retry("retryCount"): range });
                 let dates = self.dates.unset(latest, self.malformed).into_iter();
@@ -362,8 +363,7 @@ impl<'a> DueState<'a> {
         let (unclaimed, count) = (&self.unclaimed, self.place.retry("retryCount"));
         let unset = extended(unclaimed, self.dates.all_unset());
         let mut branches = Vec::new();
-        for number in 0..self.policy.max_retries {
-            let Some(latest) = self.policy.latest_due_anchor(number, self.now) else { break };
+        for (number, latest) in self.latest_due_anchors() {
             let changed = doc! { "updatedAt": { "$not": { "$gt": bson_date(latest) } } };
             let ranges = count_ranges(number).into_iter().map(|range| extended(&unset, doc! { &count: range }));
             branches.extend(ranges.map(|counted| extended(&counted, changed.clone())));

@@ -1,7 +1,8 @@
 //! The posts in a SQLite file, for one machine, with exactly the same meaning as in MongoDB.
 //!
 //! SQLite runs on its own threads, so the rest of the program never waits for the disk. Every write is one
-//! statement with its own condition, or one transaction, and all but the record of an idle run is durable when it returns. The clock is this machine's.
+//! statement with its own condition, or one transaction, and is durable when it returns, except the record of an idle
+//! run. The clock is this machine's.
 
 mod connection;
 mod error;

@@ -112,8 +112,7 @@ pub(super) fn due_rows(query: &DueQuery) -> Sql {
 /// platform that is not marked.
 pub(super) fn has_work(policy: &RetryPolicy, now: DateTime<Utc>) -> Sql {
     let (due, anchor) = due_order(policy);
-    let steps = (0..policy.max_retries).map_while(|count| Some((count, policy.latest_due_anchor(count, now)?)));
-    let steps: Vec<(u32, DateTime<Utc>)> = steps.collect();
+    let steps: Vec<(u32, DateTime<Utc>)> = policy.latest_due_anchors(now).collect();
     let known = known_platforms();
     let mut ways = other_due_conditions(policy, now);
     ways.push(("postretry_due", exhausted(policy)));
@@ -190,8 +189,7 @@ fn due_conditions(query: &DueQuery) -> Vec<(&'static str, Sql)> {
     let not_before = not_before();
     let now_ms = || Value::Integer(now.timestamp_millis());
     let mut conditions: Vec<(&'static str, Sql)> = Vec::new();
-    for count in 0..policy.max_retries {
-        let Some(latest) = policy.latest_due_anchor(count, *now) else { break };
+    for (count, latest) in policy.latest_due_anchors(*now) {
         let condition = format!(
             "postretry_flagged = 0 AND postretry_retries = ? AND {anchor} <= ? AND postretry_claim_until IS NULL \
              AND {not_before}"
