@@ -13,7 +13,7 @@ pub(super) const DUE: &str = "postretry_due_posts";
 /// For posts without the date of their failure.
 pub(super) const UNDATED: &str = "postretry_undated_posts";
 /// For posts that say something of their platforms without a status for any.
-const SILENT: &str = "postretry_platform_status";
+pub(super) const SILENT: &str = "postretry_platform_status";
 /// For posts whose platform is only in the list of platforms, and for names that are not known.
 pub(super) const PLATFORMS: &str = "postretry_platforms";
 /// The same as the first, if the backoff counts from the last attempt.

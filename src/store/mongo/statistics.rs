@@ -9,7 +9,7 @@ use mongodb::bson::{self, Bson, Document, RawDocumentBuf, doc};
 
 use super::decode::{decode, read_all};
 use super::document::{DATES, bson_date, date_from, integer};
-use super::filter::any;
+use super::filter::{NUMBERS, any, other_than};
 use super::identity::has_long_id;
 use super::page::{deliveries_in, projection_of};
 use super::place::{
@@ -165,6 +165,18 @@ fn group_from(group: &Document, platform: Option<&str>) -> Option<CategoryGroup>
     })
 }
 
+/// Takes the deliveries of one group out of those that are like it. Returns how many there were: the store may have
+/// changed meanwhile.
+fn take_out(groups: &mut [CategoryGroup], odd: &CategoryGroup) -> u64 {
+    let mut left = odd.posts.posts;
+    for counted in groups.iter_mut().filter(|group| group.is_like(odd)) {
+        let taken = left.min(counted.posts.posts);
+        counted.posts.posts = counted.posts.posts.saturating_sub(taken);
+        left = left.saturating_sub(taken);
+    }
+    odd.posts.posts.saturating_sub(left)
+}
+
 /// Whether another publisher has been told of the document.
 fn has_mark() -> Document {
     doc! { "$ne": [{ "$ifNull": [format!("${HANDED_OVER}"), Bson::Null] }, Bson::Null] }
@@ -194,14 +206,20 @@ fn platform_name(name: impl Into<Bson>) -> Document {
 
 /// What the statistics tell apart, of the delivery at a place.
 fn group_key(place: &Place, more: Document) -> Document {
-    let field = |name: &str| format!("${}", place.retry(name));
+    let mut key = state_key(&place.retry(""), doc! { "malformed": is_too_long(place) });
+    key.extend(more);
+    key
+}
+
+/// What the statistics tell apart, of the retry state whose paths begin so.
+fn state_key(path: &str, more: Document) -> Document {
+    let field = |name: &str| format!("${path}{name}");
     let count = field("retryCount");
     let whole_count = doc! { "$cond": [{ "$isNumber": count.as_str() }, { "$max": [0, { "$floor": count }] }, 0] };
     let mut key = doc! {
         "flagged": { "$eq": [field("permanentlyFailed"), true] },
         "count": { "$toLong": { "$min": [whole_count, 1_000_000] } },
         "category": category_name(&field("failureCategory")),
-        "malformed": is_too_long(place),
     };
     key.extend(more);
     key
@@ -271,15 +289,52 @@ fn is_root() -> Document {
     doc! { "$and": [is_without_status(), { "$eq": ["$status", "failed"] }] }
 }
 
-/// The posts for one platform, without those that another publisher has been told of. An index covers everything that
-/// is asked for.
-fn groups_of_root() -> Vec<Document> {
-    let more = doc! { "platform": platform_name("$platform"), "hasMark": has_mark(), "isRoot": is_root() };
+/// Matches failed documents in which the status for none of these platforms is a text.
+fn without_text_status(used: &[&str]) -> Document {
+    let mut filter = doc! { "status": "failed" };
+    // An index alone answers this. To be sure that a field is missing, the server would read the document.
+    let no_text = doc! { "$not": { "$gte": "" } };
+    filter.extend(used.iter().map(|name| (format!("platformStatus.{name}.status"), no_text.clone().into())));
+    filter
+}
+
+/// Whether there are values that hardly any collection has. To look for them in each document takes time.
+#[derive(Debug, Clone, Copy)]
+struct RareValues {
+    /// Another publisher has been told of a failed document.
+    marks: bool,
+    /// An id has a type that can be of any length.
+    long_ids: bool,
+}
+
+/// The posts for one platform, without those that another publisher has been told of, and with [`groups_of_no_root`]. An
+/// index has everything that is asked for.
+fn groups_of_root(used: &[&str], rare: RareValues) -> Vec<Document> {
+    // The values as they are. Computing with those of each document takes longer than all else.
+    let mut values = doc! {
+        "permanentlyFailed": "$permanentlyFailed", "retryCount": "$retryCount", "failureCategory": "$failureCategory",
+        "platform": "$platform", "status": "$status",
+    };
+    values.extend(rare.marks.then(|| ("hasMark".to_owned(), has_mark().into())));
+    values.extend(rare.long_ids.then(|| ("malformed".to_owned(), has_long_id().into())));
+    let is_wanted = doc! { "$and": [{ "$eq": ["$_id.status", "failed"] }, { "$not": ["$_id.hasMark"] }] };
+    let is_malformed = doc! { "$eq": ["$_id.malformed", true] };
+    let more = doc! { "platform": platform_name("$_id.platform"), "malformed": is_malformed };
     vec![
-        doc! { "$match": { "status": "failed" } },
-        grouped_by(&Place::Root, more),
-        doc! { "$match": { "_id.isRoot": true, "_id.hasMark": false } },
+        doc! { "$match": without_text_status(used) },
+        doc! { "$group": { "_id": values, "n": { "$sum": 1 } } },
+        doc! { "$match": { "$expr": is_wanted } },
+        doc! { "$group": { "_id": state_key("_id.", more), "n": { "$sum": "$n" } } },
     ]
+}
+
+/// What has to be taken out of [`groups_of_root`]: documents with a status for a platform that is not a text.
+fn groups_of_no_root(used: &[&str]) -> Vec<Document> {
+    let mut odd = without_text_status(used);
+    odd.insert("platformStatus", doc! { "$type": "object" });
+    odd.insert("$expr", doc! { "$and": [{ "$eq": ["$status", "failed"] }, { "$not": [is_without_status()] }] });
+    let more = doc! { "platform": platform_name("$platform"), "hasMark": has_mark() };
+    vec![doc! { "$match": odd }, grouped_by(&Place::Root, more), doc! { "$match": { "_id.hasMark": false } }]
 }
 
 /// The posts for one platform that another publisher has been told of, but does not publish: it serves TikTok only.
@@ -363,17 +418,31 @@ impl MongoPostStore {
         Ok(Platform::ALL.into_iter().filter_map(latest).collect())
     }
 
+    async fn rare_values(&self) -> Result<RareValues, StoreError> {
+        let marked = doc! { "status": "failed", HANDED_OVER: { "$ne": Bson::Null } };
+        let marked = vec![doc! { "$match": marked }, doc! { "$limit": 1 }, doc! { "$project": { "_id": 1 } }];
+        let marked = self.collect_hinted(marked, index::DUE, drop).await?;
+        let short = [&NUMBERS[..], &["bool", "date", "objectId", "timestamp", "minKey", "maxKey"]].concat();
+        let long_ids = self.exists(doc! { "_id": { "$type": other_than(&short) } }).await?;
+        Ok(RareValues { marks: !marked.is_empty(), long_ids })
+    }
+
     /// All failed deliveries in groups, each kind of document by an index of its own.
     async fn post_groups(&self) -> Result<Vec<CategoryGroup>, StoreError> {
-        let mut groups = Vec::new();
+        let used = &self.usage().await?.entries;
         let named = |group: &Document| {
             let key = group.get_document("_id").ok()?;
             group_from(group, key.get_str("platform").ok())
         };
-        let of_root = self.collect_hinted(groups_of_root(), index::DUE, identity).await?;
-        groups.extend(of_root.iter().filter_map(named));
-        // The platform of these is only in the list of platforms.
+        let of_root = groups_of_root(used, self.rare_values().await?);
+        let of_root = self.collect_hinted(of_root, index::DUE, identity).await?;
+        let mut groups: Vec<CategoryGroup> = of_root.iter().filter_map(named).collect();
+        let no_root = self.collect_hinted(groups_of_no_root(used), index::SILENT, identity).await?;
+        // The platform of those without a name is only in the list of platforms.
         groups.retain(|group| !group.is_unnamed);
+        for group in no_root.iter().filter_map(named).filter(|group| !group.is_unnamed) {
+            take_out(&mut groups, &group);
+        }
         // A filter looks into lists.
         let no_name = doc! { "$eq": Bson::Null, "$not": { "$type": "array" } };
         let mut unnamed = doc! { "status": is_failed(), "platform": no_name, HANDED_OVER: Bson::Null };
@@ -388,10 +457,10 @@ impl MongoPostStore {
         let unknown =
             PostGroup { platform: None, is_flagged: false, retry_count: 0, posts: self.count_unknown_entries().await? };
         groups.push(CategoryGroup { posts: unknown, category: None, is_unnamed: false, is_malformed: false });
-        for name in spellings() {
+        for name in used {
             let place = Place::entry(name);
             let pipeline = vec![doc! { "$match": place.counted() }, grouped_by(&place, Document::new())];
-            let of_entries = self.collect(pipeline, identity).await?;
+            let of_entries = self.collect_hinted(pipeline, &index::due_of(name), identity).await?;
             groups.extend(of_entries.iter().filter_map(|group| group_from(group, Some(name))));
         }
         Ok(groups)
@@ -435,13 +504,7 @@ impl MongoPostStore {
         for group in &odd {
             let Ok(key) = group.get_document("_id") else { continue };
             let Some(odd) = group_from(group, key.get_str("platform").ok()) else { continue };
-            let mut left = odd.posts.posts;
-            for counted in groups.iter_mut().filter(|group| group.is_like(&odd)) {
-                let taken = left.min(counted.posts.posts);
-                counted.posts.posts = counted.posts.posts.saturating_sub(taken);
-                left = left.saturating_sub(taken);
-            }
-            if left == odd.posts.posts {
+            if take_out(groups, &odd) == 0 {
                 continue;
             }
             if !key.get_bool("isSilent").unwrap_or(false) {
