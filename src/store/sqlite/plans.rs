@@ -59,7 +59,7 @@ static EXCEPTIONS: [Exception; 10] = [
         why: "everything that has failed is counted",
     },
     Exception {
-        statement: "SELECT rowid, platform, postretry_flagged, postretry_retries, failure_category",
+        statement: "SELECT posts.rowid, platform, postretry_flagged, postretry_retries, failure_category",
         may_scan: false,
         why: "only reading a row tells whether it is malformed",
     },

