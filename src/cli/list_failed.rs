@@ -36,11 +36,8 @@ pub(super) async fn run(
         since: args.since.and_then(|since| now.checked_sub_signed(chrono::TimeDelta::from_std(since).ok()?)),
     };
     let page = Page { skip: args.skip, limit: args.limit.unwrap_or(LIMIT) };
-    let mut posts = store.list(&filter, page).await?.posts;
-    for stored in &mut posts {
-        take_secrets_out(stored, console.redactor());
-    }
     if format == Format::Csv {
+        let posts = without_secrets(store.list(&filter, page).await?.posts, console);
         console.result(&posts_csv(&posts, &policy, now), Exit::Done)?;
         // A file with a part of the list looks like one with all of it.
         if args.limit.is_none() && posts.len() as u64 == page.limit {
@@ -48,8 +45,14 @@ pub(super) async fn run(
         }
         return Ok(Exit::Done);
     }
-    let given_up = if format == Format::Json { Vec::new() } else { store.given_up_platforms().await? };
-    let total = store.count(&filter).await?;
+    let rest = async {
+        let total = store.count(&filter).await?;
+        let given_up = if format == Format::Json { Vec::new() } else { store.given_up_platforms().await? };
+        Ok((total, given_up))
+    };
+    // Of many posts each takes long, and a server has more than one processor.
+    let (listed, (total, given_up)) = tokio::try_join!(store.list(&filter, page), rest)?;
+    let posts = without_secrets(listed.posts, console);
     let part = ListPart { posts: &posts, page, total, filter: &filter, given_up: &given_up };
     let text = match format {
         Format::Json => to_json(&ListJson::new(&part, &policy, now)),
@@ -74,7 +77,7 @@ async fn show(
     store: &dyn PostStore,
     console: &Console,
 ) -> Result<Exit, AppError> {
-    let (problem, mut posts) = match store.find(id).await? {
+    let (problem, posts) = match store.find(id).await? {
         Found::Failed(posts) => ("it is not failed on this platform", on_platforms(posts, &args.platform)),
         Found::NotFailed(_) => ("it is not failed", Vec::new()),
         Found::Nothing => ("there is no such post", Vec::new()),
@@ -83,9 +86,7 @@ async fn show(
         console.problem(&format!("failed to show post `{}`: {problem}", shown_id(id)), Some(LIST_HINT));
         return Ok(Exit::NoPost);
     }
-    for stored in &mut posts {
-        take_secrets_out(stored, console.redactor());
-    }
+    let posts = without_secrets(posts, console);
     let text = if format == Format::Json {
         to_json(&PostDetailJson::new(&posts, rules, now))
     } else {
@@ -95,6 +96,13 @@ async fn show(
     };
     console.result(&text, Exit::Done)?;
     Ok(Exit::Done)
+}
+
+fn without_secrets(mut posts: Vec<StoredPost>, console: &Console) -> Vec<StoredPost> {
+    for stored in &mut posts {
+        take_secrets_out(stored, console.redactor());
+    }
+    posts
 }
 
 /// Takes secrets out of the texts of a post, most of which the application has written. This is done before a table cuts

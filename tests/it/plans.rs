@@ -170,7 +170,7 @@ static EXCEPTIONS: [Exception; 16] = [
         why: "everything that a list has is counted for its total",
     },
     Exception {
-        commands: &["stats"],
+        commands: &["list-failed", "stats"],
         operations: "marketing_posts aggregate postretry_due_posts $match $group",
         documents: 0,
         keys: FAILED,
@@ -186,8 +186,8 @@ static EXCEPTIONS: [Exception; 16] = [
         why: "only reading a list of platforms tells which of its unknown names have failed",
     },
     Exception {
-        commands: &["stats"],
-        operations: "marketing_posts aggregate postretry_due_instagram $match $group",
+        commands: &["list-failed", "stats"],
+        operations: "marketing_posts aggregate postretry_due_instagram $match",
         documents: DELIVERIES,
         keys: DELIVERIES,
         may_scan: false,

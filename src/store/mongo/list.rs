@@ -6,17 +6,17 @@ use std::convert::identity;
 use chrono::{DateTime, Utc};
 use mongodb::bson::{Bson, Document, doc};
 
-use super::MongoPostStore;
 use super::document::bson_date;
-use super::filter::{any, extended, other_than};
+use super::filter::{any, other_than};
 use super::page::{ANCHOR, ENTRY, deliveries_in, deliveries_of, projection_of, suspects_of};
 use super::parts::{self, Part};
 use super::place::{
-    HANDED_OVER, Place, has_no_post, has_no_statuses, has_unset_statuses, is_failed, is_without_status, spellings,
-    unknown_deliveries, unknown_entries,
+    HANDED_OVER, Place, has_no_post, has_no_statuses, has_unset_statuses, is_failed, is_without_status,
+    other_than_root, unknown_deliveries, unknown_entries, without_text_status,
 };
 use super::scan::IndexScan;
 use super::statistics::count_in;
+use super::{MongoPostStore, index};
 use crate::post::Platform;
 use crate::store::query::MalformedPosts;
 use crate::store::{DueQuery, ListFilter, Page, Scope, StoreError, StoredPost};
@@ -109,34 +109,32 @@ impl MongoPostStore {
             let unknown = if has_unknown { self.count_unknown(filter.since).await? } else { 0 };
             return Ok(known.saturating_add(unknown));
         }
-        // Nearly all documents are posts for one platform. The others are counted instead, by an index.
-        let failed = doc! { "status": "failed" };
-        let is_set = |name: &str| doc! { format!("platformStatus.{name}.status"): { "$ne": Bson::Null } };
-        let with_status = any(spellings().map(|name| extended(&failed, is_set(name))).collect());
-        let is_with_status = doc! { "$not": [is_without_status()] };
-        let counted = extended(&any(spellings().map(is_set).collect()), doc! { "$expr": is_with_status.clone() });
+        let used = &self.usage().await?.entries;
+        // An index counts the documents that have no status for a platform. Those of them that are no post for one
+        // platform are few, and are counted instead.
+        let with_status = doc! { "$expr": { "$not": [is_without_status()] } };
         let mut handed_over = doc! { "status": is_failed(), HANDED_OVER: { "$ne": Bson::Null } };
         handed_over.insert("$or", vec![has_no_statuses(), has_unset_statuses()]);
-        handed_over.insert("$nor", vec![Place::Root.not_handed_over(), counted.clone()]);
-        let no_post = doc! { "$and": [has_no_post(), Place::Root.not_handed_over(), { "$nor": [counted] }] };
-        let has_failed = doc! { "$eq": ["$status", "failed"] };
-        let all = self.count_where(failed, has_failed.clone()).await?;
-        let has_status = doc! { "$and": [has_failed, is_with_status] };
-        let with_status = self.count_where(with_status, has_status).await?;
-        let not_ours = with_status.saturating_add(self.count_parts(vec![handed_over, no_post]).await?);
-        let entries = parts.iter().filter(|part| matches!(part.place, Some(Place::Entry(_))));
-        let known = self.count_parts(entries.map(|part| part.base.clone()).collect()).await?;
-        let unknown = self.count_unknown_entries().await?;
-        Ok(all.saturating_sub(not_ours).saturating_add(known).saturating_add(unknown))
+        handed_over.insert("$nor", vec![Place::Root.not_handed_over(), with_status.clone()]);
+        let no_post = doc! { "$and": [has_no_post(), Place::Root.not_handed_over(), { "$nor": [with_status] }] };
+        let counted = self.count_by_status(without_text_status(used), index::DUE).await?;
+        let no_root = self.count_by_status(other_than_root(used), index::SILENT).await?;
+        let not_ours = no_root.saturating_add(self.count_parts(vec![handed_over, no_post]).await?);
+        let mut known = counted.saturating_sub(not_ours);
+        for name in used {
+            let found = vec![doc! { "$match": Place::entry(name).counted() }];
+            known = known.saturating_add(self.count_found(found, &index::due_of(name)).await?);
+        }
+        Ok(known.saturating_add(self.count_unknown_entries().await?))
     }
 
-    /// How many of the documents that a filter matches meet a condition. A filter looks into lists, and an expression
-    /// does not. An index serves both, unless it holds lists: then the server goes to the documents.
-    async fn count_where(&self, filter: Document, condition: Document) -> Result<u64, StoreError> {
-        let grouped = doc! { "$group": { "_id": condition, "n": { "$sum": 1 } } };
-        let counted = self.collect(vec![doc! { "$match": filter }, grouped], identity).await?;
-        let met = counted.iter().find(|group| group.get_bool("_id").is_ok_and(|is_met| is_met));
-        Ok(met.map_or(0, |group| count_in(group, "n")))
+    /// How many of the documents that a filter matches are failed. A filter looks into lists, but a list with `failed` in
+    /// it is no status.
+    async fn count_by_status(&self, filter: Document, index: &str) -> Result<u64, StoreError> {
+        let grouped = doc! { "$group": { "_id": "$status", "n": { "$sum": 1 } } };
+        let counted = self.collect_hinted(vec![doc! { "$match": filter }, grouped], index, identity).await?;
+        let failed = counted.iter().find(|group| group.get_str("_id").is_ok_and(|status| status == "failed"));
+        Ok(failed.map_or(0, |group| count_in(group, "n")))
     }
 
     /// How many failed deliveries have names that are not known.
@@ -194,9 +192,12 @@ fn queries(part: &Part, condition: Document, since: Option<DateTime<Utc>>, wante
         stages.extend([order(), limit]);
         return vec![stages];
     }
-    let project = doc! { "$project": projection_of(part) };
+    let projection = projection_of(part);
+    // The fields of the page alone are copied, not those of all that is sorted for it.
+    let with_date = doc! { "$set": { ANCHOR: projection.get(ANCHOR).cloned() } };
+    let project = doc! { "$project": projection };
     if part.place != Some(Place::Root) {
-        return vec![vec![doc! { "$match": condition }, project, order(), limit]];
+        return vec![vec![doc! { "$match": condition }, with_date, order(), limit, project]];
     }
     // Almost every post has `failedAt`. These posts come in order from an index, and no others are read. The rest is
     // merged into them.
@@ -219,6 +220,6 @@ fn queries(part: &Part, condition: Document, since: Option<DateTime<Utc>>, wante
             limit.clone(),
             project.clone(),
         ],
-        vec![with(wrong), project, order(), limit],
+        vec![with(wrong), with_date, order(), limit, project],
     ]
 }

@@ -210,6 +210,24 @@ pub(super) fn is_without_status() -> Document {
     doc! { "$and": spellings().map(is_missing).collect::<Vec<_>>() }
 }
 
+/// Matches failed documents in which the status for none of these platforms is a text. An index alone answers this; to be
+/// sure that a field is missing, the server would read the document. Of a document with a list for a status, look at the
+/// status itself: a filter looks into lists.
+pub(super) fn without_text_status(names: &[&str]) -> Document {
+    let mut filter = doc! { "status": "failed" };
+    let no_text = doc! { "$not": { "$gte": "" } };
+    filter.extend(names.iter().map(|name| (format!("platformStatus.{name}.status"), no_text.clone().into())));
+    filter
+}
+
+/// Matches those of [`without_text_status`] that are no post for one platform, because a status is something else.
+pub(super) fn other_than_root(names: &[&str]) -> Document {
+    let mut filter = without_text_status(names);
+    filter.insert("platformStatus", doc! { "$type": "object" });
+    filter.insert("$expr", doc! { "$and": [{ "$eq": ["$status", "failed"] }, { "$not": [is_without_status()] }] });
+    filter
+}
+
 /// Matches documents without a status for any known platform that say something of their platforms, but have no failed
 /// delivery, and are not reported as malformed either.
 pub(super) fn says_nothing() -> Document {

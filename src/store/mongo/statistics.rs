@@ -14,7 +14,7 @@ use super::identity::has_long_id;
 use super::page::{deliveries_in, projection_of};
 use super::place::{
     HANDED_OVER, Place, has_no_statuses, has_too_many_statuses, has_unset_statuses, is_failed, is_without_status,
-    says_nothing, spellings,
+    other_than_root, says_nothing, spellings, without_text_status,
 };
 use super::suspects::{faults_of_entry, faults_of_root, narrow_faults_of_root};
 use super::{MongoPostStore, index, parts};
@@ -289,15 +289,6 @@ fn is_root() -> Document {
     doc! { "$and": [is_without_status(), { "$eq": ["$status", "failed"] }] }
 }
 
-/// Matches failed documents in which the status for none of these platforms is a text.
-fn without_text_status(used: &[&str]) -> Document {
-    let mut filter = doc! { "status": "failed" };
-    // An index alone answers this. To be sure that a field is missing, the server would read the document.
-    let no_text = doc! { "$not": { "$gte": "" } };
-    filter.extend(used.iter().map(|name| (format!("platformStatus.{name}.status"), no_text.clone().into())));
-    filter
-}
-
 /// Whether there are values that hardly any collection has. To look for them in each document takes time.
 #[derive(Debug, Clone, Copy)]
 struct RareValues {
@@ -328,13 +319,14 @@ fn groups_of_root(used: &[&str], rare: RareValues) -> Vec<Document> {
     ]
 }
 
-/// What has to be taken out of [`groups_of_root`]: documents with a status for a platform that is not a text.
+/// What has to be taken out of [`groups_of_root`].
 fn groups_of_no_root(used: &[&str]) -> Vec<Document> {
-    let mut odd = without_text_status(used);
-    odd.insert("platformStatus", doc! { "$type": "object" });
-    odd.insert("$expr", doc! { "$and": [{ "$eq": ["$status", "failed"] }, { "$not": [is_without_status()] }] });
     let more = doc! { "platform": platform_name("$platform"), "hasMark": has_mark() };
-    vec![doc! { "$match": odd }, grouped_by(&Place::Root, more), doc! { "$match": { "_id.hasMark": false } }]
+    vec![
+        doc! { "$match": other_than_root(used) },
+        grouped_by(&Place::Root, more),
+        doc! { "$match": { "_id.hasMark": false } },
+    ]
 }
 
 /// The posts for one platform that another publisher has been told of, but does not publish: it serves TikTok only.
