@@ -1,7 +1,7 @@
-//! The ways in which the connection is used: on its own threads, and with errors that say what failed.
+//! The ways in which the connection is used: on its own thread, and with errors that say what failed.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
@@ -16,7 +16,7 @@ use crate::post::PostId;
 use crate::store::{DueCursor, Lease, LeaseWrite, PostPage, StoreError};
 
 impl SqlitePostStore {
-    /// Runs a closure with the connection on a separate thread.
+    /// Runs a closure with the connection on its thread.
     pub(super) async fn with<T: Send + 'static>(
         &self,
         action: &'static str,
@@ -40,12 +40,8 @@ impl SqlitePostStore {
         translate: fn(&str, &Path, rusqlite::Error) -> StoreError,
         run: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (path, connection) = (Arc::clone(&self.path), Arc::clone(&self.connection));
-        on_thread(move || {
-            let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            run(&connection).map_err(|error| translate(action, &path, error))
-        })
-        .await
+        let path = Arc::clone(&self.path);
+        self.thread.run(move |connection| run(connection).map_err(|error| translate(action, &path, error))).await
     }
 
     /// One write to a table other than the posts, only if its condition holds.
@@ -134,12 +130,4 @@ pub(super) fn position(cursor: &DueCursor) -> (i64, i64) {
 pub(super) fn after_cursor(sql: &mut Sql, order: &str, after: &DueCursor) {
     let (place, number) = position(after);
     sql.push(&format!(" AND ({order}, rowid) > (?, ?)"), [Value::Integer(place), Value::Integer(number)]);
-}
-
-/// Runs a closure on a thread that may wait for the disk.
-pub(super) async fn on_thread<T: Send + 'static>(
-    run: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    let joined = tokio::task::spawn_blocking(run).await;
-    joined.unwrap_or_else(|_| Err(StoreError::new("use the post store", "the SQLite thread failed")))
 }

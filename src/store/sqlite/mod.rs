@@ -1,6 +1,6 @@
 //! The posts in a SQLite file, for one machine, with exactly the same meaning as in MongoDB.
 //!
-//! SQLite runs on its own threads, so the rest of the program never waits for the disk. Every write is one
+//! SQLite runs on a thread of its own, so the rest of the program never waits for the disk. Every write is one
 //! statement with its own condition, or one transaction, and is durable when it returns, except the record of an idle
 //! run. The clock is this machine's.
 
@@ -16,19 +16,20 @@ mod query;
 mod row;
 mod schema;
 mod statistics;
+mod thread;
 mod tokens;
 mod update;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params_from_iter};
 
-use self::connection::{after_cursor, execute, on_thread, position};
+use self::connection::{after_cursor, execute, position};
 use self::error::translate_for_one_post;
 use self::file::Opened;
 use self::identity::{has_id, id_of, is_shown_as};
@@ -36,6 +37,7 @@ use self::query::{
     Sql, count_sql, due_order, due_rows, due_rows_after, exhausted_rows, has_work, list_sql, text, text_of,
 };
 use self::row::{column_list, is_readable, post_from, post_from_any, ticket_text};
+use self::thread::ConnectionThread;
 use self::update::{found_sql, live_claim, reset_sql, set_history, settlement_sql, unchanged_since_read};
 use super::query::is_as_shown;
 use super::{
@@ -50,7 +52,7 @@ pub use schema::SCHEMA;
 #[derive(Debug, Clone)]
 pub struct SqlitePostStore {
     path: Arc<PathBuf>,
-    connection: Arc<Mutex<Connection>>,
+    thread: ConnectionThread,
     /// Whether the file was created just now.
     is_new: bool,
     /// The names of the tables of another program in the file, if the posts were added to them just now.
@@ -67,14 +69,12 @@ impl SqlitePostStore {
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         let path = Arc::new(path.to_owned());
         let opened = Arc::clone(&path);
-        let Opened { connection, is_new, other_tables } = on_thread(move || file::open(&opened)).await?;
-        Ok(Self {
-            path,
-            connection: Arc::new(Mutex::new(connection)),
-            is_new,
-            other_tables: other_tables.into(),
-            has_warned: Arc::default(),
-        })
+        let open = move || {
+            let Opened { connection, is_new, other_tables } = file::open(&opened)?;
+            Ok((connection, (is_new, other_tables)))
+        };
+        let (thread, (is_new, other_tables)) = ConnectionThread::start(open).await?;
+        Ok(Self { path, thread, is_new, other_tables: other_tables.into(), has_warned: Arc::default() })
     }
 
     /// A warning if others can read the file, which will contain tokens. Only once in a process.

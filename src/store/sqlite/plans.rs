@@ -2,7 +2,7 @@
 //! statements it runs for it.
 
 use std::collections::BTreeSet;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
@@ -99,8 +99,15 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+async fn on_connection<T: Send + 'static>(
+    store: &SqlitePostStore,
+    run: impl FnOnce(&mut Connection) -> T + Send + 'static,
+) -> T {
+    store.thread.run(|connection| Ok(run(connection))).await.unwrap()
+}
+
 /// Notes each statement of a store from now on.
-fn trace(store: &SqlitePostStore) -> Log {
+async fn trace(store: &SqlitePostStore) -> Log {
     let log = Log::default();
     let noted = Arc::clone(&log);
     let note = move |event: TraceEvent<'_>| {
@@ -110,10 +117,12 @@ fn trace(store: &SqlitePostStore) -> Log {
             locked(&noted).push(Statement { text, steps: statement.get_status(StatementStatus::VmStep) });
         }
     };
-    let mut connection = locked(&store.connection);
-    // The steps of a statement that is kept add up.
-    connection.set_prepared_statement_cache_capacity(0);
-    connection.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(note)).unwrap();
+    let start = move |connection: &mut Connection| {
+        // The steps of a statement that is kept add up.
+        connection.set_prepared_statement_cache_capacity(0);
+        connection.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(note)).unwrap();
+    };
+    on_connection(store, start).await;
     log
 }
 
@@ -154,9 +163,9 @@ impl Inspector {
         let done = call.await.unwrap();
         let statements = std::mem::take(&mut *locked(&self.log));
         assert!(!statements.is_empty(), "`{name}` ran no statement");
-        let connection = locked(&store.connection);
         for Statement { text, steps } in statements {
-            let plan = plan(&connection, &text);
+            let planned = text.clone();
+            let plan = on_connection(store, move |connection| plan(connection, &planned)).await;
             let has_scan = plan.iter().any(|step| is_scan(step));
             if steps < MANY_STEPS && !has_scan {
                 continue;
@@ -231,14 +240,15 @@ async fn inspect_passes(store: &SqlitePostStore, inspector: &mut Inspector) {
         let has_work = inspector.call(store, "may_have_work", store.may_have_work(&policy, now())).await;
         assert!(!has_work, "none of the others is due");
     }
-    add_unknown(&locked(&store.connection), WAITING_UNKNOWN, &hours_ago(3), false);
+    on_connection(store, |connection| add_unknown(connection, WAITING_UNKNOWN, &hours_ago(3), false)).await;
     for (number, id) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
-        add_due(&locked(&store.connection), id, "tiktok", u32::try_from(number).unwrap());
+        let count = u32::try_from(number).unwrap();
+        on_connection(store, move |connection| add_due(connection, id, "tiktok", count)).await;
     }
     for (id, platform, retry_count) in
         [("f", "youtube", 0), ("g", "youtube_shorts", 0), ("h", "myspace", 0), ("i", "tiktok", 5), ("j", "tiktok", 6)]
     {
-        add_due(&locked(&store.connection), id, platform, retry_count);
+        on_connection(store, move |connection| add_due(connection, id, platform, retry_count)).await;
     }
     for policy in policies {
         let known = [Platform::TikTok, Platform::YouTubeShorts].map(Scope::Platform);
@@ -366,8 +376,8 @@ async fn inspect_other_tables(store: &SqlitePostStore, inspector: &mut Inspector
 async fn no_call_reads_more_than_it_needs_among_20_000_others() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqlitePostStore::open(&folder.path().join("posts.db")).await.unwrap();
-    fill_with_others(&locked(&store.connection));
-    let log = trace(&store);
+    on_connection(&store, |connection| fill_with_others(connection)).await;
+    let log = trace(&store).await;
     let mut inspector = Inspector { log, needed: BTreeSet::new(), excessive: Vec::new() };
     inspect_passes(&store, &mut inspector).await;
     inspect_lists(&store, &mut inspector).await;
