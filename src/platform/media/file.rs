@@ -133,7 +133,11 @@ impl MediaFile {
     /// That they cannot be read, or that the file is not as it was when it was opened.
     pub(in crate::platform) async fn read(&self, range: Range<u64>) -> Result<Vec<u8>, FileError> {
         let (handle, version) = (Arc::clone(&self.handle), self.version);
-        self.disk.run(move || read_range(&handle, range, version)).await.map_err(|error| self.named(error))
+        let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+        // Allocated here, because what a thread allocates stays with that thread when it has been freed.
+        let room = Vec::with_capacity(length);
+        let read = move || read_into(room, &handle, range.start, length, version);
+        self.disk.run(read).await.map_err(|error| self.named(error))
     }
 
     fn named(&self, error: FileError) -> FileError {
@@ -149,18 +153,22 @@ fn check_version(file: &File, version: Version) -> Result<(), FileError> {
     if Version::of(&file.metadata()?) == version { Ok(()) } else { Err(changed()) }
 }
 
-fn read_range(file: &File, range: Range<u64>, version: Version) -> Result<Vec<u8>, FileError> {
-    let wanted = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
-    let mut bytes = Vec::with_capacity(wanted);
-    while bytes.len() < wanted {
-        let offset = range.start + bytes.len() as u64;
+fn read_into(
+    mut bytes: Vec<u8>,
+    file: &File,
+    start: u64,
+    length: usize,
+    version: Version,
+) -> Result<Vec<u8>, FileError> {
+    while bytes.len() < length {
+        let offset = start + bytes.len() as u64;
         let read = retry_on_intr(|| pread(file, spare_capacity(&mut bytes), offset));
         if read.map_err(std::io::Error::from)? == 0 {
             return Err(changed());
         }
     }
     // A vector may be given more room than it asks for.
-    bytes.truncate(wanted);
+    bytes.truncate(length);
     // After the bytes were read, so that none of another version can be among them.
     check_version(file, version)?;
     Ok(bytes)
