@@ -205,7 +205,7 @@ impl AppError {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Unsuitable { hint, .. } | Self::Usage { hint, .. } => hint.as_deref(),
-            Self::Store(error) => error.advice(),
+            Self::Store(error) => error.advice().or_else(|| limit_hint(error.problem())),
             Self::Settings(SettingsError::Invalid(_)) => {
                 Some("`postretry --help` lists every setting with its default")
             }

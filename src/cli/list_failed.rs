@@ -50,7 +50,7 @@ pub(super) async fn run(
         let given_up = if format == Format::Json { Vec::new() } else { store.given_up_platforms().await? };
         Ok((total, given_up))
     };
-    // Of many posts each takes long, and a server has more than one processor.
+    // With many posts the list and the count both take long, and a server has more than one processor.
     let (listed, (total, given_up)) = tokio::try_join!(store.list(&filter, page), rest)?;
     let posts = without_secrets(listed.posts, console);
     let part = ListPart { posts: &posts, page, total, filter: &filter, given_up: &given_up };

@@ -40,7 +40,7 @@ use process::Ending;
 /// The settings of the package, which hold for the whole machine.
 const SYSTEM_FILE: &str = "/etc/postretry/postretry.env";
 
-/// How long a thread for files and SQLite is kept: longer than any command takes, since another may be refused.
+/// How long a thread for files is kept: longer than any command takes, since another may be refused.
 const KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long the record of a run may take when the process is to stop.
@@ -166,7 +166,7 @@ fn start(
     let shutdown = ending.on_signals(console.notes()).map_err(refused("listen for signals"))?;
     let format = cli.global.format();
     let exit = runtime.block_on(async {
-        // The thread for files and SQLite. A system that refuses it does so now, and not in the middle of a pass.
+        // The thread for files. A system that refuses it does so now, and not in the middle of a pass.
         tokio::task::spawn_blocking(|| {}).await.unwrap_or_default();
         match &cli.command {
             Command::Run(args) => run::run(args, format, &settings, console, shutdown).await,

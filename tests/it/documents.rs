@@ -1010,6 +1010,62 @@ async fn an_id_that_differs_only_in_case_is_another_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_collation_that_ignores_case_does_not_hide_posts_from_the_counts() {
+    let env = TestEnv::new().await;
+    let collation = doc! { "locale": "en", "strength": 2 };
+    env.database.run_command(doc! { "create": "marketing_posts", "collation": collation }).await.unwrap();
+    // The server takes the first spelling for all.
+    let category = |name: &str, more: Document| {
+        let mut fields = doc! { "failedAt": hours_ago(0), "failureCategory": name };
+        fields.extend(more);
+        failed_post("tiktok", fields)
+    };
+    let posts = [
+        failed_post("tiktok", doc! { "status": "Failed", "failedAt": hours_ago(0) }),
+        category("network", doc! {}),
+        category("network", doc! {}),
+        category("Network", doc! { "platformStatus": { "tiktok": { "status": 7 } } }),
+    ];
+    env.posts.insert_many(posts).await.unwrap();
+    for _ in 0..2 {
+        let list = json_of(&env, &["list-failed"]).await;
+        let stats = json_of(&env, &["stats"]).await;
+        assert_eq!(list["posts"].as_array().unwrap().len(), 2, "{list}");
+        assert_eq!((&list["total"], &stats["totalFailed"]), (&json!(3), &json!(3)), "{stats}");
+        assert_adds_up(&stats);
+        // It makes the indexes.
+        env.run(&["run"]).await.expect(0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_in_the_place_of_a_category_or_a_platform_is_no_text_for_the_counts() {
+    let env = TestEnv::new().await;
+    let code = |text: &str| Bson::JavaScriptCode(text.to_owned());
+    let with = |field: &str, value: Bson| {
+        let mut fields = doc! { "failedAt": hours_ago(0) };
+        fields.insert(field, value);
+        failed_post("tiktok", fields)
+    };
+    let mut no_post = with("failureCategory", code("1"));
+    no_post.insert("platformStatus", doc! { "instagram": { "status": Bson::Null } });
+    env.posts
+        .insert_many([with("failureCategory", code("1")), with("platform", code("tiktok")), no_post])
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        let list = json_of(&env, &["list-failed"]).await;
+        let stats = json_of(&env, &["stats"]).await;
+        assert_eq!((list["posts"].as_array().unwrap().len(), &list["total"]), (2, &json!(2)), "{list}");
+        assert_eq!((&stats["totalFailed"], &stats["malformed"]), (&json!(2), &json!(2)), "{stats}");
+        assert_eq!(stats["byCategory"], json!([]), "{stats}");
+        assert_adds_up(&stats);
+        // It makes the indexes.
+        env.run(&["run"]).await.expect(0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_posts_whose_ids_are_written_alike_the_failed_one_is_meant() {
     let env = TestEnv::new().await;
     let posted = failed_post("tiktok", doc! { "_id": "42", "status": "posted" });

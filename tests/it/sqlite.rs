@@ -107,11 +107,17 @@ async fn a_file_that_another_program_has_made_gets_what_it_lacks() {
     connection
         .execute_batch(
             "CREATE TABLE posts (id TEXT PRIMARY KEY, platform TEXT, status TEXT, video_path TEXT, caption TEXT,
-                                 failed_at TEXT, flagged TEXT);
-             INSERT INTO posts VALUES ('old', 'tiktok', 'failed', 'a.mp4', 'A caption', '2026-01-01T00:00:00+01:00', 'x');",
+                                 failed_at TEXT, flagged TEXT, number INTEGER, place TEXT);
+             INSERT INTO posts VALUES ('old', 'tiktok', 'failed', 'a.mp4', 'A caption', '2026-01-01T00:00:00+01:00', 'x',
+                                       1, 'y');",
         )
         .unwrap();
     env.set("POSTRETRY_STORE", "sqlite:posts.db");
+    for command in [&["list-failed"][..], &["list-failed", "--due"], &["stats"], &["run", "--dry-run"]] {
+        let told = env.run(&[command, &["--json"]].concat()).await.expect(0).json();
+        let total = told.get("total").or(told.get("totalFailed")).or(told["totals"].get("due"));
+        assert_eq!(total, Some(&serde_json::json!(1)), "{command:?}: {told}");
+    }
     assert_eq!(env.pass(0).await["totals"]["posted"], 1);
     let flagged: String = connection.query_row("SELECT flagged FROM posts", [], |row| row.get(0)).unwrap();
     assert_eq!(flagged, "x");

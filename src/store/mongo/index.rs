@@ -23,7 +23,7 @@ const CLAIMS: &str = "postretry_claims_of_posts";
 /// For the list, newest failure first.
 const LIST: &str = "postretry_failed_posts";
 /// For the posts that a platform is still processing, and for lists by category.
-const CATEGORY: &str = "postretry_categories";
+pub(super) const CATEGORY: &str = "postretry_categories";
 
 /// For documents that may be malformed, because of a field in their root.
 const SUSPECTS: &str = "postretry_suspects";

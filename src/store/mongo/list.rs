@@ -110,8 +110,8 @@ impl MongoPostStore {
             return Ok(known.saturating_add(unknown));
         }
         let used = &self.usage().await?.entries;
-        // An index counts the documents that have no status for a platform. Those of them that are no post for one
-        // platform are few, and are counted instead.
+        // An index counts the documents that have no status for a platform. Few of them are no post for one platform:
+        // those are counted too, and subtracted.
         let with_status = doc! { "$expr": { "$not": [is_without_status()] } };
         let mut handed_over = doc! { "status": is_failed(), HANDED_OVER: { "$ne": Bson::Null } };
         handed_over.insert("$or", vec![has_no_statuses(), has_unset_statuses()]);
@@ -131,10 +131,15 @@ impl MongoPostStore {
     /// How many of the documents that a filter matches are failed. A filter looks into lists, but a list with `failed` in
     /// it is no status.
     async fn count_by_status(&self, filter: Document, index: &str) -> Result<u64, StoreError> {
-        let grouped = doc! { "$group": { "_id": "$status", "n": { "$sum": 1 } } };
-        let counted = self.collect_hinted(vec![doc! { "$match": filter }, grouped], index, identity).await?;
-        let failed = counted.iter().find(|group| group.get_str("_id").is_ok_and(|status| status == "failed"));
-        Ok(failed.map_or(0, |group| count_in(group, "n")))
+        let pipeline = vec![
+            doc! { "$match": filter },
+            doc! { "$group": { "_id": "$status", "n": { "$sum": 1 } } },
+            // The server decides what is equal: the collection may have a collation. A `$match` would be put before the
+            // group, where each document is read for it.
+            doc! { "$project": { "n": { "$cond": [{ "$eq": ["$_id", "failed"] }, "$n", 0] } } },
+        ];
+        let counted = self.collect_hinted(pipeline, index, identity).await?;
+        Ok(counted.iter().map(|group| count_in(group, "n")).fold(0, u64::saturating_add))
     }
 
     /// How many failed deliveries have names that are not known.

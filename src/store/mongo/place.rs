@@ -211,8 +211,8 @@ pub(super) fn is_without_status() -> Document {
 }
 
 /// Matches failed documents in which the status for none of these platforms is a text. An index alone answers this; to be
-/// sure that a field is missing, the server would read the document. Of a document with a list for a status, look at the
-/// status itself: a filter looks into lists.
+/// sure that a field is missing, the server would read the document. A document whose `status` is a list with `failed` in it
+/// is matched too: compare `$status` itself.
 pub(super) fn without_text_status(names: &[&str]) -> Document {
     let mut filter = doc! { "status": "failed" };
     let no_text = doc! { "$not": { "$gte": "" } };

@@ -145,8 +145,13 @@ struct CategoryGroup {
 
 impl CategoryGroup {
     fn is_like(&self, other: &Self) -> bool {
-        let key = |group: &Self| (group.posts.platform, group.posts.is_flagged, group.posts.retry_count);
-        key(self) == key(other) && self.category == other.category && self.is_malformed == other.is_malformed
+        let key = |group: &Self| {
+            // With a collation, two queries may tell one category in two spellings.
+            let category = group.category.as_deref().map(str::to_ascii_lowercase);
+            let PostGroup { platform, is_flagged, retry_count, .. } = group.posts;
+            (platform, is_flagged, retry_count, category, group.is_malformed)
+        };
+        key(self) == key(other)
     }
 }
 
@@ -187,7 +192,8 @@ fn categories() -> Vec<&'static str> {
     Category::ALL.iter().map(|category| category.as_str()).collect()
 }
 
-/// The name of a category, as an expression. What documents say is not made a key: it may be of any size.
+/// The name of a category, as an expression: null if it is no text, and the same for all that are not known. What documents
+/// say is not returned: it may be of any size.
 fn category_name(field: &str) -> Document {
     let otherwise =
         doc! { "$cond": [{ "$eq": [{ "$type": field }, "string"] }, Category::Unknown.as_str(), Bson::Null] };
@@ -296,16 +302,23 @@ struct RareValues {
     marks: bool,
     /// An id has a type that can be of any length.
     long_ids: bool,
+    /// A platform or a category is JavaScript. Servers group it as if it were a text.
+    code: bool,
 }
 
-/// The posts for one platform, without those that another publisher has been told of, and with [`groups_of_no_root`]. An
-/// index has everything that is asked for.
+/// The posts for one platform, without those that another publisher has been told of. It still has those of
+/// [`groups_of_no_root`], which have to be taken out. An index has everything that is asked for.
 fn groups_of_root(used: &[&str], rare: RareValues) -> Vec<Document> {
     // The values as they are. Computing with those of each document takes longer than all else.
     let mut values = doc! {
         "permanentlyFailed": "$permanentlyFailed", "retryCount": "$retryCount", "failureCategory": "$failureCategory",
         "platform": "$platform", "status": "$status",
     };
+    if rare.code {
+        values.extend(doc! {
+            "failureCategory": category_name("$failureCategory"), "platform": platform_name("$platform"),
+        });
+    }
     values.extend(rare.marks.then(|| ("hasMark".to_owned(), has_mark().into())));
     values.extend(rare.long_ids.then(|| ("malformed".to_owned(), has_long_id().into())));
     let is_wanted = doc! { "$and": [{ "$eq": ["$_id.status", "failed"] }, { "$not": ["$_id.hasMark"] }] };
@@ -416,7 +429,11 @@ impl MongoPostStore {
         let marked = self.collect_hinted(marked, index::DUE, drop).await?;
         let short = [&NUMBERS[..], &["bool", "date", "objectId", "timestamp", "minKey", "maxKey"]].concat();
         let long_ids = self.exists(doc! { "_id": { "$type": other_than(&short) } }).await?;
-        Ok(RareValues { marks: !marked.is_empty(), long_ids })
+        let is_code = |field: &str| doc! { "status": "failed", field: { "$type": "javascript" } };
+        let code = any(["failureCategory", "platform"].map(is_code).to_vec());
+        let code = vec![doc! { "$match": code }, doc! { "$limit": 1 }, doc! { "$project": { "_id": 1 } }];
+        let code = self.collect_hinted(code, index::CATEGORY, drop).await?;
+        Ok(RareValues { marks: !marked.is_empty(), long_ids, code: !code.is_empty() })
     }
 
     /// All failed deliveries in groups, each kind of document by an index of its own.

@@ -45,7 +45,8 @@ const COLUMNS: [&str; 27] = [
     "status",
 ];
 
-/// All columns that posts are read from, in the order in which queries ask for them, and [`read`] for most of them.
+/// All columns that posts are read from, in the order in which queries ask for them. [`read`] asks for most of
+/// them in the same order.
 static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     let of_platforms = Platform::ALL.into_iter().map(Platform::fields).flat_map(|fields| {
         let left_upload = fields.left_upload.map(|field| field.column);

@@ -2,9 +2,10 @@
 //! that is at work takes the next statement at once.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::mpsc::{self, Sender};
-use std::thread::{Builder, JoinHandle};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Builder;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -21,16 +22,19 @@ pub(super) struct ConnectionThread(Arc<Running>);
 struct Running {
     /// None only while it is dropped.
     jobs: Option<Sender<Job>>,
-    thread: Option<JoinHandle<()>>,
+    /// Ends when the connection is closed. Only one handle waits for that, the last one.
+    closed: Mutex<Receiver<()>>,
 }
+
+/// How long the end of the process waits for the connection. A job that hangs would hold it up for ever.
+const CLOSING: Duration = Duration::from_secs(1);
 
 impl Drop for Running {
     fn drop(&mut self) {
         drop(self.jobs.take());
-        // SQLite tidies up its files when it closes the connection, so the process must not end before that.
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
+        // SQLite tidies up its files when it closes the connection, so the process should not end before that.
+        let closed = self.closed.get_mut().unwrap_or_else(PoisonError::into_inner);
+        closed.recv_timeout(CLOSING).unwrap_or_default();
     }
 }
 
@@ -44,7 +48,10 @@ impl ConnectionThread {
     ) -> Result<(Self, T), StoreError> {
         let (jobs, waiting) = mpsc::channel::<Job>();
         let (opened, result) = oneshot::channel();
+        let (open_until_here, closed) = mpsc::channel::<()>();
         let body = move || {
+            // Dropped after the connection, because it was there before.
+            let _open_until_here = open_until_here;
             let mut connection = match open() {
                 Ok((connection, more)) => {
                     drop(opened.send(Ok(more)));
@@ -57,9 +64,9 @@ impl ConnectionThread {
                 drop(catch_unwind(AssertUnwindSafe(|| job(&mut connection))));
             }
         };
-        let thread = Builder::new().name("sqlite".to_owned()).spawn(body);
-        let thread = thread.map_err(|error| StoreError::new("start the SQLite thread", error.to_string()))?;
-        let running = Running { jobs: Some(jobs), thread: Some(thread) };
+        let started = Builder::new().name("sqlite".to_owned()).spawn(body);
+        started.map_err(|error| StoreError::new("start the SQLite thread", error.to_string()))?;
+        let running = Running { jobs: Some(jobs), closed: Mutex::new(closed) };
         let more = result.await.unwrap_or_else(|_| Err(failed()))?;
         Ok((Self(Arc::new(running)), more))
     }
@@ -88,6 +95,8 @@ fn failed() -> StoreError {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     fn opened(connection: Connection) -> impl FnOnce() -> Result<(Connection, ()), StoreError> {
@@ -120,6 +129,22 @@ mod tests {
         assert!(log.exists(), "another handle keeps it open");
         drop(other);
         assert!(!log.exists(), "SQLite removes the log when it closes the file");
+    }
+
+    #[tokio::test]
+    async fn a_job_that_hangs_does_not_hold_up_the_end() {
+        let (thread, ()) = ConnectionThread::start(opened(Connection::open_in_memory().unwrap())).await.unwrap();
+        let (hang, until) = mpsc::channel::<()>();
+        let job = thread.run(move |_| {
+            // It ends with the test, when the other side is gone.
+            until.recv().unwrap_or_default();
+            Ok(())
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(50), job).await.is_err());
+        let begin = Instant::now();
+        drop(thread);
+        assert!(begin.elapsed() < CLOSING + Duration::from_secs(10));
+        drop(hang);
     }
 
     #[tokio::test]
