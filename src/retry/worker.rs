@@ -33,7 +33,7 @@ const PAGE: u32 = 64;
 pub(super) const LARGE_PAGE: u32 = 1_000;
 
 /// How many exhausted posts are marked with one request.
-const MARKED_AT_ONCE: usize = 500;
+const MARKED_AT_ONCE: usize = 100;
 
 /// How often a worker that waits for the gap checks whether the limit of the pass is used up.
 const LIMIT_CHECK: Duration = Duration::from_secs(1);
