@@ -847,20 +847,6 @@ async fn instagram_gets_five_hashtags_at_most() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tiktoks_limits_are_kept_and_not_tried() {
-    let mut env = TestEnv::new().await;
-    // Without a gap the limits are not kept either.
-    env.set("POST_RETRY_GAP", "10ms");
-    env.sandbox.world().knobs.tiktok_window_ms = 60_000;
-    for _ in 0..8 {
-        env.post("tiktok", Document::new()).await;
-    }
-    let output = env.pass(0).await;
-    assert_eq!(output["totals"]["posted"], 8, "{output}");
-    assert_eq!(env.sandbox.world().throttled, 0, "the client waits its turn");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_its_turn_is_posted_or_unchanged_when_the_time_of_the_pass_is_over() {
     let mut env = TestEnv::new().await;
     env.set("POST_RETRY_GAP", "10ms");

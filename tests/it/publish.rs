@@ -274,3 +274,17 @@ async fn what_the_application_left_behind_is_looked_up_first_and_not_sent_again(
     assert!(env.get(&first).await.get_str("tiktokVideoId").is_ok());
     assert!(env.get(&second).await.get_str("instagramMediaId").is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tiktoks_limits_are_kept_and_not_tried() {
+    let mut env = TestEnv::new().await;
+    // Without a gap the limits are not kept either.
+    env.set("POST_RETRY_GAP", "10ms");
+    env.sandbox.world().knobs.tiktok_window_ms = 60_000;
+    for _ in 0..8 {
+        env.post("tiktok", Document::new()).await;
+    }
+    let output = env.pass(0).await;
+    assert_eq!(output["totals"]["posted"], 8, "{output}");
+    assert_eq!(env.sandbox.world().throttled, 0, "the client waits its turn");
+}
