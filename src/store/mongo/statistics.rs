@@ -425,15 +425,20 @@ impl MongoPostStore {
 
     async fn rare_values(&self) -> Result<RareValues, StoreError> {
         let marked = doc! { "status": "failed", HANDED_OVER: { "$ne": Bson::Null } };
-        let marked = vec![doc! { "$match": marked }, doc! { "$limit": 1 }, doc! { "$project": { "_id": 1 } }];
-        let marked = self.collect_hinted(marked, index::DUE, drop).await?;
         let short = [&NUMBERS[..], &["bool", "date", "objectId", "timestamp", "minKey", "maxKey"]].concat();
-        let long_ids = self.exists(doc! { "_id": { "$type": other_than(&short) } }).await?;
         let is_code = |field: &str| doc! { "status": "failed", field: { "$type": "javascript" } };
         let code = any(["failureCategory", "platform"].map(is_code).to_vec());
-        let code = vec![doc! { "$match": code }, doc! { "$limit": 1 }, doc! { "$project": { "_id": 1 } }];
-        let code = self.collect_hinted(code, index::CATEGORY, drop).await?;
-        Ok(RareValues { marks: !marked.is_empty(), long_ids, code: !code.is_empty() })
+        Ok(RareValues {
+            marks: self.has_any(marked, index::DUE).await?,
+            long_ids: self.exists(doc! { "_id": { "$type": other_than(&short) } }).await?,
+            code: self.has_any(code, index::CATEGORY).await?,
+        })
+    }
+
+    /// Whether a filter that is meant for this index matches any document.
+    async fn has_any(&self, filter: Document, index: &str) -> Result<bool, StoreError> {
+        let first = vec![doc! { "$match": filter }, doc! { "$limit": 1 }, doc! { "$project": { "_id": 1 } }];
+        Ok(!self.collect_hinted(first, index, drop).await?.is_empty())
     }
 
     /// All failed deliveries in groups, each kind of document by an index of its own.
