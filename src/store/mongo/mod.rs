@@ -210,6 +210,12 @@ impl MongoPostStore {
         self.usage.get_or_try_init(ask).await
     }
 
+    /// Whether a filter that is meant for this index matches any document.
+    async fn has_any(&self, filter: Document, index: &str) -> Result<bool, StoreError> {
+        let first = vec![doc! { "$match": filter }, doc! { "$limit": 1 }, doc! { "$project": { "_id": 1 } }];
+        Ok(!self.collect_hinted(first, index, drop).await?.is_empty())
+    }
+
     /// How many documents a pipeline finds by this index.
     async fn count_found(&self, mut pipeline: Vec<Document>, index: &str) -> Result<u64, StoreError> {
         pipeline.push(doc! { "$count": "n" });

@@ -435,12 +435,6 @@ impl MongoPostStore {
         })
     }
 
-    /// Whether a filter that is meant for this index matches any document.
-    async fn has_any(&self, filter: Document, index: &str) -> Result<bool, StoreError> {
-        let first = vec![doc! { "$match": filter }, doc! { "$limit": 1 }, doc! { "$project": { "_id": 1 } }];
-        Ok(!self.collect_hinted(first, index, drop).await?.is_empty())
-    }
-
     /// All failed deliveries in groups, each kind of document by an index of its own.
     async fn post_groups(&self) -> Result<Vec<CategoryGroup>, StoreError> {
         let used = &self.usage().await?.entries;

@@ -9,7 +9,7 @@ use std::hash::Hash;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use mongodb::bson::{Document, doc};
+use mongodb::bson::Document;
 
 use super::scan::{IndexScan, ScanKey};
 use super::{MongoPostStore, filter, parts, scan};
@@ -72,10 +72,8 @@ impl MongoPostStore {
         searches: impl Iterator<Item = (K, String, Vec<Document>)>,
     ) -> Result<(HashSet<K>, bool), StoreError> {
         let search = |(key, index, branches): (K, String, Vec<Document>)| async move {
-            let first =
-                vec![doc! { "$match": filter::any(branches) }, doc! { "$limit": 1 }, doc! { "$project": { "_id": 1 } }];
-            let found = self.collect_hinted(first, &index, drop).await?;
-            Ok::<_, StoreError>((key, found.is_empty()))
+            let is_empty = !self.has_any(filter::any(branches), &index).await?;
+            Ok::<_, StoreError>((key, is_empty))
         };
         let mut searches: Vec<_> = searches.collect();
         // The one that takes the longest is not left for the end.
