@@ -54,12 +54,21 @@ pub(super) async fn read_some<T>(
     bytes: usize,
     read: impl Fn(Document) -> T,
 ) -> mongodb::error::Result<(Vec<T>, usize)> {
+    read_encoded(operation, bytes, |raw| read(decode(raw))).await
+}
+
+/// The same with documents of which little is needed, so that `read` decodes that.
+pub(super) async fn read_encoded<T>(
+    operation: impl IntoFuture<Output = mongodb::error::Result<Cursor<Document>>>,
+    bytes: usize,
+    read: impl Fn(&RawDocument) -> T,
+) -> mongodb::error::Result<(Vec<T>, usize)> {
     let mut cursor = operation.await?;
     let (mut some, mut left) = (Vec::new(), bytes);
     while left > 0 && cursor.advance().await? {
         let raw = cursor.current();
         left = left.saturating_sub(raw.as_bytes().len());
-        some.push(read(decode(raw)));
+        some.push(read(raw));
     }
     Ok((some, left))
 }

@@ -4,7 +4,7 @@ use mongodb::IndexModel;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::IndexOptions;
 
-use super::place::{HANDED_OVER, Place, spellings};
+use super::place::{HANDED_OVER, Place, spellings, status_path};
 use super::suspects::{faults_of_entry, faults_of_root};
 use crate::post::{BackoffFrom, Platform};
 
@@ -98,7 +98,7 @@ pub(super) fn usage(collection: &str) -> Vec<Document> {
         let told = doc! { "_id": 0, "name": { "$literal": name } };
         vec![doc! { "$match": is_used }, doc! { "$limit": 1 }, doc! { "$project": told }]
     };
-    let statuses = spellings().map(|name| query(name, &format!("platformStatus.{name}.status")));
+    let statuses = spellings().map(|name| query(name, &status_path(name)));
     let mut queries = statuses.chain([query(ANY_LIST, "platforms")]);
     let mut pipeline = queries.next().unwrap_or_default();
     pipeline.extend(queries.map(|query| doc! { "$unionWith": { "coll": collection, "pipeline": query } }));
@@ -108,7 +108,7 @@ pub(super) fn usage(collection: &str) -> Vec<Document> {
 /// The indexes of the deliveries whose entry is spelled so.
 pub(super) fn of_deliveries(name: &str) -> [IndexModel; 3] {
     let place = Place::entry(name);
-    let status = format!("platformStatus.{name}.status");
+    let status = status_path(name);
     let (claim, category) = (place.retry("retryClaim"), place.retry("failureCategory"));
     let mut due = doc! { "status": 1, status.as_str(): 1 };
     if name == Platform::TikTok.as_str() {
@@ -142,7 +142,7 @@ pub(super) fn of_suspects(names: impl Iterator<Item = &'static str>) -> Vec<Inde
         index(&suspects_of(place), doc! { "status": 1, "_id": 1 }, filter)
     };
     let of_entry = |name: &str| {
-        let failed = doc! { format!("platformStatus.{name}.status"): "failed" };
+        let failed = doc! { status_path(name): "failed" };
         suspects(&Place::entry(name), failed, faults_of_entry(name))
     };
     let mut indexes = vec![suspects(&Place::Root, Document::new(), faults_of_root())];
@@ -180,7 +180,7 @@ pub(super) fn processing_of(place: &Place) -> String {
 }
 
 fn statuses() -> Document {
-    spellings().map(|name| (format!("platformStatus.{name}.status"), Bson::Int32(1))).collect()
+    spellings().map(|name| (status_path(name), Bson::Int32(1))).collect()
 }
 
 fn claims(place: &Place) -> Document {

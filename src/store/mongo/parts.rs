@@ -5,7 +5,7 @@ use mongodb::bson::{Bson, Document, doc};
 use super::document::bson_date;
 use super::filter::{at_least, extended, one_of};
 use super::index;
-use super::place::{HANDED_OVER, Place, spellings, unknown_entries};
+use super::place::{HANDED_OVER, Place, spellings, status_path, unknown_entries};
 use crate::post::{BackoffFrom, Platform};
 use crate::store::{ListFilter, Scope};
 
@@ -125,6 +125,12 @@ pub(super) fn all_parts(usage: &Usage) -> Vec<Part> {
         all.push(root(doc! { "platforms": one_of(&known) }, RootKind::Listed));
     }
     all.extend(parts(Scope::UnknownPlatform, usage));
+    // Conditions that hold for all documents only cost time in every branch of a search.
+    for part in all.iter_mut().filter(|part| part.place == Some(Place::Root)) {
+        for name in spellings().filter(|name| !usage.entries.contains(name)) {
+            part.base.remove(status_path(name));
+        }
+    }
     all
 }
 

@@ -166,10 +166,15 @@ pub(super) fn spellings() -> impl Iterator<Item = &'static str> {
     Platform::ALL.into_iter().flat_map(Platform::spellings).copied()
 }
 
+/// The path of the status of the entry with this name.
+pub(super) fn status_path(name: &str) -> String {
+    format!("platformStatus.{name}.status")
+}
+
 /// Matches documents without a status for any known platform. `$exists` rather than a comparison with null, so that the
 /// server can merge sorted parts of the index.
 pub(super) fn has_no_statuses() -> Document {
-    spellings().map(|name| (format!("platformStatus.{name}.status"), doc! { "$exists": false }.into())).collect()
+    spellings().map(|name| (status_path(name), doc! { "$exists": false }.into())).collect()
 }
 
 /// The condition for a field that is `failed`. A filter looks into lists, but a list with `failed` in it is no status.
@@ -179,7 +184,7 @@ pub(super) fn is_failed() -> Bson {
 
 /// Matches documents in which the entry with this name is failed.
 fn is_failed_entry(name: &str) -> Document {
-    doc! { format!("platformStatus.{name}.status"): is_failed() }
+    doc! { status_path(name): is_failed() }
 }
 
 /// Whether a document says something of any platform, as an expression.
@@ -197,14 +202,14 @@ fn has_other_entries() -> Document {
 /// no status for a filter, not even a missing one.
 pub(super) fn has_unset_statuses() -> Document {
     let is_unset = doc! { "$in": [Bson::Null, Bson::Array(Vec::new())] };
-    spellings().map(|name| (format!("platformStatus.{name}.status"), is_unset.clone().into())).collect()
+    spellings().map(|name| (status_path(name), is_unset.clone().into())).collect()
 }
 
 /// Whether a document has no other statuses, as far as an index can tell, as an expression.
 pub(super) fn is_without_status() -> Document {
     // What the index tells of a field that is missing is null, and what a list has for it is an empty list.
     let is_missing = |name: &str| {
-        let status = format!("$platformStatus.{name}.status");
+        let status = format!("${}", status_path(name));
         doc! { "$or": [{ "$in": [{ "$type": status.as_str() }, ["missing", "null"]] }, { "$eq": [status, []] }] }
     };
     doc! { "$and": spellings().map(is_missing).collect::<Vec<_>>() }
@@ -216,7 +221,7 @@ pub(super) fn is_without_status() -> Document {
 pub(super) fn without_text_status(names: &[&str]) -> Document {
     let mut filter = doc! { "status": "failed" };
     let no_text = doc! { "$not": { "$gte": "" } };
-    filter.extend(names.iter().map(|name| (format!("platformStatus.{name}.status"), no_text.clone().into())));
+    filter.extend(names.iter().map(|name| (status_path(name), no_text.clone().into())));
     filter
 }
 
@@ -245,7 +250,7 @@ pub(super) fn says_nothing() -> Document {
 pub(super) fn has_no_post() -> Document {
     let mut filter = says_nothing();
     let is_silent = filter.remove("$expr").unwrap_or(Bson::Boolean(false));
-    let mut in_list: Document = spellings().map(|name| (format!("platformStatus.{name}.status"), Bson::Null)).collect();
+    let mut in_list: Document = spellings().map(|name| (status_path(name), Bson::Null)).collect();
     in_list.insert("$expr", doc! { "$and": [{ "$isArray": "$platformStatus" }, { "$not": [is_without_status()] }] });
     filter.insert("$and", vec![doc! { "$or": [{ "$expr": is_silent }, in_list] }]);
     filter
@@ -259,7 +264,7 @@ pub(super) fn statuses_as_list() -> Document {
 
 /// Whether a document has a status, of any kind, for the entry with this name, as an expression.
 fn has_status(name: &str) -> Document {
-    let status = format!("$platformStatus.{name}.status");
+    let status = format!("${}", status_path(name));
     // What a list has for the field is a list.
     let in_list = doc! { "$ne": [status.as_str(), []] };
     let in_object = doc! { "$ne": [{ "$type": status.as_str() }, "missing"] };

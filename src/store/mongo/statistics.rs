@@ -5,9 +5,9 @@ use std::cmp::Reverse;
 use std::convert::identity;
 
 use chrono::{DateTime, Utc};
-use mongodb::bson::{self, Bson, Document, RawDocumentBuf, doc};
+use mongodb::bson::{self, Bson, Document, RawDocument, RawDocumentBuf, doc};
 
-use super::decode::{decode, read_all};
+use super::decode::{decode, read_encoded};
 use super::document::{DATES, bson_date, date_from, integer};
 use super::filter::{NUMBERS, any, other_than};
 use super::identity::has_long_id;
@@ -405,15 +405,21 @@ impl MongoPostStore {
         // An entry without `givenUp` comes back as an empty document: the run was for that platform, too.
         let mut fields = doc! { "startedAt": 1 };
         fields.extend(Platform::ALL.map(|platform| (format!("byPlatform.{platform}.givenUp"), Bson::Int32(1))));
-        // Of each record no more is kept than is needed: any program can have written it.
-        let read = |run: Document| {
+        // Nearly all records have no platform that was given up, so that nothing of them need be decoded. Any program can
+        // have written them.
+        let read = |run: &RawDocument| {
             let of_platform = |platform: Platform| {
                 let entry = run.get_document("byPlatform").ok()?.get_document(platform.as_str()).ok()?;
-                Some((platform, entry.get_document("givenUp").ok().and_then(given_up_from)))
+                Some((
+                    platform,
+                    entry.get_document("givenUp").ok().and_then(|given_up| given_up_from(&decode(given_up))),
+                ))
             };
-            (date_in(&run, "startedAt"), Platform::ALL.into_iter().filter_map(of_platform).collect::<Vec<_>>())
+            let started_at = run.get_datetime("startedAt").ok().and_then(|date| date_from(&date.into()));
+            (started_at, Platform::ALL.into_iter().filter_map(of_platform).collect::<Vec<_>>())
         };
-        let mut runs = self.run("read runs from", read_all(newest.projection(fields), read)).await?;
+        let newest = read_encoded(newest.projection(fields), usize::MAX, read);
+        let (mut runs, _) = self.run("read runs from", newest).await?;
         runs.sort_by_key(|(started_at, _)| Reverse(*started_at));
         let latest = |platform: Platform| {
             let mut entries = runs.iter().flat_map(|(_, entries)| entries);

@@ -12,7 +12,7 @@ use mongodb::bson::{Bson, DateTime, Document, doc};
 use super::document::DATES;
 use super::filter::{NUMBERS, any, extended, no_plain, other_than};
 use super::identity::has_long_id;
-use super::place::{Place, has_too_many_platforms, has_too_many_statuses, spellings};
+use super::place::{Place, has_too_many_platforms, has_too_many_statuses, spellings, status_path};
 use crate::post::Platform;
 
 const TEXTS: [&str; 8] =
@@ -144,7 +144,7 @@ fn unclear_platforms() -> Vec<Document> {
     });
     let unknown = first.into_iter().chain(between).chain(last).map(|names| doc! { "platforms": names });
     let several = doc! { "platforms.1": { "$exists": true } };
-    let no_status: Document = spellings().map(|name| (format!("platformStatus.{name}.status"), Bson::Null)).collect();
+    let no_status: Document = spellings().map(|name| (status_path(name), Bson::Null)).collect();
     unknown.chain([several]).map(|shape| extended(&no_status, shape)).collect()
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mongodb::bson::{Bson, Document, doc};
 
 use super::document::{bson_date, entry_document, integer, ticket_document};
-use super::place::{Place, spellings, statuses_as_list};
+use super::place::{Place, spellings, status_path, statuses_as_list};
 use crate::post::{
     AttemptStart, Category, EntryOutcome, HISTORY_LIMIT, HistoryEntry, LastRetried, Outcome, Platform, Publication,
     Settlement, Ticket, TicketFate,
@@ -84,7 +84,7 @@ fn kept_dates() -> Document {
         let is_state = doc! { "$in": [{ "$type": state.as_str() }, ["object", "missing", "null", "undefined"]] };
         let is_undated = doc! { "$and": [
             is_state,
-            { "$eq": [format!("$platformStatus.{name}.status"), "failed"] },
+            { "$eq": [format!("${}", status_path(name)), "failed"] },
             { "$eq": [place.failure_date(), Bson::Null] },
         ] };
         let dated = doc! { "$mergeObjects": [state.as_str(), { "failedAt": "$updatedAt" }] };
