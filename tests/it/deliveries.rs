@@ -168,6 +168,49 @@ async fn what_is_not_a_failed_delivery_is_left_alone() {
     assert_eq!(stats["totalFailed"], 0, "{stats}");
 }
 
+/// The model of an application can have a default for `platform`, so that only the list says which one is meant.
+#[tokio::test(flavor = "multi_thread")]
+async fn statistics_and_lists_name_the_platform_that_the_list_names() {
+    let env = TestEnv::new().await;
+    for fields in [
+        doc! { "platform": "tiktok", "platforms": ["youtube"] },
+        doc! { "platform": "tiktok", "platforms": ["youtube_shorts"], "permanentlyFailed": true },
+        doc! { "platform": "youtube", "platforms": ["youtube_shorts"] },
+        doc! { "platform": "instagram", "platforms": ["tiktok"], "failureCategory": "auth" },
+        doc! { "platform": "myspace", "platforms": ["instagram"] },
+        doc! { "platform": "tiktok", "platforms": ["myspace"] },
+        doc! { "platform": "tiktok", "platforms": ["instagram"], "title": 7 },
+        doc! { "platform": "tiktok", "platforms": ["youtube"], "sheetTriggeredAt": hours_ago(1) },
+        doc! { "platform": "youtube", "platforms": ["instagram"], "sheetTriggeredAt": hours_ago(1) },
+        doc! { "platform": "youtube", "platforms": ["tiktok"], "sheetTriggeredAt": hours_ago(1) },
+        doc! { "platform": "tiktok", "platforms": [], "sheetTriggeredAt": hours_ago(1) },
+        doc! { "platform": "tiktok", "platforms": [7], "sheetTriggeredAt": hours_ago(1) },
+        doc! { "platform": "tiktok", "platforms": ["instagram"], "platformStatus": { "instagram": failed() } },
+        doc! { "platform": Bson::Null, "platforms": ["instagram"] },
+    ] {
+        let platform = fields.get_str("platform").unwrap_or("tiktok").to_owned();
+        env.post(&platform, fields).await;
+    }
+    let stats = env.run(&["stats", "--format", "json"]).await.expect(0).json();
+    // Of the malformed ones one is for Instagram.
+    for (platform, failed, permanent, listed) in
+        [("tiktok", 1, 0, 1), ("instagram", 4, 0, 5), ("youtube_shorts", 4, 1, 4)]
+    {
+        let rows = stats["byPlatform"].as_array().unwrap();
+        let counted = rows.iter().find(|row| row["platform"] == platform).unwrap();
+        assert_eq!(counted["failed"], failed, "{platform}: {stats}");
+        assert_eq!(counted["permanentlyFailed"], permanent, "{platform}: {stats}");
+        let list = env.run(&["list-failed", "--platform", platform, "--format", "json"]).await.expect(0).json();
+        assert_eq!(list["posts"].as_array().unwrap().len(), listed, "{platform}: {list}");
+        assert_eq!(list["total"], listed, "{platform}: {list}");
+    }
+    assert_eq!(stats["malformed"], 3, "{stats}");
+    assert_eq!(stats["totalFailed"], 12, "{stats}");
+    let list = env.run(&["list-failed", "--format", "json"]).await.expect(0).json();
+    assert_eq!((list["posts"].as_array().unwrap().len(), &list["total"]), (12, &json!(12)), "{list}");
+    assert_eq!(stats["byCategory"], json!([{ "category": "auth", "count": 1 }]), "{stats}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn defaults_of_the_model_make_no_post_for_several_platforms() {
     let env = TestEnv::new().await;

@@ -5,7 +5,7 @@ use mongodb::bson::{Bson, Document, doc};
 use super::document::bson_date;
 use super::filter::{at_least, extended, one_of};
 use super::index;
-use super::place::{HANDED_OVER, Place, spellings, status_path, unknown_entries};
+use super::place::{HANDED_OVER, Place, first_named, spellings, status_path, unknown_entries};
 use crate::post::{BackoffFrom, Platform};
 use crate::store::{ListFilter, Scope};
 
@@ -137,13 +137,20 @@ pub(super) fn all_parts(usage: &Usage) -> Vec<Part> {
 /// The parts that make up a list, exactly: they are counted too. Those of platforms that nobody asked for are left out.
 pub(super) fn listed_parts(filter: &ListFilter) -> Vec<Part> {
     if !filter.platforms.is_empty() {
-        let scopes = filter.platforms.iter().flat_map(|platform| parts(Scope::Platform(*platform), &Usage::all()));
-        let exactly = |part: Part| match &part.place {
-            Some(place @ Place::Entry(_)) => Part { base: place.counted(), ..part },
-            Some(place @ Place::Root) => Part { base: extended(&part.base, place.counted()), ..part },
-            None => part,
+        let of_platform = |platform: Platform| {
+            // The list says which one is meant. A filter looks into a list in the field.
+            let is_named = doc! { "$in": [first_named(), platform.spellings().to_vec()] };
+            let is_of = doc! { "$expr": { "$or": [is_named, { "$isArray": "$platform" }] } };
+            let exactly = move |part: Part| match &part.place {
+                Some(place @ Place::Entry(_)) => Part { base: place.counted(), ..part },
+                Some(place @ Place::Root) => {
+                    Part { base: extended(&extended(&part.base, place.counted()), is_of.clone()), ..part }
+                }
+                None => part,
+            };
+            parts(Scope::Platform(platform), &Usage::all()).into_iter().map(exactly)
         };
-        return scopes.map(exactly).collect();
+        return filter.platforms.iter().copied().flat_map(of_platform).collect();
     }
     // Without a status for any platform the whole document is one post.
     let unknown = doc! {

@@ -420,6 +420,18 @@ pub(super) fn platform_of_root(document: &Document) -> Option<&str> {
     listed.or_else(|| document.get("platform").and_then(Bson::as_str))
 }
 
+/// The platform that the list of platforms names first, as an expression; null if there is none.
+pub(super) fn first_listed() -> Document {
+    doc! { "$cond": [{ "$isArray": "$platforms" }, { "$first": "$platforms" }, Bson::Null] }
+}
+
+/// What [`platform_of_root`] returns, as an expression. What is no text is null, or no platform either.
+pub(super) fn first_named() -> Document {
+    let is_text = doc! { "$eq": [{ "$type": "$$listed" }, "string"] };
+    let otherwise = doc! { "$ifNull": ["$platform", "$$listed"] };
+    doc! { "$let": { "vars": { "listed": first_listed() }, "in": { "$cond": [is_text, "$$listed", otherwise] } } }
+}
+
 /// The known platforms that a document names, whatever its status.
 pub(super) fn known_platforms(document: &Document) -> Vec<Platform> {
     let listed = document.get("platforms").and_then(Bson::as_array).into_iter().flatten().filter_map(Bson::as_str);

@@ -9,12 +9,13 @@ use mongodb::bson::{self, Bson, Document, RawDocument, RawDocumentBuf, doc};
 
 use super::decode::{decode, read_encoded};
 use super::document::{DATES, bson_date, date_from, integer};
-use super::filter::{NUMBERS, any, other_than};
+use super::filter::{NUMBERS, any, one_of, other_than};
 use super::identity::has_long_id;
 use super::page::{deliveries_in, projection_of};
+use super::parts::Usage;
 use super::place::{
-    HANDED_OVER, Place, has_no_statuses, has_too_many_statuses, has_unset_statuses, is_failed, is_without_status,
-    other_than_root, says_nothing, spellings, without_text_status,
+    HANDED_OVER, Place, first_listed, first_named, has_no_statuses, has_too_many_statuses, has_unset_statuses,
+    is_failed, is_without_status, other_than_root, says_nothing, spellings, without_text_status,
 };
 use super::suspects::{faults_of_entry, faults_of_root, narrow_faults_of_root};
 use super::{MongoPostStore, index, parts};
@@ -245,16 +246,6 @@ fn grouped_by(place: &Place, more: Document) -> Document {
     doc! { "$group": { "_id": group_key(place, more), "n": { "$sum": 1 } } }
 }
 
-/// The platform that the list of platforms names first, as an expression; null if there is none.
-fn first_listed() -> Document {
-    doc! { "$cond": [{ "$isArray": "$platforms" }, { "$first": "$platforms" }, Bson::Null] }
-}
-
-/// The platform that a document names, as an expression: with the field for one, else as the first of the list.
-fn first_named() -> Document {
-    doc! { "$ifNull": ["$platform", first_listed()] }
-}
-
 /// The field of a document with the group in which its delivery was counted.
 const GROUP: &str = "postretryGroup";
 
@@ -342,15 +333,53 @@ fn groups_of_no_root(used: &[&str]) -> Vec<Document> {
     ]
 }
 
-/// The posts for one platform that another publisher has been told of, but does not publish: it serves TikTok only.
-fn groups_of_marked() -> Vec<Document> {
-    let mut marked = doc! { "status": is_failed(), HANDED_OVER: { "$ne": Bson::Null } };
-    marked.insert("$or", vec![has_no_statuses(), has_unset_statuses()]);
-    // Nearly all are for TikTok. The index tells it, so that only the others are read.
-    marked.insert("platform", doc! { "$ne": Platform::TikTok.as_str() });
-    marked.extend(Place::Root.not_handed_over());
-    let more = doc! { "platform": platform_name(first_named()), "isRoot": is_root() };
-    vec![doc! { "$match": marked }, grouped_by(&Place::Root, more), doc! { "$match": { "_id.isRoot": true } }]
+/// The posts of [`groups_of_root`] whose list of platforms names another one than the field does. They are counted there
+/// under the name in the field; the other one is `listed` here. An index finds them.
+fn groups_of_listed(used: &[&str]) -> Vec<Document> {
+    let with = |platforms: Bson, platform: Document| {
+        let mut filter = without_text_status(used);
+        filter.extend(doc! { HANDED_OVER: Bson::Null, "platforms": platforms, "platform": platform });
+        filter
+    };
+    let of_platform = |platform: Platform| {
+        let names = platform.spellings();
+        let others: Vec<Bson> = names.iter().map(|name| Bson::from(*name)).chain([Bson::Null]).collect();
+        with(one_of(names), doc! { "$nin": others })
+    };
+    let known: Vec<&str> = spellings().collect();
+    let unknown = with(doc! { "$elemMatch": { "$nin": known.clone() } }.into(), doc! { "$in": known });
+    let is_another = doc! { "$ne": [first_named(), "$platform"] };
+    // A filter for null takes a list with null in it for that.
+    let is_unmarked = doc! { "$not": [has_mark()] };
+    let more = doc! {
+        "platform": platform_name("$platform"),
+        "listed": platform_name(first_named()),
+        "isWanted": { "$and": [is_root(), is_another, is_unmarked] },
+    };
+    vec![
+        doc! { "$match": any(Platform::ALL.into_iter().map(of_platform).chain([unknown]).collect()) },
+        grouped_by(&Place::Root, more),
+        doc! { "$match": { "_id.isWanted": true } },
+    ]
+}
+
+/// The posts for one platform that another publisher has been told of, but does not publish: it serves TikTok only. Each
+/// pipeline with the name of its index.
+fn groups_of_marked(used: &[&str]) -> [(Vec<Document>, &'static str); 2] {
+    let tiktok = Platform::TikTok.as_str();
+    let groups = |more: Document| {
+        let mut marked = without_text_status(used);
+        marked.insert(HANDED_OVER, doc! { "$ne": Bson::Null });
+        marked.extend(more);
+        marked.extend(Place::Root.not_handed_over());
+        let more = doc! { "platform": platform_name(first_named()), "isRoot": is_root() };
+        vec![doc! { "$match": marked }, grouped_by(&Place::Root, more), doc! { "$match": { "_id.isRoot": true } }]
+    };
+    // Nearly all are for TikTok. The indexes tell it, so that only the others are read.
+    let of_others = groups(doc! { "platform": { "$ne": tiktok } });
+    let named_by_list =
+        doc! { "platform": tiktok, "platforms": { "$exists": true, "$nin": [Bson::Null, Bson::from(tiktok)] } };
+    [(of_others, index::DUE), (groups(named_by_list), index::PLATFORMS)]
 }
 
 /// Documents that are counted as posts for one platform, though they have no delivery, or are malformed for a reason
@@ -359,11 +388,7 @@ fn without_post() -> Vec<Document> {
     let mut odd = says_nothing();
     let is_silent = odd.remove("$expr").unwrap_or(Bson::Boolean(false));
     let too_many = doc! { "$expr": has_too_many_statuses(), "$nor": [any(faults_of_root())] };
-    // Those that were not counted.
-    let taken = doc! { HANDED_OVER: { "$ne": Bson::Null }, "platform": Platform::TikTok.as_str() };
-    let mut conditions = vec![any(vec![doc! { "$expr": is_silent.clone() }, too_many]), doc! { "$nor": [taken] }];
-    conditions.push(Place::Root.not_handed_over());
-    odd.insert("$and", conditions);
+    odd.insert("$and", vec![any(vec![doc! { "$expr": is_silent.clone() }, too_many]), Place::Root.not_handed_over()]);
     let more = doc! { "platform": platform_name(first_named()), "isRoot": is_root(), "isSilent": is_silent };
     vec![doc! { "$match": odd }, grouped_by(&Place::Root, more), doc! { "$match": { "_id.isRoot": true } }]
 }
@@ -443,19 +468,22 @@ impl MongoPostStore {
 
     /// All failed deliveries in groups, each kind of document by an index of its own.
     async fn post_groups(&self) -> Result<Vec<CategoryGroup>, StoreError> {
-        let used = &self.usage().await?.entries;
+        let Usage { entries: used, has_lists } = self.usage().await?;
         let named = |group: &Document| {
             let key = group.get_document("_id").ok()?;
             group_from(group, key.get_str("platform").ok())
         };
-        let of_root = groups_of_root(used, self.rare_values().await?);
-        let of_root = self.collect_hinted(of_root, index::DUE, identity).await?;
+        let rare = self.rare_values().await?;
+        let of_root = self.collect_hinted(groups_of_root(used, rare), index::DUE, identity).await?;
         let mut groups: Vec<CategoryGroup> = of_root.iter().filter_map(named).collect();
         let no_root = self.collect_hinted(groups_of_no_root(used), index::SILENT, identity).await?;
         // The platform of those without a name is only in the list of platforms.
         groups.retain(|group| !group.is_unnamed);
         for group in no_root.iter().filter_map(named).filter(|group| !group.is_unnamed) {
             take_out(&mut groups, &group);
+        }
+        if *has_lists {
+            self.name_as_listed(&mut groups, used).await?;
         }
         // A filter looks into lists.
         let no_name = doc! { "$eq": Bson::Null, "$not": { "$type": "array" } };
@@ -465,7 +493,11 @@ impl MongoPostStore {
         let pipeline =
             vec![doc! { "$match": unnamed }, grouped_by(&Place::Root, more), doc! { "$match": { "_id.isRoot": true } }];
         let mut others = self.collect(pipeline, identity).await?;
-        others.extend(self.collect_hinted(groups_of_marked(), index::DUE, identity).await?);
+        if rare.marks {
+            for (pipeline, index) in groups_of_marked(used) {
+                others.extend(self.collect_hinted(pipeline, index, identity).await?);
+            }
+        }
         groups.extend(others.iter().filter_map(named).map(|group| CategoryGroup { is_unnamed: false, ..group }));
         self.leave_out_silent(&mut groups).await?;
         let unknown =
@@ -478,6 +510,19 @@ impl MongoPostStore {
             groups.extend(of_entries.iter().filter_map(|group| group_from(group, Some(name))));
         }
         Ok(groups)
+    }
+
+    /// Counts posts under the first name of their list of platforms, if they were counted under another.
+    async fn name_as_listed(&self, groups: &mut Vec<CategoryGroup>, used: &[&str]) -> Result<(), StoreError> {
+        let found = self.collect_hinted(groups_of_listed(used), index::PLATFORMS, identity).await?;
+        for group in &found {
+            let Ok(key) = group.get_document("_id") else { continue };
+            let [counted, listed] = ["platform", "listed"].map(|name| group_from(group, key.get_str(name).ok()));
+            let Some((counted, mut listed)) = counted.zip(listed) else { continue };
+            listed.posts.posts = take_out(groups, &counted);
+            groups.push(listed);
+        }
+        Ok(())
     }
 
     /// The malformed deliveries, each with the group in which [`Self::post_groups`] has it. Only documents with a fault
