@@ -28,11 +28,14 @@ use crate::store::{Backlog, DueQuery, LeaseWrite, Pages, Scope, StoreError, Stor
 /// How many posts are read at a time if each is worked on.
 const PAGE: u32 = 64;
 
-/// How many posts are read at a time if few of them are worked on: they are only counted, marked or listed, or other
-/// processes claim most of them. A query for each few would cost more than a few megabytes of memory.
+/// How many posts are read at a time if few of them are worked on: they are only listed, or other processes claim most of
+/// them. A query for each few would cost more than a few megabytes of memory.
 pub(super) const LARGE_PAGE: u32 = 1_000;
 
-/// How many exhausted posts are marked with one request.
+/// How many exhausted posts are read at a time: all platforms have such a page in memory together.
+const EXHAUSTED_PAGE: u32 = 500;
+
+/// How many of them are marked with one request.
 const MARKED_AT_ONCE: usize = 100;
 
 /// How often a worker that waits for the gap checks whether the limit of the pass is used up.
@@ -234,7 +237,7 @@ impl PlatformWorker {
     /// Marks the posts whose retries were exhausted already.
     async fn mark_exhausted(&mut self) -> Result<(), StoreError> {
         let context = Arc::clone(&self.context);
-        let mut pages = Self::pages(&context, self.platform, Backlog::Exhausted, LARGE_PAGE);
+        let mut pages = Self::pages(&context, self.platform, Backlog::Exhausted, EXHAUSTED_PAGE);
         while let Some(page) = pages.next(context.clock.now()).await? {
             let mut exhausted = take_readable(page, &mut self.malformed);
             exhausted.retain(|post| context.policy.eligibility(post, context.clock.now()) == Eligibility::Exhausted);

@@ -79,35 +79,36 @@ impl SqlitePostStore {
         .await
     }
 
-    /// These rows in the order of a column with a date and of their numbers, after the cursor.
+    /// These rows in the order of columns with whole numbers and then of their own numbers, after the cursor.
     pub(super) async fn page(
         &self,
         rows: Sql,
-        order: &str,
+        order: &[&str],
         after: Option<&DueCursor>,
         limit: u32,
     ) -> Result<PostPage, StoreError> {
-        let mut sql = Sql::new(format!(
-            "SELECT {}, {order} AS place, rowid AS number FROM posts WHERE rowid IN (",
-            column_list()
-        ));
+        let order_columns = order.join(", ");
+        let mut sql =
+            Sql::new(format!("SELECT {}, {order_columns}, rowid AS number FROM posts WHERE rowid IN (", column_list()));
         sql.push(&rows.text, rows.values);
         sql.push(")", []);
         if let Some(after) = after {
-            after_cursor(&mut sql, order, after);
+            sql.push_after(order, &position(after));
         }
-        sql.push(" ORDER BY place, number LIMIT ?", [Value::Integer(limit.into())]);
+        sql.push(&format!(" ORDER BY {order_columns}, number LIMIT ?"), [Value::Integer(limit.into())]);
+        let keys = order.len() + 1;
         self.with("read posts from", move |connection| {
             let mut statement = connection.prepare_cached(&sql.text)?;
+            let columns = statement.column_count();
             let mut rows = statement.query(params_from_iter(&sql.values))?;
             let mut page = PostPage::default();
-            let mut last: Option<(i64, i64)> = None;
+            let mut last: Vec<i64> = Vec::new();
             while let Some(row) = rows.next()? {
                 page.posts.push(post_from(row)?);
-                last = Some((row.get("place")?, row.get("number")?));
+                last = (columns - keys..columns).map(|key| row.get(key)).collect::<rusqlite::Result<_>>()?;
             }
             if page.posts.len() >= limit as usize {
-                page.next = last.map(|position| DueCursor(serde_json::json!(position).to_string()));
+                page.next = Some(DueCursor(serde_json::json!(last).to_string()));
             }
             Ok(page)
         })
@@ -121,13 +122,7 @@ pub(super) fn execute(connection: &Connection, sql: &Sql) -> rusqlite::Result<Le
     Ok(if written == 1 { LeaseWrite::Applied } else { LeaseWrite::Lost })
 }
 
-/// The date and the number of the row that a page ends with.
-pub(super) fn position(cursor: &DueCursor) -> (i64, i64) {
+/// What a page is sorted by, and the number of the row, of the last one in it.
+pub(super) fn position(cursor: &DueCursor) -> Vec<i64> {
     serde_json::from_str(&cursor.0).unwrap_or_default()
-}
-
-/// Leaves out what comes before the cursor.
-pub(super) fn after_cursor(sql: &mut Sql, order: &str, after: &DueCursor) {
-    let (place, number) = position(after);
-    sql.push(&format!(" AND ({order}, rowid) > (?, ?)"), [Value::Integer(place), Value::Integer(number)]);
 }

@@ -29,12 +29,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params_from_iter};
 
-use self::connection::{after_cursor, execute, position};
+use self::connection::{execute, position};
 use self::error::translate_for_one_post;
 use self::file::Opened;
 use self::identity::{has_id, id_of, is_shown_as};
 use self::query::{
-    Sql, count_sql, due_order, due_rows, due_rows_after, exhausted_rows, has_work, list_sql, text, text_of,
+    EXHAUSTED_ORDER, Sql, count_sql, due_order, due_rows, due_rows_after, exhausted_rows_after, has_work, list_sql,
+    text, text_of,
 };
 use self::row::{column_list, is_readable, post_from, post_from_any, ticket_text};
 use self::thread::ConnectionThread;
@@ -149,8 +150,8 @@ impl PostStore for SqlitePostStore {
     }
 
     async fn due_posts(&self, query: &DueQuery, after: Option<&DueCursor>, limit: u32) -> Result<PostPage, StoreError> {
-        let rows = due_rows_after(query, after.map(position), limit);
-        self.page(rows, due_order(&query.policy).1, after, limit).await
+        let rows = due_rows_after(query, after.map(position).as_deref(), limit);
+        self.page(rows, &[due_order(&query.policy).1], after, limit).await
     }
 
     async fn count_due(&self, query: &DueQuery, after: Option<&DueCursor>) -> Result<u64, StoreError> {
@@ -159,7 +160,7 @@ impl PostStore for SqlitePostStore {
         sql.push(&rows.text, rows.values);
         sql.push(&format!(") AND {}", is_readable()), []);
         if let Some(after) = after {
-            after_cursor(&mut sql, due_order(&query.policy).1, after);
+            sql.push_after(&[due_order(&query.policy).1], &position(after));
         }
         self.with("count posts in", move |connection| statistics::count(connection, &sql)).await
     }
@@ -170,7 +171,8 @@ impl PostStore for SqlitePostStore {
         after: Option<&DueCursor>,
         limit: u32,
     ) -> Result<PostPage, StoreError> {
-        self.page(exhausted_rows(query), "postretry_anchor_first", after, limit).await
+        let rows = exhausted_rows_after(query, after.map(position).as_deref(), limit);
+        self.page(rows, &EXHAUSTED_ORDER, after, limit).await
     }
 
     async fn mark_exhausted(&self, posts: &[Post]) -> Result<Marked, StoreError> {

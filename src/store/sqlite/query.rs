@@ -32,6 +32,13 @@ impl Sql {
         self.text.push_str(&other.text);
         self.values.extend(other.values);
     }
+
+    /// Adds the condition that a row comes after a position in the order of these columns and of the rows' numbers.
+    pub(super) fn push_after(&mut self, order: &[&str], position: &[i64]) {
+        let marks = vec!["?"; position.len()].join(", ");
+        let values: Vec<Value> = position.iter().map(|key| Value::Integer(*key)).collect();
+        self.push(&format!(" AND ({}, rowid) > ({marks})", order.join(", ")), values);
+    }
 }
 
 /// An instant as the columns have it.
@@ -148,29 +155,43 @@ pub(super) fn has_work(policy: &RetryPolicy, now: DateTime<Utc>) -> Sql {
     sql
 }
 
-/// The first of these rows after a position, by date and number. Of nearly all of them SQLite reads no more than are
-/// wanted, because the index has them in order: one `SELECT` for each name of the platform and each condition.
-pub(super) fn due_rows_after(query: &DueQuery, after: Option<(i64, i64)>, limit: u32) -> Sql {
-    let Scope::Platform(platform) = query.scope else { return due_rows(query) };
-    let (_, order) = due_order(&query.policy);
+/// The first of [`due_rows`] after a position, by date and number.
+pub(super) fn due_rows_after(query: &DueQuery, after: Option<&[i64]>, limit: u32) -> Sql {
+    match query.scope {
+        Scope::Platform(platform) => {
+            first_rows(platform, &due_conditions(query), &[due_order(&query.policy).1], after, limit)
+        }
+        Scope::UnknownPlatform => due_rows(query),
+    }
+}
+
+/// The first rows after a position that meet any of these conditions, each with its index, in the order of these columns
+/// and of the rows' numbers. Where that is the order of the index, SQLite reads no more of them than are wanted: one
+/// `SELECT` for each name of the platform and each condition.
+fn first_rows(
+    platform: Platform,
+    conditions: &[(&'static str, Sql)],
+    order: &[&str],
+    after: Option<&[i64]>,
+    limit: u32,
+) -> Sql {
+    let columns = order.join(", ");
     let mut sql = Sql::new("SELECT number FROM (");
-    let conditions = due_conditions(query);
     let branches = platform.spellings().iter().flat_map(|name| conditions.iter().map(move |branch| (name, branch)));
-    for (position, (name, (index, condition))) in branches.enumerate() {
+    for (branch, (name, (index, condition))) in branches.enumerate() {
         // A post can be due for two reasons, and must not take two places of a page.
-        if position > 0 {
+        if branch > 0 {
             sql.push(" UNION ", []);
         }
-        let select = format!("SELECT * FROM (SELECT {order} AS place, rowid AS number FROM posts INDEXED BY {index}");
+        let select = format!("SELECT * FROM (SELECT {columns}, rowid AS number FROM posts INDEXED BY {index}");
         sql.push(&format!("{select} WHERE status = 'failed' AND platform = ? AND "), [Value::Text((*name).to_owned())]);
         sql.append(condition.clone());
-        if let Some((place, number)) = after {
-            let values = [Value::Integer(place), Value::Integer(number)];
-            sql.push(&format!(" AND ({order}, rowid) > (?, ?)"), values);
+        if let Some(position) = after {
+            sql.push_after(order, position);
         }
-        sql.push(&format!(" ORDER BY {order}, rowid LIMIT ?)"), [Value::Integer(limit.into())]);
+        sql.push(&format!(" ORDER BY {columns}, rowid LIMIT ?)"), [Value::Integer(limit.into())]);
     }
-    sql.push(") ORDER BY place, number LIMIT ?", [Value::Integer(limit.into())]);
+    sql.push(&format!(") ORDER BY {columns}, number LIMIT ?"), [Value::Integer(limit.into())]);
     sql
 }
 
@@ -265,6 +286,19 @@ fn unknown_platforms() -> Vec<Sql> {
 /// resumed.
 pub(super) fn exhausted_rows(query: &DueQuery) -> Sql {
     selected(&in_scope(query.scope), &[("postretry_due", exhausted(&query.policy))])
+}
+
+/// In the order of their index.
+pub(super) const EXHAUSTED_ORDER: [&str; 2] = ["postretry_retries", "postretry_anchor_first"];
+
+/// The first of [`exhausted_rows`] after a position, in [`EXHAUSTED_ORDER`].
+pub(super) fn exhausted_rows_after(query: &DueQuery, after: Option<&[i64]>, limit: u32) -> Sql {
+    match query.scope {
+        Scope::Platform(platform) => {
+            first_rows(platform, &[("postretry_due", exhausted(&query.policy))], &EXHAUSTED_ORDER, after, limit)
+        }
+        Scope::UnknownPlatform => exhausted_rows(query),
+    }
 }
 
 fn exhausted(policy: &RetryPolicy) -> Sql {
@@ -435,10 +469,20 @@ mod tests {
         for backoff_from in [BackoffFrom::FirstFailure, BackoffFrom::LastAttempt] {
             let policy = RetryPolicy { backoff_from, ..RetryPolicy::default() };
             let query = DueQuery { policy, now: now(), scope: Scope::Platform(Platform::YouTubeShorts) };
-            let plan = plan(&connection, &due_rows_after(&query, Some((1, 2)), 64));
+            let plan = plan(&connection, &due_rows_after(&query, Some(&[1, 2]), 64));
             let ranges = plan.iter().filter(|step| step.contains("postretry_retries=? AND postretry_anchor")).count();
             // Five retry counts and the unreadable ones, under two names.
             assert_eq!(ranges, 12, "{plan:#?}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_what_is_exhausted_is_read_in_the_order_of_its_index() {
+        let scope = Scope::Platform(Platform::TikTok);
+        let query = DueQuery { policy: RetryPolicy::default(), now: now(), scope };
+        for after in [None, Some(&[5, 1, 2][..])] {
+            let plan = plan(&store(), &exhausted_rows_after(&query, after, 64));
+            assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{plan:#?}");
         }
     }
 
