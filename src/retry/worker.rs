@@ -28,8 +28,8 @@ use crate::store::{Backlog, DueQuery, LeaseWrite, Pages, Scope, StoreError, Stor
 /// How many posts are read at a time if each is worked on.
 const PAGE: u32 = 64;
 
-/// How many posts are read at a time if few of them are worked on: they are only listed, or other processes claim most of
-/// them. A query for each few would cost more than a few megabytes of memory.
+/// How many posts are read at a time if few of them are worked on: they are only counted or reported, or other processes
+/// claim most of them. A query for each few would cost more than a few megabytes of memory.
 pub(super) const LARGE_PAGE: u32 = 1_000;
 
 /// How many exhausted posts are read at a time: all platforms have such a page in memory together.

@@ -24,7 +24,7 @@ async fn stop_at(kind: &'static str, number: usize, endpoint: String, wire: Wire
     until(async || env.sandbox.world().requests.len() > number).await;
     signal(&stopped, "-STOP").await;
     tokio::time::sleep(Duration::from_millis(1200)).await;
-    // What comes after it has time, on a machine that does other things too.
+    // Later passes get longer limits, in case the machine is busy.
     env.set("POST_RETRY_CLAIM", "1m");
     env.set("HTTP_TIMEOUT", "30s");
 

@@ -57,7 +57,7 @@ pub(super) async fn read_some<T>(
     read_encoded(operation, bytes, |raw| read(decode(raw))).await
 }
 
-/// The same with documents of which little is needed, so that `read` decodes that.
+/// The same with documents of which little is needed: `read` decodes that.
 pub(super) async fn read_encoded<T>(
     operation: impl IntoFuture<Output = mongodb::error::Result<Cursor<Document>>>,
     bytes: usize,

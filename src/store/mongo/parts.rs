@@ -125,7 +125,8 @@ pub(super) fn all_parts(usage: &Usage) -> Vec<Part> {
         all.push(root(doc! { "platforms": one_of(&known) }, RootKind::Listed));
     }
     all.extend(parts(Scope::UnknownPlatform, usage));
-    // Conditions that hold for all documents only cost time in every branch of a search.
+    // Where no document has a text as the status for a platform, hardly any has a status for it. To ask for that costs
+    // time in every branch of a search.
     for part in all.iter_mut().filter(|part| part.place == Some(Place::Root)) {
         for name in spellings().filter(|name| !usage.entries.contains(name)) {
             part.base.remove(status_path(name));
@@ -138,9 +139,9 @@ pub(super) fn all_parts(usage: &Usage) -> Vec<Part> {
 pub(super) fn listed_parts(filter: &ListFilter) -> Vec<Part> {
     if !filter.platforms.is_empty() {
         let of_platform = |platform: Platform| {
-            // The list says which one is meant. A filter looks into a list in the field.
+            // The field decides only where the list names nothing. A filter for its value also matches a list with it.
             let is_named = doc! { "$in": [first_named(), platform.spellings().to_vec()] };
-            let is_of = doc! { "$expr": { "$or": [is_named, { "$isArray": "$platform" }] } };
+            let is_of = doc! { "$expr": { "$or": [is_named, { "$isArray": [first_named()] }] } };
             let exactly = move |part: Part| match &part.place {
                 Some(place @ Place::Entry(_)) => Part { base: place.counted(), ..part },
                 Some(place @ Place::Root) => {

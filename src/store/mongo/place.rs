@@ -425,7 +425,8 @@ pub(super) fn first_listed() -> Document {
     doc! { "$cond": [{ "$isArray": "$platforms" }, { "$first": "$platforms" }, Bson::Null] }
 }
 
-/// What [`platform_of_root`] returns, as an expression. What is no text is null, or no platform either.
+/// What [`platform_of_root`] returns, as an expression. A value that is not text is returned as it is: it is no known
+/// platform either.
 pub(super) fn first_named() -> Document {
     let is_text = doc! { "$eq": [{ "$type": "$$listed" }, "string"] };
     let otherwise = doc! { "$ifNull": ["$platform", "$$listed"] };

@@ -35,6 +35,10 @@ impl Sql {
 
     /// Adds the condition that a row comes after a position in the order of these columns and of the rows' numbers.
     pub(super) fn push_after(&mut self, order: &[&str], position: &[i64]) {
+        // One from another query says nothing of this order.
+        if position.len() != order.len() + 1 {
+            return;
+        }
         let marks = vec!["?"; position.len()].join(", ");
         let values: Vec<Value> = position.iter().map(|key| Value::Integer(*key)).collect();
         self.push(&format!(" AND ({}, rowid) > ({marks})", order.join(", ")), values);
@@ -115,14 +119,14 @@ pub(super) fn due_rows(query: &DueQuery) -> Sql {
 }
 
 /// Whether there may be anything to do, for all platforms together: SQLite takes longer to plan what a pass reads than to
-/// find that there is nothing. It finds what [`due_rows`] and [`exhausted_rows`] find, and every post for an unknown
+/// find that there is nothing. It finds what [`due_rows`] and [`exhausted_rows_after`] find, and every post for an unknown
 /// platform that is not marked.
 pub(super) fn has_work(policy: &RetryPolicy, now: DateTime<Utc>) -> Sql {
     let (due, anchor) = due_order(policy);
     let steps: Vec<(u32, DateTime<Utc>)> = policy.latest_due_anchors(now).collect();
     let known = known_platforms();
     let mut ways = other_due_conditions(policy, now);
-    ways.push(("postretry_due", exhausted(policy)));
+    ways.push(("postretry_due", exhausted(policy, "postretry_retries")));
     let mut all = selected(&known, &ways);
     for range in unknown_platforms() {
         all.push(" UNION ALL ", []);
@@ -282,31 +286,28 @@ fn unknown_platforms() -> Vec<Sql> {
     ranges
 }
 
-/// A `SELECT rowid` for the exhausted posts that are not marked yet, without those that are running or waiting to be
-/// resumed.
-pub(super) fn exhausted_rows(query: &DueQuery) -> Sql {
-    selected(&in_scope(query.scope), &[("postretry_due", exhausted(&query.policy))])
-}
-
-/// In the order of their index.
+/// The order of the exhausted posts, which is that of their index.
 pub(super) const EXHAUSTED_ORDER: [&str; 2] = ["postretry_retries", "postretry_anchor_first"];
 
-/// The first of [`exhausted_rows`] after a position, in [`EXHAUSTED_ORDER`].
+/// A `SELECT rowid` for the first exhausted posts after a position, in [`EXHAUSTED_ORDER`]: those that are not marked yet,
+/// without those that are running or waiting to be resumed.
 pub(super) fn exhausted_rows_after(query: &DueQuery, after: Option<&[i64]>, limit: u32) -> Sql {
+    // With the plus sign SQLite takes the position for the start of the range, and not the fewest retries.
+    let retries = if after.is_some() { "+postretry_retries" } else { "postretry_retries" };
+    let conditions = [("postretry_due", exhausted(&query.policy, retries))];
     match query.scope {
-        Scope::Platform(platform) => {
-            first_rows(platform, &[("postretry_due", exhausted(&query.policy))], &EXHAUSTED_ORDER, after, limit)
-        }
-        Scope::UnknownPlatform => exhausted_rows(query),
+        Scope::Platform(platform) => first_rows(platform, &conditions, &EXHAUSTED_ORDER, after, limit),
+        Scope::UnknownPlatform => selected(&in_scope(query.scope), &conditions),
     }
 }
 
-fn exhausted(policy: &RetryPolicy) -> Sql {
+fn exhausted(policy: &RetryPolicy, retries: &str) -> Sql {
     Sql {
-        text: "postretry_flagged = 0 AND postretry_retries >= ? AND postretry_claim_until IS NULL \
-               AND NOT (coalesce(failure_category, '') = 'processing' AND coalesce(publish_ticket, '') LIKE '{%' \
-               AND publish_ticket <> '{}')"
-            .to_owned(),
+        text: format!(
+            "postretry_flagged = 0 AND {retries} >= ? AND postretry_claim_until IS NULL \
+             AND NOT (coalesce(failure_category, '') = 'processing' AND coalesce(publish_ticket, '') LIKE '{{%' \
+             AND publish_ticket <> '{{}}')"
+        ),
         values: vec![Value::Integer(policy.max_retries.into())],
     }
 }
@@ -427,7 +428,7 @@ mod tests {
             queries.extend([count_sql(&due), list_sql(&due, Page { skip: 0, limit: 50 })]);
             for scope in [Scope::Platform(Platform::TikTok), Scope::UnknownPlatform] {
                 let query = DueQuery { policy, now: now(), scope };
-                queries.extend([due_rows(&query), exhausted_rows(&query)]);
+                queries.extend([due_rows(&query), exhausted_rows_after(&query, None, 64)]);
             }
         }
         queries.extend([statistics::POSTS.to_owned(), statistics::categories(), statistics::malformed()].map(Sql::new));
@@ -480,8 +481,11 @@ mod tests {
     fn a_page_of_what_is_exhausted_is_read_in_the_order_of_its_index() {
         let scope = Scope::Platform(Platform::TikTok);
         let query = DueQuery { policy: RetryPolicy::default(), now: now(), scope };
-        for after in [None, Some(&[5, 1, 2][..])] {
+        for (after, range) in
+            [(None, "postretry_retries>?"), (Some(&[5, 1, 2][..]), "(postretry_retries,postretry_anchor_first)>(?,?)")]
+        {
             let plan = plan(&store(), &exhausted_rows_after(&query, after, 64));
+            assert!(plan.iter().any(|step| step.contains(range)), "{plan:#?}");
             assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{plan:#?}");
         }
     }
