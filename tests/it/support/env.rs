@@ -113,6 +113,9 @@ pub(crate) async fn until(mut done: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// How every question ends.
+const QUESTION: &[u8] = b"[y/N]";
+
 /// Emptied databases with their indexes, which take a server longer to make than a pass takes. Each with its server.
 static EMPTIED: Mutex<Vec<(SocketAddr, String)>> = Mutex::new(Vec::new());
 
@@ -292,8 +295,8 @@ impl TestEnv {
         }
     }
 
-    /// Runs the binary on a terminal of so many columns, with something typed on it. Its exit code, and every byte that
-    /// it has sent to the terminal.
+    /// Runs the binary on a terminal of so many columns, with something typed on it when it asks. Its exit code, and every
+    /// byte that it has sent to the terminal.
     pub(crate) async fn on_terminal(&self, columns: u16, arguments: &[&str], typed: &str) -> (i32, Vec<u8>) {
         let (mut pty, pts) = pty_process::blocking::open().unwrap();
         pty.resize(pty_process::Size::new(60, columns)).unwrap();
@@ -304,11 +307,19 @@ impl TestEnv {
             .envs(&self.settings)
             .current_dir(self.folder.path());
         let mut process = command.spawn(pts).unwrap();
-        pty.write_all(typed.as_bytes()).unwrap();
+        let mut typed = Some(typed.to_owned());
         let ended = tokio::task::spawn_blocking(move || {
-            let mut bytes = Vec::new();
+            let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
             // A terminal whose other side is gone ends with an error, on Linux.
-            drop(pty.read_to_end(&mut bytes));
+            while let Ok(count @ 1..) = pty.read(&mut piece) {
+                bytes.extend_from_slice(&piece[..count]);
+                // The terminal would show it before the question otherwise.
+                if bytes.windows(QUESTION.len()).any(|part| part == QUESTION)
+                    && let Some(typed) = typed.take()
+                {
+                    pty.write_all(typed.as_bytes()).unwrap();
+                }
+            }
             (process.wait().unwrap().code().unwrap_or(-1), bytes)
         });
         ended.await.unwrap()
