@@ -286,6 +286,14 @@ fn is_root() -> Document {
     doc! { "$and": [is_without_status(), { "$eq": ["$status", "failed"] }] }
 }
 
+/// The posts for one platform that a filter finds, grouped by what the statistics tell apart, the platform that this
+/// expression names, and more.
+fn root_groups(filter: Document, platform: impl Into<Bson>, more: Document) -> Vec<Document> {
+    let mut key = doc! { "platform": platform_name(platform), "isRoot": is_root() };
+    key.extend(more);
+    vec![doc! { "$match": filter }, grouped_by(&Place::Root, key), doc! { "$match": { "_id.isRoot": true } }]
+}
+
 /// Whether there are values that hardly any collection has. To look for them in each document takes time.
 #[derive(Debug, Clone, Copy)]
 struct RareValues {
@@ -351,16 +359,11 @@ fn groups_of_listed(used: &[&str]) -> Vec<Document> {
     let is_another = doc! { "$ne": [first_named(), "$platform"] };
     // A filter for null takes a list with null in it for that.
     let is_unmarked = doc! { "$not": [has_mark()] };
-    let more = doc! {
-        "platform": platform_name("$platform"),
-        "listed": platform_name(first_named()),
-        "isWanted": { "$and": [is_root(), is_another, is_unmarked] },
-    };
-    vec![
-        doc! { "$match": any(Platform::ALL.into_iter().map(of_platform).chain([unknown]).collect()) },
-        grouped_by(&Place::Root, more),
-        doc! { "$match": { "_id.isWanted": true } },
-    ]
+    let more = doc! { "listed": platform_name(first_named()), "isWanted": { "$and": [is_another, is_unmarked] } };
+    let branches = Platform::ALL.into_iter().map(of_platform).chain([unknown]).collect();
+    let mut pipeline = root_groups(any(branches), "$platform", more);
+    pipeline.push(doc! { "$match": { "_id.isWanted": true } });
+    pipeline
 }
 
 /// The posts for one platform that another publisher has been told of, but does not publish: it serves TikTok only. Each
@@ -372,8 +375,7 @@ fn groups_of_marked(used: &[&str]) -> [(Vec<Document>, &'static str); 2] {
         marked.insert(HANDED_OVER, doc! { "$ne": Bson::Null });
         marked.extend(more);
         marked.extend(Place::Root.not_handed_over());
-        let more = doc! { "platform": platform_name(first_named()), "isRoot": is_root() };
-        vec![doc! { "$match": marked }, grouped_by(&Place::Root, more), doc! { "$match": { "_id.isRoot": true } }]
+        root_groups(marked, first_named(), Document::new())
     };
     // Nearly all are for TikTok. The indexes tell it, so that only the others are read.
     let of_others = groups(doc! { "platform": { "$ne": tiktok } });
@@ -389,8 +391,7 @@ fn without_post() -> Vec<Document> {
     let is_silent = odd.remove("$expr").unwrap_or(Bson::Boolean(false));
     let too_many = doc! { "$expr": has_too_many_statuses(), "$nor": [any(faults_of_root())] };
     odd.insert("$and", vec![any(vec![doc! { "$expr": is_silent.clone() }, too_many]), Place::Root.not_handed_over()]);
-    let more = doc! { "platform": platform_name(first_named()), "isRoot": is_root(), "isSilent": is_silent };
-    vec![doc! { "$match": odd }, grouped_by(&Place::Root, more), doc! { "$match": { "_id.isRoot": true } }]
+    root_groups(odd, first_named(), doc! { "isSilent": is_silent })
 }
 
 impl MongoPostStore {
@@ -489,9 +490,7 @@ impl MongoPostStore {
         let no_name = doc! { "$eq": Bson::Null, "$not": { "$type": "array" } };
         let mut unnamed = doc! { "status": is_failed(), "platform": no_name, HANDED_OVER: Bson::Null };
         unnamed.insert("$or", vec![has_no_statuses(), has_unset_statuses()]);
-        let more = doc! { "platform": platform_name(first_listed()), "isRoot": is_root() };
-        let pipeline =
-            vec![doc! { "$match": unnamed }, grouped_by(&Place::Root, more), doc! { "$match": { "_id.isRoot": true } }];
+        let pipeline = root_groups(unnamed, first_listed(), Document::new());
         let mut others = self.collect(pipeline, identity).await?;
         if rare.marks {
             for (pipeline, index) in groups_of_marked(used) {
